@@ -1,0 +1,1 @@
+//! Benchmarks of dagrun; see the `benches` folder.

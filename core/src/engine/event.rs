@@ -1,0 +1,206 @@
+//! What goes into the state machine and what comes out.
+
+use std::sync::Arc;
+
+use super::plan::RunPlan;
+use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use crate::status::{Detail, FailureKind, RunState, State};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A client submitted a run.
+    RunSubmitted {
+        /// Its id, new to the machine.
+        run: RunId,
+        /// Its graph.
+        plan: Arc<RunPlan>,
+    },
+    /// A client wants something cancelled.
+    CancelRequested {
+        /// The run.
+        run: RunId,
+        /// How much of it.
+        scope: CancelScope,
+    },
+    /// A worker registered.
+    WorkerJoined {
+        /// Its id, new to the machine.
+        worker: WorkerId,
+        /// What it offers.
+        offer: WorkerOffer,
+    },
+    /// A worker's session ended, for whatever reason.
+    WorkerLost {
+        /// Its id.
+        worker: WorkerId,
+    },
+    /// A worker reported on attempts.
+    Reported {
+        /// Its id.
+        worker: WorkerId,
+        /// What it reported, in order.
+        reports: Vec<Report>,
+    },
+    /// Time has passed: look at the deadlines.
+    Tick,
+}
+
+/// How much of a run to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelScope {
+    /// All of it; the run ends as cancelled.
+    Run,
+    /// A task's instances.
+    Task(TaskId),
+    /// One instance.
+    Instance(InstanceId),
+}
+
+/// What a worker offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerOffer {
+    /// Its name, unique among those present.
+    pub name: String,
+    /// Its slots.
+    pub slots: u32,
+    /// Its labels.
+    pub labels: Vec<String>,
+}
+
+/// What a worker says of consecutive attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The first attempt.
+    pub first: AttemptId,
+    /// How many, of consecutive ids; 1 when `detail` is given.
+    pub count: u32,
+    /// What happened to each.
+    pub outcome: Outcome,
+    /// When they started, by the worker's clock; zero when they did not.
+    pub started: Timestamp,
+    /// When they ended, by the worker's clock; zero when they did not.
+    pub finished: Timestamp,
+    /// What else is known.
+    pub detail: Option<Box<Detail>>,
+}
+
+/// What happened to an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It runs now.
+    Started,
+    /// It succeeded.
+    Succeeded,
+    /// It did not.
+    Failed(FailureKind),
+    /// It had not started and was given back on request.
+    Returned,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Hand consecutive instances to a worker.
+    Dispatch {
+        /// The worker.
+        worker: WorkerId,
+        /// The instances.
+        assignment: Assignment,
+    },
+    /// Take attempts back from a worker.
+    Revoke {
+        /// The worker.
+        worker: WorkerId,
+        /// Which.
+        attempts: Vec<AttemptId>,
+        /// How hard.
+        mode: RevokeMode,
+    },
+    /// Write down what happened, then tell observers.
+    Record(Record),
+    /// Every instance of the run is terminal.
+    RunFinished {
+        /// The run.
+        run: RunId,
+        /// How it ended.
+        state: RunState,
+    },
+}
+
+/// Consecutive instances of a task, for one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The run.
+    pub run: RunId,
+    /// The task.
+    pub task: TaskId,
+    /// The first instance.
+    pub first_index: u32,
+    /// How many.
+    pub count: u32,
+    /// The id of the first one's attempt; the others follow.
+    pub first_attempt: AttemptId,
+    /// The number of the attempt within its instance, from 1.
+    pub number: u32,
+}
+
+/// How hard attempts are taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokeMode {
+    /// Only those that have not started: the worker answers [`Outcome::Returned`] for these.
+    Steal,
+    /// Running ones are ended; the worker answers for each, `Failed(Cancelled)` if it was not done.
+    Cancel,
+}
+
+/// A fact for the journal. Ranges are consecutive instances with the same story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The run.
+    pub run: RunId,
+    /// The task.
+    pub task: TaskId,
+    /// The first instance.
+    pub first_index: u32,
+    /// How many.
+    pub count: u32,
+    /// The state that they are in now: terminal, or `Backoff`/`Ready` after an attempt that will be
+    /// followed by another.
+    pub state: State,
+    /// The attempt that ended, from 1; 0 when none was made.
+    pub attempt: u32,
+    /// Where the attempt ran.
+    pub worker: Option<WorkerId>,
+    /// When the attempt started; zero when it did not.
+    pub started: Timestamp,
+    /// When it ended, or when the state was reached.
+    pub finished: Timestamp,
+    /// Why, unless it succeeded.
+    pub cause: Option<Cause>,
+    /// What the worker told.
+    pub detail: Option<Box<Detail>>,
+}
+
+/// Why an instance ended, or its attempt did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The attempt itself failed.
+    Attempt(FailureKind),
+    /// Clause number `clause` of `after` can never be met; `root` decided it.
+    After {
+        /// Position in the task's clauses, see [`RunPlan`].
+        clause: u32,
+        /// The instance at the beginning of the chain.
+        root: InstanceId,
+    },
+    /// Its upstream in a map or gather, or one that a placeholder names, did not succeed.
+    Upstream {
+        /// The instance at the beginning of the chain.
+        root: InstanceId,
+    },
+    /// The user cancelled it.
+    Cancelled,
+    /// It lost its worker too often.
+    LostTooOften,
+}

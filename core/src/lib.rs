@@ -1,0 +1,13 @@
+//! The heart of dagrun, free of clocks, sockets, threads and files: the pipeline format, parameter
+//! spaces, the graph, and the deterministic state machine that schedules it.
+
+#![forbid(unsafe_code)]
+
+pub mod engine;
+pub mod ids;
+pub mod pipeline;
+pub mod recipe;
+pub mod space;
+pub mod status;
+pub mod template;
+pub mod value;

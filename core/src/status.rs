@@ -1,0 +1,300 @@
+//! What is told about runs: the same words for the terminal, JSON, the wire and the history.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{InstanceId, RunId, Timestamp};
+
+/// The state of an instance.
+///
+/// ```text
+/// blocked ─► ready ─► leased ─► succeeded | failed | cancelled
+///    │         ▲         │
+///    │         └ backoff ◄
+///    └─► skipped | cancelled
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum State {
+    /// Waits for upstreams.
+    Blocked = 0,
+    /// Could start, waits for a worker.
+    Ready = 1,
+    /// Handed to a worker.
+    Leased = 2,
+    /// Waits for its next attempt.
+    Backoff = 3,
+    /// Its last attempt succeeded.
+    Succeeded = 4,
+    /// Its last attempt failed.
+    Failed = 5,
+    /// Its dependencies can no longer be met.
+    Skipped = 6,
+    /// Cancelled before it ended.
+    Cancelled = 7,
+}
+
+impl State {
+    /// All states, in the order of their numbers.
+    pub const ALL: [State; 8] = [
+        State::Blocked,
+        State::Ready,
+        State::Leased,
+        State::Backoff,
+        State::Succeeded,
+        State::Failed,
+        State::Skipped,
+        State::Cancelled,
+    ];
+
+    /// Whether nothing follows it.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        self as u8 >= State::Succeeded as u8
+    }
+
+    /// The state of this number.
+    #[must_use]
+    pub fn from_u8(number: u8) -> Option<State> {
+        State::ALL.get(usize::from(number)).copied()
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Blocked => "blocked",
+            State::Ready => "ready",
+            State::Leased => "leased",
+            State::Backoff => "backoff",
+            State::Succeeded => "succeeded",
+            State::Failed => "failed",
+            State::Skipped => "skipped",
+            State::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The state of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum RunState {
+    /// Some instance is not terminal yet.
+    Running = 0,
+    /// All that had to succeed did.
+    Succeeded = 1,
+    /// Some instance failed.
+    Failed = 2,
+    /// Cancelled by a user.
+    Cancelled = 3,
+}
+
+impl RunState {
+    /// The state of this number.
+    #[must_use]
+    pub fn from_u8(number: u8) -> Option<RunState> {
+        [RunState::Running, RunState::Succeeded, RunState::Failed, RunState::Cancelled]
+            .get(usize::from(number))
+            .copied()
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            RunState::Running => "running",
+            RunState::Succeeded => "succeeded",
+            RunState::Failed => "failed",
+            RunState::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How many instances of a task are in each state, by [`State`] number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts(pub [u32; 8]);
+
+impl Counts {
+    /// The number in `state`.
+    #[must_use]
+    pub fn of(&self, state: State) -> u32 {
+        self.0[state as usize]
+    }
+
+    /// The number in any state.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.0.iter().sum()
+    }
+
+    /// The number in terminal states.
+    #[must_use]
+    pub fn terminal(&self) -> u32 {
+        self.0[State::Succeeded as usize..].iter().sum()
+    }
+}
+
+/// Why an attempt did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The process ended with a code other than 0.
+    Exit(i32),
+    /// A signal that dagrun did not send ended the process.
+    Signal(i32),
+    /// It ran longer than its `timeout`.
+    Timeout,
+    /// Its worker was lost while it ran.
+    Lost,
+    /// It could not be started: no such program, no such directory, a placeholder without value.
+    Start,
+    /// A declared output was missing after exit code 0.
+    MissingOutput,
+    /// What it wrote could not become its value: invalid JSON, too large, not UTF-8.
+    Capture,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// What is known of an ended attempt besides its outcome; opaque to the state machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    /// One line for people: `exit code 3`, `no such program: foo`.
+    pub reason: String,
+    /// The last bytes of standard error, at most 4 KiB.
+    pub stderr_tail: Vec<u8>,
+    /// The captured value: a JSON document.
+    pub value: Option<Vec<u8>>,
+    /// Rendered output paths, in the order of the task's outputs, where they cannot be computed
+    /// from the index alone.
+    pub outputs: Vec<Vec<u8>>,
+}
+
+/// A line of the history of runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Its id.
+    pub run: RunId,
+    /// The pipeline's name.
+    pub name: String,
+    /// Its state.
+    pub state: RunState,
+    /// When it was submitted.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Instances in all.
+    pub instances: u64,
+    /// Instances in a terminal state.
+    pub done: u64,
+    /// Instances that failed.
+    pub failed: u64,
+}
+
+/// A run, by task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunStatus {
+    /// Its id.
+    pub run: RunId,
+    /// The pipeline's name.
+    pub name: String,
+    /// Its state.
+    pub state: RunState,
+    /// When it was submitted.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Its tasks, in the pipeline's order.
+    pub tasks: Vec<TaskStatus>,
+}
+
+/// A task of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskStatus {
+    /// Its name.
+    pub name: String,
+    /// Its instances by state.
+    pub counts: Counts,
+    /// How many of the leased are known to run, rather than to wait at their worker.
+    pub running: u32,
+}
+
+/// One instance, as the history knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceRow {
+    /// Which.
+    pub instance: InstanceId,
+    /// Its state.
+    pub state: State,
+    /// Attempts made.
+    pub attempts: u32,
+    /// The name of the worker of the last attempt.
+    pub worker: Option<String>,
+    /// When the last attempt started.
+    pub started: Option<Timestamp>,
+    /// When the last attempt ended.
+    pub finished: Option<Timestamp>,
+    /// The exit code of the last attempt.
+    pub exit_code: Option<i32>,
+    /// Why it failed, was skipped or cancelled.
+    pub reason: String,
+}
+
+/// A failed instance, with what a person needs to see first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which.
+    pub instance: InstanceId,
+    /// Why.
+    pub reason: String,
+    /// The last bytes of its standard error.
+    pub stderr_tail: Vec<u8>,
+}
+
+/// A piece of an attempt's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogChunk {
+    /// Whose.
+    pub instance: InstanceId,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// Which stream.
+    pub stream: Stream,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Where a piece of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Stream {
+    /// Standard output.
+    Stdout = 0,
+    /// Standard error.
+    Stderr = 1,
+    /// A note of dagrun's: where output was cut.
+    Note = 2,
+}
+
+/// A worker, as the scheduler knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// The host it runs on.
+    pub host: String,
+    /// Its slots.
+    pub slots: u32,
+    /// Attempts it runs or holds.
+    pub running: u32,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// When it was last heard of.
+    pub last_heartbeat: Timestamp,
+}
