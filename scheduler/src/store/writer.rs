@@ -164,7 +164,7 @@ impl Writer {
         let mut insert = self
             .database
             .prepare_cached("INSERT INTO tasks (run, task, name, width) VALUES (?1, ?2, ?3, ?4)")?;
-        for (task, (name, width)) in new.tasks.iter().enumerate() {
+        for (task, (name, width)) in (0u32..).zip(&new.tasks) {
             insert.execute(params![run, task, name, width])?;
         }
         self.group.records += new.tasks.len();
@@ -208,7 +208,7 @@ impl Writer {
             "UPDATE tasks SET succeeded = ?3, failed = ?4, skipped = ?5, cancelled = ?6
              WHERE run = ?1 AND task = ?2",
         )?;
-        for (task, counts) in end.counts.iter().enumerate() {
+        for (task, counts) in (0u32..).zip(&end.counts) {
             update.execute(params![
                 run,
                 task,
@@ -252,7 +252,8 @@ impl Writer {
             return refuse(Command::Prepare(Box::new(job)), error, &self.replies);
         }
         let result = manifest::prepare(&self.database, &self.path, &job);
-        let _ = self.replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
+        let _ =
+            self.replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
     }
 }
 
@@ -271,7 +272,8 @@ fn refuse(command: Command, error: &Arc<StoreError>, replies: &UnboundedSender<R
         }
         Command::Prepare(job) => {
             let result = Err(StoreError::Stopped(crate::one_line(error.as_ref())));
-            let _ = replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
+            let _ =
+                replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
         }
         _ => {}
     }
