@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod graph;
+mod hash;
 pub mod ids;
 pub mod pipeline;
 pub mod recipe;
