@@ -5,6 +5,7 @@
 
 pub mod engine;
 pub mod graph;
+mod hash;
 pub mod ids;
 pub mod pipeline;
 pub mod recipe;
