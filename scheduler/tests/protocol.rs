@@ -20,7 +20,7 @@ use support::{
 fn sweep(width: usize) -> Option<Space> {
     let rows = (0..width).map(|i| vec![Value::Number(i.to_string())]).collect();
     Some(Space {
-        axes: vec![Axis { names: vec!["i".into()], points: Points::Rows(rows) }],
+        axes: vec![Axis { name: "i".into(), names: vec!["i".into()], points: Points::Rows(rows) }],
         ..Space::default()
     })
 }

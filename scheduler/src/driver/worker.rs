@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use dagrun_core::engine::{Action, Assignment, Event, Outcome, Report, RevokeMode, WorkerOffer};
+use dagrun_core::engine::{Action, Assignment, Event, RevokeMode, WorkerOffer};
 use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::Input;
 use dagrun_core::status::WorkerStatus;
