@@ -12,12 +12,12 @@ use plotters::style::{Color, FontStyle, ShapeStyle, TextStyle, register_font};
 use crate::error::Error;
 
 /// Width and height of the picture in units; the PNG has [`PNG_SCALE`] pixels a unit.
-const SIZE: (u32, u32) = (960, 860);
+const SIZE: (u32, u32) = (940, 870);
 const PNG_SCALE: i32 = 2;
 
 const CELL: i32 = 68;
 const LEFT: i32 = 84;
-const TOP: i32 = 132;
+const TOP: i32 = 158;
 const BAR_LEFT: i32 = LEFT + 10 * CELL + 36;
 const BAR_WIDTH: i32 = 24;
 
@@ -54,6 +54,7 @@ pub(crate) fn png(pairs: &[u64]) -> Result<Vec<u8>, Error> {
     let mut encoder = png::Encoder::new(&mut file, width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Best);
     let mut writer = encoder.write_header()?;
     writer.write_image_data(&pixels)?;
     writer.finish()?;
@@ -109,14 +110,14 @@ impl<'a, B: DrawingBackend> Picture<'a, B> {
     fn headings(&self) -> Result<(), Error> {
         let total: u64 = self.pairs.iter().sum();
         let title = format!("Pairs of digits in the first {} decimals of π", grouped(total + 1));
-        self.text(&title, (SIZE.0 as i32 / 2, 34), "sans-serif", 34, INK)?;
+        self.left_text(&title, (LEFT, 36), 34, INK)?;
         let below = format!(
             "{} pairs, {} of each expected, standard deviation {:.0}",
             grouped(total),
             grouped(self.mean.round() as u64),
             self.sigma
         );
-        self.text(&below, (SIZE.0 as i32 / 2, 68), "sans-serif", 20, FAINT)
+        self.left_text(&below, (LEFT, 70), 20, FAINT)
     }
 
     fn cell(&self, row: i32, column: i32, count: u64) -> Result<(), Error> {
@@ -153,7 +154,7 @@ impl<'a, B: DrawingBackend> Picture<'a, B> {
                 0 => "mean".to_owned(),
                 _ => format!("{sigmas:+} σ").replace('-', "−"),
             };
-            self.left_text(&label, (right + 12, y))?;
+            self.left_text(&label, (right + 12, y), 19, INK)?;
         }
         Ok(())
     }
@@ -196,9 +197,15 @@ impl<'a, B: DrawingBackend> Picture<'a, B> {
         self.put(text, at, style)
     }
 
-    fn left_text(&self, text: &str, at: (i32, i32)) -> Result<(), Error> {
-        let style = TextStyle::from(("sans-serif", 19 * self.scale).into_font())
-            .color(&INK)
+    fn left_text(
+        &self,
+        text: &str,
+        at: (i32, i32),
+        size: i32,
+        colour: RGBColor,
+    ) -> Result<(), Error> {
+        let style = TextStyle::from(("sans-serif", size * self.scale).into_font())
+            .color(&colour)
             .pos(Pos::new(HPos::Left, VPos::Center));
         self.put(text, at, style)
     }
@@ -266,7 +273,7 @@ mod tests {
         }
         let file = png(&pairs).unwrap();
         let reader = png::Decoder::new(file.as_slice()).read_info().unwrap();
-        assert_eq!((reader.info().width, reader.info().height), (1920, 1720));
+        assert_eq!((reader.info().width, reader.info().height), (1880, 1740));
     }
 
     #[test]
