@@ -98,6 +98,24 @@ fn each_example_is_tested_here() {
     }
 }
 
+/// The text between a line and the next fence.
+fn block<'a>(text: &'a str, begin: &str) -> &'a str {
+    let after = text.split_once(begin).unwrap_or_else(|| panic!("no {begin:?}")).1;
+    after.split_once("```").unwrap().0
+}
+
+#[test]
+fn the_pipeline_of_the_readme_prints_what_the_readme_shows() {
+    let readme = fs::read_to_string(examples().join("../README.md")).unwrap();
+    let example = Example { folder: tempfile::tempdir().unwrap() };
+    fs::write(example.path("pipeline.toml"), block(&readme, "```toml\n")).unwrap();
+    example.submit(&[], 0);
+    assert_eq!(
+        example.printed(&["output", "last", "best"]).trim_end(),
+        block(&readme, "$ dagrun output last best\n").trim_end()
+    );
+}
+
 #[test]
 fn hello_greets_each_name() {
     let example = Example::copy("hello");
