@@ -77,7 +77,7 @@ impl Partial {
             ),
         };
         let t = &p * IBig::from(13_591_409 + 545_140_134 * k);
-        Partial { p, q, t: if k % 2 == 0 { t } else { -t } }
+        Partial { p, q, t: if k.is_multiple_of(2) { t } else { -t } }
     }
 }
 
