@@ -1,1 +1,3 @@
 //! dagrun.
+
+pub mod files;

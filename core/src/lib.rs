@@ -4,7 +4,10 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod graph;
+mod hash;
 pub mod ids;
+pub mod parse;
 pub mod pipeline;
 pub mod recipe;
 pub mod space;
