@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod graph;
 pub mod ids;
 pub mod pipeline;
 pub mod recipe;

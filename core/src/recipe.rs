@@ -15,6 +15,32 @@ use crate::value::Value;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recipe {}
 
+/// An upstream for which the scheduler passes an [`Input`] along with an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputSpec {
+    /// The upstream task.
+    pub task: TaskId,
+    /// Instance `i` needs instance `i / factor` of it; without a factor, instance 0.
+    pub factor: Option<u32>,
+}
+
+impl InputSpec {
+    /// The upstream instance that instance `index` needs.
+    #[must_use]
+    pub fn upstream_index(self, index: u32) -> u32 {
+        self.factor.map_or(0, |factor| index / factor.max(1))
+    }
+}
+
+/// A manifest file that must exist before an instance starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestSpec {
+    /// The task whose instances it lists, a line each, see [`Recipe::manifest_line`].
+    pub upstream: TaskId,
+    /// Where it belongs, absolute.
+    pub path: PathBuf,
+}
+
 /// What the scheduler passes along with an instance: one entry for each of [`Recipe::inputs`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Input {
@@ -27,8 +53,11 @@ pub struct Input {
 /// A process to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// Program and arguments, never empty.
+    /// Program and arguments, never empty. For a `shell` task `bash -euo pipefail -c SCRIPT`.
     pub argv: Vec<OsString>,
+    /// Whether this is a `shell` task: where bash is missing, `sh -eu -c` and the last element of
+    /// `argv` do instead.
+    pub shell: bool,
     /// Variables to add to the worker's environment.
     pub env: Vec<(OsString, OsString)>,
     /// Where it runs, absolute.

@@ -1,6 +1,10 @@
 //! Strings with placeholders, parsed once and rendered per instance.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
+
+use crate::ids::TaskId;
 
 /// A string with placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +28,7 @@ pub enum Part {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placeholder {
-    /// `{name}`, `{name.field}`: a parameter.
+    /// `{name}`, `{name.field}`: a parameter, inherited or own.
     Param(String, Vec<String>),
     /// `{vars.name}`.
     Var(String, Vec<String>),
@@ -34,18 +38,140 @@ pub enum Placeholder {
     Key,
     /// `{seed}`.
     Seed,
-    /// `{out.NAME}`: position in the task's outputs.
+    /// `{out.NAME}`: position in the task's own outputs.
     Out(u32),
-    /// `{TASK.NAME}`: the upstream's position in `Recipe::upstreams`, position in its outputs.
-    UpstreamOut(u32, u32),
-    /// `{TASK.value}`, `{TASK.value.field}`: the upstream's position in `Recipe::upstreams`.
-    UpstreamValue(u32, Vec<String>),
-    /// `{TASK.manifest}`: the upstream's position in `Recipe::upstreams`.
-    Manifest(u32),
+    /// `{TASK.NAME}`: the upstream, position in its outputs.
+    UpstreamOut(TaskId, u32),
+    /// `{TASK.value}`, `{TASK.value.field}`: the upstream, fields.
+    UpstreamValue(TaskId, Vec<String>),
+    /// `{TASK.manifest}`: the upstream.
+    Manifest(TaskId),
     /// `{run.id}`.
     RunId,
     /// `{run.dir}`.
     RunDir,
     /// `{attempt}`: from 1.
     Attempt,
+}
+
+impl Template {
+    /// A template without placeholders.
+    #[must_use]
+    pub fn literal(text: &str) -> Template {
+        Template { parts: vec![Part::Literal(text.to_owned())] }
+    }
+
+    /// Its placeholders, in order.
+    pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Placeholder(placeholder) => Some(placeholder),
+        })
+    }
+}
+
+/// A piece of a scanned text, see [`scan`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RawPart {
+    /// Literal text, with `{{` and `}}` already undone.
+    Literal(String),
+    /// A placeholder that nobody has resolved yet.
+    Hole {
+        /// What stands between the braces, as written.
+        text: String,
+        /// Where it stands in the scanned text, in bytes, braces included.
+        span: Range<usize>,
+    },
+}
+
+/// Why a text is not a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScanError {
+    /// `{` without `}`.
+    #[error("`{{` is never closed")]
+    Unclosed {
+        /// The opening brace, in bytes.
+        span: Range<usize>,
+    },
+    /// `}` without `{`.
+    #[error("`}}` without `{{`")]
+    Stray {
+        /// The closing brace, in bytes.
+        span: Range<usize>,
+    },
+    /// `{}`.
+    #[error("empty placeholder")]
+    Empty {
+        /// Both braces, in bytes.
+        span: Range<usize>,
+    },
+}
+
+impl ScanError {
+    /// Where the problem is in the scanned text, in bytes.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        match self {
+            ScanError::Unclosed { span }
+            | ScanError::Stray { span }
+            | ScanError::Empty { span } => span.clone(),
+        }
+    }
+}
+
+/// Splits a text at its placeholders.
+///
+/// `{{` and `}}` are literal braces. Adjacent literal text is one part; an empty text has no parts.
+///
+/// # Errors
+/// At the first brace that has no partner and the first empty placeholder.
+pub fn scan(text: &str) -> Result<Vec<RawPart>, ScanError> {
+    let mut parts = Vec::new();
+    let mut literal = String::new();
+    let mut rest = 0;
+    while let Some(found) = text[rest..].find(['{', '}']) {
+        let at = rest + found;
+        literal.push_str(&text[rest..at]);
+        let brace = &text[at..=at];
+        if text[at + 1..].starts_with(brace) {
+            literal.push_str(brace);
+            rest = at + 2;
+            continue;
+        }
+        if brace == "}" {
+            return Err(ScanError::Stray { span: at..at + 1 });
+        }
+        let Some(length) = text[at + 1..].find(['{', '}']) else {
+            return Err(ScanError::Unclosed { span: at..at + 1 });
+        };
+        let close = at + 1 + length;
+        if text[close..].starts_with('{') {
+            return Err(ScanError::Unclosed { span: at..at + 1 });
+        }
+        let hole = &text[at + 1..close];
+        if hole.trim().is_empty() {
+            return Err(ScanError::Empty { span: at..close + 1 });
+        }
+        if !literal.is_empty() {
+            parts.push(RawPart::Literal(std::mem::take(&mut literal)));
+        }
+        parts.push(RawPart::Hole { text: hole.to_owned(), span: at..close + 1 });
+        rest = close + 1;
+    }
+    literal.push_str(&text[rest..]);
+    if !literal.is_empty() {
+        parts.push(RawPart::Literal(literal));
+    }
+    Ok(parts)
+}
+
+/// The least number of digits that `03` in `{index:03}` asks for; `None` when it is not a zero
+/// followed by a number from 1 to 20.
+#[must_use]
+pub fn parse_index_format(format: &str) -> Option<u8> {
+    let digits = format.strip_prefix('0')?;
+    if digits.starts_with('0') || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|width| (1..=20).contains(width))
 }

@@ -73,3 +73,48 @@ pub enum Value {
     /// A table, in the author's order.
     Table(Vec<(String, Value)>),
 }
+
+/// Why a text is not JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem} at byte {at}")]
+pub struct JsonError {
+    /// Where, in bytes from the beginning.
+    pub at: usize,
+    /// What is wrong.
+    pub problem: &'static str,
+}
+
+impl Value {
+    /// The value of a JSON document; numbers keep their spelling.
+    ///
+    /// # Errors
+    /// When the text is not one JSON document, or is nested more than 128 deep.
+    pub fn from_json(_text: &[u8]) -> Result<Value, JsonError> {
+        todo!()
+    }
+
+    /// Appends the value as compact JSON.
+    pub fn write_json(&self, _out: &mut Vec<u8>) {
+        todo!()
+    }
+
+    /// The value as it appears in an argument or a file name: text as it is, numbers as spelled,
+    /// `true`, nothing for null, JSON for lists and tables.
+    #[must_use]
+    pub fn to_text(&self) -> Vec<u8> {
+        todo!()
+    }
+
+    /// Whether both are the same, numbers by what they mean: `1e-9` is `1.0e-9`, and `1` is `1.0`.
+    #[must_use]
+    pub fn same_value(&self, _other: &Value) -> bool {
+        todo!()
+    }
+
+    /// The value of `{name.field}`: tables by key, lists by index from 0, and of text that is a
+    /// path `name` (its last component) and `stem` (that without its last extension).
+    #[must_use]
+    pub fn field(&self, _field: &str) -> Option<Value> {
+        todo!()
+    }
+}
