@@ -1,10 +1,15 @@
 //! Parameter spaces: axes, their grid product and its corrections, with points implied.
 
-use std::sync::Arc;
+mod duplicates;
+mod exclude;
+mod grid;
+mod points;
 
 use serde::{Deserialize, Serialize};
 
 use crate::value::Value;
+
+pub use grid::{Grid, Point};
 
 /// A static fan-out over parameters: the grid product of `axes`, corrected by the rest.
 ///
@@ -63,8 +68,10 @@ pub enum Points {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ends {
     /// The first.
+    #[serde(with = "points::exact")]
     pub from: f64,
     /// The last.
+    #[serde(with = "points::exact")]
     pub to: f64,
     /// How many, ends included.
     pub n: u32,
@@ -105,8 +112,8 @@ pub enum AxisProblem {
         /// The row, from 0.
         row: usize,
     },
-    /// The integers of a range leave the 64-bit range.
-    #[error("the range leaves the 64-bit integers")]
+    /// The integers of a range leave 64 bits, or its step is 0.
+    #[error("the range leaves the 64-bit integers, or its step is 0")]
     Overflow,
 }
 
@@ -205,22 +212,6 @@ pub enum SpaceError {
     TooWideToExclude,
 }
 
-impl Points {
-    /// The integers of `text` (`0..10`, `0..=10`), `step` apart (1 when absent; may be negative).
-    ///
-    /// # Errors
-    /// When the text is not a range or the step is 0.
-    pub fn range(_text: &str, _step: Option<i64>) -> Result<Points, RangeError> {
-        todo!()
-    }
-
-    /// How many points there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        todo!()
-    }
-}
-
 impl Space {
     /// Checks the space and makes its points accessible, in time and memory for the axes, not for
     /// their product (`exclude` costs one bit per point of the product).
@@ -228,38 +219,6 @@ impl Space {
     /// # Errors
     /// The first problem found.
     pub fn compile(&self) -> Result<Grid, SpaceError> {
-        todo!()
-    }
-}
-
-/// A checked [`Space`], whose points can be asked for by index.
-#[derive(Clone, Debug)]
-pub struct Grid {
-    space: Arc<Space>,
-}
-
-impl Grid {
-    /// How many points there are.
-    #[must_use]
-    pub fn width(&self) -> u32 {
-        todo!()
-    }
-
-    /// The names of the parameters, in the order of [`Grid::params`].
-    #[must_use]
-    pub fn names(&self) -> &[String] {
-        todo!()
-    }
-
-    /// The parameters of a point; empty when there is no such point.
-    #[must_use]
-    pub fn params(&self, _index: u32) -> Vec<(String, Value)> {
-        todo!()
-    }
-
-    /// The space that this was made of.
-    #[must_use]
-    pub fn space(&self) -> &Space {
-        &self.space
+        Grid::new(self.clone())
     }
 }
