@@ -1,22 +1,55 @@
 //! What a worker needs to run any instance of one task: the task, its space, its run.
+//!
+//! A recipe is made once for each task of a run, sent once to each worker, and then renders
+//! instances from their indices alone, but for what [`Recipe::inputs`] asks the scheduler for.
+//!
+//! # Key and seed
+//!
+//! `{key}` is `name=text` for each parameter, inherited ones first, joined with commas. Bytes other
+//! than ASCII letters, digits and `._+-` become `_`; when that lost something, or the whole is
+//! longer than 100 bytes and is cut there, `~` and 16 hexadecimal digits follow that tell such keys
+//! apart. Points whose texts are all the same are told apart by `~` and their index. The key of a
+//! task without parameters is its index, `0`.
+//!
+//! `{seed}` is FNV-1a (64 bits), finished with one step of SplitMix64, over: the run's seed in 8
+//! bytes, little end first; the task's name; for each parameter, in the order of the names' bytes,
+//! its name and its value. Names and values are encoded by
+//! [`Value::write_canonical`](crate::value::Value::write_canonical), names as text. So a seed depends on what a number means,
+//! not on its spelling (`0.1` and `0.10` agree), and neither on the index nor on the order of the
+//! axes; points with the same parameters have the same seed.
+
+mod build;
+mod compile;
+mod identity;
+mod render;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::ids::{Micros, TaskId};
 use crate::pipeline::{Capture, Pipeline, RunContext};
-use crate::value::Value;
+use crate::space::SpaceError;
+use crate::value::{Value, write_json_string};
+use build::RecipeData;
+use compile::Compiled;
+use render::Frame;
 
 /// A self-contained description of all instances of a task.
 ///
 /// Sent once per worker; instances then are index ranges.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Recipe {}
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "RecipeData")]
+pub struct Recipe {
+    data: RecipeData,
+    compiled: Compiled,
+}
 
 /// An upstream for which the scheduler passes an [`Input`] along with an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputSpec {
     /// The upstream task.
     pub task: TaskId,
@@ -58,7 +91,7 @@ pub struct Invocation {
     /// Whether this is a `shell` task: where bash is missing, `sh -eu -c` and the last element of
     /// `argv` do instead.
     pub shell: bool,
-    /// Variables to add to the worker's environment.
+    /// Variables to add to the worker's environment, in order: a later one of the same name wins.
     pub env: Vec<(OsString, OsString)>,
     /// Where it runs, absolute.
     pub working_dir: PathBuf,
@@ -87,8 +120,22 @@ pub struct OutputFile {
     pub path: PathBuf,
     /// Where it belongs, absolute.
     pub target: PathBuf,
-    /// Where the attempt writes it, absolute, in the same directory.
+    /// Where the attempt writes it, absolute, in the same directory, different for each attempt.
     pub temporary: PathBuf,
+}
+
+/// Why a task has no recipe. A pipeline that [`crate::graph::Graph::new`] accepts has all of them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecipeError {
+    /// A task that the pipeline does not have, or that depends on itself.
+    #[error("no usable task {0}")]
+    Task(TaskId),
+    /// Something that a recipe refers to is not in it.
+    #[error("the recipe lacks {0}")]
+    Incomplete(&'static str),
+    /// A sweep without points.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
 }
 
 /// Why an instance could not be rendered.
@@ -102,31 +149,172 @@ pub enum RenderError {
         /// What is wrong.
         problem: String,
     },
+    /// An output path that does not name a file.
+    #[error("out.{name}: `{path}` does not name a file")]
+    NotAFile {
+        /// The output.
+        name: String,
+        /// The path.
+        path: String,
+    },
+    /// A task without a program.
+    #[error("the argument vector is empty")]
+    NoProgram,
 }
 
 impl Recipe {
-    /// The recipe of a task.
+    /// The recipe of a task. Takes time and memory for this task and those it maps or mentions.
+    ///
+    /// # Errors
+    /// When the pipeline is not one that [`crate::graph::Graph::new`] would accept.
+    pub fn new(
+        pipeline: &Pipeline,
+        task: TaskId,
+        context: &RunContext,
+    ) -> Result<Recipe, RecipeError> {
+        Recipe::try_from(RecipeData::new(pipeline, task, context)?)
+    }
+
+    /// The task.
     #[must_use]
-    pub fn new(_pipeline: &Pipeline, _task: TaskId, _context: &RunContext) -> Recipe {
-        todo!()
+    pub fn task(&self) -> TaskId {
+        self.data.own.id
+    }
+
+    /// The task's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.data.own.name
+    }
+
+    /// For which upstream instances an [`Input`] must come with each instance, in this order.
+    #[must_use]
+    pub fn inputs(&self) -> &[InputSpec] {
+        &self.data.inputs
+    }
+
+    /// The manifests that must exist before any instance starts: those that placeholders mention.
+    #[must_use]
+    pub fn manifests(&self) -> Vec<ManifestSpec> {
+        let spec = |upstream: &(TaskId, String)| ManifestSpec {
+            upstream: upstream.0,
+            path: self.data.manifest_path(&upstream.1),
+        };
+        self.data.manifests.iter().map(spec).collect()
+    }
+
+    /// Whether the output paths of an attempt must travel with its report.
+    #[must_use]
+    pub fn reports_outputs(&self) -> bool {
+        self.data.report_outputs
     }
 
     /// The parameters of an instance, inherited ones first.
     #[must_use]
-    pub fn params(&self, _index: u32) -> Vec<(String, Value)> {
-        todo!()
+    pub fn params(&self, index: u32) -> Vec<(String, Value)> {
+        let frame = Frame::new(&self.compiled.own, index);
+        frame.params().map(|(name, value)| (name.to_owned(), value.into_owned())).collect()
     }
 
-    /// The process that attempt number `attempt` (from 1) of instance `index` starts.
+    /// `{key}` of an instance.
+    #[must_use]
+    pub fn key(&self, index: u32) -> String {
+        Frame::new(&self.compiled.own, index).key()
+    }
+
+    /// `{seed}` of an instance.
+    #[must_use]
+    pub fn seed(&self, index: u32) -> u64 {
+        Frame::new(&self.compiled.own, index).seed(self.data.seed)
+    }
+
+    /// The process that attempt number `attempt` (from 1) of instance `index` starts; `inputs` as
+    /// [`Recipe::inputs`] asks for them.
+    ///
+    /// # Errors
+    /// When a placeholder has no value for this instance, or an output path names no file.
+    pub fn invocation(
+        &self,
+        index: u32,
+        attempt: u32,
+        inputs: &[Input],
+    ) -> Result<Invocation, RenderError> {
+        self.render(index, attempt, Some(inputs))
+    }
+
+    /// What [`Recipe::invocation`] would give for the first attempt, before the run: placeholders
+    /// whose values are not known yet stay as they are, in braces.
+    ///
+    /// # Errors
+    /// When a placeholder has no value for this instance, or an output path names no file.
+    pub fn preview(&self, index: u32) -> Result<Invocation, RenderError> {
+        self.render(index, 1, None)
+    }
+
+    /// The absolute output paths of an instance, when the index alone decides them.
     ///
     /// # Errors
     /// When a placeholder has no value for this instance.
-    pub fn invocation(
+    pub fn output_paths(&self, index: u32) -> Result<Option<Vec<PathBuf>>, RenderError> {
+        if self.data.report_outputs {
+            return Ok(None);
+        }
+        self.computed_outputs(index).map(Some)
+    }
+
+    /// A line of a manifest that lists this task's instances, with its newline:
+    /// `{"index":7,"params":{…},"state":"succeeded","value":…,"out":{"price":"…"}}`.
+    ///
+    /// `state` is the word of a state. `value` is a JSON document and becomes null when there is
+    /// none. `outputs` are the reported paths, empty when they can be computed. Paths are written
+    /// absolute, so that they can be opened from anywhere; an instance that did not succeed has no
+    /// files, and `out` is empty.
+    #[must_use]
+    pub fn manifest_line(
         &self,
-        _index: u32,
-        _attempt: u32,
-        _inputs: &[Input],
-    ) -> Result<Invocation, RenderError> {
-        todo!()
+        index: u32,
+        state: &str,
+        value: Option<&[u8]>,
+        outputs: &[Vec<u8>],
+    ) -> Vec<u8> {
+        let mut line = format!("{{\"index\":{index},\"params\":").into_bytes();
+        Value::Table(self.params(index)).write_json(&mut line);
+        line.extend_from_slice(b",\"state\":");
+        write_json_string(state.as_bytes(), &mut line);
+        line.extend_from_slice(b",\"value\":");
+        match value {
+            Some(value) => push_on_one_line(value, &mut line),
+            None => line.extend_from_slice(b"null"),
+        }
+        line.extend_from_slice(b",\"out\":{");
+        if state == crate::status::State::Succeeded.word() {
+            self.push_outputs(index, outputs, &mut line);
+        }
+        line.extend_from_slice(b"}}\n");
+        line
+    }
+}
+
+/// Appends a JSON document without its line breaks, which JSON has only between tokens.
+fn push_on_one_line(value: &[u8], out: &mut Vec<u8>) {
+    if value.contains(&b'\n') || value.contains(&b'\r') {
+        out.extend(value.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+    } else {
+        out.extend_from_slice(value);
+    }
+}
+
+impl Serialize for Recipe {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.data.serialize(serializer)
+    }
+}
+
+impl TryFrom<RecipeData> for Recipe {
+    type Error = RecipeError;
+
+    fn try_from(data: RecipeData) -> Result<Recipe, RecipeError> {
+        let compiled = Compiled::new(&data)?;
+        Ok(Recipe { data, compiled })
     }
 }

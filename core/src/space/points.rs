@@ -30,11 +30,11 @@ impl Points {
     /// When the text is not a range, the step is 0, or there are more than 4294967295 integers.
     pub fn range(text: &str, step: Option<i64>) -> Result<Points, RangeError> {
         let (first, end) = text.split_once("..").ok_or(RangeError::Syntax)?;
-        let inclusive = end.starts_with('=');
+        let (inclusive, end) = end.strip_prefix('=').map_or((false, end), |end| (true, end));
         let parse = |text: &str| {
             text.trim().replace('_', "").parse::<i64>().map_err(|_| RangeError::Syntax)
         };
-        let (first, end) = (parse(first)?, parse(end.trim_start_matches('='))?);
+        let (first, end) = (parse(first)?, parse(end)?);
         let step = step.unwrap_or(1);
         if step == 0 {
             return Err(RangeError::ZeroStep);

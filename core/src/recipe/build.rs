@@ -1,0 +1,278 @@
+//! What of a pipeline goes into the recipe of one task.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
+
+use super::{InputSpec, RecipeError};
+use crate::ids::{Micros, TaskId};
+use crate::pipeline::{Capture, Pattern, Pipeline, RunContext, Task, TaskAction};
+use crate::space::Grid;
+use crate::template::{Placeholder, Template};
+use crate::value::{RawString, Value};
+
+/// An output path that is made of the paths of other tasks, which are made of those of others, this
+/// many levels deep, is reported rather than computed: recipes must stay small in long chains.
+const MAX_LEVELS: u8 = 16;
+
+/// The recipe as it is sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RecipeData {
+    pub(super) own: Scope,
+    pub(super) action: TaskAction,
+    pub(super) capture: Capture,
+    pub(super) stdin: Option<Template>,
+    pub(super) env: Vec<(String, Template)>,
+    pub(super) working_dir: Option<Template>,
+    pub(super) timeout: Option<Micros>,
+    pub(super) grace: Micros,
+    pub(super) cpus: u32,
+    pub(super) run: u64,
+    pub(super) seed: u64,
+    // Not `PathBuf`: JSON has no place for paths that are not UTF-8.
+    run_dir: RawString,
+    base_dir: RawString,
+    /// The constants that placeholders mention; all of them for `shell`.
+    pub(super) vars: Vec<(String, Value)>,
+    /// The grids of all scopes, by task.
+    pub(super) grids: Vec<(TaskId, Grid)>,
+    /// The other tasks whose output paths are computed here.
+    pub(super) related: Vec<Scope>,
+    pub(super) inputs: Vec<InputSpec>,
+    /// For each of `inputs` the names of the task and of its outputs, for messages.
+    pub(super) input_names: Vec<(String, Vec<String>)>,
+    /// The tasks whose manifests are mentioned, with their names.
+    pub(super) manifests: Vec<(TaskId, String)>,
+    pub(super) report_outputs: bool,
+}
+
+/// A task, as far as its parameters and output paths go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Scope {
+    pub(super) id: TaskId,
+    pub(super) name: String,
+    /// The tasks from which it gets parameters, the outermost first, itself last, each with the
+    /// number of instances of this task for each of theirs.
+    pub(super) chain: Vec<(TaskId, u32)>,
+    pub(super) outputs: Vec<(String, Template)>,
+}
+
+impl Scope {
+    /// How many instances of this task there are for each one of `upstream`, when this task maps it,
+    /// directly or through others.
+    pub(super) fn factor(&self, upstream: TaskId) -> Option<u32> {
+        let mapped = self.chain.iter().rev().skip(1).find(|link| link.0 == upstream);
+        mapped.map(|link| link.1)
+    }
+}
+
+impl RecipeData {
+    pub(super) fn new(
+        pipeline: &Pipeline,
+        id: TaskId,
+        context: &RunContext,
+    ) -> Result<RecipeData, RecipeError> {
+        let task = pipeline.tasks.get(id.at()).ok_or(RecipeError::Task(id))?;
+        let mut builder = Builder::new(pipeline);
+        let own = builder.scope(id)?;
+        let mut inputs: Vec<InputSpec> = Vec::new();
+        let mut manifests = Vec::new();
+        let mut related = Vec::new();
+        for placeholder in placeholders(task) {
+            let upstream = match placeholder {
+                Placeholder::UpstreamValue(upstream, _) => *upstream,
+                Placeholder::UpstreamOut(upstream, _) if builder.computable(*upstream) => {
+                    related.push(*upstream);
+                    continue;
+                }
+                Placeholder::UpstreamOut(upstream, _) => *upstream,
+                Placeholder::Manifest(upstream) => {
+                    let name = builder.task(*upstream)?.name.clone();
+                    if !manifests.contains(&(*upstream, name.clone())) {
+                        manifests.push((*upstream, name));
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            if inputs.iter().all(|input| input.task != upstream) {
+                inputs.push(InputSpec { task: upstream, factor: own.factor(upstream) });
+            }
+        }
+        let related = builder.related(related)?;
+        let report_outputs = !task.outputs.is_empty() && !builder.computable(id);
+        let mut input_names = Vec::new();
+        for input in &inputs {
+            let upstream = builder.task(input.task)?;
+            let outputs = upstream.outputs.iter().map(|(name, _)| name.clone()).collect();
+            input_names.push((upstream.name.clone(), outputs));
+        }
+        Ok(RecipeData {
+            vars: used_vars(pipeline, task, &related),
+            own,
+            action: task.action.clone(),
+            capture: task.capture,
+            stdin: task.stdin.clone(),
+            env: task.env.clone(),
+            working_dir: task.working_dir.clone(),
+            timeout: task.timeout,
+            grace: task.grace,
+            cpus: task.cpus,
+            run: context.run,
+            seed: context.seed,
+            run_dir: RawString(context.run_dir.as_os_str().as_bytes().to_vec()),
+            base_dir: RawString(context.base_dir.as_os_str().as_bytes().to_vec()),
+            grids: builder.grids,
+            related,
+            inputs,
+            input_names,
+            manifests,
+            report_outputs,
+        })
+    }
+
+    /// The run's own directory.
+    pub(super) fn run_dir(&self) -> &Path {
+        Path::new(std::ffi::OsStr::from_bytes(&self.run_dir.0))
+    }
+
+    /// The pipeline file's directory.
+    pub(super) fn base_dir(&self) -> &Path {
+        Path::new(std::ffi::OsStr::from_bytes(&self.base_dir.0))
+    }
+
+    /// A path as rendered, made absolute.
+    pub(super) fn absolute(&self, rendered: &[u8]) -> PathBuf {
+        self.base_dir().join(OsString::from_vec(rendered.to_vec()))
+    }
+
+    /// Where the manifest of an upstream belongs.
+    pub(super) fn manifest_path(&self, upstream: &str) -> PathBuf {
+        let file = format!("{}.{upstream}.jsonl", self.own.name);
+        self.run_dir().join("manifests").join(file)
+    }
+}
+
+/// All placeholders of a task, in all its templates.
+pub(crate) fn placeholders(task: &Task) -> impl Iterator<Item = &Placeholder> {
+    let argv: &[Template] = match &task.action {
+        TaskAction::Run(argv) => argv,
+        TaskAction::Shell(_) => &[],
+    };
+    let outputs = task.outputs.iter().map(|(_, template)| template);
+    let env = task.env.iter().map(|(_, template)| template);
+    argv.iter()
+        .chain(outputs)
+        .chain(env)
+        .chain(&task.stdin)
+        .chain(&task.working_dir)
+        .flat_map(Template::placeholders)
+}
+
+/// The constants that the recipe needs, in the author's order.
+fn used_vars(pipeline: &Pipeline, task: &Task, related: &[Scope]) -> Vec<(String, Value)> {
+    if matches!(task.action, TaskAction::Shell(_)) {
+        return pipeline.vars.clone();
+    }
+    let outputs = related.iter().flat_map(|scope| &scope.outputs);
+    let used: FxHashSet<&str> = outputs
+        .flat_map(|(_, template)| template.placeholders())
+        .chain(placeholders(task))
+        .filter_map(|placeholder| match placeholder {
+            Placeholder::Var(name, _) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    pipeline.vars.iter().filter(|(name, _)| used.contains(name.as_str())).cloned().collect()
+}
+
+struct Builder<'a> {
+    pipeline: &'a Pipeline,
+    grids: Vec<(TaskId, Grid)>,
+    /// Whether the paths of a task can be computed in so many levels.
+    known: FxHashMap<(TaskId, u8), bool>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(pipeline: &'a Pipeline) -> Self {
+        Builder { pipeline, grids: Vec::new(), known: FxHashMap::default() }
+    }
+
+    fn task(&self, id: TaskId) -> Result<&'a Task, RecipeError> {
+        self.pipeline.tasks.get(id.at()).ok_or(RecipeError::Task(id))
+    }
+
+    /// The width of a task's own grid.
+    fn own_width(&mut self, id: TaskId) -> Result<u32, RecipeError> {
+        let Some(space) = &self.task(id)?.sweep else { return Ok(1) };
+        if let Some((_, grid)) = self.grids.iter().find(|(known, _)| *known == id) {
+            return Ok(grid.width());
+        }
+        let grid = space.compile()?;
+        let width = grid.width();
+        self.grids.push((id, grid));
+        Ok(width)
+    }
+
+    fn scope(&mut self, id: TaskId) -> Result<Scope, RecipeError> {
+        let task = self.task(id)?;
+        let mut chain = vec![(id, 1u32)];
+        let (mut at, mut factor) = (id, 1u32);
+        while let Pattern::Map(upstream) = self.task(at)?.pattern {
+            factor = factor.saturating_mul(self.own_width(at)?);
+            if chain.len() > self.pipeline.tasks.len() {
+                return Err(RecipeError::Task(id));
+            }
+            chain.push((upstream, factor));
+            at = upstream;
+        }
+        self.own_width(at)?;
+        chain.reverse();
+        Ok(Scope { id, name: task.name.clone(), chain, outputs: task.outputs.clone() })
+    }
+
+    /// Whether the output paths of a task follow from the index alone. All tasks must agree on the
+    /// answer, since the one decides what to report and the others what to expect.
+    fn computable(&mut self, id: TaskId) -> bool {
+        self.computable_in(id, MAX_LEVELS)
+    }
+
+    fn computable_in(&mut self, id: TaskId, levels: u8) -> bool {
+        if let Some(&known) = self.known.get(&(id, levels)) {
+            return known;
+        }
+        let Ok(task) = self.task(id) else { return false };
+        let mut all = task.outputs.iter().flat_map(|(_, template)| template.placeholders());
+        let computable = all.all(|placeholder| match placeholder {
+            Placeholder::UpstreamValue(..) | Placeholder::Attempt | Placeholder::Out(_) => false,
+            Placeholder::UpstreamOut(upstream, _) => {
+                levels > 0 && self.computable_in(*upstream, levels - 1)
+            }
+            _ => true,
+        });
+        self.known.insert((id, levels), computable);
+        computable
+    }
+
+    /// The scopes of tasks whose paths are computed, and of those of which their paths are made.
+    fn related(&mut self, mut wanted: Vec<TaskId>) -> Result<Vec<Scope>, RecipeError> {
+        let mut seen: FxHashSet<TaskId> = FxHashSet::default();
+        let mut scopes = Vec::new();
+        while let Some(id) = wanted.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let scope = self.scope(id)?;
+            let made_of = scope.outputs.iter().flat_map(|(_, template)| template.placeholders());
+            wanted.extend(made_of.filter_map(|placeholder| match placeholder {
+                Placeholder::UpstreamOut(upstream, _) => Some(*upstream),
+                _ => None,
+            }));
+            scopes.push(scope);
+        }
+        Ok(scopes)
+    }
+}

@@ -1,0 +1,226 @@
+//! Templates made ready for rendering: names looked up, constants put in.
+
+use std::os::unix::ffi::OsStrExt;
+
+use super::RecipeError;
+use super::build::{RecipeData, Scope};
+use crate::ids::TaskId;
+use crate::pipeline::TaskAction;
+use crate::space::Grid;
+use crate::template::{Part, Placeholder, Template};
+
+/// A template to render.
+pub(super) type Pieces = Vec<Piece>;
+
+/// A piece of a template to render.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Text that is the same for all instances.
+    Text(Vec<u8>),
+    /// A parameter.
+    Param(Place, Vec<String>),
+    /// The index, with the least number of digits.
+    Index(usize),
+    Key,
+    Seed,
+    Attempt,
+    /// The temporary path of an own output.
+    Out(usize),
+    /// An upstream's path, computed: position in `Compiled::related`, the output, the factor.
+    Computed(usize, usize, Option<u32>),
+    /// An upstream's path, reported: position in the inputs, the output, the placeholder.
+    Reported(usize, usize, String),
+    /// An upstream's value: position in the inputs, fields, the placeholder.
+    Value(usize, Vec<String>, String),
+    /// Something that can have no value: the placeholder, and why.
+    Missing(String, &'static str),
+}
+
+/// Where a parameter is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Position among the grids of the scope.
+    pub(super) grid: usize,
+    /// Position among the grid's names.
+    pub(super) slot: usize,
+}
+
+/// A task's parameters and output paths, ready for rendering.
+#[derive(Clone, Debug)]
+pub(super) struct CompiledScope {
+    pub(super) name: String,
+    /// The grids, the outermost first.
+    pub(super) grids: Vec<Grid>,
+    /// All parameters in the order of their names' bytes.
+    pub(super) by_name: Vec<Place>,
+    pub(super) outputs: Vec<(String, Pieces)>,
+}
+
+/// All templates of a recipe, ready for rendering.
+#[derive(Clone, Debug)]
+pub(super) struct Compiled {
+    pub(super) own: CompiledScope,
+    pub(super) related: Vec<CompiledScope>,
+    pub(super) argv: Vec<Pieces>,
+    pub(super) env: Vec<(String, Pieces)>,
+    pub(super) stdin: Option<Pieces>,
+    pub(super) working_dir: Option<Pieces>,
+}
+
+impl CompiledScope {
+    /// Every parameter, inherited ones first.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.grids.iter().enumerate().flat_map(|(grid, found)| {
+            (0..found.names().len()).map(move |slot| Place { grid, slot })
+        })
+    }
+
+    /// The name of a parameter.
+    pub(super) fn name_of(&self, place: Place) -> &str {
+        let grid = self.grids.get(place.grid);
+        grid.and_then(|grid| grid.names().get(place.slot)).map_or("", String::as_str)
+    }
+
+    fn find(&self, name: &str) -> Option<Place> {
+        self.by_name.iter().copied().find(|&place| self.name_of(place) == name)
+    }
+}
+
+impl Compiled {
+    pub(super) fn new(data: &RecipeData) -> Result<Compiled, RecipeError> {
+        let own = bare_scope(data, &data.own);
+        let argv = match &data.action {
+            TaskAction::Run(argv) => argv.as_slice(),
+            TaskAction::Shell(_) => &[],
+        };
+        let related: Vec<CompiledScope> =
+            data.related.iter().map(|scope| bare_scope(data, scope)).collect();
+        let all = |compiler: &Compiler<'_>, outputs: &[(String, Template)]| {
+            let pieces =
+                outputs.iter().map(|(name, path)| Ok((name.clone(), compiler.pieces(path)?)));
+            pieces.collect::<Result<Vec<_>, RecipeError>>()
+        };
+        let compiler = Compiler { data, scope: &data.own, compiled: &own };
+        let outputs = all(&compiler, &data.own.outputs)?;
+        let mut compiled = Compiled {
+            argv: argv.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
+            env: all(&compiler, &data.env)?,
+            stdin: data.stdin.as_ref().map(|path| compiler.pieces(path)).transpose()?,
+            working_dir: data.working_dir.as_ref().map(|path| compiler.pieces(path)).transpose()?,
+            related: Vec::new(),
+            own: CompiledScope { outputs, ..own.clone() },
+        };
+        for (scope, bare) in data.related.iter().zip(related) {
+            let compiler = Compiler { data, scope, compiled: &bare };
+            let outputs = all(&compiler, &scope.outputs)?;
+            // Paths of related tasks are rendered without inputs; hostile data may want some.
+            let reported = |piece: &Piece| matches!(piece, Piece::Reported(..) | Piece::Value(..));
+            if outputs.iter().any(|(_, pieces)| pieces.iter().any(reported)) {
+                return Err(RecipeError::Incomplete("a computable path"));
+            }
+            compiled.related.push(CompiledScope { outputs, ..bare });
+        }
+        Ok(compiled)
+    }
+}
+
+/// A scope without its outputs.
+fn bare_scope(data: &RecipeData, scope: &Scope) -> CompiledScope {
+    let grid = |task: TaskId| data.grids.iter().find(|(id, _)| *id == task).map(|(_, grid)| grid);
+    let grids = scope.chain.iter().filter_map(|link| grid(link.0)).cloned().collect();
+    let mut compiled =
+        CompiledScope { name: scope.name.clone(), grids, by_name: Vec::new(), outputs: Vec::new() };
+    let mut places: Vec<Place> = compiled.places().collect();
+    places.sort_by_key(|&place| compiled.name_of(place).as_bytes().to_vec());
+    compiled.by_name = places;
+    compiled
+}
+
+struct Compiler<'a> {
+    data: &'a RecipeData,
+    scope: &'a Scope,
+    compiled: &'a CompiledScope,
+}
+
+impl Compiler<'_> {
+    fn pieces(&self, template: &Template) -> Result<Pieces, RecipeError> {
+        let mut pieces: Pieces = Vec::new();
+        for part in &template.parts {
+            let piece = match part {
+                Part::Literal(text) => Piece::Text(text.as_bytes().to_vec()),
+                Part::Placeholder(placeholder) => self.piece(placeholder)?,
+            };
+            match (pieces.last_mut(), piece) {
+                (Some(Piece::Text(text)), Piece::Text(more)) => text.extend_from_slice(&more),
+                (_, piece) => pieces.push(piece),
+            }
+        }
+        Ok(pieces)
+    }
+
+    fn piece(&self, placeholder: &Placeholder) -> Result<Piece, RecipeError> {
+        let data = self.data;
+        Ok(match placeholder {
+            Placeholder::Param(name, fields) => match self.compiled.find(name) {
+                Some(place) => Piece::Param(place, fields.clone()),
+                None => Piece::Missing(dotted(name, "", fields), "no such parameter"),
+            },
+            Placeholder::Var(name, fields) => {
+                let var = data.vars.iter().find(|(known, _)| known == name);
+                match var.and_then(|(_, value)| value.field_path(fields)) {
+                    Some(value) => Piece::Text(value.to_text()),
+                    None => Piece::Missing(dotted("vars", name, fields), "no such value"),
+                }
+            }
+            Placeholder::Index(digits) => Piece::Index(usize::from((*digits).min(64))),
+            Placeholder::Key => Piece::Key,
+            Placeholder::Seed => Piece::Seed,
+            Placeholder::Attempt => Piece::Attempt,
+            Placeholder::Out(output) => Piece::Out(*output as usize),
+            Placeholder::UpstreamOut(upstream, output) => self.upstream_out(*upstream, *output)?,
+            Placeholder::UpstreamValue(upstream, fields) => {
+                let (input, (task, _)) = self.input(*upstream)?;
+                Piece::Value(input, fields.clone(), dotted(task, "value", fields))
+            }
+            Placeholder::Manifest(upstream) => {
+                let found = data.manifests.iter().find(|(id, _)| id == upstream);
+                let (_, name) = found.ok_or(RecipeError::Incomplete("a manifest"))?;
+                Piece::Text(data.manifest_path(name).as_os_str().as_bytes().to_vec())
+            }
+            Placeholder::RunId => Piece::Text(data.run.to_string().into_bytes()),
+            Placeholder::RunDir => Piece::Text(data.run_dir().as_os_str().as_bytes().to_vec()),
+        })
+    }
+
+    fn upstream_out(&self, upstream: TaskId, output: u32) -> Result<Piece, RecipeError> {
+        let output = output as usize;
+        let related = self.data.related.iter().position(|scope| scope.id == upstream);
+        if let Some(related) = related {
+            return Ok(Piece::Computed(related, output, self.scope.factor(upstream)));
+        }
+        let (input, (task, outputs)) = self.input(upstream)?;
+        let output_name = outputs.get(output).ok_or(RecipeError::Incomplete("an output"))?;
+        Ok(Piece::Reported(input, output, dotted(task, output_name, &[])))
+    }
+
+    /// The position of an input, the names of its task and of its outputs.
+    fn input(&self, upstream: TaskId) -> Result<(usize, &(String, Vec<String>)), RecipeError> {
+        let inputs = self.data.inputs.iter().zip(&self.data.input_names);
+        let found = inputs.enumerate().find(|(_, (input, _))| input.task == upstream);
+        let (at, (_, names)) = found.ok_or(RecipeError::Incomplete("an input"))?;
+        Ok((at, names))
+    }
+}
+
+/// A placeholder as its author wrote it.
+pub(super) fn dotted(name: &str, then: &str, fields: &[String]) -> String {
+    let mut text = name.to_owned();
+    for part in std::iter::once(then)
+        .filter(|then| !then.is_empty())
+        .chain(fields.iter().map(String::as_str))
+    {
+        text.push('.');
+        text.push_str(part);
+    }
+    text
+}

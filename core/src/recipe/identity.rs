@@ -1,0 +1,63 @@
+//! `{key}` and `{seed}`: what an instance is called, whatever its index. Both are part of the
+//! contract with users' files and must never change; see the page of [`super`].
+
+use super::render::Frame;
+use crate::hash::StableHash;
+use crate::value::write_canonical_text;
+
+/// Longest readable part of a key, in bytes: a file name has room for 255 with what users add.
+const MAX_TEXT: usize = 100;
+
+impl Frame<'_> {
+    /// `{key}` of the instance.
+    pub(super) fn key(&self) -> String {
+        let mut key = String::new();
+        let mut exact = Vec::new();
+        let mut lossy = false;
+        for (name, value) in self.params() {
+            let text = value.to_text();
+            if !key.is_empty() {
+                key.push(',');
+            }
+            lossy |= push_safe(name.as_bytes(), &mut key);
+            key.push('=');
+            lossy |= push_safe(&text, &mut key);
+            write_canonical_text(name.as_bytes(), &mut exact);
+            write_canonical_text(&text, &mut exact);
+        }
+        if key.is_empty() {
+            return self.index().to_string();
+        }
+        if lossy || key.len() > MAX_TEXT {
+            key.truncate(MAX_TEXT);
+            key.push_str(&format!("~{:016x}", StableHash::of(&exact)));
+        }
+        if self.is_duplicate() {
+            key.push_str(&format!("~{}", self.index()));
+        }
+        key
+    }
+
+    /// `{seed}` of the instance.
+    pub(super) fn seed(&self, run_seed: u64) -> u64 {
+        let mut encoded = run_seed.to_le_bytes().to_vec();
+        write_canonical_text(self.task_name().as_bytes(), &mut encoded);
+        for (name, value) in self.params_by_name() {
+            write_canonical_text(name.as_bytes(), &mut encoded);
+            value.write_canonical(&mut encoded);
+        }
+        StableHash::of(&encoded)
+    }
+}
+
+/// Appends text with `_` for every byte that is not safe in file names on all systems and in
+/// shells; returns whether there was one.
+fn push_safe(text: &[u8], key: &mut String) -> bool {
+    let mut lossy = false;
+    for &byte in text {
+        let safe = byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+        key.push(if safe { char::from(byte) } else { '_' });
+        lossy |= !safe;
+    }
+    lossy
+}

@@ -1,0 +1,357 @@
+//! Rendering: from an index to arguments, environment and paths.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::compile::{CompiledScope, Piece, Place, dotted};
+use super::{Input, InputSpec, Invocation, OutputFile, Recipe, RenderError};
+use crate::hash::StableHash;
+use crate::pipeline::TaskAction;
+use crate::space::Point;
+use crate::value::{Value, write_json_string};
+
+/// Longest file name of the usual file systems, in bytes.
+const MAX_FILE_NAME: usize = 255;
+/// Deepest nesting of paths made of paths; a recipe has fewer.
+const MAX_DEPTH: u32 = 20;
+
+/// One instance of a scope.
+pub(super) struct Frame<'a> {
+    scope: &'a CompiledScope,
+    index: u32,
+    /// The point in each of the scope's grids; none where a grid is empty.
+    points: Vec<Option<Point>>,
+}
+
+impl<'a> Frame<'a> {
+    pub(super) fn new(scope: &'a CompiledScope, index: u32) -> Frame<'a> {
+        let mut points = vec![None; scope.grids.len()];
+        let mut rest = index;
+        for (at, grid) in scope.grids.iter().enumerate().rev() {
+            let width = grid.width().max(1);
+            // The outermost grid takes what is left, so that an index beyond the end has no point.
+            let own = if at == 0 { rest } else { rest % width };
+            points[at] = grid.point(own);
+            rest /= width;
+        }
+        Frame { scope, index, points }
+    }
+
+    pub(super) fn index(&self) -> u32 {
+        self.index
+    }
+
+    pub(super) fn task_name(&self) -> &'a str {
+        &self.scope.name
+    }
+
+    fn value(&self, place: Place) -> Option<Cow<'a, Value>> {
+        let point = self.points.get(place.grid).copied().flatten()?;
+        Some(self.scope.grids.get(place.grid)?.value(point, place.slot))
+    }
+
+    fn pair(&self, place: Place) -> Option<(&'a str, Cow<'a, Value>)> {
+        Some((self.scope.name_of(place), self.value(place)?))
+    }
+
+    /// The parameters, inherited ones first.
+    pub(super) fn params(&self) -> impl Iterator<Item = (&'a str, Cow<'a, Value>)> {
+        self.scope.places().filter_map(|place| self.pair(place))
+    }
+
+    /// The parameters in the order of their names' bytes.
+    pub(super) fn params_by_name(&self) -> impl Iterator<Item = (&'a str, Cow<'a, Value>)> {
+        self.scope.by_name.iter().filter_map(|&place| self.pair(place))
+    }
+
+    /// Whether the texts of another instance's parameters may be the same.
+    pub(super) fn is_duplicate(&self) -> bool {
+        let mut points = self.scope.grids.iter().zip(&self.points);
+        points.any(|(grid, point)| point.is_some_and(|point| grid.is_duplicate(point)))
+    }
+}
+
+/// What is known while an attempt is rendered.
+struct Renderer<'a> {
+    recipe: &'a Recipe,
+    frame: Frame<'a>,
+    attempt: u32,
+    /// None before the run.
+    inputs: Option<&'a [Input]>,
+    outputs: Vec<OutputFile>,
+    depth: u32,
+}
+
+fn missing(placeholder: &str, problem: impl Into<String>) -> RenderError {
+    RenderError::Placeholder { placeholder: placeholder.to_owned(), problem: problem.into() }
+}
+
+fn os(bytes: Vec<u8>) -> OsString {
+    OsString::from_vec(bytes)
+}
+
+impl Renderer<'_> {
+    fn text(&self, pieces: &[Piece]) -> Result<Vec<u8>, RenderError> {
+        let mut out = Vec::new();
+        for piece in pieces {
+            self.push(piece, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    fn push(&self, piece: &Piece, out: &mut Vec<u8>) -> Result<(), RenderError> {
+        match piece {
+            Piece::Text(text) => out.extend_from_slice(text),
+            Piece::Param(place, fields) => self.push_param(*place, fields, out)?,
+            Piece::Index(digits) => {
+                out.extend_from_slice(format!("{:0digits$}", self.frame.index).as_bytes());
+            }
+            Piece::Key => out.extend_from_slice(self.frame.key().as_bytes()),
+            Piece::Seed => {
+                let seed = self.frame.seed(self.recipe.data.seed);
+                out.extend_from_slice(seed.to_string().as_bytes());
+            }
+            Piece::Attempt => out.extend_from_slice(self.attempt.to_string().as_bytes()),
+            Piece::Out(output) => {
+                let file = self.outputs.get(*output);
+                let file = file.ok_or_else(|| missing("out", "not known here"))?;
+                out.extend_from_slice(file.temporary.as_os_str().as_bytes());
+            }
+            Piece::Computed(related, output, factor) => {
+                out.extend_from_slice(&self.computed(*related, *output, *factor)?);
+            }
+            Piece::Reported(input, output, label) => {
+                let Some(input) = self.input(*input, label, out)? else { return Ok(()) };
+                let path = input.outputs.get(*output);
+                let path = path.ok_or_else(|| missing(label, "its path was not reported"))?;
+                let path = self.recipe.data.absolute(path);
+                out.extend_from_slice(path.as_os_str().as_bytes());
+            }
+            Piece::Value(input, fields, label) => {
+                if let Some(input) = self.input(*input, label, out)? {
+                    push_value(input.value.as_deref(), fields, label, out)?;
+                }
+            }
+            Piece::Missing(label, problem) => return Err(missing(label, *problem)),
+        }
+        Ok(())
+    }
+
+    fn push_param(
+        &self,
+        place: Place,
+        fields: &[String],
+        out: &mut Vec<u8>,
+    ) -> Result<(), RenderError> {
+        let label = || dotted(self.frame.scope.name_of(place), "", fields);
+        let value = self.frame.value(place).ok_or_else(|| missing(&label(), "no such instance"))?;
+        let value = value.field_path(fields).ok_or_else(|| missing(&label(), "no such field"))?;
+        value.write_text(out);
+        Ok(())
+    }
+
+    /// An input; before the run none, and the placeholder is put in its place.
+    fn input(
+        &self,
+        at: usize,
+        label: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<&Input>, RenderError> {
+        let Some(inputs) = self.inputs else {
+            out.extend_from_slice(format!("{{{label}}}").as_bytes());
+            return Ok(None);
+        };
+        let input = inputs.get(at).ok_or_else(|| missing(label, "the upstream is not known"))?;
+        Ok(Some(input))
+    }
+
+    /// The absolute path of an upstream's output.
+    fn computed(
+        &self,
+        related: usize,
+        output: usize,
+        factor: Option<u32>,
+    ) -> Result<Vec<u8>, RenderError> {
+        let scope = self.recipe.compiled.related.get(related);
+        let pieces = scope.and_then(|scope| Some((scope, &scope.outputs.get(output)?.1)));
+        let (scope, pieces) = pieces.ok_or_else(|| missing("out", "no such output"))?;
+        if self.depth > MAX_DEPTH {
+            return Err(missing("out", "paths refer to each other"));
+        }
+        // What an index means upstream is the same as for an input.
+        let spec = InputSpec { task: self.recipe.task(), factor };
+        let renderer = Renderer {
+            recipe: self.recipe,
+            frame: Frame::new(scope, spec.upstream_index(self.frame.index)),
+            attempt: self.attempt,
+            inputs: None,
+            outputs: Vec::new(),
+            depth: self.depth + 1,
+        };
+        let path = self.recipe.data.absolute(&renderer.text(pieces)?);
+        Ok(path.into_os_string().into_vec())
+    }
+
+    fn own_outputs(&self) -> Result<Vec<OutputFile>, RenderError> {
+        let outputs = &self.recipe.compiled.own.outputs;
+        outputs.iter().map(|(name, pieces)| self.own_output(name, &self.text(pieces)?)).collect()
+    }
+
+    fn own_output(&self, name: &str, path: &[u8]) -> Result<OutputFile, RenderError> {
+        let target = self.recipe.data.absolute(path);
+        let Some(file_name) = target.file_name().filter(|_| !path.ends_with(b"/")) else {
+            let path = String::from_utf8_lossy(path).into_owned();
+            return Err(RenderError::NotAFile { name: name.to_owned(), path });
+        };
+        let temporary = target.with_file_name(self.temporary_name(file_name.as_bytes()));
+        let path = PathBuf::from(os(path.to_vec()));
+        Ok(OutputFile { name: name.to_owned(), path, target, temporary })
+    }
+
+    /// A name for the file before it is renamed: hidden, and different for each attempt.
+    fn temporary_name(&self, file_name: &[u8]) -> OsString {
+        let (run, index, attempt) = (self.recipe.data.run, self.frame.index, self.attempt);
+        let task = self.recipe.name();
+        let mut name = b".".to_vec();
+        name.extend_from_slice(file_name);
+        name.extend_from_slice(format!(".dagrun-{run}-{task}-{index}-{attempt}").as_bytes());
+        if name.len() > MAX_FILE_NAME {
+            let hash = StableHash::of(&name);
+            name.truncate(150);
+            let rest = format!(".dagrun-{run}-{hash:016x}-{index}-{attempt}");
+            name.extend_from_slice(rest.as_bytes());
+        }
+        os(name)
+    }
+
+    /// The environment of a `shell` script: constants, parameters, outputs, as a shell can use them.
+    fn shell_env(&self, env: &mut Vec<(OsString, OsString)>) {
+        let usable = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
+        for (name, value) in &self.recipe.data.vars {
+            if usable(name) {
+                env.push((name.into(), os(value.to_text())));
+            }
+        }
+        for (name, value) in self.frame.params() {
+            if usable(name) {
+                env.push((name.into(), os(value.to_text())));
+            }
+        }
+        for output in &self.outputs {
+            env.push((format!("out_{}", output.name).into(), output.temporary.clone().into()));
+        }
+    }
+
+    fn env(&self, shell: bool) -> Result<Vec<(OsString, OsString)>, RenderError> {
+        let mut env = Vec::new();
+        if shell {
+            self.shell_env(&mut env);
+        }
+        let data = &self.recipe.data;
+        let mut number = |name: &str, value: u64| env.push((name.into(), value.to_string().into()));
+        number("DAGRUN_RUN_ID", data.run);
+        number("DAGRUN_INDEX", self.frame.index.into());
+        number("DAGRUN_ATTEMPT", self.attempt.into());
+        number("DAGRUN_CPUS", data.cpus.into());
+        env.push(("DAGRUN_TASK".into(), self.recipe.name().into()));
+        for (name, pieces) in &self.recipe.compiled.env {
+            env.push((name.into(), os(self.text(pieces)?)));
+        }
+        Ok(env)
+    }
+}
+
+fn push_value(
+    value: Option<&[u8]>,
+    fields: &[String],
+    label: &str,
+    out: &mut Vec<u8>,
+) -> Result<(), RenderError> {
+    let value = value.ok_or_else(|| missing(label, "the upstream captured no value"))?;
+    let value = Value::from_json(value).map_err(|error| missing(label, error.to_string()))?;
+    let found = value.field_path(fields).ok_or_else(|| missing(label, "no such field"))?;
+    found.write_text(out);
+    Ok(())
+}
+
+impl Recipe {
+    pub(super) fn render(
+        &self,
+        index: u32,
+        attempt: u32,
+        inputs: Option<&[Input]>,
+    ) -> Result<Invocation, RenderError> {
+        let (data, compiled) = (&self.data, &self.compiled);
+        let mut renderer = self.renderer(index, attempt, inputs);
+        renderer.outputs = renderer.own_outputs()?;
+        let (argv, shell) = match &data.action {
+            TaskAction::Run(_) => {
+                let words = compiled.argv.iter().map(|word| Ok(os(renderer.text(word)?)));
+                (words.collect::<Result<Vec<_>, RenderError>>()?, false)
+            }
+            TaskAction::Shell(script) => {
+                let words = ["bash", "-euo", "pipefail", "-c", script];
+                (words.map(OsString::from).to_vec(), true)
+            }
+        };
+        if argv.is_empty() {
+            return Err(RenderError::NoProgram);
+        }
+        let path = |pieces: &Vec<Piece>| Ok(data.absolute(&renderer.text(pieces)?));
+        let working_dir = match &compiled.working_dir {
+            Some(pieces) => path(pieces)?,
+            None => data.base_dir().to_owned(),
+        };
+        Ok(Invocation {
+            argv,
+            shell,
+            env: renderer.env(shell)?,
+            working_dir,
+            stdin: compiled.stdin.as_ref().map(path).transpose()?,
+            outputs: renderer.outputs,
+            report_outputs: data.report_outputs,
+            capture: data.capture,
+            timeout: data.timeout,
+            grace: data.grace,
+            cpus: data.cpus,
+        })
+    }
+
+    fn renderer<'a>(
+        &'a self,
+        index: u32,
+        attempt: u32,
+        inputs: Option<&'a [Input]>,
+    ) -> Renderer<'a> {
+        let frame = Frame::new(&self.compiled.own, index);
+        Renderer { recipe: self, frame, attempt, inputs, outputs: Vec::new(), depth: 0 }
+    }
+
+    /// The absolute output paths, when they follow from the index.
+    pub(super) fn computed_outputs(&self, index: u32) -> Result<Vec<PathBuf>, RenderError> {
+        let renderer = self.renderer(index, 1, None);
+        let outputs = self.compiled.own.outputs.iter();
+        outputs.map(|(_, pieces)| Ok(self.data.absolute(&renderer.text(pieces)?))).collect()
+    }
+
+    /// Appends `"name":"path"` for each output of an instance that succeeded.
+    pub(super) fn push_outputs(&self, index: u32, reported: &[Vec<u8>], line: &mut Vec<u8>) {
+        let paths: Vec<PathBuf> = if self.data.report_outputs {
+            reported.iter().map(|path| self.data.absolute(path)).collect()
+        } else {
+            // It succeeded, so it has been rendered before.
+            self.computed_outputs(index).unwrap_or_default()
+        };
+        let names = self.compiled.own.outputs.iter().map(|(name, _)| name);
+        for (at, (name, path)) in names.zip(&paths).enumerate() {
+            if at > 0 {
+                line.push(b',');
+            }
+            write_json_string(name.as_bytes(), line);
+            line.push(b':');
+            write_json_string(Path::as_os_str(path).as_bytes(), line);
+        }
+    }
+}
