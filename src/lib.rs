@@ -22,15 +22,15 @@
 //! thread.
 
 pub mod client;
-//mod embedded;
-mod files;
+mod embedded;
+pub mod files;
 mod load;
 mod updates;
 
 pub use client::{Client, ClientError, Run};
 pub use dagrun_core as core;
 pub use dagrun_schema::wire;
-//pub use embedded::{Cluster, EmbeddedConfig, EmbeddedError};
+pub use embedded::{Cluster, EmbeddedConfig, EmbeddedError};
 pub use files::Disk;
 pub use load::{LoadError, Loaded, Problems, load};
 pub use updates::Updates;
