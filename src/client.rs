@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
@@ -16,6 +17,7 @@ use dagrun_core::status::{InstanceRow, LogChunk, RunStatus, RunSummary, WorkerSt
 use dagrun_schema::wire::{self, WireError};
 use dagrun_schema::{PROTOCOL_VERSION, dagrun_capnp as rpc};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::AbortHandle;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::updates::Updates;
@@ -124,6 +126,17 @@ impl Submission {
 #[derive(Clone)]
 pub struct Client {
     client: rpc::client::Client,
+    connection: Rc<Connection>,
+}
+
+/// The task that speaks with the scheduler; the connection ends with it.
+#[derive(Debug)]
+pub(crate) struct Connection(AbortHandle);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl std::fmt::Debug for Client {
@@ -171,7 +184,7 @@ impl Client {
         );
         let mut system = RpcSystem::new(Box::new(network), None);
         let bootstrap: rpc::bootstrap::Client = system.bootstrap(Side::Server);
-        tokio::task::spawn_local(system);
+        let connection = Rc::new(Connection(tokio::task::spawn_local(system).abort_handle()));
 
         let mut request = bootstrap.login_request();
         request.get().set_token(token);
@@ -181,7 +194,7 @@ impl Client {
             _ => ClientError::Login { reason: in_its_words(error) },
         })?;
         match reply.get()?.get_granted()?.which().map_err(WireError::from)? {
-            rpc::granted::Client(client) => Ok(Client { client: client? }),
+            rpc::granted::Client(client) => Ok(Client { client: client?, connection }),
             rpc::granted::Gate(_) => Err(ClientError::NotAClient),
         }
     }
@@ -195,7 +208,7 @@ impl Client {
         submission.write(request.get().init_submission())?;
         let reply = request.send().promise.await?;
         let reply = reply.get()?;
-        Ok(Run { id: RunId(reply.get_id()), run: reply.get_run()? })
+        Ok(self.holding(RunId(reply.get_id()), reply.get_run()?))
     }
 
     /// The run of this id, or the one submitted last.
@@ -211,7 +224,11 @@ impl Client {
             Some(id) => id,
             None => status_of(&run).await?.run,
         };
-        Ok(Run { id, run })
+        Ok(self.holding(id, run))
+    }
+
+    fn holding(&self, id: RunId, run: rpc::run::Client) -> Run {
+        Run { id, run, connection: Rc::clone(&self.connection) }
     }
 
     /// The runs that were submitted last, newest first, at most `limit`.
@@ -259,6 +276,7 @@ async fn status_of(run: &rpc::run::Client) -> Result<RunStatus> {
 pub struct Run {
     id: RunId,
     run: rpc::run::Client,
+    connection: Rc<Connection>,
 }
 
 impl std::fmt::Debug for Run {
@@ -333,7 +351,7 @@ impl Run {
         let mut request = self.run.watch_request();
         request.get().set_observer(observer);
         let reply = request.send().promise.await?;
-        Ok(updates.subscribed(reply.get()?.get_subscription()?))
+        Ok(updates.subscribed(reply.get()?.get_subscription()?, Rc::clone(&self.connection)))
     }
 
     /// Cancels it, or a part of it; returns when the scheduler has understood, not when all ended.

@@ -1,21 +1,13 @@
 //! What a watched run tells, as it comes: an observer of the protocol at one end, a channel at the
 //! other.
 
-use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
-use dagrun_core::status::RunState;
 use dagrun_schema::dagrun_capnp as rpc;
 use dagrun_schema::wire::{self, Update};
 use tokio::sync::mpsc;
 
-/// Updates that are taken as fast as they come; the following ones are merged over [`PACE`].
-const BURST: u32 = 64;
-
-/// A scheduler that runs thousands of attempts a second has better things to do than to tell about
-/// each; the end of a run is at most this much late.
-const PACE: Duration = Duration::from_millis(10);
+use crate::client::Connection;
 
 /// Updates that the reader may lag behind; then the scheduler merges the following ones.
 const LAG: usize = 4;
@@ -23,7 +15,8 @@ const LAG: usize = 4;
 /// A subscription to a run. Dropping it ends it.
 pub struct Updates {
     receiver: mpsc::Receiver<Update>,
-    subscription: Option<rpc::subscription::Client>,
+    /// What keeps updates coming.
+    held: Option<(rpc::subscription::Client, Rc<Connection>)>,
 }
 
 impl std::fmt::Debug for Updates {
@@ -38,8 +31,12 @@ impl Updates {
         self.receiver.recv().await
     }
 
-    pub(crate) fn subscribed(mut self, subscription: rpc::subscription::Client) -> Updates {
-        self.subscription = Some(subscription);
+    pub(crate) fn subscribed(
+        mut self,
+        subscription: rpc::subscription::Client,
+        connection: Rc<Connection>,
+    ) -> Updates {
+        self.held = Some((subscription, connection));
         self
     }
 }
@@ -47,13 +44,11 @@ impl Updates {
 /// An observer to hand to a scheduler, and what it will be told.
 pub(crate) fn channel() -> (rpc::observer::Client, Updates) {
     let (sender, receiver) = mpsc::channel(LAG);
-    let observer = Observer { sender, taken: Cell::new(0) };
-    (capnp_rpc::new_client(observer), Updates { receiver, subscription: None })
+    (capnp_rpc::new_client(Observer { sender }), Updates { receiver, held: None })
 }
 
 struct Observer {
     sender: mpsc::Sender<Update>,
-    taken: Cell<u32>,
 }
 
 impl rpc::observer::Server for Observer {
@@ -63,14 +58,7 @@ impl rpc::observer::Server for Observer {
         _: rpc::observer::UpdateResults,
     ) -> Result<(), capnp::Error> {
         let update = wire::read_update(params.get()?.get_update()?)?;
-        let running = update.state == RunState::Running;
-        let taken = self.taken.get();
-        self.taken.set(taken.saturating_add(1));
         let unwanted = |_| capnp::Error::failed("nobody watches any more".to_owned());
-        self.sender.send(update).await.map_err(unwanted)?;
-        if running && taken >= BURST {
-            tokio::time::sleep(PACE).await;
-        }
-        Ok(())
+        self.sender.send(update).await.map_err(unwanted)
     }
 }

@@ -75,7 +75,7 @@ async fn embedded(args: &SubmitArgs, loaded: &Loaded) -> Result<Exit, Failure> {
     let run = RunSource::Live { run, cluster: None };
     let exit = to_the_end(args, &run, &mut signals).await;
     drop((run, client));
-    cluster.shutdown();
+    cluster.shutdown().await;
     exit
 }
 
