@@ -1,5 +1,6 @@
 //! Where runs are found: in the history of a state directory, or at the scheduler of a cluster.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -7,6 +8,7 @@ use dagrun::client::{Client, InstancePage, LogPage, Run, Scope, Submission};
 use dagrun_core::ids::{InstanceId, RunId};
 use dagrun_core::status::{RunState, RunStatus, RunSummary};
 use dagrun_scheduler::{History, HistoryError};
+use dagrun_worker::log::{Cursor, LogReader};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::args::Place;
@@ -14,6 +16,9 @@ use crate::cluster;
 use crate::exit::{Exit, Failure, chain};
 use crate::recipes::Recipes;
 use crate::target::{RunName, Target};
+
+/// How much of a log is read at once, in bytes.
+const LOG_PAGE: usize = 256 << 10;
 
 /// All runs of a place.
 #[derive(Clone, Debug)]
@@ -119,6 +124,17 @@ fn nearest_state_dir() -> Result<PathBuf, Failure> {
     })
 }
 
+/// Where a scheduler keeps the files of a run.
+fn run_dir(state_dir: &Path, run: RunId) -> PathBuf {
+    let state_dir = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
+    state_dir.join("runs").join(run.to_string())
+}
+
+/// Where its workers keep what it writes.
+fn log_dir(state_dir: &Path, run: RunId) -> PathBuf {
+    run_dir(state_dir, run).join("logs")
+}
+
 fn open_history(state_dir: &Path) -> Result<History, Failure> {
     Ok(History::open(state_dir)?)
 }
@@ -172,11 +188,40 @@ impl DiskRun {
 
     fn logs(
         &self,
-        scope: Option<&Target>,
+        target: Option<&Target>,
         cursor: &[u8],
         failed_only: bool,
     ) -> Result<LogPage, Failure> {
-        todo!()
+        let task = match target {
+            Some(target) => Some(self.history.task(self.run, &target.task)?.0),
+            None => None,
+        };
+        let index = target.and_then(|target| target.index);
+        let failed = if failed_only { Some(self.failed()?) } else { None };
+        let mut wanted = |instance: InstanceId, _attempt: u32| {
+            task.is_none_or(|task| task == instance.task)
+                && index.is_none_or(|index| index == instance.index)
+                && failed.as_ref().is_none_or(|failed| failed.contains(&instance))
+        };
+        let damaged =
+            |what: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("the logs: {what}"));
+        let mut cursor = Cursor::from_bytes(cursor).ok_or_else(|| damaged(&"no such place"))?;
+        let mut reader = LogReader::open(&log_dir(&self.state_dir, self.run));
+        let chunks = reader.read(&mut cursor, LOG_PAGE, &mut wanted);
+        let chunks = chunks.map_err(|error| damaged(&error))?;
+        Ok(LogPage { more: !chunks.is_empty(), chunks, cursor: cursor.to_bytes() })
+    }
+
+    /// The instances that have failed.
+    fn failed(&self) -> Result<HashSet<InstanceId>, Failure> {
+        let mut failed = HashSet::new();
+        let mut from = Some(InstanceId::default());
+        while let Some(start) = from {
+            let page = self.history.instances(self.run, start, 1000, true)?;
+            failed.extend(page.rows.iter().map(|row| row.instance));
+            from = page.next;
+        }
+        Ok(failed)
     }
 }
 
@@ -283,7 +328,7 @@ impl RunSource {
     /// Where it keeps its own files; a guess for a scheduler that is elsewhere.
     fn run_dir(&self) -> PathBuf {
         match self {
-            RunSource::Disk(disk) => dagrun_scheduler::run_dir(&disk.state_dir, disk.run),
+            RunSource::Disk(disk) => run_dir(&disk.state_dir, disk.run),
             RunSource::Live { .. } => "{run.dir}".into(),
         }
     }
