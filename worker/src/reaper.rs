@@ -26,7 +26,7 @@ pub struct ReaperConfig {
 
 /// A running reaper, on the worker's side.
 #[derive(Debug)]
-pub(crate) struct Reaper {
+pub struct Reaper {
     child: Child,
     pipe: Option<ChildStdin>,
 }
@@ -34,11 +34,10 @@ pub(crate) struct Reaper {
 impl Reaper {
     /// Starts the process in a group of its own, so that Ctrl-C does not reach it, and without
     /// environment, so that it is no attempt's descendant to anyone.
-    pub(crate) fn start(
-        config: &ReaperConfig,
-        table: &GroupTable,
-        mark: &Mark,
-    ) -> io::Result<Reaper> {
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(config: &ReaperConfig, table: &GroupTable, mark: &Mark) -> io::Result<Reaper> {
         let no_program = || io::Error::new(io::ErrorKind::InvalidInput, "no program given");
         let (program, arguments) = config.argv.split_first().ok_or_else(no_program)?;
         let mut child = Command::new(program)
@@ -56,8 +55,14 @@ impl Reaper {
         Ok(Reaper { child, pipe })
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Lets it go without work: everything has been ended already.
-    pub(crate) fn dismiss(mut self) {
+    pub fn dismiss(mut self) {
         if let Some(mut pipe) = self.pipe.take() {
             let _ = pipe.write_all(&[ALL_DONE]);
         }

@@ -42,7 +42,7 @@ impl Runs {
             let recipe = Err("the worker was not given the task's recipe".to_owned());
             Arc::new(RecipePlan { recipe, cpus: OnceLock::new() })
         });
-        plan.measure(&assignment, inputs.first().map_or(&[][..], Vec::as_slice));
+        plan.measure();
         let log = self.logs.get(&assignment.run).map(|log| log.clone());
         Work { assignment, plan, inputs: Arc::new(inputs), log }
     }
@@ -80,11 +80,13 @@ struct RecipePlan {
 }
 
 impl RecipePlan {
-    /// Finds out how many slots an attempt occupies, before any is queued.
-    fn measure(&self, assignment: &Assignment, inputs: &[Input]) {
+    /// Finds out how many slots an attempt occupies, before any is queued. All instances occupy the
+    /// same.
+    fn measure(&self) {
         self.cpus.get_or_init(|| {
-            self.invocation(assignment.first_index, assignment.number, inputs)
-                .map_or(1, |invocation| invocation.cpus)
+            let recipe = self.recipe.as_ref().ok();
+            let first = recipe.and_then(|recipe| recipe.preview(0).ok());
+            first.map_or(1, |invocation| invocation.cpus)
         });
     }
 }
