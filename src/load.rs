@@ -118,10 +118,8 @@ pub fn load(path: &Path, set: &[(String, String)]) -> Result<Loaded, LoadError> 
     let absolute = std::path::absolute(path).map_err(failed)?;
     let base_dir = absolute.parent().unwrap_or(&absolute).to_owned();
     let bytes = std::fs::read(path).map_err(failed)?;
-    let source = String::from_utf8(bytes).map_err(|error| LoadError::Text {
-        path: path.to_owned(),
-        source: error.utf8_error(),
-    })?;
+    let source = String::from_utf8(bytes)
+        .map_err(|error| LoadError::Text { path: path.to_owned(), source: error.utf8_error() })?;
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let stem = stem.unwrap_or_default();
     let options = ParseOptions { file_stem: &stem, set };

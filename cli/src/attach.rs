@@ -37,7 +37,7 @@ pub(crate) async fn follow(
     let status = run.status().await?;
     let reporter = report::choose(json, quiet, run).await?;
     let mut followed = Followed::new(run, &status, reporter);
-    match followed.to_the_end(feed, &mut signals, OnSignal::LetGo).await? {
+    match followed.until_the_end(feed, &mut signals, OnSignal::LetGo).await? {
         End::Finished(state) => {
             followed.finish();
             if state == RunState::Failed && !again.is_empty() {

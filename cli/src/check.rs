@@ -100,12 +100,8 @@ fn plural(count: u64, word: &str) -> String {
 
 /// `map mesh; after setup`.
 fn upstreams(pipeline: &Pipeline, task: &Task) -> String {
-    let name = |id: &TaskId| {
-        pipeline.tasks.get(id.at()).map_or("?", |task| task.name.as_str())
-    };
-    let names = |ids: &[TaskId]| {
-        ids.iter().map(name).collect::<Vec<_>>().join(", ")
-    };
+    let name = |id: &TaskId| pipeline.tasks.get(id.at()).map_or("?", |task| task.name.as_str());
+    let names = |ids: &[TaskId]| ids.iter().map(name).collect::<Vec<_>>().join(", ");
     let mut parts = Vec::new();
     match &task.pattern {
         Pattern::Own => {}

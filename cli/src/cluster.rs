@@ -29,8 +29,7 @@ pub(crate) async fn connect(name: &str) -> Result<Client, Failure> {
 }
 
 fn read(name: &str) -> Result<Connection, Failure> {
-    let folder = ClusterDir::of(name).map_err(failure)?;
-    folder.read(Role::Client).map_err(failure)
+    Ok(ClusterDir::of(name)?.read(Role::Client)?)
 }
 
 async fn connect_to(connection: &Connection) -> Result<Client, Failure> {
@@ -42,13 +41,15 @@ async fn connect_to(connection: &Connection) -> Result<Client, Failure> {
     })
 }
 
-/// A name that cannot be is the user's fault; all else means that there is nobody to talk to.
-pub(crate) fn failure(error: ConnectionError) -> Failure {
-    let exit = match error {
-        ConnectionError::Name(_) => Exit::Invalid,
-        _ => Exit::Unreachable,
-    };
-    Failure::new(exit, chain(&error))
+impl From<ConnectionError> for Failure {
+    /// A name that cannot be is the user's fault; all else means that there is nobody to talk to.
+    fn from(error: ConnectionError) -> Self {
+        let exit = match error {
+            ConnectionError::Name(_) => Exit::Invalid,
+            _ => Exit::Unreachable,
+        };
+        Failure::new(exit, chain(&error))
+    }
 }
 
 /// `dagrun cluster …`.
@@ -63,7 +64,7 @@ pub(crate) async fn cluster(command: &ClusterCommand) -> Result<Exit, Failure> {
 /// Starts a scheduler and workers in the background.
 async fn start(args: &ClusterStartArgs) -> Result<Exit, Failure> {
     let name = args.cluster.name();
-    let folder = ClusterDir::of(name).map_err(failure)?;
+    let folder = ClusterDir::of(name)?;
     folder.claim().map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
     // A file that is left from a dead scheduler must not be taken for the new one's.
     for file in ["client.json", "worker.json"] {
@@ -139,9 +140,7 @@ impl Started {
     /// Starts `dagrun` with these words in a session of its own, with its output in a log.
     fn start(&mut self, folder: &Path, what: &str, words: &[&str]) -> Result<(), Failure> {
         let log = folder.join(format!("{what}.log"));
-        let failed = |error| {
-            Failure::new(Exit::Failed, format!("cannot start {what}: {error}"))
-        };
+        let failed = |error| Failure::new(Exit::Failed, format!("cannot start {what}: {error}"));
         let file = File::create(&log).map_err(failed)?;
         let program = std::env::current_exe().map_err(failed)?;
         let child = Command::new(program)

@@ -34,7 +34,10 @@ fn handler(terminal: Terminal) -> GraphicalReportHandler {
         (true, false) => GraphicalTheme::unicode_nocolor(),
         (false, false) => GraphicalTheme::none(),
     };
-    GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false).with_context_lines(1)
+    GraphicalReportHandler::new_themed(theme)
+        .with_width(100)
+        .with_links(false)
+        .with_context_lines(1)
 }
 
 /// A problem together with the file.

@@ -22,19 +22,15 @@ pub(crate) fn print(loaded: &Loaded, seed: u64) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Success);
     }
-    let context = RunContext {
-        run: 0,
-        run_dir: "{run.dir}".into(),
-        base_dir: loaded.base_dir.clone(),
-        seed,
-    };
+    let context =
+        RunContext { run: 0, run_dir: "{run.dir}".into(), base_dir: loaded.base_dir.clone(), seed };
     for ((id, _), width) in tasks {
         let recipe = Recipe::new(&loaded.pipeline, TaskId(id), &context)
             .map_err(|error| Failure::usage(chain(&error)))?;
         for index in 0..*width {
-            let preview = recipe.preview(index).map_err(|error| {
-                Failure::usage(format!("{}[{index}]: {error}", recipe.name()))
-            })?;
+            let preview = recipe
+                .preview(index)
+                .map_err(|error| Failure::usage(format!("{}[{index}]: {error}", recipe.name())))?;
             output.line(quote::line(preview.argv));
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dagrun::Updates;
 use dagrun::wire::Update;
-use dagrun_core::ids::{InstanceId, TaskId};
+use dagrun_core::ids::TaskId;
 use dagrun_core::status::{Failure as FailedInstance, RunState, RunStatus, State};
 use tokio::time::MissedTickBehavior;
 
@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::progress::{News, Progress};
 use crate::report::Reporter;
 use crate::signals::{Signal, Signals};
-use crate::source::RunSource;
+use crate::source::{FIRST, RunSource};
 
 /// How often a run of another process is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -118,7 +118,7 @@ impl<'a> Followed<'a> {
     }
 
     /// Reports until the run has ended, or a signal has ended this.
-    pub(crate) async fn to_the_end(
+    pub(crate) async fn until_the_end(
         &mut self,
         mut feed: Feed,
         signals: &mut Signals,
@@ -181,7 +181,7 @@ impl<'a> Followed<'a> {
     }
 
     async fn tell_all_failures(&mut self) -> Result<(), Failure> {
-        let mut from = InstanceId::default();
+        let mut from = FIRST;
         loop {
             let page = self.run.instances(from, 1000, true).await?;
             let failed = page.rows.into_iter().filter(|row| row.state == State::Failed);

@@ -12,15 +12,8 @@ use crate::time::rfc3339;
 pub(crate) fn params(params: Vec<(String, Value)>) -> Box<RawValue> {
     let mut text = Vec::new();
     Value::Table(params).write_json(&mut text);
-    raw(text)
-}
-
-/// A JSON document as it is; what is not one becomes a string.
-pub(crate) fn raw(text: Vec<u8>) -> Box<RawValue> {
     let text = String::from_utf8_lossy(&text).into_owned();
-    RawValue::from_string(text.clone())
-        .or_else(|_| serde_json::value::to_raw_value(&text))
-        .unwrap_or_else(|_| RawValue::NULL.to_owned())
+    RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 fn time(time: Option<Timestamp>) -> Option<String> {
@@ -231,7 +224,11 @@ pub(crate) enum Event<'a> {
 
 impl<'a> Event<'a> {
     /// A task has ended.
-    pub(crate) fn task_finished(run: String, task: &'a str, counts: dagrun_core::status::Counts) -> Self {
+    pub(crate) fn task_finished(
+        run: String,
+        task: &'a str,
+        counts: dagrun_core::status::Counts,
+    ) -> Self {
         Event::TaskFinished {
             run,
             task,

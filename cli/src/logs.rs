@@ -20,7 +20,8 @@ const POLL: Duration = Duration::from_millis(200);
 pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
     let run = Source::open(&args.place).await?.run(args.run).await?;
     let mut status = run.status().await?;
-    let mut printer = Printer { raw: is_single(args.target.as_ref(), &status)?, open: HashMap::new() };
+    let mut printer =
+        Printer { raw: is_single(args.target.as_ref(), &status)?, open: HashMap::new() };
     let mut cursor = Vec::new();
     loop {
         let ended = status.state != RunState::Running;

@@ -194,7 +194,8 @@ impl Speed {
     const STEP: Duration = Duration::from_millis(500);
 
     fn sample(&mut self, done: u64, now: Instant) {
-        let recent = self.samples.back().is_some_and(|(at, _)| now.duration_since(*at) < Self::STEP);
+        let recent =
+            self.samples.back().is_some_and(|(at, _)| now.duration_since(*at) < Self::STEP);
         if recent {
             return;
         }

@@ -78,11 +78,12 @@ mod tests {
 
     #[test]
     fn bash_reads_back_every_word() {
-        let words: Vec<&OsStr> = ["", "a b", "it's", "$(x)", "new\nline\t'\\", "~", "{a,b}", "\u{7}1"]
-            .iter()
-            .map(OsStr::new)
-            .chain([OsStr::from_bytes(b"caf\xe9 1"), OsStr::from_bytes(b"\xff7\n")])
-            .collect();
+        let words: Vec<&OsStr> =
+            ["", "a b", "it's", "$(x)", "new\nline\t'\\", "~", "{a,b}", "\u{7}1"]
+                .iter()
+                .map(OsStr::new)
+                .chain([OsStr::from_bytes(b"caf\xe9 1"), OsStr::from_bytes(b"\xff7\n")])
+                .collect();
         let script = format!("printf '%s\\0' {}", line(&words));
         assert!(!script.contains('\n'));
         let output = Command::new("bash").arg("-c").arg(script).output().unwrap();

@@ -12,7 +12,6 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals as SignalIterator;
 
 use crate::args::{SchedulerArgs, WorkerArgs};
-use crate::cluster;
 use crate::exit::{Exit, Failure, chain};
 use crate::signals::Signals;
 use crate::terminal;
@@ -33,16 +32,13 @@ fn leave_session(wanted: bool) {
 /// Runs a scheduler until someone ends it.
 pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Exit, Failure> {
     leave_session(args.new_session);
-    let folder = ClusterDir::of(args.cluster.name()).map_err(cluster::failure)?;
+    let folder = ClusterDir::of(args.cluster.name())?;
     let failed = |error: &dyn std::error::Error| broken("the scheduler cannot start", error);
     folder.claim().map_err(|error| failed(&error))?;
     let (client, worker) = tokens().map_err(|error| failed(&error))?;
     let state_dir = args.state_dir.clone().unwrap_or_else(|| folder.state_dir());
-    let mut config = dagrun_scheduler::Config::new(
-        state_dir,
-        client.bytes().to_vec(),
-        worker.bytes().to_vec(),
-    );
+    let mut config =
+        dagrun_scheduler::Config::new(state_dir, client.bytes().to_vec(), worker.bytes().to_vec());
     config.listen = Some(args.listen);
     let scheduler = dagrun_scheduler::spawn(config).map_err(|error| failed(&error))?;
     let address = scheduler.address().unwrap_or(args.listen);
@@ -95,8 +91,8 @@ async fn until_the_end(scheduler: SchedulerHandle, token: Token) -> Result<Exit,
 pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
     leave_session(args.new_session);
     let name = args.cluster.name();
-    let folder = ClusterDir::of(name).map_err(cluster::failure)?;
-    let connection = folder.read(Role::Worker).map_err(cluster::failure)?;
+    let folder = ClusterDir::of(name)?;
+    let connection = folder.read(Role::Worker)?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let worker = dagrun_worker::spawn(dagrun_worker::Config {
         name: args.name.clone(),

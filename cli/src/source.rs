@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use dagrun::client::{Client, InstancePage, LogPage, Run, Scope, Submission};
-use dagrun_core::ids::{InstanceId, RunId};
+use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::status::{RunState, RunStatus, RunSummary};
 use dagrun_scheduler::{History, HistoryError};
 use dagrun_worker::log::{Cursor, LogReader};
@@ -19,6 +19,9 @@ use crate::target::{RunName, Target};
 
 /// How much of a log is read at once, in bytes.
 const LOG_PAGE: usize = 256 << 10;
+
+/// Where the instances of a run begin.
+pub(crate) const FIRST: InstanceId = InstanceId { task: TaskId(0), index: 0 };
 
 /// All runs of a place.
 #[derive(Clone, Debug)]
@@ -98,9 +101,8 @@ impl Source {
                 Ok(RunSource::Live { run, cluster: Some(name.clone()) })
             }
             Source::Disk { state_dir, history } => {
-                let none = || {
-                    Failure::usage(format!("there are no runs in {}", state_dir.display()))
-                };
+                let none =
+                    || Failure::usage(format!("there are no runs in {}", state_dir.display()));
                 let run = match id {
                     Some(id) => id,
                     None => history.last_run()?.ok_or_else(none)?,
@@ -118,9 +120,8 @@ fn nearest_state_dir() -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format!("current directory: {error}")))?;
     let found = here.ancestors().map(|dir| dir.join(".dagrun")).find(|dir| dir.is_dir());
     found.ok_or_else(|| {
-        Failure::usage("there is no `.dagrun` here or in any directory above").help(
-            "go to the pipeline's directory, or name the place with --state-dir or --cluster",
-        )
+        Failure::usage("there is no `.dagrun` here or in any directory above")
+            .help("go to the pipeline's directory, or name the place with --state-dir or --cluster")
     })
 }
 
@@ -215,7 +216,7 @@ impl DiskRun {
     /// The instances that have failed.
     fn failed(&self) -> Result<HashSet<InstanceId>, Failure> {
         let mut failed = HashSet::new();
-        let mut from = Some(InstanceId::default());
+        let mut from = Some(FIRST);
         while let Some(start) = from {
             let page = self.history.instances(self.run, start, 1000, true)?;
             failed.extend(page.rows.iter().map(|row| row.instance));

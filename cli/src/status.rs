@@ -1,12 +1,11 @@
 //! `dagrun status` and `dagrun runs`: what became of runs.
 
-use dagrun_core::ids::InstanceId;
 use dagrun_core::status::{InstanceRow, RunState, RunStatus, State};
 
 use crate::args::{RunsArgs, StatusArgs};
 use crate::exit::{Exit, Failure};
 use crate::json::{self, InstanceJson, RunJson, SummaryJson};
-use crate::source::{RunSource, Source};
+use crate::source::{FIRST, RunSource, Source};
 use crate::terminal::{self, Output, Paint, Terminal, table};
 use crate::time;
 
@@ -31,10 +30,10 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<Exit, Failure> {
         output.line(line);
     }
     drop(output);
-    if status.state == RunState::Running {
-        if let Err(failure) = run.check_owner() {
-            terminal::tell(&failure.message);
-        }
+    if status.state == RunState::Running
+        && let Err(failure) = run.check_owner()
+    {
+        terminal::tell(&failure.message);
     }
     Ok(Exit::Success)
 }
@@ -59,10 +58,8 @@ fn headline(output: &mut Output, status: &RunStatus) {
 /// One row per task; columns that are zero everywhere are left out.
 fn task_table(status: &RunStatus) -> Vec<String> {
     let used = |state: &State| status.tasks.iter().any(|task| task.counts.of(*state) > 0);
-    let states: Vec<State> = State::ALL
-        .into_iter()
-        .filter(|state| *state == State::Succeeded || used(state))
-        .collect();
+    let states: Vec<State> =
+        State::ALL.into_iter().filter(|state| *state == State::Succeeded || used(state)).collect();
     let mut head = vec!["task".to_owned(), "instances".to_owned()];
     head.extend(states.iter().map(|state| state.word().to_owned()));
     let mut rows = vec![head];
@@ -84,7 +81,7 @@ async fn instances(
 ) -> Result<Exit, Failure> {
     let mut recipes = run.recipes().await?;
     let mut output = Output::lock();
-    let mut from = Some(InstanceId::default());
+    let mut from = Some(FIRST);
     while let Some(start) = from {
         let page = run.instances(start, PAGE, args.failed).await?;
         for row in &page.rows {

@@ -45,7 +45,9 @@ fn submission(args: &SubmitArgs, loaded: &Loaded) -> Submission {
 async fn to_cluster(args: &SubmitArgs, loaded: &Loaded, name: &str) -> Result<Exit, Failure> {
     if args.jobs.is_some() {
         return Err(Failure::usage("-j is for the embedded worker, which --cluster does without")
-            .help("the slots of a cluster are given to `dagrun cluster start` and `dagrun worker`"));
+            .help(
+                "the slots of a cluster are given to `dagrun cluster start` and `dagrun worker`",
+            ));
     }
     let client = cluster::connect(name).await?;
     let run = client.submit(&submission(args, loaded)).await?;
@@ -68,8 +70,8 @@ async fn embedded(args: &SubmitArgs, loaded: &Loaded) -> Result<Exit, Failure> {
     let mut config = EmbeddedConfig::new(state_dir);
     config.slots = args.jobs;
     config.reaper = crate::reaper_argv();
-    let cluster = Cluster::embedded(config)
-        .map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+    let cluster =
+        Cluster::embedded(config).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
     let client = cluster.client().await?;
     let run = client.submit(&submission(args, loaded)).await?;
     let run = RunSource::Live { run, cluster: None };
@@ -88,7 +90,7 @@ async fn to_the_end(
     let status = run.status().await?;
     let reporter = report::choose(args.json, args.quiet, run).await?;
     let mut followed = Followed::new(run, &status, reporter);
-    let end = followed.to_the_end(feed, signals, OnSignal::Cancel).await?;
+    let end = followed.until_the_end(feed, signals, OnSignal::Cancel).await?;
     followed.finish();
     let End::Finished(state) = end else { return Ok(Exit::Failed) };
     match (state, followed.cancelled_by) {

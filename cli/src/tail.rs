@@ -7,7 +7,7 @@ use dagrun_core::status::{Failure as FailedInstance, InstanceRow, State, Stream}
 use crate::exit::Failure;
 use crate::quote;
 use crate::recipes::Recipes;
-use crate::source::RunSource;
+use crate::source::{FIRST, RunSource};
 use crate::target::Target;
 use crate::terminal::{self, Paint, Terminal};
 
@@ -70,7 +70,7 @@ pub(crate) async fn print(
 /// The failed instance that ended first, of the tasks that may not fail.
 async fn first_root(run: &RunSource, recipes: &Recipes) -> Result<Option<InstanceRow>, Failure> {
     let mut first: Option<InstanceRow> = None;
-    let mut from = Some(InstanceId::default());
+    let mut from = Some(FIRST);
     let mut seen = 0;
     while let (Some(start), true) = (from, seen < SEARCH) {
         let page = run.instances(start, 1000, true).await?;
@@ -102,11 +102,7 @@ async fn argv(run: &RunSource, recipes: &mut Recipes, row: &InstanceRow) -> Opti
 }
 
 /// The end of what the last attempt wrote to standard error.
-async fn logged_stderr(
-    run: &RunSource,
-    target: &Target,
-    attempt: u32,
-) -> Result<Vec<u8>, Failure> {
+async fn logged_stderr(run: &RunSource, target: &Target, attempt: u32) -> Result<Vec<u8>, Failure> {
     let (mut tail, mut cursor) = (Vec::new(), Vec::new());
     loop {
         let page = run.logs(Some(target), &cursor, false).await?;
@@ -126,7 +122,8 @@ async fn logged_stderr(
 
 /// The last lines, with nothing in them that a terminal would obey.
 fn last_lines(bytes: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(bytes.get(bytes.len().saturating_sub(BYTES)..).unwrap_or(bytes));
+    let text =
+        String::from_utf8_lossy(bytes.get(bytes.len().saturating_sub(BYTES)..).unwrap_or(bytes));
     let lines: Vec<&str> = text.trim_end().lines().collect();
     let skipped = lines.len().saturating_sub(LINES);
     let harmless = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };

@@ -69,9 +69,9 @@ impl Target {
     /// When the pipeline has no task of this name.
     pub(crate) fn task_in(&self, pipeline: &Pipeline) -> Result<TaskId, Failure> {
         let position = pipeline.tasks.iter().position(|task| task.name == self.task);
-        let position = position.and_then(|at| u32::try_from(at).ok()).ok_or_else(|| {
-            Failure::usage(format!("the run has no task `{}`", self.task))
-        })?;
+        let position = position
+            .and_then(|at| u32::try_from(at).ok())
+            .ok_or_else(|| Failure::usage(format!("the run has no task `{}`", self.task)))?;
         Ok(TaskId(position))
     }
 

@@ -40,10 +40,7 @@ impl Terminal {
     fn of(terminal: bool) -> Terminal {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Terminal {
-            interactive: terminal && !dumb,
-            color: terminal && !dumb && !set("NO_COLOR"),
-        }
+        Terminal { interactive: terminal && !dumb, color: terminal && !dumb && !set("NO_COLOR") }
     }
 
     /// The text, coloured where colours are welcome.

@@ -71,8 +71,8 @@ pub enum ConnectionError {
         source: io::Error,
     },
     /// The system has no randomness to give.
-    #[error("cannot make a secret")]
-    Random(#[from] getrandom::Error),
+    #[error("cannot make a secret: {0}")]
+    Random(getrandom::Error),
 }
 
 /// Who a connection file is for.
@@ -105,7 +105,7 @@ impl Token {
     /// When the system has no randomness to give.
     pub fn random() -> Result<Token, ConnectionError> {
         let mut bytes = vec![0; 32];
-        getrandom::fill(&mut bytes)?;
+        getrandom::fill(&mut bytes).map_err(ConnectionError::Random)?;
         Ok(Token(bytes))
     }
 

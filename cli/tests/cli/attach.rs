@@ -14,7 +14,7 @@ fn wait_and_watch_end_with_the_run() {
     let wait = test.start(&["wait", "last"]);
     let mut watch = test.start(&["watch", "1"]);
     watch.wait_for_line("run 1: pipeline, 2 tasks, 2 instances");
-    let test = test.file("go", "");
+    test.write("go", "");
     submit.end().exits(0);
     wait.end().exits(0).silent();
     watch.end().exits(0).err_has("run 1 succeeded");
@@ -38,7 +38,7 @@ fn logs_can_be_followed() {
     let submit = test.start(&["submit", "pipeline.toml", "-q"]);
     test.wait_for_file("begun");
     let logs = test.start(&["logs", "last", "a", "-f"]);
-    let test = test.file("go", "");
+    test.write("go", "");
     submit.end().exits(0);
     logs.end().exits(0).out("done\n");
 }

@@ -60,7 +60,7 @@ fn a_run_outlives_its_client_and_another_attaches() {
     let mut leaving = cluster.0.start(&["watch", "1", "--cluster", "c"]);
     leaving.wait_for_line("run 1").signal(rustix::process::Signal::INT);
     leaving.end().exits(130).err_has("dagrun cancel 1 --cluster c");
-    std::fs::write(cluster.0.path("go"), "").unwrap();
+    cluster.0.write("go", "");
     watch.end().exits(1).err_has("a[0] failed: exit code 3");
     cluster.run(&["wait", "1"]).exits(1);
 }
@@ -134,14 +134,14 @@ fn a_wrong_token_is_refused() {
     };
     let use_token = |token_text: &str| {
         let changed = original.replace(&token(&original), token_text);
-        std::fs::write(cluster.0.path("clusters/c/client.json"), changed).unwrap();
+        cluster.0.write("clusters/c/client.json", changed);
     };
     use_token(&"00".repeat(32));
     cluster.submit(&[]).exits(3).err_has("wrong token");
     // A worker's token buys nothing that a client may do.
     use_token(&token(&cluster.0.read("clusters/c/worker.json")));
     cluster.submit(&[]).exits(3).err_has("is one for workers");
-    std::fs::write(cluster.0.path("clusters/c/client.json"), &original).unwrap();
+    cluster.0.write("clusters/c/client.json", &original);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_dead_scheduler_exits_with_3() {
     let kept = cluster.0.read("clusters/c/client.json");
     cluster.run(&["cluster", "stop"]).exits(0);
     let path = cluster.0.path("clusters/c/client.json");
-    std::fs::write(&path, kept).unwrap();
+    cluster.0.write("clusters/c/client.json", kept);
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(&path, mode).unwrap();
     cluster.submit(&[]).exits(3).err_has("no scheduler is reachable");

@@ -16,9 +16,10 @@ fn check_prints_tasks_instances_and_edges() {
 #[test]
 fn check_json_is_one_object() {
     let test = Test::new(SWEEP);
-    test.run(&["check", "pipeline.toml", "--json"]).exits(0).silent().out(
-        "{\"valid\":true,\"name\":\"scan\",\"tasks\":2,\"instances\":4,\"edges\":3}\n",
-    );
+    test.run(&["check", "pipeline.toml", "--json"])
+        .exits(0)
+        .silent()
+        .out("{\"valid\":true,\"name\":\"scan\",\"tasks\":2,\"instances\":4,\"edges\":3}\n");
 }
 
 #[test]
@@ -71,8 +72,24 @@ fn completions_and_the_manual_page_are_printed() {
 #[test]
 fn help_shows_what_there_is_and_nothing_else() {
     let help = Test::new("").run(&["--help"]).exits(0).stdout;
-    for word in ["submit", "check", "graph", "runs", "status", "logs", "output", "wait", "watch",
-                 "cancel", "scheduler", "worker", "cluster", "workers", "completions", "man"] {
+    for word in [
+        "submit",
+        "check",
+        "graph",
+        "runs",
+        "status",
+        "logs",
+        "output",
+        "wait",
+        "watch",
+        "cancel",
+        "scheduler",
+        "worker",
+        "cluster",
+        "workers",
+        "completions",
+        "man",
+    ] {
         assert!(help.contains(&format!("\n  {word} ")), "{word} is missing:\n{help}");
     }
     for word in ["__reaper", "resume", "retry", "plan", "exec", "explain", "clean"] {

@@ -33,13 +33,13 @@ impl Test {
     /// A directory with this `pipeline.toml`.
     pub fn new(pipeline: &str) -> Test {
         let test = Test { dir: tempfile::tempdir().unwrap() };
-        test.file("pipeline.toml", pipeline)
+        test.write("pipeline.toml", pipeline);
+        test
     }
 
-    /// Adds a file.
-    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Test {
+    /// Writes a file.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), content).unwrap();
-        self
     }
 
     /// A path below the directory.
@@ -82,12 +82,8 @@ impl Test {
 
     /// Starts the program and goes on.
     pub fn start(&self, words: &[&str]) -> Process {
-        let mut child = self
-            .command(words)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {

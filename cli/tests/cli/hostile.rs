@@ -5,17 +5,30 @@ use std::os::unix::ffi::OsStrExt;
 use crate::harness::Test;
 
 /// One value of each kind, as TOML.
-const VALUES: &str = r#"[
+const VALUES: &str = r##"[
     "; rm -rf ~", "it's \"quoted\"", "new\nline", "$(touch hacked) `touch hacked`", "{braces} {{x}}",
     "", " ", "-n", "*", "~", "ünïcødé", "\\n\\0", "$HOME ${x}", "a & b | c > d", "#!", "%s%n"
-]"#;
+]"##;
 
 /// The same, as the tests compare them.
 fn values() -> Vec<String> {
     [
-        "; rm -rf ~", "it's \"quoted\"", "new\nline", "$(touch hacked) `touch hacked`",
-        "{braces} {{x}}", "", " ", "-n", "*", "~", "ünïcødé", "\\n\\0", "$HOME ${x}",
-        "a & b | c > d", "#!", "%s%n",
+        "; rm -rf ~",
+        "it's \"quoted\"",
+        "new\nline",
+        "$(touch hacked) `touch hacked`",
+        "{braces} {{x}}",
+        "",
+        " ",
+        "-n",
+        "*",
+        "~",
+        "ünïcødé",
+        "\\n\\0",
+        "$HOME ${x}",
+        "a & b | c > d",
+        "#!",
+        "%s%n",
     ]
     .map(str::to_owned)
     .to_vec()

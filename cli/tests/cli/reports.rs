@@ -65,8 +65,7 @@ fn json_events_end_with_the_end_of_the_run() {
 
 #[test]
 fn every_failed_instance_is_an_event() {
-    let test =
-        Test::new("[task.a]\nrun = ['false']\nsweep = { x = { range = '0..200' } }");
+    let test = Test::new("[task.a]\nrun = ['false']\nsweep = { x = { range = '0..200' } }");
     let events = test.submit(&["--json", "-j", "4"]).exits(1).json();
     let failed = events.iter().filter(|event| event["event"] == "instance-failed");
     let mut indices: Vec<u64> = failed.map(|event| event["index"].as_u64().unwrap()).collect();
@@ -115,8 +114,12 @@ fn status_counts_by_task() {
 fn status_lists_instances_in_order() {
     let test = failed_run();
     let rows = test.run(&["status", "1", "--instances", "--json"]).exits(0).json();
-    let names: Vec<_> = rows.iter().map(|row| (row["task"].clone(), row["index"].clone())).collect();
-    assert_eq!(names, [("price", 0), ("price", 1), ("surface", 0)].map(|(t, i)| (json!(t), json!(i))));
+    let names: Vec<_> =
+        rows.iter().map(|row| (row["task"].clone(), row["index"].clone())).collect();
+    assert_eq!(
+        names,
+        [("price", 0), ("price", 1), ("surface", 0)].map(|(t, i)| (json!(t), json!(i)))
+    );
     let failed = &rows[1];
     assert_eq!(failed["state"], "failed");
     assert_eq!(failed["attempts"], 1);

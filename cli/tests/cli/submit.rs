@@ -91,11 +91,8 @@ fn the_state_directory_is_found_from_below() {
     let test = Test::new("[task.a]\nrun = ['true']");
     test.submit(&[]).exits(0);
     std::fs::create_dir_all(test.path("deep/down")).unwrap();
-    let output = test
-        .command(&["status", "last"])
-        .current_dir(test.path("deep/down"))
-        .output()
-        .unwrap();
+    let output =
+        test.command(&["status", "last"]).current_dir(test.path("deep/down")).output().unwrap();
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).contains("succeeded"));
 }

@@ -3,7 +3,7 @@
 
 use dagrun_core::engine::{Assignment, Outcome, Report, RevokeMode};
 use dagrun_core::ids::{AttemptId, InstanceId, Timestamp, WorkerId};
-use dagrun_core::recipe::Input;
+use dagrun_core::recipe::{Input, RecipeError};
 use dagrun_core::status::{Detail, FailureKind};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -32,14 +32,24 @@ struct Waiting {
 }
 
 impl Driver {
-    pub(super) fn dispatch(&mut self, worker: WorkerId, assignment: Assignment) {
-        let Some(run) = self.runs.get_mut(&assignment.run) else { return };
-        let recipe = run.recipe(assignment.task);
-        let manifests = missing_manifests(run, &recipe);
+    pub(super) fn dispatch(&mut self, worker: WorkerId, assignment: Assignment, inbox: &Inbox) {
+        if let Err(error) = self.try_dispatch(worker, assignment) {
+            let attempts = attempts(&assignment);
+            inbox.push(Happened::Unsent(worker, not_started(attempts, &error)));
+        }
+    }
+
+    fn try_dispatch(
+        &mut self,
+        worker: WorkerId,
+        assignment: Assignment,
+    ) -> Result<(), RecipeError> {
+        let Some(run) = self.runs.get_mut(&assignment.run) else { return Ok(()) };
+        let recipe = run.recipe(assignment.task)?;
+        let manifests = missing_manifests(run, &recipe)?;
         let values = missing_values(run, &recipe, &assignment);
         if manifests.is_empty() && values.is_empty() {
-            self.send(worker, assignment, &FxHashMap::default());
-            return;
+            return self.send(worker, assignment, &FxHashMap::default());
         }
         self.held.next_ticket += 1;
         let ticket = self.held.next_ticket;
@@ -47,6 +57,7 @@ impl Driver {
         self.prepares.push(job);
         let waiting = Waiting { worker, assignment, values, revoked: FxHashSet::default() };
         self.held.waiting.insert(ticket, waiting);
+        Ok(())
     }
 
     /// The store has done what an assignment waited for.
@@ -56,23 +67,23 @@ impl Driver {
         if !self.is_present(worker) || self.halted.is_some() {
             return;
         }
-        match prepared.result {
-            Ok(inputs) => {
-                if let Some(run) = self.runs.get_mut(&assignment.run) {
-                    let manifests = run.recipe(assignment.task);
-                    run.manifests.extend(manifests.manifests.iter().map(|spec| spec.upstream));
-                }
-                let values: FxHashMap<_, _> = values.into_iter().zip(inputs).collect();
-                for part in remaining(assignment, &revoked) {
-                    self.send(worker, part, &values);
-                }
-            }
+        let attempts = attempts(&assignment).filter(|attempt| !revoked.contains(attempt));
+        let inputs = match prepared.result {
+            Ok(inputs) => inputs,
             Err(error) => {
-                let detail = Detail { reason: crate::one_line(&error), ..Detail::default() };
-                let outcome = Outcome::Failed(FailureKind::Start);
-                let attempts = attempts(&assignment).filter(|attempt| !revoked.contains(attempt));
-                let reports = attempts.map(|attempt| report(attempt, outcome, Some(&detail)));
-                inbox.push(Happened::Unsent(worker, reports.collect()));
+                return inbox.push(Happened::Unsent(worker, not_started(attempts, &error)));
+            }
+        };
+        if let Some(run) = self.runs.get_mut(&assignment.run)
+            && let Ok(recipe) = run.recipe(assignment.task)
+        {
+            run.manifests.extend(recipe.manifests.iter().map(|spec| spec.upstream));
+        }
+        let values: FxHashMap<_, _> = values.into_iter().zip(inputs).collect();
+        for part in remaining(assignment, &revoked) {
+            if let Err(error) = self.send(worker, part, &values) {
+                let attempts = self::attempts(&part);
+                inbox.push(Happened::Unsent(worker, not_started(attempts, &error)));
             }
         }
     }
@@ -113,13 +124,13 @@ impl Driver {
         worker: WorkerId,
         assignment: Assignment,
         fetched: &FxHashMap<InstanceId, Input>,
-    ) {
-        let Some(run) = self.runs.get_mut(&assignment.run) else { return };
-        let recipe = run.recipe(assignment.task);
-        let Some(worker) = self.workers.get_mut(&worker) else { return };
+    ) -> Result<(), RecipeError> {
+        let Some(run) = self.runs.get_mut(&assignment.run) else { return Ok(()) };
+        let recipe = run.recipe(assignment.task)?;
+        let Some(worker) = self.workers.get_mut(&worker) else { return Ok(()) };
         if recipe.inputs.is_empty() {
             worker.push(Outgoing::Dispatch { assignment, inputs: Vec::new(), bytes: 64 });
-            return;
+            return Ok(());
         }
         let mut part = part_of(&assignment, 0, 0);
         let (mut inputs, mut bytes) = (Vec::new(), 0);
@@ -135,6 +146,7 @@ impl Driver {
                 bytes = 0;
             }
         }
+        Ok(())
     }
 }
 
@@ -157,13 +169,18 @@ fn inputs_of(
     inputs.collect()
 }
 
-fn missing_manifests(run: &LiveRun, recipe: &TaskRecipe) -> Vec<ManifestJob> {
+fn missing_manifests(
+    run: &LiveRun,
+    recipe: &TaskRecipe,
+) -> Result<Vec<ManifestJob>, RecipeError> {
     let missing = recipe.manifests.iter().filter(|spec| !run.manifests.contains(&spec.upstream));
-    let jobs = missing.map(|spec| ManifestJob {
-        upstream: spec.upstream,
-        width: run.width(spec.upstream),
-        recipe: run.recipe_of_upstream(spec.upstream),
-        path: spec.path.clone(),
+    let jobs = missing.map(|spec| {
+        Ok(ManifestJob {
+            upstream: spec.upstream,
+            width: run.width(spec.upstream),
+            recipe: run.recipe_of_upstream(spec.upstream)?,
+            path: spec.path.clone(),
+        })
     });
     jobs.collect()
 }
@@ -223,6 +240,16 @@ fn remaining(assignment: Assignment, revoked: &FxHashSet<AttemptId>) -> Vec<Assi
         }
     }
     parts
+}
+
+/// Reports on attempts that cannot be started.
+fn not_started(
+    attempts: impl Iterator<Item = AttemptId>,
+    error: &dyn std::error::Error,
+) -> Vec<Report> {
+    let detail = Detail { reason: crate::one_line(error), ..Detail::default() };
+    let outcome = Outcome::Failed(FailureKind::Start);
+    attempts.map(|attempt| report(attempt, outcome, Some(&detail))).collect()
 }
 
 fn report(attempt: AttemptId, outcome: Outcome, detail: Option<&Detail>) -> Report {

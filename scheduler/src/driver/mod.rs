@@ -249,7 +249,7 @@ impl Driver {
             match action {
                 Action::Dispatch { worker, assignment } => {
                     if self.halted.is_none() {
-                        self.dispatch(worker, assignment);
+                        self.dispatch(worker, assignment, inbox);
                     }
                 }
                 Action::Revoke { worker, attempts, mode } => {

@@ -73,13 +73,13 @@ impl Published {
         if let Some(problem) = &*self.problem.borrow() {
             return Err(problem.clone());
         }
-        let tasks = self.task_names.iter().zip(&*self.tasks.borrow()).map(
-            |(name, (counts, running))| TaskStatus {
-                name: name.clone(),
-                counts: *counts,
-                running: *running,
-            },
-        );
+        let counts = self.tasks.borrow();
+        let tasks = self.task_names.iter().zip(&*counts);
+        let tasks = tasks.map(|(name, (counts, running))| TaskStatus {
+            name: name.clone(),
+            counts: *counts,
+            running: *running,
+        });
         Ok(RunStatus {
             run: self.run,
             name: self.name.clone(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dagrun_core::engine::Record;
 use dagrun_core::ids::{InstanceId, TaskId};
 use dagrun_core::pipeline::{Pattern, Pipeline, RunContext};
-use dagrun_core::recipe::{Input, InputSpec, ManifestSpec, Recipe};
+use dagrun_core::recipe::{Input, InputSpec, ManifestSpec, Recipe, RecipeError};
 use dagrun_core::status::{Counts, State};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -41,7 +41,6 @@ pub(super) struct LiveRun {
 
 /// A task's recipe, and what it asks for.
 pub(super) struct TaskRecipe {
-    pub(super) recipe: Arc<Recipe>,
     pub(super) json: Vec<u8>,
     pub(super) inputs: Vec<InputSpec>,
     pub(super) manifests: Vec<ManifestSpec>,
@@ -84,23 +83,24 @@ impl LiveRun {
     }
 
     /// The recipe of a task, made when it is first needed.
-    pub(super) fn recipe(&mut self, task: TaskId) -> Rc<TaskRecipe> {
-        let made = self.recipes.entry(task).or_insert_with(|| {
-            let recipe = Recipe::new(&self.pipeline, task, &self.context);
-            Rc::new(TaskRecipe {
-                // Plain data with text keys: writing it cannot fail.
-                json: serde_json::to_vec(&recipe).unwrap_or_default(),
-                inputs: recipe.inputs().to_vec(),
-                manifests: recipe.manifests().to_vec(),
-                recipe: Arc::new(recipe),
-            })
+    pub(super) fn recipe(&mut self, task: TaskId) -> Result<Rc<TaskRecipe>, RecipeError> {
+        if let Some(made) = self.recipes.get(&task) {
+            return Ok(Rc::clone(made));
+        }
+        let recipe = Recipe::new(&self.pipeline, task, &self.context)?;
+        let made = Rc::new(TaskRecipe {
+            // Plain data with text keys: writing it cannot fail.
+            json: serde_json::to_vec(&recipe).unwrap_or_default(),
+            inputs: recipe.inputs().to_vec(),
+            manifests: recipe.manifests(),
         });
-        Rc::clone(made)
+        self.recipes.insert(task, Rc::clone(&made));
+        Ok(made)
     }
 
     /// The recipe of a task whose manifest is written; not kept, as its task has ended.
-    pub(super) fn recipe_of_upstream(&self, task: TaskId) -> Arc<Recipe> {
-        Arc::new(Recipe::new(&self.pipeline, task, &self.context))
+    pub(super) fn recipe_of_upstream(&self, task: TaskId) -> Result<Arc<Recipe>, RecipeError> {
+        Recipe::new(&self.pipeline, task, &self.context).map(Arc::new)
     }
 
     /// Keeps a value or outputs that other instances will be given.

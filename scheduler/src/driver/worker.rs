@@ -130,8 +130,9 @@ impl LiveWorker {
             let next = self.outbox.pop_front_if(|next| matches!(next, Outgoing::Dispatch { .. }));
             let Some(Outgoing::Dispatch { assignment, inputs, bytes }) = next else { break };
             let Some(run) = runs.get_mut(&assignment.run) else { continue };
-            if self.known.entry(assignment.run).or_default().insert(assignment.task) {
-                let recipe = run.recipe(assignment.task);
+            if self.known.entry(assignment.run).or_default().insert(assignment.task)
+                && let Ok(recipe) = run.recipe(assignment.task)
+            {
                 total += recipe.json.len();
                 recipes.push((assignment.run, assignment.task, recipe));
             }

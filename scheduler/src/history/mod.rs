@@ -27,6 +27,9 @@ use crate::submission::Submission;
 /// Instances that are read from the journal at once.
 const WINDOW: u32 = 4_096;
 
+/// Where every run begins.
+const FIRST: InstanceId = InstanceId { task: TaskId(0), index: 0 };
+
 /// Why the history could not tell.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -244,7 +247,7 @@ impl History {
                 tasks.push((task, Counts::default()));
             }
             if let Some((_, counts)) = tasks.last_mut()
-                && let Some(slot) = counts.0.get_mut(row.get::<_, usize>(1)?)
+                && let Some(slot) = counts.0.get_mut(usize::from(row.get::<_, u8>(1)?))
             {
                 *slot = row.get(2)?;
             }
@@ -430,7 +433,7 @@ impl History {
     /// # Errors
     /// When there is no such run or the database cannot be read.
     pub fn failures(&self, run: RunId, limit: u32) -> Result<Vec<Failure>, HistoryError> {
-        let page = self.instances(run, InstanceId::default(), limit, true)?;
+        let page = self.instances(run, FIRST, limit, true)?;
         let mut failures = Vec::with_capacity(page.rows.len());
         for row in page.rows {
             let tail = journal::entry(&self.database, run, row.instance, false).and_then(|entry| {

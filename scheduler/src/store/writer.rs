@@ -164,7 +164,7 @@ impl Writer {
         let mut insert = self
             .database
             .prepare_cached("INSERT INTO tasks (run, task, name, width) VALUES (?1, ?2, ?3, ?4)")?;
-        for (task, (name, width)) in new.tasks.iter().enumerate() {
+        for (task, (name, width)) in (0u32..).zip(&new.tasks) {
             insert.execute(params![run, task, name, width])?;
         }
         self.group.records += new.tasks.len();
@@ -208,7 +208,7 @@ impl Writer {
             "UPDATE tasks SET succeeded = ?3, failed = ?4, skipped = ?5, cancelled = ?6
              WHERE run = ?1 AND task = ?2",
         )?;
-        for (task, counts) in end.counts.iter().enumerate() {
+        for (task, counts) in (0u32..).zip(&end.counts) {
             update.execute(params![
                 run,
                 task,
