@@ -1,11 +1,27 @@
 //! The graph of tasks: what is checked, counted and drawn before a run, and the plan made of it.
 
-use std::path::PathBuf;
+mod collisions;
+mod cycles;
+mod only;
 
-use crate::engine::RunPlan;
-use crate::ids::{InstanceId, TaskId};
-use crate::pipeline::Pipeline;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::engine::{MapEdge, RunPlan, TaskPlan};
+use crate::ids::{Micros, TaskId};
+use crate::pipeline::{Clause, Outcomes, Pattern, Pipeline, Quantifier, Task};
+use crate::recipe::placeholders;
 use crate::space::SpaceError;
+use crate::template::Placeholder;
+
+pub use collisions::{Collision, collisions};
+pub use cycles::find_cycles;
+pub use only::only;
 
 /// Why a pipeline has no graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,21 +53,6 @@ pub enum GraphError {
     },
 }
 
-/// Two instances with the same output path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Collision {
-    /// The path, absolute or relative to the pipeline's directory.
-    pub path: PathBuf,
-    /// The instance that comes first in task and index order.
-    pub first: InstanceId,
-    /// The position of the output among those of its task.
-    pub first_output: usize,
-    /// The other.
-    pub second: InstanceId,
-    /// The position of the output among those of its task.
-    pub second_output: usize,
-}
-
 /// How the instances of two tasks are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdgeKind {
@@ -65,73 +66,269 @@ pub enum EdgeKind {
     Reference,
 }
 
-/// The graph of tasks.
+/// The graph of tasks; instances are implied.
 #[derive(Clone, Debug)]
-pub struct Graph {}
+pub struct Graph {
+    /// A task is the vertex of its number.
+    graph: DiGraph<(), EdgeKind>,
+    widths: Vec<u32>,
+    order: Vec<TaskId>,
+}
 
 impl Graph {
     /// The graph of a pipeline.
     ///
     /// # Errors
     /// The first of the problems in [`GraphError`].
-    pub fn new(_pipeline: &Pipeline) -> Result<Graph, GraphError> {
-        todo!()
+    pub fn new(pipeline: &Pipeline) -> Result<Graph, GraphError> {
+        check_references(pipeline)?;
+        let pairs = edges_of(pipeline);
+        let plain: Vec<_> = pairs.iter().map(|&(from, to, _)| (from, to)).collect();
+        let mut graph = DiGraph::with_capacity(pipeline.tasks.len(), pairs.len());
+        for _ in &pipeline.tasks {
+            graph.add_node(());
+        }
+        for &(from, to, kind) in &pairs {
+            graph.add_edge(vertex(from), vertex(to), kind);
+        }
+        let order = toposort(&graph);
+        if order.len() < pipeline.tasks.len() {
+            let cycles = find_cycles(pipeline.tasks.len(), &plain);
+            return Err(GraphError::Cycle(cycles.into_iter().next().unwrap_or_default()));
+        }
+        let mut graph = Graph { graph, widths: vec![1; pipeline.tasks.len()], order };
+        graph.set_widths(pipeline)?;
+        Ok(graph)
     }
 
     /// The number of instances of each task.
     #[must_use]
     pub fn widths(&self) -> &[u32] {
-        todo!()
+        &self.widths
     }
 
     /// The tasks in an order in which each comes after its upstreams; among several possible
     /// orders, the one closest to the author's.
     #[must_use]
     pub fn toposort(&self) -> &[TaskId] {
-        todo!()
+        &self.order
     }
 
     /// The number of instances of the whole pipeline.
     #[must_use]
     pub fn instances(&self) -> u64 {
-        todo!()
+        self.widths.iter().map(|&width| u64::from(width)).sum()
+    }
+
+    /// The edges between tasks: upstream, downstream and how their instances are joined. Two tasks
+    /// can have several.
+    pub fn task_edges(&self) -> impl Iterator<Item = (TaskId, TaskId, EdgeKind)> {
+        let edges = self.graph.edge_references();
+        edges.map(|edge| (task_of(edge.source()), task_of(edge.target()), *edge.weight()))
+    }
+
+    /// The tasks that a task waits for, each once for every edge.
+    pub fn upstreams(&self, task: TaskId) -> impl Iterator<Item = TaskId> {
+        self.graph.neighbors_directed(vertex(task), Direction::Incoming).map(task_of)
     }
 
     /// The number of dependencies between instances: an upstream of width n and a downstream of
-    /// width m count n × m, but for a map, which counts m.
+    /// width m count n × m, but for a map, which counts m. Two tasks count once, however often the
+    /// one is mentioned by the other.
     #[must_use]
     pub fn edges(&self) -> u64 {
-        todo!()
+        let mut pairs: FxHashMap<(TaskId, TaskId), bool> = FxHashMap::default();
+        for (from, to, kind) in self.task_edges() {
+            let only_map = pairs.entry((from, to)).or_insert(true);
+            *only_map &= matches!(kind, EdgeKind::Map(_) | EdgeKind::Reference);
+            // A reference alone is one of single tasks: 1 × m, the same as a map.
+        }
+        pairs.into_iter().fold(0u64, |sum, ((from, to), only_map)| {
+            let width = |task: TaskId| u64::from(self.widths[task.at()]);
+            sum.saturating_add(if only_map { width(to) } else { width(from) * width(to) })
+        })
     }
 
-    /// The plan for the state machine.
+    /// The plan for the state machine. `pipeline` is the one that the graph was made of.
     #[must_use]
-    pub fn plan(&self, _pipeline: &Pipeline, _fail_fast: bool) -> RunPlan {
-        todo!()
+    pub fn plan(&self, pipeline: &Pipeline, fail_fast: bool) -> RunPlan {
+        let tasks = pipeline.tasks.iter().zip(&self.widths);
+        let plan = |(id, (task, &width)): (usize, (&Task, &u32))| {
+            self.task_plan(pipeline, TaskId(id as u32), task, width)
+        };
+        RunPlan { tasks: tasks.enumerate().map(plan).collect(), fail_fast }
+    }
+
+    fn task_plan(&self, pipeline: &Pipeline, id: TaskId, task: &Task, width: u32) -> TaskPlan {
+        let all_succeed = |upstreams: Vec<TaskId>| Clause {
+            upstreams,
+            quantifier: Quantifier::All,
+            on: Outcomes::Success,
+        };
+        let gathered: &[TaskId] =
+            if let Pattern::Gather(upstreams) = &task.pattern { upstreams } else { &[] };
+        // Long chains of maps are only walked where it matters.
+        let mapped =
+            if task.references.is_empty() { FxHashSet::default() } else { map_chain(pipeline, id) };
+        let implied =
+            |upstream: &TaskId| !gathered.contains(upstream) && !mapped.contains(upstream);
+        let references: Vec<TaskId> = task.references.iter().copied().filter(implied).collect();
+        let mut clauses = Vec::new();
+        if !gathered.is_empty() {
+            clauses.push(all_succeed(gathered.to_vec()));
+        }
+        if !references.is_empty() {
+            clauses.push(all_succeed(references));
+        }
+        let implied = clauses.len() as u32;
+        clauses.extend(task.after.iter().cloned());
+        let edges = self.graph.edges_directed(vertex(id), Direction::Incoming);
+        let map = edges.filter_map(|edge| match edge.weight() {
+            EdgeKind::Map(factor) => {
+                Some(MapEdge { upstream: task_of(edge.source()), factor: *factor })
+            }
+            _ => None,
+        });
+        TaskPlan {
+            width,
+            map: map.last(),
+            clauses,
+            implied,
+            retry: task.retry.clone(),
+            allow_failure: task.allow_failure,
+            cpus: task.cpus,
+            max_running: task.max_running,
+            weight: Micros(0),
+            ..TaskPlan::default()
+        }
+    }
+
+    fn set_widths(&mut self, pipeline: &Pipeline) -> Result<(), GraphError> {
+        for &id in &self.order {
+            let task = &pipeline.tasks[id.at()];
+            let own = match &task.sweep {
+                Some(space) => {
+                    let grid = space.compile();
+                    grid.map_err(|error| GraphError::Space { task: id, error })?.width()
+                }
+                None => 1,
+            };
+            self.widths[id.at()] = match task.pattern {
+                Pattern::Own => own,
+                Pattern::Gather(_) => 1,
+                Pattern::Map(upstream) => self.widths[upstream.at()]
+                    .checked_mul(own)
+                    .ok_or(GraphError::TooWide { task: id })?,
+            };
+            if let Pattern::Map(upstream) = task.pattern {
+                let edges = self.graph.edges_connecting(vertex(upstream), vertex(id));
+                let map = edges.filter(|edge| matches!(edge.weight(), EdgeKind::Map(_)));
+                if let Some(edge) = map.map(|edge| edge.id()).last() {
+                    self.graph[edge] = EdgeKind::Map(own);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-/// One cycle for each set of tasks that wait for each other, in linear time and without recursion.
-///
-/// `edges` are pairs (upstream, downstream) of positions below `tasks`; others are ignored. In a
-/// cycle each task is upstream of the next, and the last of the first.
-#[must_use]
-pub fn find_cycles(_tasks: usize, _edges: &[(TaskId, TaskId)]) -> Vec<Vec<TaskId>> {
-    todo!()
+fn vertex(task: TaskId) -> NodeIndex {
+    NodeIndex::new(task.at())
 }
 
-/// The pipeline of the named tasks and everything they need, in the same order.
-///
-/// Tasks that do not exist are ignored.
-#[must_use]
-pub fn only(_pipeline: &Pipeline, _tasks: &[TaskId]) -> Pipeline {
-    todo!()
+fn task_of(vertex: NodeIndex) -> TaskId {
+    TaskId(vertex.index() as u32)
 }
 
-/// Instances that would write the same file, at most a few for each task.
-///
-/// Paths that hold captured values or data of the run are not known before it and are left out.
-#[must_use]
-pub fn collisions(_pipeline: &Pipeline) -> Vec<Collision> {
-    todo!()
+/// The tasks that a task maps, directly and through others, the nearest first.
+fn map_chain(pipeline: &Pipeline, task: TaskId) -> FxHashSet<TaskId> {
+    let mut chain = FxHashSet::default();
+    let mut at = task;
+    while let Some(Pattern::Map(upstream)) = pipeline.tasks.get(at.at()).map(|task| &task.pattern) {
+        if !chain.insert(*upstream) {
+            break;
+        }
+        at = *upstream;
+    }
+    chain
+}
+
+/// Every edge between tasks: upstream, downstream, kind. Maps have a factor of 1 for the moment.
+fn edges_of(pipeline: &Pipeline) -> Vec<(TaskId, TaskId, EdgeKind)> {
+    let mut edges = Vec::new();
+    for (id, task) in pipeline.tasks.iter().enumerate() {
+        let id = TaskId(id as u32);
+        match &task.pattern {
+            Pattern::Own => {}
+            Pattern::Map(upstream) => edges.push((*upstream, id, EdgeKind::Map(1))),
+            Pattern::Gather(upstreams) => {
+                edges.extend(upstreams.iter().map(|&upstream| (upstream, id, EdgeKind::Gather)));
+            }
+        }
+        for (position, clause) in task.after.iter().enumerate() {
+            let kind = EdgeKind::After(position as u32);
+            edges.extend(clause.upstreams.iter().map(|&upstream| (upstream, id, kind)));
+        }
+        edges.extend(task.references.iter().map(|&upstream| (upstream, id, EdgeKind::Reference)));
+    }
+    edges
+}
+
+/// Fails when a task refers to something that does not exist.
+fn check_references(pipeline: &Pipeline) -> Result<(), GraphError> {
+    let tasks = &pipeline.tasks;
+    for task in tasks {
+        let dangling = |what| Err(GraphError::Dangling { task: task.name.clone(), what });
+        let patterns: &[TaskId] = match &task.pattern {
+            Pattern::Own => &[],
+            Pattern::Map(upstream) => std::slice::from_ref(upstream),
+            Pattern::Gather(upstreams) => upstreams,
+        };
+        let clauses = task.after.iter().flat_map(|clause| &clause.upstreams);
+        let mut upstreams = patterns.iter().chain(clauses).chain(&task.references);
+        if upstreams.any(|upstream| upstream.at() >= tasks.len()) {
+            return dangling("a task");
+        }
+        for placeholder in placeholders(task) {
+            let output_exists = |upstream: &Task, at: u32| (at as usize) < upstream.outputs.len();
+            match placeholder {
+                Placeholder::UpstreamOut(upstream, output) => match tasks.get(upstream.at()) {
+                    Some(upstream) if output_exists(upstream, *output) => {}
+                    _ => return dangling("an output"),
+                },
+                Placeholder::UpstreamValue(upstream, _) | Placeholder::Manifest(upstream)
+                    if upstream.at() >= tasks.len() =>
+                {
+                    return dangling("a task");
+                }
+                Placeholder::Out(output) if !output_exists(task, *output) => {
+                    return dangling("an output");
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Kahn's algorithm, smallest task first. Tasks in and behind cycles are missing.
+fn toposort(graph: &DiGraph<(), EdgeKind>) -> Vec<TaskId> {
+    let mut waiting: Vec<usize> = graph
+        .node_indices()
+        .map(|vertex| graph.edges_directed(vertex, Direction::Incoming).count())
+        .collect();
+    let free = waiting.iter().enumerate().filter(|(_, edges)| **edges == 0);
+    let mut ready: BinaryHeap<Reverse<usize>> = free.map(|(at, _)| Reverse(at)).collect();
+    let mut order = Vec::with_capacity(waiting.len());
+    while let Some(Reverse(at)) = ready.pop() {
+        order.push(TaskId(at as u32));
+        for downstream in graph.neighbors(NodeIndex::new(at)) {
+            let waiting = &mut waiting[downstream.index()];
+            *waiting -= 1;
+            if *waiting == 0 {
+                ready.push(Reverse(downstream.index()));
+            }
+        }
+    }
+    order
 }

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod draw;
 pub mod engine;
 pub mod graph;
 mod hash;

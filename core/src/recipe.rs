@@ -22,6 +22,7 @@ mod build;
 mod compile;
 mod identity;
 mod render;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -35,8 +36,10 @@ use crate::pipeline::{Capture, Pipeline, RunContext};
 use crate::space::SpaceError;
 use crate::value::{Value, write_json_string};
 use build::RecipeData;
+pub(crate) use build::placeholders;
 use compile::Compiled;
 use render::Frame;
+pub(crate) use shape::PathShape;
 
 /// A self-contained description of all instances of a task.
 ///

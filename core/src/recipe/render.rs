@@ -1,7 +1,7 @@
 //! Rendering: from an index to arguments, environment and paths.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -201,7 +201,10 @@ impl Renderer<'_> {
 
     fn own_output(&self, name: &str, path: &[u8]) -> Result<OutputFile, RenderError> {
         let target = self.recipe.data.absolute(path);
-        let Some(file_name) = target.file_name().filter(|_| !path.ends_with(b"/")) else {
+        // `a/` and `a/.` do have a last component, which is not what they mean.
+        let file_name = Path::new(OsStr::from_bytes(path)).file_name();
+        let file_name = file_name.filter(|name| path.ends_with(name.as_bytes()));
+        let Some(file_name) = file_name else {
             let path = String::from_utf8_lossy(path).into_owned();
             return Err(RenderError::NotAFile { name: name.to_owned(), path });
         };
@@ -327,6 +330,13 @@ impl Recipe {
     ) -> Renderer<'a> {
         let frame = Frame::new(&self.compiled.own, index);
         Renderer { recipe: self, frame, attempt, inputs, outputs: Vec::new(), depth: 0 }
+    }
+
+    /// One output path as rendered, when it follows from the index.
+    pub(super) fn render_output(&self, index: u32, output: usize) -> Result<Vec<u8>, RenderError> {
+        let pieces = self.compiled.own.outputs.get(output);
+        let (_, pieces) = pieces.ok_or_else(|| missing("out", "no such output"))?;
+        self.renderer(index, 1, None).text(pieces)
     }
 
     /// The absolute output paths, when they follow from the index.

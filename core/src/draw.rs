@@ -1,0 +1,159 @@
+//! Pictures of a pipeline: Graphviz, Mermaid and plain SVG.
+
+mod svg;
+
+use crate::graph::{EdgeKind, Graph};
+use crate::ids::TaskId;
+use crate::pipeline::{Outcomes, Pattern, Pipeline, Quantifier};
+
+pub use svg::to_svg;
+
+/// Arrays up to this width are drawn instance by instance when that is asked for.
+const MAX_DRAWN: u32 = 32;
+
+/// Something to draw as a box.
+struct Shape {
+    /// A name for it in the drawing's language.
+    id: String,
+    label: String,
+    /// Whether it stands for several instances.
+    array: bool,
+    /// The task and, when drawn alone, the instance.
+    task: TaskId,
+}
+
+/// Something to draw as an arrow.
+struct Arrow {
+    from: usize,
+    to: usize,
+    label: String,
+    /// Whether it only orders, and passes nothing on.
+    order_only: bool,
+}
+
+/// What all three languages draw.
+struct Drawing {
+    shapes: Vec<Shape>,
+    arrows: Vec<Arrow>,
+}
+
+impl Drawing {
+    fn new(pipeline: &Pipeline, graph: &Graph, instances: bool) -> Drawing {
+        let mut shapes = Vec::new();
+        // For each task its first shape and how many it has.
+        let mut places = Vec::new();
+        for (at, (task, &width)) in pipeline.tasks.iter().zip(graph.widths()).enumerate() {
+            let id = TaskId(at as u32);
+            let plain = task.sweep.is_none() && !matches!(task.pattern, Pattern::Map(_));
+            let alone = instances && !plain && (1..=MAX_DRAWN).contains(&width);
+            places.push((shapes.len(), if alone { width } else { 1 }, alone));
+            if alone {
+                shapes.extend((0..width).map(|index| Shape {
+                    id: format!("t{at}_{index}"),
+                    label: format!("{}[{index}]", task.name),
+                    array: false,
+                    task: id,
+                }));
+            } else {
+                let label =
+                    if plain { task.name.clone() } else { format!("{} ×{width}", task.name) };
+                shapes.push(Shape { id: format!("t{at}"), label, array: !plain, task: id });
+            }
+        }
+        let mut arrows = Vec::new();
+        for (from, to, kind) in graph.task_edges() {
+            let (label, order_only) = describe(pipeline, to, kind);
+            let ((from_first, from_count, _), (to_first, to_count, _)) =
+                (places[from.at()], places[to.at()]);
+            for one in 0..from_count {
+                for other in 0..to_count {
+                    let joined = match kind {
+                        EdgeKind::Map(factor) if places[from.at()].2 && places[to.at()].2 => {
+                            other / factor.max(1) == one
+                        }
+                        _ => true,
+                    };
+                    if joined {
+                        let (from, to) = (from_first + one as usize, to_first + other as usize);
+                        arrows.push(Arrow { from, to, label: label.clone(), order_only });
+                    }
+                }
+            }
+        }
+        Drawing { shapes, arrows }
+    }
+}
+
+/// What to write at an edge, and whether it only orders.
+fn describe(pipeline: &Pipeline, to: TaskId, kind: EdgeKind) -> (String, bool) {
+    match kind {
+        EdgeKind::Map(1) => ("map".to_owned(), false),
+        EdgeKind::Map(factor) => (format!("map ×{factor}"), false),
+        EdgeKind::Gather => ("gather".to_owned(), false),
+        EdgeKind::Reference => (String::new(), false),
+        EdgeKind::After(clause) => {
+            let task = pipeline.tasks.get(to.at());
+            let clause = task.and_then(|task| task.after.get(clause as usize));
+            let mut label = "after".to_owned();
+            if let Some(clause) = clause {
+                if clause.quantifier == Quantifier::Any {
+                    label.push_str(" any");
+                }
+                label.push_str(match clause.on {
+                    Outcomes::Success => "",
+                    Outcomes::Failure => " failure",
+                    Outcomes::Finish => " finish",
+                });
+            }
+            (label, true)
+        }
+    }
+}
+
+/// The pipeline in Graphviz' language. With `instances`, arrays of at most 32 are drawn instance by
+/// instance.
+#[must_use]
+pub fn to_dot(pipeline: &Pipeline, graph: &Graph, instances: bool) -> String {
+    let quoted = |text: &str| {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+    };
+    let drawing = Drawing::new(pipeline, graph, instances);
+    let mut out = format!("digraph {} {{\n", quoted(&pipeline.name));
+    out.push_str("  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n");
+    out.push_str("  edge [fontname=\"sans-serif\", fontsize=10];\n");
+    for shape in &drawing.shapes {
+        let array = if shape.array { ", peripheries=2" } else { "" };
+        out.push_str(&format!("  {} [label={}{array}];\n", shape.id, quoted(&shape.label)));
+    }
+    for arrow in &drawing.arrows {
+        let (from, to) = (&drawing.shapes[arrow.from].id, &drawing.shapes[arrow.to].id);
+        let style = if arrow.order_only { ", style=dashed" } else { "" };
+        out.push_str(&format!("  {from} -> {to} [label={}{style}];\n", quoted(&arrow.label)));
+    }
+    out.push_str("}\n");
+    out
+}
+
+/// The pipeline in Mermaid's language, as GitHub shows it. With `instances`, arrays of at most 32
+/// are drawn instance by instance.
+#[must_use]
+pub fn to_mermaid(pipeline: &Pipeline, graph: &Graph, instances: bool) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "#quot;").replace('\n', " "));
+    let drawing = Drawing::new(pipeline, graph, instances);
+    let mut out = "flowchart LR\n".to_owned();
+    for shape in &drawing.shapes {
+        let (open, close) = if shape.array { ("[[", "]]") } else { ("(", ")") };
+        out.push_str(&format!("  {}{open}{}{close}\n", shape.id, quoted(&shape.label)));
+    }
+    for arrow in &drawing.arrows {
+        let (from, to) = (&drawing.shapes[arrow.from].id, &drawing.shapes[arrow.to].id);
+        let line = if arrow.order_only { "-.->" } else { "-->" };
+        let label = if arrow.label.is_empty() {
+            String::new()
+        } else {
+            format!("|{}|", quoted(&arrow.label))
+        };
+        out.push_str(&format!("  {from} {line}{label} {to}\n"));
+    }
+    out
+}

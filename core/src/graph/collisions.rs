@@ -1,0 +1,247 @@
+//! Instances that would write the same file.
+//!
+//! Arrays whose paths cannot collide are found by looking at their templates; the paths of all
+//! others are rendered, and their hashes sorted: 8 bytes for each.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::hash::StableHash;
+use crate::ids::{InstanceId, TaskId};
+use crate::pipeline::{Pipeline, RunContext};
+use crate::recipe::{PathShape, Recipe};
+use crate::template::Part;
+
+use super::Graph;
+
+/// Two instances with the same output path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collision {
+    /// The path, absolute or relative to the pipeline's directory.
+    pub path: PathBuf,
+    /// The instance that comes first in task and index order.
+    pub first: InstanceId,
+    /// The position of the output among those of its task.
+    pub first_output: usize,
+    /// The other.
+    pub second: InstanceId,
+    /// The position of the output among those of its task.
+    pub second_output: usize,
+}
+
+/// Reported for one task at most.
+const MAX_PER_TASK: usize = 4;
+/// Arrays up to this width are always rendered.
+const SMALL: u32 = 4096;
+/// Templates of so many arrays are compared with everything else; further arrays are rendered.
+const MAX_SHAPES: usize = 64;
+
+/// Instances that would write the same file, at most a few for each task.
+///
+/// Paths are compared without looking at the file system: `a/../b` is `b`. Paths that hold captured
+/// values or the number of the attempt are not known before the run and are left out. `graph` is
+/// that of the pipeline.
+#[must_use]
+pub fn collisions(pipeline: &Pipeline, graph: &Graph) -> Vec<Collision> {
+    let outputs = outputs(pipeline, graph);
+    let (mut proven, mut open) = proven(&outputs);
+    let mut rendered = Vec::new();
+    let mut hashes = Vec::new();
+    while let Some(at) = open.pop() {
+        rendered.push(at);
+        for index in 0..outputs[at].width {
+            let Some(path) = outputs[at].path(index) else { continue };
+            hashes.push(StableHash::of(&path));
+            // An array that was left out because of its template may hold this very path.
+            proven.retain(|(other, shape)| {
+                let apart = !shape.may_be(&path);
+                if !apart {
+                    open.push(*other);
+                }
+                apart
+            });
+        }
+    }
+    rendered.sort_unstable();
+    report(rendered.into_iter().map(|at| &outputs[at]), repeated(hashes))
+}
+
+/// Positions of the large arrays whose paths are known to differ from each other, with the shape of
+/// their paths, and positions of all others.
+fn proven(outputs: &[Output]) -> (Vec<(usize, PathShape)>, Vec<usize>) {
+    let (mut proven, mut open) = (Vec::new(), Vec::new());
+    for (at, output) in outputs.iter().enumerate() {
+        match output.shape() {
+            Some(shape) if proven.len() < MAX_SHAPES => proven.push((at, shape)),
+            _ => open.push(at),
+        }
+    }
+    let apart = |(at, shape): &(usize, PathShape)| {
+        proven.iter().all(|(other, theirs)| at == other || shape.is_apart(theirs))
+    };
+    let (proven, mixed): (Vec<_>, Vec<_>) = proven.iter().cloned().partition(apart);
+    open.extend(mixed.into_iter().map(|(at, _)| at));
+    (proven, open)
+}
+
+/// The values that appear more than once.
+fn repeated(mut hashes: Vec<u64>) -> FxHashSet<u64> {
+    hashes.sort_unstable();
+    hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
+}
+
+/// The instances behind the hashes that several paths have.
+fn report<'a>(
+    outputs: impl Iterator<Item = &'a Output>,
+    suspects: FxHashSet<u64>,
+) -> Vec<Collision> {
+    let mut found = Vec::new();
+    if suspects.is_empty() {
+        return found;
+    }
+    let mut first_of: FxHashMap<Vec<u8>, (InstanceId, usize)> = FxHashMap::default();
+    for output in outputs {
+        let mut reported = 0;
+        for index in 0..output.width {
+            let Some(path) = output.path(index) else { continue };
+            if !suspects.contains(&StableHash::of(&path)) {
+                continue;
+            }
+            let this = (InstanceId { task: output.task, index }, output.position);
+            let Some(&other) = first_of.get(&path) else {
+                first_of.insert(path, this);
+                continue;
+            };
+            let (first, second) = (this.min(other), this.max(other));
+            found.push(Collision {
+                path: PathBuf::from(OsString::from_vec(path)),
+                first: first.0,
+                first_output: first.1,
+                second: second.0,
+                second_output: second.1,
+            });
+            reported += 1;
+            if reported == MAX_PER_TASK {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// An output of all instances of a task.
+struct Output {
+    task: TaskId,
+    /// Its position among the outputs of the task.
+    position: usize,
+    width: u32,
+    paths: Paths,
+}
+
+enum Paths {
+    /// The same for all instances.
+    Fixed(Vec<u8>),
+    /// Rendered from the index.
+    Rendered(Rc<Recipe>),
+}
+
+impl Output {
+    /// The path of an instance, without `.` and `..`; none when it cannot be rendered.
+    fn path(&self, index: u32) -> Option<Vec<u8>> {
+        let path = match &self.paths {
+            Paths::Fixed(path) => path.clone(),
+            Paths::Rendered(recipe) => recipe.output_text(index, self.position).ok()?,
+        };
+        Some(normal(path))
+    }
+
+    /// The shape of all paths, when it proves that they differ and rendering them would take time.
+    fn shape(&self) -> Option<PathShape> {
+        let Paths::Rendered(recipe) = &self.paths else { return None };
+        let sample = (self.width > SMALL).then(|| recipe.output_text(0, self.position).ok())??;
+        if normal(sample.clone()) != sample {
+            return None;
+        }
+        recipe.output_shape(self.position)
+    }
+}
+
+/// All outputs whose paths can be known.
+fn outputs(pipeline: &Pipeline, graph: &Graph) -> Vec<Output> {
+    let context = RunContext {
+        run: 0,
+        run_dir: PathBuf::from("{run.dir}"),
+        base_dir: PathBuf::new(),
+        seed: 0,
+    };
+    let mut outputs = Vec::new();
+    for (id, (task, &width)) in pipeline.tasks.iter().zip(graph.widths()).enumerate() {
+        let id = TaskId(id as u32);
+        let mut recipe = None;
+        for (position, (_, template)) in task.outputs.iter().enumerate() {
+            let paths = match template.parts.as_slice() {
+                [Part::Literal(path)] => Paths::Fixed(path.clone().into_bytes()),
+                _ => {
+                    let made = recipe.get_or_insert_with(|| {
+                        Recipe::new(pipeline, id, &context).ok().map(Rc::new)
+                    });
+                    match made {
+                        Some(recipe) if !recipe.reports_outputs() => {
+                            Paths::Rendered(recipe.clone())
+                        }
+                        _ => continue,
+                    }
+                }
+            };
+            outputs.push(Output { task: id, position, width, paths });
+        }
+    }
+    outputs
+}
+
+/// A path without empty components, `.` and, as far as possible, `..`.
+fn normal(path: Vec<u8>) -> Vec<u8> {
+    let absolute = path.starts_with(b"/");
+    let odd = |part: &[u8]| matches!(part, b"" | b"." | b"..");
+    let inner = if absolute { &path[1..] } else { &path[..] };
+    if !inner.split(|&byte| byte == b'/').any(odd) {
+        return path;
+    }
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in inner.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." if parts.last().is_some_and(|last| *last != b"..") => {
+                parts.pop();
+            }
+            b".." if absolute => {}
+            _ => parts.push(part),
+        }
+    }
+    let mut out = if absolute { b"/".to_vec() } else { Vec::new() };
+    out.extend_from_slice(&parts.join(&b'/'));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_without_detours() {
+        for (path, expected) in [
+            ("a/b.json", "a/b.json"),
+            ("./a//b", "a/b"),
+            ("a/../b", "b"),
+            ("../a", "../a"),
+            ("../../a/..", "../.."),
+            ("/../a/./b", "/a/b"),
+        ] {
+            assert_eq!(normal(path.into()), expected.as_bytes(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A part of a pipeline: some tasks and all that they need.
+
+use crate::ids::TaskId;
+use crate::pipeline::{Pattern, Pipeline, Task, TaskAction};
+use crate::recipe::placeholders;
+use crate::template::{Part, Placeholder, Template};
+
+/// The pipeline of the given tasks and everything they wait for, in the author's order.
+///
+/// Tasks that do not exist are ignored. A [`TaskId`] means another task in the result.
+#[must_use]
+pub fn only(pipeline: &Pipeline, tasks: &[TaskId]) -> Pipeline {
+    let mut wanted = vec![false; pipeline.tasks.len()];
+    let mut open = tasks.to_vec();
+    while let Some(id) = open.pop() {
+        let Some(wanted) = wanted.get_mut(id.at()) else { continue };
+        if !std::mem::replace(wanted, true) {
+            open.extend(needs(&pipeline.tasks[id.at()]));
+        }
+    }
+    let mut next = 0;
+    let new_ids: Vec<TaskId> = wanted
+        .iter()
+        .map(|&wanted| {
+            let id = TaskId(next);
+            next += u32::from(wanted);
+            id
+        })
+        .collect();
+    let kept = pipeline.tasks.iter().zip(&wanted).filter(|(_, wanted)| **wanted);
+    let tasks = kept.map(|(task, _)| renumbered(task, &new_ids)).collect();
+    Pipeline { name: pipeline.name.clone(), vars: pipeline.vars.clone(), tasks }
+}
+
+/// The tasks that a task waits for or mentions.
+fn needs(task: &Task) -> Vec<TaskId> {
+    let mut needs = match &task.pattern {
+        Pattern::Own => Vec::new(),
+        Pattern::Map(upstream) => vec![*upstream],
+        Pattern::Gather(upstreams) => upstreams.clone(),
+    };
+    needs.extend(task.after.iter().flat_map(|clause| &clause.upstreams));
+    needs.extend(&task.references);
+    needs.extend(placeholders(task).filter_map(upstream));
+    needs
+}
+
+/// The task that a placeholder mentions.
+fn upstream(placeholder: &Placeholder) -> Option<TaskId> {
+    match placeholder {
+        Placeholder::UpstreamOut(task, _)
+        | Placeholder::UpstreamValue(task, _)
+        | Placeholder::Manifest(task) => Some(*task),
+        _ => None,
+    }
+}
+
+fn renumbered(task: &Task, new_ids: &[TaskId]) -> Task {
+    let mut task = task.clone();
+    let renumber = |id: &mut TaskId| *id = new_ids.get(id.at()).copied().unwrap_or(*id);
+    match &mut task.pattern {
+        Pattern::Own => {}
+        Pattern::Map(upstream) => renumber(upstream),
+        Pattern::Gather(upstreams) => upstreams.iter_mut().for_each(renumber),
+    }
+    task.after.iter_mut().flat_map(|clause| &mut clause.upstreams).for_each(renumber);
+    task.references.iter_mut().for_each(renumber);
+    for template in templates(&mut task) {
+        for part in &mut template.parts {
+            if let Part::Placeholder(
+                Placeholder::UpstreamOut(id, _)
+                | Placeholder::UpstreamValue(id, _)
+                | Placeholder::Manifest(id),
+            ) = part
+            {
+                renumber(id);
+            }
+        }
+    }
+    task
+}
+
+fn templates(task: &mut Task) -> impl Iterator<Item = &mut Template> {
+    let argv: &mut [Template] = match &mut task.action {
+        TaskAction::Run(argv) => argv,
+        TaskAction::Shell(_) => &mut [],
+    };
+    let named = task.outputs.iter_mut().chain(&mut task.env).map(|(_, template)| template);
+    argv.iter_mut().chain(named).chain(&mut task.stdin).chain(&mut task.working_dir)
+}
