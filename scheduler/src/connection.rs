@@ -241,7 +241,8 @@ impl ClusterDir {
         let failed = |source| self.io("write", &path, source);
         // Left behind by a process that was killed and had our number.
         let _ = fs::remove_file(&temporary);
-        let mut text = serde_json::to_vec_pretty(connection).map_err(io::Error::from).map_err(failed)?;
+        let mut text =
+            serde_json::to_vec_pretty(connection).map_err(io::Error::from).map_err(failed)?;
         text.push(b'\n');
         let mut file = OpenOptions::new()
             .write(true)
@@ -286,7 +287,8 @@ impl ClusterDir {
 /// # Errors
 /// When no environment variable says.
 pub fn clusters_dir() -> Result<PathBuf, ConnectionError> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable =
+        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("DAGRUN_CLUSTERS_DIR")
         .or_else(|| Some(variable("XDG_STATE_HOME")?.join("dagrun/clusters")))
         .or_else(|| Some(variable("HOME")?.join(".local/state/dagrun/clusters")))
@@ -298,8 +300,7 @@ pub fn clusters_dir() -> Result<PathBuf, ConnectionError> {
 /// # Errors
 /// When it is missing, broken, unsafe or of a newer dagrun.
 pub fn read_file(path: &Path) -> Result<Connection, ConnectionError> {
-    let failed =
-        |source| ConnectionError::Io { doing: "read", path: path.to_owned(), source };
+    let failed = |source| ConnectionError::Io { doing: "read", path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if metadata.mode() & 0o077 != 0 || metadata.uid() != rustix::process::geteuid().as_raw() {

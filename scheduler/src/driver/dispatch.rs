@@ -7,10 +7,10 @@ use dagrun_core::recipe::{Input, RecipeError};
 use dagrun_core::status::{Detail, FailureKind};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::Driver;
 use super::inbox::{Inbox, Input as Happened};
 use super::run::{LiveRun, TaskRecipe};
 use super::worker::Outgoing;
-use super::Driver;
 use crate::store::{ManifestJob, PrepareJob, Prepared};
 
 /// Bytes of inputs that travel with one assignment; a range of more is split.
@@ -169,10 +169,7 @@ fn inputs_of(
     inputs.collect()
 }
 
-fn missing_manifests(
-    run: &LiveRun,
-    recipe: &TaskRecipe,
-) -> Result<Vec<ManifestJob>, RecipeError> {
+fn missing_manifests(run: &LiveRun, recipe: &TaskRecipe) -> Result<Vec<ManifestJob>, RecipeError> {
     let missing = recipe.manifests.iter().filter(|spec| !run.manifests.contains(&spec.upstream));
     let jobs = missing.map(|spec| {
         Ok(ManifestJob {
@@ -185,11 +182,7 @@ fn missing_manifests(
     jobs.collect()
 }
 
-fn missing_values(
-    run: &LiveRun,
-    recipe: &TaskRecipe,
-    assignment: &Assignment,
-) -> Vec<InstanceId> {
+fn missing_values(run: &LiveRun, recipe: &TaskRecipe, assignment: &Assignment) -> Vec<InstanceId> {
     let mut missing = Vec::new();
     for spec in &recipe.inputs {
         for offset in 0..assignment.count {

@@ -236,7 +236,8 @@ impl Driver {
 
     fn check_heartbeats(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let timeout = self.heartbeat_timeout;
-        let silent = self.workers.iter().filter(|(_, worker)| now.since(worker.last_heard) >= timeout);
+        let silent =
+            self.workers.iter().filter(|(_, worker)| now.since(worker.last_heard) >= timeout);
         let silent: Vec<WorkerId> = silent.map(|(id, _)| *id).collect();
         for worker in silent {
             self.lost(worker, now, actions);

@@ -12,9 +12,9 @@ use dagrun_schema::dagrun_capnp::worker as wire_worker;
 use dagrun_schema::wire;
 use rustc_hash::FxHashMap;
 
+use super::Driver;
 use super::inbox::{Inbox, Input as Happened};
 use super::run::{LiveRun, TaskRecipe};
-use super::Driver;
 use crate::store::Command;
 
 /// Calls that a worker may have unanswered.
@@ -48,15 +48,8 @@ pub(super) struct LiveWorker {
 
 /// Something to tell a worker, in order.
 pub(super) enum Outgoing {
-    Dispatch {
-        assignment: Assignment,
-        inputs: Vec<Vec<Input>>,
-        bytes: usize,
-    },
-    Revoke {
-        attempts: Vec<AttemptId>,
-        cancel: bool,
-    },
+    Dispatch { assignment: Assignment, inputs: Vec<Vec<Input>>, bytes: usize },
+    Revoke { attempts: Vec<AttemptId>, cancel: bool },
     Forget(RunId),
     Shutdown,
 }
@@ -163,9 +156,7 @@ fn wire_length(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-fn answer<T: 'static>(
-    promise: impl Future<Output = Result<T, capnp::Error>> + 'static,
-) -> Answer {
+fn answer<T: 'static>(promise: impl Future<Output = Result<T, capnp::Error>> + 'static) -> Answer {
     capnp::capability::Promise::from_future(async move { promise.await.map(drop) })
 }
 
@@ -188,8 +179,7 @@ impl Driver {
     pub(crate) fn welcome(&mut self, joining: Joining, inbox: &Inbox) {
         let Joining { worker, offer, host, client } = joining;
         let at = crate::clock::now();
-        let command =
-            Command::Joined { worker, name: offer.name.clone(), host: host.clone(), at };
+        let command = Command::Joined { worker, name: offer.name.clone(), host: host.clone(), at };
         self.store.send(command);
         let live = LiveWorker {
             last_heard: at,
@@ -248,7 +238,12 @@ impl Driver {
         self.workers.iter().map(status).collect()
     }
 
-    pub(super) fn send_revoke(&mut self, worker: WorkerId, attempts: Vec<AttemptId>, mode: RevokeMode) {
+    pub(super) fn send_revoke(
+        &mut self,
+        worker: WorkerId,
+        attempts: Vec<AttemptId>,
+        mode: RevokeMode,
+    ) {
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.push(Outgoing::Revoke { attempts, cancel: mode == RevokeMode::Cancel });
         }

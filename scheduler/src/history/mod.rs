@@ -405,8 +405,7 @@ impl History {
                 })
                 .optional()
         };
-        self.read(query())?
-            .ok_or_else(|| HistoryError::UnknownTask { run, task: name.to_owned() })
+        self.read(query())?.ok_or_else(|| HistoryError::UnknownTask { run, task: name.to_owned() })
     }
 
     /// The captured value of an instance that has succeeded: a JSON document.
@@ -419,8 +418,7 @@ impl History {
             return Err(HistoryError::UnknownInstance { task: task.to_owned(), index, width });
         }
         let instance = InstanceId { task: id, index };
-        let no_value =
-            |why| HistoryError::NoValue { instance: format!("{task}[{index}]"), why };
+        let no_value = |why| HistoryError::NoValue { instance: format!("{task}[{index}]"), why };
         let payload = self.read(journal::payload(&self.database, run, instance))?;
         payload
             .ok_or_else(|| no_value("it has not succeeded"))?

@@ -90,16 +90,16 @@ impl Reasons {
     /// `price[7]`, or the task's name alone where it can have but one instance.
     fn instance(&self, instance: InstanceId) -> String {
         let name = self.name(instance.task);
-        let single = self.task(instance.task).is_some_and(|task| {
-            task.sweep.is_none() && !matches!(task.pattern, Pattern::Map(_))
-        });
+        let single = self
+            .task(instance.task)
+            .is_some_and(|task| task.sweep.is_none() && !matches!(task.pattern, Pattern::Map(_)));
         if single { name.to_owned() } else { format!("{name}[{}]", instance.index) }
     }
 
     fn clause(&self, task: TaskId, number: u32) -> String {
         let plan = self.plan.tasks.get(task.at());
-        let Some((clause, implied)) = plan
-            .and_then(|plan| Some((plan.clauses.get(number as usize)?, number < plan.implied)))
+        let Some((clause, implied)) =
+            plan.and_then(|plan| Some((plan.clauses.get(number as usize)?, number < plan.implied)))
         else {
             return "after".to_owned();
         };

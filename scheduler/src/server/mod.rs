@@ -191,7 +191,8 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
         .name("dagrun-scheduler".into())
         .spawn(move || {
             let tasks = tokio::task::LocalSet::new();
-            let heartbeat = Micros(u64::try_from(config.heartbeat_timeout.as_micros()).unwrap_or(u64::MAX));
+            let heartbeat =
+                Micros(u64::try_from(config.heartbeat_timeout.as_micros()).unwrap_or(u64::MAX));
             let shared = Rc::new(Shared::new(store, config.state_dir.clone(), heartbeat));
             let server = Rc::new(Server::new(config, Rc::clone(&shared)));
             tasks.block_on(&runtime, async move {
@@ -271,7 +272,8 @@ impl Server {
     }
 
     fn attach(self: &Rc<Self>, stream: UnixStream) {
-        let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
+        let stream =
+            stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
         if let Ok(stream) = stream {
             self.connect(stream);
         }
@@ -295,7 +297,8 @@ impl Server {
 
     async fn converse(self: Rc<Self>, stream: impl AsyncRead + AsyncWrite + 'static) {
         let peer = Rc::new(Peer::default());
-        let stranger = Stranger { server: Rc::clone(&self), peer: Rc::clone(&peer), counted: Cell::new(true) };
+        let stranger =
+            Stranger { server: Rc::clone(&self), peer: Rc::clone(&peer), counted: Cell::new(true) };
         let stranger = Rc::new(stranger);
         let (input, output) = tokio::io::split(stream);
         let input = Guard::new(input.compat(), peer);
@@ -344,9 +347,7 @@ impl Server {
     }
 }
 
-async fn accept(
-    listener: Option<&TcpListener>,
-) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {
     match listener {
         Some(listener) => listener.accept().await,
         None => std::future::pending().await,

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use dagrun_core::status::{Failure, RunState};
 use dagrun_core::ids::{InstanceId, TaskId};
+use dagrun_core::status::{Failure, RunState};
 use dagrun_schema::dagrun_capnp::{observer, subscription};
 use dagrun_schema::wire::{self, Update};
 use tokio::task::JoinHandle;
@@ -60,7 +60,11 @@ fn subscribe(task: impl Future<Output = ()> + 'static) -> subscription::Client {
 }
 
 fn unrecorded(problem: String) -> Failure {
-    Failure { instance: InstanceId { task: TaskId(0), index: 0 }, reason: problem, stderr_tail: Vec::new() }
+    Failure {
+        instance: InstanceId { task: TaskId(0), index: 0 },
+        reason: problem,
+        stderr_tail: Vec::new(),
+    }
 }
 
 async fn send(client: &observer::Client, update: &Update) -> Result<(), capnp::Error> {

@@ -119,10 +119,8 @@ impl run::Server for RunServer {
         mut results: run::InstancesResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let from = InstanceId {
-            task: TaskId(params.get_from_task()),
-            index: params.get_from_index(),
-        };
+        let from =
+            InstanceId { task: TaskId(params.get_from_task()), index: params.get_from_index() };
         let (limit, failed_only) = (params.get_limit().clamp(1, ROWS), params.get_failed_only());
         let run = self.run;
         let read = move |history: &crate::History| history.instances(run, from, limit, failed_only);

@@ -60,8 +60,12 @@ fn write_manifest(
         for (index, entry) in (from..to).zip(window) {
             let state = entry.last.as_ref().map_or(State::Blocked, |event| event.state);
             let payload = entry.last.map(|event| event.payload()).unwrap_or_default();
-            let line =
-                job.recipe.manifest_line(index, state.word(), payload.value.as_deref(), &payload.outputs);
+            let line = job.recipe.manifest_line(
+                index,
+                state.word(),
+                payload.value.as_deref(),
+                &payload.outputs,
+            );
             file.write_all(&line).map_err(failed(&temporary))?;
         }
         from = to;

@@ -125,8 +125,8 @@ pub(crate) fn open_reader(state_dir: &Path) -> Result<Option<Connection>, StoreE
 }
 
 fn check_version(database: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let found = version(database)
-        .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let found =
+        version(database).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
     if found > VERSION {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION });
     }

@@ -252,7 +252,8 @@ impl Writer {
             return refuse(Command::Prepare(Box::new(job)), error, &self.replies);
         }
         let result = manifest::prepare(&self.database, &self.path, &job);
-        let _ = self.replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
+        let _ =
+            self.replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
     }
 }
 
@@ -271,7 +272,8 @@ fn refuse(command: Command, error: &Arc<StoreError>, replies: &UnboundedSender<R
         }
         Command::Prepare(job) => {
             let result = Err(StoreError::Stopped(crate::one_line(error.as_ref())));
-            let _ = replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
+            let _ =
+                replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
         }
         _ => {}
     }
