@@ -73,7 +73,12 @@ pub(super) fn graph(
 }
 
 /// Tells of instances that would write the same file.
-pub(super) fn collisions(reader: &mut Reader<'_>, pipeline: &Pipeline, drafts: &[Draft<'_>]) {
+pub(super) fn collisions(
+    reader: &mut Reader<'_>,
+    pipeline: &Pipeline,
+    graph: &Graph,
+    drafts: &[Draft<'_>],
+) {
     let is_array = |task: TaskId| {
         pipeline.tasks.get(task.at()).is_some_and(|task| {
             task.sweep.is_some() || matches!(task.pattern, crate::pipeline::Pattern::Map(_))
@@ -86,7 +91,7 @@ pub(super) fn collisions(reader: &mut Reader<'_>, pipeline: &Pipeline, drafts: &
             false => format!("`{name}`"),
         }
     };
-    for collision in graph::collisions(pipeline) {
+    for collision in graph::collisions(pipeline, graph) {
         let output = drafts
             .get(collision.second.task.at())
             .and_then(|draft| draft.outputs.get(collision.second_output));

@@ -23,6 +23,9 @@ impl<'t> DraftClause<'t> {
     }
 }
 
+/// What a set of tasks is, for messages.
+pub(super) const TASKS: &str = "a task's name or a list of names";
+
 const OUTCOMES: [(&str, Outcomes); 3] =
     [("success", Outcomes::Success), ("failure", Outcomes::Failure), ("finish", Outcomes::Finish)];
 
@@ -32,17 +35,22 @@ impl Reader<'_> {
         let DeValue::Array(items) = node.get_ref() else {
             return self.clause(node).into_iter().collect();
         };
-        let mut clauses = Vec::new();
-        let mut plain = Vec::new();
+        let mut clauses: Vec<DraftClause<'t>> = Vec::new();
+        let mut plain = None;
         for item in items {
             match item.get_ref() {
-                DeValue::String(_) => plain.extend(self.name(item)),
-                DeValue::Array(_) => clauses.extend(self.names(item).map(DraftClause::all)),
+                // All plain names are one clause, where the first of them stands.
+                DeValue::String(_) => {
+                    let Some(name) = self.name(item) else { continue };
+                    let at = *plain.get_or_insert(clauses.len());
+                    match clauses.get_mut(at) {
+                        Some(clause) => clause.upstreams.push(name),
+                        None => clauses.push(DraftClause::all(vec![name])),
+                    }
+                }
+                DeValue::Array(_) => clauses.extend(self.names(item, TASKS).map(DraftClause::all)),
                 _ => clauses.extend(self.clause(item)),
             }
-        }
-        if !plain.is_empty() {
-            clauses.insert(0, DraftClause::all(plain));
         }
         clauses
     }
@@ -67,8 +75,8 @@ impl Reader<'_> {
         let mut unknown = false;
         for (key, value) in self.table(node, "a clause")? {
             match &**key.get_ref() {
-                "all" => sets.push((Quantifier::All, key.span(), self.names(value))),
-                "any" => sets.push((Quantifier::Any, key.span(), self.names(value))),
+                "all" => sets.push((Quantifier::All, key.span(), self.names(value, TASKS))),
+                "any" => sets.push((Quantifier::Any, key.span(), self.names(value, TASKS))),
                 "on" => on = self.word(value, "outcome", &OUTCOMES).unwrap_or(on),
                 _ => {
                     self.unknown_key(key, "a clause", &["all", "any", "on"]);

@@ -140,7 +140,7 @@ mod tests {
             [
                 "1:7: in a line with wide letters",
                 "1:9: first of its line",
-                "1:11: second",
+                "2:1: second",
                 "3:1: beyond the end"
             ]
         );

@@ -25,16 +25,28 @@ const MAX_SYNTAX_ERRORS: usize = 20;
 pub(super) fn read<'i>(source: &'i str, problems: &mut Problems) -> Option<DeTable<'i>> {
     let (root, errors) = DeTable::parse_recoverable(source);
     let mut readable = true;
+    let mut doubled_table = 0..0;
     for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
         let span = error.span().unwrap_or(source.len()..source.len());
         // A doubled key loses nothing else of the file, so its meaning can still be looked at.
         if error.message() == "duplicate key" {
+            if doubled_table.contains(&span.start) {
+                continue;
+            }
+            doubled_table = table_at(source, span.start);
             let key = source.get(span.clone()).unwrap_or_default();
             let message = format!("`{key}` is defined twice");
             problems.add(Diagnostic::at(span, message).label("again here"));
         } else {
             readable = false;
-            let message = format!("invalid TOML: {}", error.message());
+            // A key without a value is taken for one with an unquoted string of nothing.
+            let nothing = source.get(span.clone()).is_none_or(|text| text.trim().is_empty());
+            let message = match error.message() {
+                text if nothing && text.starts_with("string values must be quoted") => {
+                    "invalid TOML: a value is missing".to_owned()
+                }
+                text => format!("invalid TOML: {text}"),
+            };
             problems.add(Diagnostic::at(span, message));
         }
     }
@@ -43,6 +55,17 @@ pub(super) fn read<'i>(source: &'i str, problems: &mut Problems) -> Option<DeTab
         DeValue::Table(table) if readable => Some(table),
         _ => None,
     }
+}
+
+/// The extent of the table whose header is at `at`: where that is doubled, so are its keys. Empty
+/// when there is no header.
+fn table_at(source: &str, at: usize) -> Range<usize> {
+    let line = source.get(..at).map_or("", |before| before.rsplit('\n').next().unwrap_or(before));
+    if !line.trim_start().starts_with('[') {
+        return 0..0;
+    }
+    let end = source.get(at..).and_then(|rest| rest.find("\n["));
+    at..end.map_or(source.len(), |end| at + end)
 }
 
 /// Reads a text as a TOML value if it is one (`5`, `true`, `[1, 2]`), else as a string.

@@ -46,7 +46,7 @@ pub(super) const LATER: &[&str] = &[
 
 /// Keys of a task that make no sense as a default for all.
 pub(super) const NOT_DEFAULTS: &[&str] =
-    &["run", "shell", "call", "sweep", "combine", "map", "scatter", "gather", "out"];
+    &["run", "shell", "call", "sweep", "map", "scatter", "gather", "out"];
 
 /// The kinds of axes that are written as a table.
 pub(super) const AXIS_KINDS: &[&str] =

@@ -179,7 +179,9 @@ impl<'t> Top<'t> {
                 None => "the file has no variables: declare them in [vars]".to_owned(),
                 Some(_) => format!("the variables are {}", keys::listed(vars())),
             });
-            let mut problem = Diagnostic::new(format!("--set {name}: no such variable")).help(help);
+            let mut problem =
+                Diagnostic::new(format!("--set {}: no such variable", name.escape_debug()))
+                    .help(help);
             problem.span.clone_from(&self.vars_span);
             reader.add(problem);
         }
@@ -201,7 +203,7 @@ impl<'t> Top<'t> {
             return None;
         }
         let graph = checks::graph(reader, &pipeline, &self.tasks)?;
-        checks::collisions(reader, &pipeline, &self.tasks);
+        checks::collisions(reader, &pipeline, &graph, &self.tasks);
         Some(Parsed { pipeline, graph })
     }
 }

@@ -23,6 +23,9 @@ pub(super) struct Texts {
     pub(super) references: Vec<TaskId>,
 }
 
+/// What to say to those who did not mean a placeholder.
+const LITERAL: &str = "literal braces are doubled: {{ and }}";
+
 /// Where a text stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -128,10 +131,7 @@ impl Names<'_, '_, '_> {
         let head = segments.next().unwrap_or_default();
         let hole = Hole { task, field, text, head, fields: segments.collect(), span };
         let resolved = if !keys::is_name(head) || hole.fields.contains(&"") {
-            Err(Some(
-                hole.problem(format!("`{{{text}}}` is not a placeholder"))
-                    .help("literal braces are doubled: {{ and }}"),
-            ))
+            Err(Some(hole.problem(format!("`{{{text}}}` is not a placeholder")).help(LITERAL)))
         } else if let Some(format) = format {
             formatted(&hole, format).map_err(Some)
         } else if hole.fields.is_empty() {
@@ -153,7 +153,7 @@ impl Names<'_, '_, '_> {
             "key" => return Ok(Placeholder::Key),
             "seed" => return Ok(Placeholder::Seed),
             "attempt" => return Ok(Placeholder::Attempt),
-            "item" => return Err(Some(hole.problem(keys::not_supported("{item}")))),
+            "item" => return Err(self.item(hole)),
             "vars" => "write {vars.NAME}".to_owned(),
             "out" => "write {out.NAME}".to_owned(),
             "run" => "write {run.id} or {run.dir}".to_owned(),
@@ -165,6 +165,12 @@ impl Names<'_, '_, '_> {
         };
         let what = if self.ids.contains_key(head) { "a task, not a value" } else { "not a value" };
         Err(Some(hole.problem(format!("`{{{head}}}` is {what}")).help(help)))
+    }
+
+    /// `{item}` of a scatter; nothing to add where `scatter` itself has been refused.
+    fn item(&self, hole: &Hole<'_>) -> Option<Diagnostic> {
+        let told = self.scopes[hole.task.at()].unknown;
+        (!told).then(|| hole.problem(keys::not_supported("{item}")))
     }
 
     /// What can be said of a task in a placeholder.
@@ -211,10 +217,10 @@ impl Names<'_, '_, '_> {
                 format!("did you mean `{{vars.{guess}}}`?")
             }
             Some(guess) => format!("did you mean `{{{guess}}}`?"),
-            None if params.is_empty() => "the task has no parameters".to_owned(),
-            None => format!("the parameters are {}", keys::listed(params)),
+            None if params.is_empty() => format!("the task has no parameters; {LITERAL}"),
+            None => format!("the parameters are {}; {LITERAL}", keys::listed(params)),
         };
-        Err(Some(problem.help(format!("{help} Literal braces are doubled: {{{{ and }}}}"))))
+        Err(Some(problem.help(help)))
     }
 
     /// `{name.field}`.
@@ -273,7 +279,7 @@ impl Names<'_, '_, '_> {
                 hole.problem(format!("unknown placeholder `{{{}}}`", hole.text))
                     .help("the run has {run.id} and {run.dir}"),
             )),
-            ("item", _) => Err(Some(hole.problem(keys::not_supported("{item}")))),
+            ("item", _) => Err(self.item(hole)),
             ("index" | "key" | "seed" | "attempt", _) => Err(Some(
                 hole.problem(format!("`{{{}}}` has no fields", hole.head))
                     .help(format!("write {{{}}}", hole.head)),
@@ -455,7 +461,7 @@ impl Names<'_, '_, '_> {
 fn formatted(hole: &Hole<'_>, format: &str) -> Result<Placeholder, Diagnostic> {
     if hole.head != "index" || !hole.fields.is_empty() {
         let problem = hole.problem(format!("`{{{}}}`: only the index takes a format", hole.text));
-        return Err(problem.help("literal braces are doubled: {{ and }}"));
+        return Err(problem.help(LITERAL));
     }
     parse_index_format(format).map(Placeholder::Index).ok_or_else(|| {
         hole.problem(format!("unknown format `:{format}`"))
@@ -473,5 +479,5 @@ fn unknown_output(hole: &Hole<'_>, draft: &Draft<'_>, output: &str) -> Diagnosti
 }
 
 fn scan_problem(error: &ScanError, span: Range<usize>) -> Diagnostic {
-    Diagnostic::at(span, error.to_string()).help("literal braces are doubled: {{ and }}")
+    Diagnostic::at(span, error.to_string()).help(LITERAL)
 }

@@ -153,13 +153,17 @@ impl Reader<'_> {
         self.string(node).map(|text| Name { text, span: node.span() })
     }
 
-    /// A name, or a list of names.
-    pub(super) fn names<'t>(&mut self, node: &'t Node<'_>) -> Option<Vec<Name<'t>>> {
+    /// A name, or a list of names; `expected` says so with their kind.
+    pub(super) fn names<'t>(
+        &mut self,
+        node: &'t Node<'_>,
+        expected: &str,
+    ) -> Option<Vec<Name<'t>>> {
         let DeValue::Array(array) = node.get_ref() else {
             if let DeValue::String(_) = node.get_ref() {
                 return Some(vec![self.name(node)?]);
             }
-            let problem = self.mismatch(node, "a task's name or a list of names");
+            let problem = self.mismatch(node, expected);
             self.add(problem);
             return None;
         };

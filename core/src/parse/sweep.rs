@@ -193,7 +193,7 @@ impl Reader<'_> {
         let flat = items.iter().any(|item| matches!(item.get_ref(), DeValue::String(_)));
         let groups: Vec<_> = if flat { vec![node] } else { items.iter().collect() };
         for group in groups {
-            let Some(names) = self.names(group) else { continue };
+            let Some(names) = self.names(group, "a group of axes") else { continue };
             if names.len() < 2 {
                 let problem = Diagnostic::at(group.span(), "a zip group pairs at least two axes");
                 self.add(problem);

@@ -12,7 +12,7 @@ pub(super) struct Table {
 /// Why a file is not a table.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TableError {
-    #[error("line {line} has {found} columns, the first has {expected}")]
+    #[error("line {line} does not have as many columns ({found}) as the first ({expected})")]
     Columns { line: u64, expected: u64, found: u64 },
     #[error("it has no line with column names")]
     NoHeader,

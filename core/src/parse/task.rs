@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::clauses::DraftClause;
+use super::clauses::{DraftClause, TASKS};
 use super::diagnostic::Diagnostic;
 use super::document::{Key, Node};
 use super::keys::{self, LATER, NOT_DEFAULTS, TASK};
@@ -122,7 +122,8 @@ impl<'t> Draft<'t> {
         let mut draft = Draft::new(name, key.span());
         draft.one_action(reader, &own);
         draft.one_pattern(reader, &own);
-        let combine = own.iter().find(|(key, _)| key.get_ref() == "combine").map(|(_, node)| *node);
+        let mut both = own.iter().chain(defaults);
+        let combine = both.find(|(key, _)| key.get_ref() == "combine").map(|(_, node)| *node);
         // A table of variables is merged: the task's own variables win, not its whole table.
         let (early, late): (Vec<_>, Vec<_>) = defaults
             .iter()
@@ -200,7 +201,9 @@ impl<'t> Draft<'t> {
             },
             "out" => self.outputs(reader, node),
             "stdin" => self.stdin = reader.filled_text(node, "the path"),
-            "inputs" => self.inputs = reader.names(node).unwrap_or_default(),
+            "inputs" => {
+                self.inputs = reader.names(node, "a path or a list of paths").unwrap_or_default();
+            }
             "env" => self.env(reader, node),
             "working-dir" => self.working_dir = reader.filled_text(node, "the path"),
             "retries" => self.retries(reader, node),
@@ -316,7 +319,7 @@ fn gather<'t>(reader: &mut Reader<'_>, node: &'t Node<'_>) -> Option<DraftPatter
         reader.add(problem);
         return None;
     }
-    let names = reader.names(node)?;
+    let names = reader.names(node, TASKS)?;
     if names.is_empty() {
         reader.add(Diagnostic::at(node.span(), "`gather` names no task"));
         return None;

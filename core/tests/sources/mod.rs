@@ -5,7 +5,7 @@ use dagrun_core::value::RawString;
 
 /// A directory with a few files.
 #[derive(Debug)]
-pub struct TestFiles;
+pub(crate) struct TestFiles;
 
 const FILES: [(&str, &[u8]); 14] = [
     ("data/a.txt", b"a"),
