@@ -146,7 +146,14 @@ impl<'a> Output<'a> {
         if self.too_large {
             return Err(format!("captured output exceeds {} MiB", CAPTURE_LIMIT >> 20));
         }
-        capture::document(self.capture, &std::mem::take(&mut self.captured))
+        let document = capture::document(self.capture, &std::mem::take(&mut self.captured))?;
+        // Escapes can make it longer than what was written; whoever gets it relies on the limit.
+        match document {
+            Some(document) if document.len() > CAPTURE_LIMIT => {
+                Err(format!("captured output exceeds {} MiB as JSON", CAPTURE_LIMIT >> 20))
+            }
+            document => Ok(document),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A worker's life: connect, log in, register, serve, wind down.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -29,8 +30,10 @@ use crate::slots::{Slots, SlotsError};
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long connecting, logging in and registering may take.
 const JOINING: Duration = Duration::from_secs(10);
-/// How long the last answer may take to reach the scheduler.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// How long the last answer has until it is on its way to the scheduler.
+const FAREWELL: Duration = Duration::from_millis(20);
+/// How long closing the connection may take.
+const CLOSING: Duration = Duration::from_millis(500);
 /// Largest message read, in words of 8 bytes: inputs carry captured values.
 const MAX_MESSAGE: usize = (512 << 20) / 8;
 
@@ -38,7 +41,6 @@ const MAX_MESSAGE: usize = (512 << 20) / 8;
 pub const DEFAULT_LOG_LIMIT: usize = 1 << 20;
 
 /// What a worker is.
-#[derive(Debug)]
 pub struct Config {
     /// Its name; empty: the scheduler picks one.
     pub name: String,
@@ -54,6 +56,20 @@ pub struct Config {
     pub reaper: Option<ReaperConfig>,
     /// Bytes of each stream of an attempt that are logged, see [`DEFAULT_LOG_LIMIT`].
     pub log_limit: usize,
+}
+
+impl fmt::Debug for Config {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .field("slots", &self.slots)
+            .field("labels", &self.labels)
+            .field("connection", &self.connection)
+            .field("reaper", &self.reaper)
+            .field("log_limit", &self.log_limit)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A way to the scheduler.
@@ -310,8 +326,8 @@ async fn register(
     login.get().set_token(&identity.token);
     login.get().set_protocol(PROTOCOL_VERSION);
     let answer = login.send().promise.await.map_err(StartError::Refused)?;
-    let granted = answer.get().and_then(|answer| answer.get_granted());
-    let gate = match granted.map_err(StartError::Refused)?.which() {
+    let answer = answer.get().map_err(StartError::Refused)?;
+    let gate = match answer.get_granted().map_err(StartError::Refused)?.which() {
         Ok(granted::Gate(gate)) => gate.map_err(StartError::Refused)?,
         Ok(granted::Client(_)) => return Err(StartError::ClientToken),
         Err(error) => return Err(StartError::Refused(error.into())),
@@ -365,7 +381,7 @@ impl Joined {
             _ = stopped.recv() => EndReason::ShutDown,
         };
         if reason == EndReason::Dismissed {
-            // Let the scheduler have the answer; it closes the connection then.
+            // Let the scheduler have the answer; it may close the connection itself then.
             let _ = tokio::time::timeout(FAREWELL, &mut rpc).await;
         } else {
             service.wind_down().await;
@@ -373,7 +389,7 @@ impl Joined {
         heart.abort();
         pump.abort();
         if !rpc.is_finished() {
-            let _ = tokio::time::timeout(FAREWELL, disconnector).await;
+            let _ = tokio::time::timeout(CLOSING, disconnector).await;
         }
         reason
     }

@@ -89,10 +89,10 @@ impl session::Server for Fake {
 /// A scheduler and the worker that has joined it.
 struct Stage {
     worker: worker::Client,
-    reports: mpsc::UnboundedReceiver<Vec<Report>>,
+    reports: Reports,
     waiting: Vec<Report>,
     handle: WorkerHandle,
-    connection: tokio::task::JoinHandle<Result<(), Error>>,
+    connection: Line,
     dir: tempfile::TempDir,
 }
 
@@ -108,14 +108,12 @@ fn config(stream: UnixStream, slots: u32, token: &[u8]) -> Config {
     }
 }
 
+type Workers = mpsc::UnboundedReceiver<worker::Client>;
+type Reports = mpsc::UnboundedReceiver<Vec<Report>>;
+type Line = tokio::task::JoinHandle<Result<(), Error>>;
+
 /// Serves one connection with a fake scheduler.
-fn serve(
-    stream: UnixStream,
-) -> (
-    mpsc::UnboundedReceiver<worker::Client>,
-    mpsc::UnboundedReceiver<Vec<Report>>,
-    tokio::task::JoinHandle<Result<(), Error>>,
-) {
+fn serve(stream: UnixStream) -> (Workers, Reports, Line) {
     stream.set_nonblocking(true).unwrap();
     let (reader, writer) = tokio::net::UnixStream::from_std(stream).unwrap().into_split();
     let network = twoparty::VatNetwork::new(

@@ -1,5 +1,7 @@
 //! Tests that need a process of their own to die or to be measured: this program starts itself.
 
+#![allow(clippy::print_stdout)]
+
 mod common;
 
 use std::ffi::OsString;

@@ -30,12 +30,13 @@ impl Engine {
         ended: Ended,
         out: &mut Vec<Action>,
     ) {
-        let mut queue = VecDeque::from([ended]);
-        while let Some(ended) = queue.pop_front() {
+        let mut queue = VecDeque::new();
+        let mut next = Some(ended);
+        while let Some(ended) = next.take().or_else(|| queue.pop_front()) {
             let Some(run) = self.runs.get(&id) else { return };
-            let edges: Vec<Edge> = run.edges(ended.task).collect();
-            for edge in edges {
-                match edge {
+            for at in run.edges(ended.task) {
+                let Some(run) = self.runs.get(&id) else { return };
+                match run.edge(at) {
                     Edge::Map { to, factor } => {
                         let span = Span {
                             first: ended.span.first * factor,

@@ -193,9 +193,13 @@ impl Run {
         std::mem::take(&mut self.dirty)
     }
 
-    pub(super) fn edges(&self, task: TaskId) -> impl Iterator<Item = Edge> + use<'_> {
-        let range = self.edge_starts[task.at()] as usize..self.edge_starts[task.at() + 1] as usize;
-        self.edges[range].iter().copied()
+    /// Where a task's edges stand, for [`Run::edge`].
+    pub(super) fn edges(&self, task: TaskId) -> std::ops::Range<usize> {
+        self.edge_starts[task.at()] as usize..self.edge_starts[task.at() + 1] as usize
+    }
+
+    pub(super) fn edge(&self, at: usize) -> Edge {
+        self.edges[at]
     }
 
     pub(super) fn clause(&self, task: TaskId, clause: u32) -> ClauseRun {

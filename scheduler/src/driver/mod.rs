@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{Action, CancelScope, Engine, Event, Record};
 use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp, WorkerId};
-use dagrun_core::status::{Counts, Failure, RunState, State};
+use dagrun_core::status::{Counts, Failure, InstanceRow, RunState, State};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -31,6 +31,7 @@ use crate::store::{Command, PrepareJob, Reply, RunEnd, Store, StoreError, cause_
 
 pub(crate) use self::inbox::{Inbox, Input, Submitted};
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
+pub(crate) use self::run::run_dir;
 pub(crate) use self::worker::Joining;
 
 /// Records that may wait for the disk before workers have to wait with their reports.
@@ -218,7 +219,6 @@ impl Driver {
             Input::Reports(worker, reports) => {
                 if let Some(live) = self.workers.get_mut(&worker) {
                     live.last_heard = now;
-                    live.note(&reports);
                 }
                 self.engine.handle(now, Event::Reported { worker, reports }, actions);
             }
@@ -381,6 +381,18 @@ impl Driver {
     /// What stands in the way of new runs.
     pub(crate) fn problem(&self) -> Option<Arc<StoreError>> {
         self.halted.clone()
+    }
+
+    /// Puts the states of this moment where the journal knows only that something will follow.
+    pub(crate) fn overlay(&self, run: RunId, rows: &mut [InstanceRow]) {
+        for row in rows.iter_mut().filter(|row| !row.state.is_terminal()) {
+            match self.engine.state(run, row.instance) {
+                // It has ended, but that is not on disk yet.
+                Some(state) if state.is_terminal() => row.state = State::Leased,
+                Some(state) => row.state = state,
+                None => {}
+            }
+        }
     }
 
     /// The public side of a run that has not ended.

@@ -37,8 +37,6 @@ pub(super) struct LiveWorker {
     host: String,
     slots: u32,
     labels: Vec<String>,
-    /// Attempts that it has been given and has not answered for.
-    holds: u32,
     client: wire_worker::Client,
     outbox: VecDeque<Outgoing>,
     in_flight: u32,
@@ -58,9 +56,6 @@ type Answer = capnp::capability::Promise<(), capnp::Error>;
 
 impl LiveWorker {
     pub(super) fn push(&mut self, outgoing: Outgoing) {
-        if let Outgoing::Dispatch { assignment, .. } = &outgoing {
-            self.holds = self.holds.saturating_add(assignment.count);
-        }
         self.outbox.push_back(outgoing);
     }
 
@@ -72,13 +67,6 @@ impl LiveWorker {
 
     pub(super) fn sent(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
-    }
-
-    /// Counts the attempts that these reports end.
-    pub(super) fn note(&mut self, reports: &[Report]) {
-        for report in reports.iter().filter(|report| report.outcome != Outcome::Started) {
-            self.holds = self.holds.saturating_sub(report.count);
-        }
     }
 
     /// Makes the next call from the head of the outbox.
@@ -187,7 +175,6 @@ impl Driver {
             host,
             slots: offer.slots,
             labels: offer.labels.clone(),
-            holds: 0,
             client,
             outbox: VecDeque::new(),
             in_flight: 0,
@@ -231,7 +218,7 @@ impl Driver {
             name: worker.name.clone(),
             host: worker.host.clone(),
             slots: worker.slots,
-            running: worker.holds,
+            running: wire_length(self.engine.held_by(*id).unwrap_or(0)),
             labels: worker.labels.clone(),
             last_heartbeat: worker.last_heard,
         };

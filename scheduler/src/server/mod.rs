@@ -7,6 +7,7 @@ mod client;
 mod gate;
 mod guard;
 mod login;
+mod logs;
 mod observer;
 mod reader;
 mod run;

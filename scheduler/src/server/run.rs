@@ -10,8 +10,10 @@ use dagrun_schema::dagrun_capnp::run;
 use dagrun_schema::wire;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{Server, exception, observer};
-use crate::driver::{FAILURES, Input, Published};
+use dagrun_worker::log::Cursor;
+
+use super::{Server, exception, logs, observer};
+use crate::driver::{FAILURES, Input, Published, run_dir};
 use crate::history::HistoryError;
 
 /// Rows in one answer.
@@ -124,7 +126,8 @@ impl run::Server for RunServer {
         let (limit, failed_only) = (params.get_limit().clamp(1, ROWS), params.get_failed_only());
         let run = self.run;
         let read = move |history: &crate::History| history.instances(run, from, limit, failed_only);
-        let page = self.server.reader.read(read).await?;
+        let mut page = self.server.reader.read(read).await?;
+        self.server.shared.driver.borrow().overlay(run, &mut page.rows);
         let mut results = results.get();
         if let Some(next) = page.next {
             results.set_next_task(next.task.0);
@@ -148,6 +151,36 @@ impl run::Server for RunServer {
         let index = params.get_index();
         let value = self.server.reader.read(move |history| history.value(run, &task, index));
         results.get().set_value(&value.await?);
+        Ok(())
+    }
+
+    async fn logs(
+        self: Rc<Self>,
+        params: run::LogsParams,
+        mut results: run::LogsResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let request = logs::Request {
+            run: self.run,
+            task: params.get_task()?.to_str()?.to_owned(),
+            index: params.get_index(),
+            failed_only: params.get_failed_only(),
+            cursor: Cursor::from_bytes(params.get_cursor()?)
+                .ok_or_else(|| Error::failed("not a cursor of this run's logs".into()))?,
+            log_dir: run_dir(&self.server.config.state_dir, self.run.0).join("logs"),
+        };
+        let wanted = self.server.reader.read(move |history| request.wanted(history)).await?;
+        let page = tokio::task::spawn_blocking(move || wanted.read())
+            .await
+            .map_err(|_| Error::failed("the logs could not be read".into()))?
+            .map_err(|error| Error::failed(format!("cannot read the logs: {error}")))?;
+        let mut results = results.get();
+        results.set_cursor(&page.cursor.to_bytes());
+        results.set_more(page.more);
+        let mut chunks = results.init_chunks(u32::try_from(page.chunks.len()).unwrap_or(0));
+        for (i, chunk) in (0..).zip(&page.chunks) {
+            wire::write_log_chunk(chunk, chunks.reborrow().get(i));
+        }
         Ok(())
     }
 

@@ -142,6 +142,9 @@ pub(crate) enum Command {
     Left { worker: WorkerId, at: Timestamp },
     /// Write manifests and read values, after a commit of all that came before.
     Prepare(Box<PrepareJob>),
+    /// Let the database grow no more, as on a full disk.
+    #[cfg(test)]
+    LimitPages,
 }
 
 /// What the writing thread answers.

@@ -102,6 +102,11 @@ impl Writer {
             Command::Joined { worker, name, host, at } => self.joined(worker, &name, &host, at),
             Command::Left { worker, at } => self.left(worker, at),
             Command::Prepare(_) => Ok(()),
+            #[cfg(test)]
+            Command::LimitPages => {
+                let limit = "PRAGMA max_page_count = 1";
+                self.database.query_row(limit, [], |row| row.get::<_, i64>(0)).map(drop)
+            }
         }
     }
 
