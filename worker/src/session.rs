@@ -147,10 +147,27 @@ impl WorkerHandle {
         let _ = self.stop.send(());
     }
 
+    /// Something that asks it to end while another thread waits in [`WorkerHandle::join`].
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
+    }
+
     /// Waits until it has ended and nothing of it is left.
     #[must_use]
     pub fn join(self) -> EndReason {
         self.thread.join().unwrap_or(EndReason::Broken)
+    }
+}
+
+/// Asks a worker to end, from any thread.
+#[derive(Clone, Debug)]
+pub struct Stopper(mpsc::UnboundedSender<()>);
+
+impl Stopper {
+    /// The same as [`WorkerHandle::shutdown`].
+    pub fn stop(&self) {
+        let _ = self.0.send(());
     }
 }
 
