@@ -404,7 +404,7 @@ fn its_own_process_can_shut_it_down() {
         let recipe = recipe(stage.path(), "sleep 1000", 1, 1, Capture::None);
         stage.dispatch(&recipe, 0, 1).await;
         assert_eq!(stage.next().await.outcome, Outcome::Started);
-        stage.handle.shutdown();
+        stage.handle.stopper().stop();
         assert_eq!(stage.next().await.outcome, Outcome::Failed(FailureKind::Lost));
         assert_eq!(stage.join().await, EndReason::ShutDown);
     });
