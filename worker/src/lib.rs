@@ -28,5 +28,5 @@ pub mod slots;
 
 pub use reaper::ReaperConfig;
 pub use session::{
-    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, StartError, WorkerHandle, spawn,
+    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, StartError, Stopper, WorkerHandle, spawn,
 };

@@ -31,7 +31,7 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long connecting, logging in and registering may take.
 const JOINING: Duration = Duration::from_secs(10);
 /// How long the last answer has until it is on its way to the scheduler.
-const FAREWELL: Duration = Duration::from_millis(20);
+const FAREWELL: Duration = Duration::from_millis(2);
 /// How long closing the connection may take.
 const CLOSING: Duration = Duration::from_millis(500);
 /// Largest message read, in words of 8 bytes: inputs carry captured values.
@@ -120,7 +120,7 @@ pub enum EndReason {
 
 /// A running worker.
 ///
-/// Dropping the handle shuts the worker down without waiting for it.
+/// Dropping the handle and its stoppers shuts the worker down without waiting for it.
 #[derive(Debug)]
 pub struct WorkerHandle {
     id: u32,
@@ -147,10 +147,27 @@ impl WorkerHandle {
         let _ = self.stop.send(());
     }
 
+    /// Something that asks it to end while another thread waits in [`WorkerHandle::join`].
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
+    }
+
     /// Waits until it has ended and nothing of it is left.
     #[must_use]
     pub fn join(self) -> EndReason {
         self.thread.join().unwrap_or(EndReason::Broken)
+    }
+}
+
+/// Asks a worker to end, from any thread.
+#[derive(Clone, Debug)]
+pub struct Stopper(mpsc::UnboundedSender<()>);
+
+impl Stopper {
+    /// The same as [`WorkerHandle::shutdown`].
+    pub fn stop(&self) {
+        let _ = self.0.send(());
     }
 }
 
