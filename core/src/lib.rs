@@ -8,6 +8,7 @@ pub mod engine;
 pub mod graph;
 mod hash;
 pub mod ids;
+pub mod parse;
 pub mod pipeline;
 pub mod recipe;
 pub mod space;

@@ -1,0 +1,283 @@
+//! One axis of a sweep, in each of its kinds.
+
+use std::ops::Range;
+
+use toml::de::DeValue;
+
+use super::diagnostic::Diagnostic;
+use super::document::{Key, Node};
+use super::keys::{self, AXIS_KINDS};
+use super::reader::Reader;
+use super::tables::{self, Table, TableError};
+use crate::space::{Axis, Ends, Points};
+use crate::value::Value;
+
+/// Whether a placeholder of this name means something else than a parameter.
+pub(super) fn is_reserved(name: &str) -> bool {
+    keys::BUILTINS.contains(&name)
+}
+
+/// What may stand beside the kind in the table of an axis.
+fn modifiers(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "linspace" | "geomspace" | "logspace" => &["n"],
+        "range" => &["step"],
+        "glob" => &["expect"],
+        _ => &[],
+    }
+}
+
+/// The table of an axis, taken apart.
+struct Written<'t, 'i> {
+    axis: &'t str,
+    kind: &'static str,
+    value: &'t Node<'i>,
+    modifier: Option<&'t Node<'i>>,
+    whole: Range<usize>,
+}
+
+impl Reader<'_> {
+    /// Reads an axis; tells what is wrong when there is none.
+    pub(super) fn axis<'t, 'i>(&mut self, key: &'t Key<'i>, node: &'t Node<'i>) -> Option<Axis> {
+        let name = &**key.get_ref();
+        let points = match node.get_ref() {
+            DeValue::Array(items) => {
+                Points::Rows(items.iter().map(|item| vec![self.value(item)]).collect())
+            }
+            DeValue::Table(_) => {
+                let written = self.axis_table(name, node)?;
+                return self.axis_of(&written);
+            }
+            _ => {
+                let spelling = self.source.get(node.span()).unwrap_or_default();
+                let problem = self
+                    .mismatch(node, "a list of values or an axis")
+                    .help(format!("for a single value write [{spelling}]"));
+                self.add(problem);
+                return None;
+            }
+        };
+        Some(Axis { name: name.to_owned(), names: vec![name.to_owned()], points })
+    }
+
+    fn axis_table<'t, 'i>(&mut self, axis: &'t str, node: &'t Node<'i>) -> Option<Written<'t, 'i>> {
+        let fields = self.table(node, "an axis")?;
+        let kind_of = |name: &str| AXIS_KINDS.iter().copied().find(|kind| *kind == name);
+        let mut kinds = fields.iter().filter_map(|(key, _)| Some((kind_of(key.get_ref())?, *key)));
+        let Some((kind, _)) = kinds.next() else {
+            self.no_axis_kind(axis, node);
+            return None;
+        };
+        if let Some((other, key)) = kinds.next() {
+            let message = format!("an axis is either `{kind}` or `{other}`, not both");
+            self.add(Diagnostic::at(key.span(), message));
+            return None;
+        }
+        let mut written = None;
+        let mut modifier = None;
+        let mut known = true;
+        for (key, value) in fields {
+            match &**key.get_ref() {
+                name if name == kind => written = Some(value),
+                name if modifiers(kind).contains(&name) => modifier = Some(value),
+                _ => {
+                    let mut allowed = vec![kind];
+                    allowed.extend(modifiers(kind));
+                    self.unknown_key(key, &format!("a `{kind}` axis"), &allowed);
+                    known = false;
+                }
+            }
+        }
+        known.then_some(Written { axis, kind, value: written?, modifier, whole: node.span() })
+    }
+
+    fn no_axis_kind(&mut self, axis: &str, node: &Node<'_>) {
+        let fields = self.table(node, "an axis").unwrap_or_default();
+        let guess = fields.iter().find_map(|(key, _)| {
+            keys::closest(key.get_ref(), AXIS_KINDS.iter().copied()).map(|kind| (*key, kind))
+        });
+        let problem = match guess {
+            Some((key, kind)) => {
+                Diagnostic::at(key.span(), format!("unknown kind of axis `{}`", key.get_ref()))
+                    .help(format!("did you mean `{kind}`?"))
+            }
+            None if axis == "combine" => Diagnostic::at(node.span(), "`combine` is not an axis")
+                .help("it is a key of the task, beside `sweep`"),
+            None => Diagnostic::at(node.span(), format!("axis `{axis}` is of no known kind")).help(
+                format!(
+                    "an axis is a list or a table with one of {}",
+                    keys::listed(AXIS_KINDS.iter().copied())
+                ),
+            ),
+        };
+        self.add(problem);
+    }
+
+    fn axis_of(&mut self, written: &Written<'_, '_>) -> Option<Axis> {
+        let named = |points| Axis {
+            name: written.axis.to_owned(),
+            names: vec![written.axis.to_owned()],
+            points,
+        };
+        match written.kind {
+            "linspace" => self.ends(written).map(Points::Linspace).map(named),
+            "geomspace" => self.ends(written).map(Points::Geomspace).map(named),
+            "logspace" => self.ends(written).map(Points::Logspace).map(named),
+            "range" => self.range(written).map(named),
+            "glob" => self.glob(written).map(named),
+            "csv" => self.file(written, tables::csv),
+            "json" => self.file(written, tables::json),
+            _ => self.file(written, tables::lines),
+        }
+    }
+
+    /// `[a, b]` and `n` of a row of numbers.
+    fn ends(&mut self, written: &Written<'_, '_>) -> Option<Ends> {
+        let kind = written.kind;
+        let ends = match written.value.get_ref() {
+            DeValue::Array(items) if items.len() == 2 => {
+                let ends: Vec<_> = items.iter().map(|item| self.number(item)).collect();
+                ends.into_iter().collect::<Option<Vec<_>>>()
+            }
+            DeValue::Array(items) => {
+                let message = format!("`{kind}` needs two ends, found {}", items.len());
+                let problem = Diagnostic::at(written.value.span(), message);
+                self.add(problem.help(format!("write {kind} = [first, last], n = 10")));
+                None
+            }
+            _ => {
+                let problem = self.mismatch(written.value, "a list of two numbers");
+                self.add(problem);
+                None
+            }
+        };
+        let Some(n) = written.modifier else {
+            let problem = Diagnostic::at(written.whole.clone(), format!("`{kind}` needs `n`"))
+                .help(format!("write how many points: {{ {kind} = [a, b], n = 10 }}"));
+            self.add(problem);
+            return None;
+        };
+        let n = self.count(n, "`n`", 0)?;
+        let &[from, to] = ends?.as_slice() else { return None };
+        Some(Ends { from, to, n })
+    }
+
+    fn number(&mut self, node: &Node<'_>) -> Option<f64> {
+        let number = match node.get_ref() {
+            DeValue::Integer(number) => {
+                i128::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64)
+            }
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            _ => {
+                let problem = self.mismatch(node, "a number");
+                self.add(problem);
+                return None;
+            }
+        };
+        if number.is_none() {
+            self.add(Diagnostic::at(node.span(), "the number is too large"));
+        }
+        number
+    }
+
+    fn range(&mut self, written: &Written<'_, '_>) -> Option<Points> {
+        let DeValue::String(text) = written.value.get_ref() else {
+            let problem = self
+                .mismatch(written.value, "a string")
+                .help("write range = \"0..10\", or \"0..=10\" with 10 included");
+            self.add(problem);
+            return None;
+        };
+        let step = match written.modifier {
+            None => None,
+            Some(node) => {
+                let DeValue::Integer(step) = node.get_ref() else {
+                    let problem = self.mismatch(node, "an integer");
+                    self.add(problem);
+                    return None;
+                };
+                let Ok(step) = i64::from_str_radix(step.as_str(), step.radix()) else {
+                    self.add(Diagnostic::at(node.span(), "`step` is too large"));
+                    return None;
+                };
+                Some(step)
+            }
+        };
+        match Points::range(text, step) {
+            Ok(points) => Some(points),
+            Err(error) => {
+                let at = match (error, written.modifier) {
+                    (crate::space::RangeError::ZeroStep, Some(step)) => step.span(),
+                    _ => written.value.span(),
+                };
+                self.add(Diagnostic::at(at, format!("`range`: {error}")));
+                None
+            }
+        }
+    }
+
+    fn glob(&mut self, written: &Written<'_, '_>) -> Option<Points> {
+        let pattern = self.filled_string(written.value, "the pattern")?;
+        let expect = match written.modifier {
+            Some(node) => Some((self.count(node, "`expect`", 1)?, node.span())),
+            None => None,
+        };
+        let found = match self.files.glob(pattern) {
+            Ok(found) => found,
+            Err(error) => {
+                let message = format!("cannot list `{pattern}`: {error}");
+                self.add(Diagnostic::at(written.value.span(), message));
+                return None;
+            }
+        };
+        if found.is_empty() {
+            let problem =
+                Diagnostic::at(written.value.span(), format!("no file matches `{pattern}`"))
+                    .label("no match")
+                    .help("the pattern is relative to the directory of the pipeline file");
+            self.add(problem);
+            return None;
+        }
+        if let Some((expected, span)) = expect
+            && found.len() != expected as usize
+        {
+            let message = format!("`{pattern}` matches {} files, expected {expected}", found.len());
+            self.add(Diagnostic::at(span, message));
+            return None;
+        }
+        Some(Points::Rows(found.into_iter().map(|path| vec![Value::String(path)]).collect()))
+    }
+
+    fn file(
+        &mut self,
+        written: &Written<'_, '_>,
+        parse: fn(&[u8]) -> Result<Table, TableError>,
+    ) -> Option<Axis> {
+        let path = self.filled_string(written.value, "the path")?;
+        let bytes = match self.files.read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let problem =
+                    Diagnostic::at(written.value.span(), format!("cannot read `{path}`: {error}"))
+                        .help("the path is relative to the directory of the pipeline file");
+                self.add(problem);
+                return None;
+            }
+        };
+        let mut table = match parse(&bytes) {
+            Ok(table) => table,
+            Err(error) => {
+                self.add(Diagnostic::at(written.value.span(), format!("`{path}`: {error}")));
+                return None;
+            }
+        };
+        if table.names.is_empty() {
+            table.names.push(written.axis.to_owned());
+        }
+        Some(Axis {
+            name: written.axis.to_owned(),
+            names: table.names,
+            points: Points::Rows(table.rows),
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! Checks of the whole: files that must be there, widths, outputs that would be written twice.
+
+use rustc_hash::FxHashMap;
+
+use super::diagnostic::Diagnostic;
+use super::reader::Reader;
+use super::task::Draft;
+use crate::graph::{self, Graph, GraphError};
+use crate::ids::{InstanceId, TaskId};
+use crate::pipeline::Pipeline;
+
+/// Tells of `inputs` that are missing.
+pub(super) fn inputs(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
+    let files = reader.files;
+    let mut known = FxHashMap::default();
+    for input in drafts.iter().flat_map(|draft| &draft.inputs) {
+        let exists = known.entry(input.text).or_insert_with(|| files.exists(input.text));
+        let problem = match exists {
+            Ok(true) => continue,
+            Ok(false) => {
+                let help = written_by(drafts, input.text).unwrap_or_else(|| {
+                    "the path is relative to the directory of the pipeline file".to_owned()
+                });
+                Diagnostic::at(input.span.clone(), format!("input `{}` is missing", input.text))
+                    .label("no such file")
+                    .help(help)
+            }
+            Err(error) => {
+                let message = format!("cannot look for input `{}`: {error}", input.text);
+                Diagnostic::at(input.span.clone(), message)
+            }
+        };
+        reader.add(problem);
+    }
+}
+
+/// How to refer to a file that a task of the pipeline makes.
+fn written_by(drafts: &[Draft<'_>], path: &str) -> Option<String> {
+    drafts.iter().find_map(|draft| {
+        let (name, _, _) = draft
+            .outputs
+            .iter()
+            .find(|(_, _, output)| output.as_ref().is_some_and(|output| output.text == path))?;
+        let task = draft.name;
+        Some(format!("task `{task}` makes it: refer to it as {{{task}.{name}}} instead"))
+    })
+}
+
+/// The graph; tells of a task that is too wide.
+pub(super) fn graph(
+    reader: &mut Reader<'_>,
+    pipeline: &Pipeline,
+    drafts: &[Draft<'_>],
+) -> Option<Graph> {
+    let error = match Graph::new(pipeline) {
+        Ok(graph) => return Some(graph),
+        Err(error) => error,
+    };
+    let task = match &error {
+        GraphError::TooWide { task } | GraphError::Space { task, .. } => drafts.get(task.at()),
+        GraphError::Dangling { .. } | GraphError::Cycle(_) => None,
+    };
+    let problem = match (task, &error) {
+        (Some(draft), GraphError::TooWide { .. }) => Diagnostic::at(
+            draft.span.clone(),
+            format!("task `{}` has more than {} instances", draft.name, u32::MAX),
+        ),
+        (Some(draft), _) => Diagnostic::at(draft.span.clone(), error.to_string()),
+        (None, _) => Diagnostic::new(error.to_string()),
+    };
+    reader.add(problem);
+    None
+}
+
+/// Tells of instances that would write the same file.
+pub(super) fn collisions(
+    reader: &mut Reader<'_>,
+    pipeline: &Pipeline,
+    graph: &Graph,
+    drafts: &[Draft<'_>],
+) {
+    let is_array = |task: TaskId| {
+        pipeline.tasks.get(task.at()).is_some_and(|task| {
+            task.sweep.is_some() || matches!(task.pattern, crate::pipeline::Pattern::Map(_))
+        })
+    };
+    let shown = |instance: InstanceId| {
+        let name = drafts.get(instance.task.at()).map_or("", |draft| draft.name);
+        match is_array(instance.task) {
+            true => format!("{name}[{}]", instance.index),
+            false => format!("`{name}`"),
+        }
+    };
+    for collision in graph::collisions(pipeline, graph) {
+        let output = drafts
+            .get(collision.second.task.at())
+            .and_then(|draft| draft.outputs.get(collision.second_output));
+        let Some((_, span, path)) = output else { continue };
+        let span = path.as_ref().map_or(span, |path| &path.span).clone();
+        let message = format!(
+            "{} and {} would both write `{}`",
+            shown(collision.first),
+            shown(collision.second),
+            collision.path.display()
+        );
+        let help = match collision.first.task == collision.second.task
+            && collision.first != collision.second
+        {
+            true => "put {index}, {key} or a parameter that differs into the path",
+            false => "give each output a path of its own",
+        };
+        reader.add(Diagnostic::at(span, message).help(help));
+    }
+}

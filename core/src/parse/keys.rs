@@ -1,0 +1,132 @@
+//! The keys of the format, also those that are reserved for later, and what a misspelt name may
+//! have meant.
+
+/// The keys at the top of a file.
+pub(super) const TOP: &[&str] = &["dagrun", "name", "vars", "defaults", "task"];
+
+/// The keys of a task.
+pub(super) const TASK: &[&str] = &[
+    "run",
+    "shell",
+    "sweep",
+    "combine",
+    "map",
+    "gather",
+    "after",
+    "capture",
+    "out",
+    "stdin",
+    "inputs",
+    "env",
+    "working-dir",
+    "retries",
+    "timeout",
+    "grace",
+    "allow-failure",
+    "cpus",
+    "max-running",
+];
+
+/// Keys of a task that belong to the format but cannot be run yet: refused, never ignored. To
+/// support one, move it to [`TASK`] and read it in `task.rs`.
+pub(super) const LATER: &[&str] = &[
+    "call",
+    "args",
+    "scatter",
+    "follow",
+    "min-success",
+    "max-items",
+    "targets",
+    "start-within",
+    "always",
+    "priority",
+    "memory",
+    "resources",
+];
+
+/// Keys of a task that make no sense as a default for all.
+pub(super) const NOT_DEFAULTS: &[&str] =
+    &["run", "shell", "call", "sweep", "map", "scatter", "gather", "out"];
+
+/// The kinds of axes that are written as a table.
+pub(super) const AXIS_KINDS: &[&str] =
+    &["linspace", "geomspace", "logspace", "range", "glob", "csv", "json", "lines"];
+
+/// What placeholders without a task or parameter are made of.
+pub(super) const BUILTINS: &[&str] =
+    &["index", "key", "seed", "attempt", "item", "run", "vars", "out"];
+
+/// The message for something that belongs to the format but cannot be run yet.
+pub(super) fn not_supported(what: &str) -> String {
+    format!("`{what}` is not supported yet")
+}
+
+/// Whether a text may name a task, a parameter, a variable or an output.
+pub(super) fn is_name(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+/// The candidate that looks most like `word`, when one is close.
+pub(super) fn closest<'c>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
+    // An endless word cannot be a typing error, and comparing it would take as long.
+    if word.len() > 200 {
+        return None;
+    }
+    candidates
+        .into_iter()
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= 1 + word.len() / 2)
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(likeness, candidate)| {
+            *likeness > 0.8 || strsim::damerau_levenshtein(word, candidate) <= 1 + word.len() / 4
+        })
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// A help line for a misspelt word.
+pub(super) fn did_you_mean<'c>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<String> {
+    closest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
+}
+
+/// `a, b and c`, at most a handful of them.
+pub(super) fn listed<'c>(words: impl IntoIterator<Item = &'c str>) -> String {
+    let words: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    match words.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [start @ .., last] if words.len() <= 12 => format!("{} and {last}", start.join(", ")),
+        _ => format!("{} and {} more", words[..8].join(", "), words.len() - 8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for name in ["a", "_", "A-1", "mesh_2-x"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "1a", "-a", "a.b", "a b", "ä", "a\n"] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn close_words_are_found_and_far_ones_are_not() {
+        assert_eq!(closest("retires", TASK.iter().copied()), Some("retries"));
+        assert_eq!(closest("swep", TASK.iter().copied()), Some("sweep"));
+        assert_eq!(closest("max_running", TASK.iter().copied()), Some("max-running"));
+        assert_eq!(closest("colour", TASK.iter().copied()), None);
+        assert_eq!(closest("x", ["y"]), Some("y"));
+    }
+}

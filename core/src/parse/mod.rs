@@ -1,0 +1,232 @@
+//! From the text of a `pipeline.toml` to a checked [`Pipeline`], or to all that is wrong with it.
+//!
+//! The work is done in layers, each of which knows nothing of the next: `document` (TOML),
+//! `reader` (values of the expected type), `task`, `sweep`, `axis`, `clauses`, `text` (keys by
+//! themselves), `names` and `placeholders` (what refers to what), `checks` (the whole). Files are
+//! seen only through [`Files`], so that nothing here does I/O.
+
+mod axis;
+mod checks;
+mod clauses;
+mod diagnostic;
+mod document;
+mod duration;
+mod files;
+mod keys;
+mod names;
+mod placeholders;
+mod reader;
+mod sweep;
+mod tables;
+mod task;
+mod text;
+
+use toml::de::{DeTable, DeValue};
+
+pub use diagnostic::Diagnostic;
+pub use files::{FileError, Files, NoFiles};
+
+use crate::graph::Graph;
+use crate::pipeline::Pipeline;
+use crate::value::Value;
+use diagnostic::Problems;
+use document::{Node, entries};
+use names::Names;
+use reader::Reader;
+use task::{Draft, Fields};
+
+/// What comes from elsewhere than the file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ParseOptions<'a> {
+    /// The pipeline's name when the file gives none: the file's stem.
+    pub file_stem: &'a str,
+    /// Variables to override: name and text (`--set`). A text that is a TOML value is taken as
+    /// that, any other as a string.
+    pub set: &'a [(String, String)],
+}
+
+/// A checked pipeline.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// Its graph: widths, order, edges.
+    pub graph: Graph,
+}
+
+/// Reads and checks a pipeline.
+///
+/// # Errors
+/// All problems of the file, in the order of its text.
+pub fn parse(
+    source: &str,
+    options: &ParseOptions<'_>,
+    files: &dyn Files,
+) -> Result<Parsed, Vec<Diagnostic>> {
+    let mut reader = Reader { source, files, problems: Problems::default() };
+    let Some(root) = document::read(source, &mut reader.problems) else {
+        return Err(reader.problems.into_located(source));
+    };
+    let parsed = Top::read(&mut reader, &root).and_then(|mut top| {
+        top.override_vars(&mut reader, options.set);
+        top.resolve(&mut reader, options.file_stem)
+    });
+    match parsed {
+        Some(parsed) if reader.problems.is_empty() => Ok(parsed),
+        _ => Err(reader.problems.into_located(source)),
+    }
+}
+
+/// The file as it is written.
+#[derive(Default)]
+struct Top<'t> {
+    name: Option<String>,
+    vars: Vec<(String, Value)>,
+    vars_span: Option<std::ops::Range<usize>>,
+    vars_unknown: bool,
+    tasks: Vec<Draft<'t>>,
+    tasks_unknown: bool,
+}
+
+impl<'t> Top<'t> {
+    fn read(reader: &mut Reader<'_>, root: &'t DeTable<'_>) -> Option<Top<'t>> {
+        let mut top = Top::default();
+        let defaults = root.get("defaults").map(|node| task::defaults(reader, node));
+        for (key, node) in entries(root) {
+            match &**key.get_ref() {
+                "dagrun" => version(reader, node),
+                "name" => top.name = pipeline_name(reader, node),
+                "vars" => {
+                    top.vars_span = Some(key.span());
+                    top.vars(reader, node);
+                }
+                "defaults" => {}
+                "task" => top.tasks(reader, node, &defaults.clone().unwrap_or_default()),
+                _ => top.other_key(reader, key, node),
+            }
+        }
+        if top.tasks.is_empty() && !top.tasks_unknown {
+            let problem = Diagnostic::at(0..0, "the pipeline has no tasks")
+                .help("a task is written as a table: [task.hello]");
+            reader.add(problem);
+            return None;
+        }
+        Some(top)
+    }
+
+    fn vars(&mut self, reader: &mut Reader<'_>, node: &Node<'_>) {
+        let Some(fields) = reader.table(node, "a table of variables") else {
+            self.vars_unknown = true;
+            return;
+        };
+        for (key, value) in fields {
+            reader.checked_name(key, "variable");
+            let value = reader.value(value);
+            self.vars.push((key.get_ref().to_string(), value));
+        }
+    }
+
+    fn tasks<'i>(
+        &mut self,
+        reader: &mut Reader<'_>,
+        node: &'t Node<'i>,
+        defaults: &Fields<'t, 'i>,
+    ) {
+        let Some(fields) = reader.table(node, "tables of tasks") else {
+            self.tasks_unknown = true;
+            return;
+        };
+        for (key, node) in fields {
+            self.tasks.push(Draft::read(reader, key, node, defaults));
+        }
+    }
+
+    fn other_key(&mut self, reader: &mut Reader<'_>, key: &document::Key<'_>, node: &Node<'_>) {
+        let name = &**key.get_ref();
+        let looks_like_task = match node.get_ref() {
+            DeValue::Table(table) => {
+                ["run", "shell", "call"].iter().any(|key| table.contains_key(*key))
+            }
+            _ => false,
+        };
+        if looks_like_task {
+            let problem = Diagnostic::at(key.span(), format!("unknown key `{name}` in the file"))
+                .help(format!("a task is written as [task.{name}]"));
+            reader.add(problem);
+            self.tasks_unknown = true;
+            return;
+        }
+        reader.unknown_key(key, "the file", keys::TOP);
+        match keys::closest(name, keys::TOP.iter().copied()) {
+            Some("vars") => self.vars_unknown = true,
+            Some("task") => self.tasks_unknown = true,
+            _ => {}
+        }
+    }
+
+    fn override_vars(&mut self, reader: &mut Reader<'_>, set: &[(String, String)]) {
+        for (name, text) in set {
+            let Some(value) = document::read_loose(text, &mut reader.problems) else { continue };
+            if let Some((_, known)) = self.vars.iter_mut().find(|(var, _)| var == name) {
+                *known = value;
+                continue;
+            }
+            if self.vars_unknown {
+                continue;
+            }
+            let vars = || self.vars.iter().map(|(var, _)| var.as_str());
+            let help = keys::did_you_mean(name, vars()).unwrap_or_else(|| match vars().next() {
+                None => "the file has no variables: declare them in [vars]".to_owned(),
+                Some(_) => format!("the variables are {}", keys::listed(vars())),
+            });
+            let mut problem =
+                Diagnostic::new(format!("--set {}: no such variable", name.escape_debug()))
+                    .help(help);
+            problem.span.clone_from(&self.vars_span);
+            reader.add(problem);
+        }
+    }
+
+    fn resolve(self, reader: &mut Reader<'_>, file_stem: &str) -> Option<Parsed> {
+        let mut names = Names::new(reader, &self.tasks, &self.vars);
+        names.tasks_unknown = self.tasks_unknown;
+        names.vars_unknown = self.vars_unknown;
+        let tasks = names.tasks();
+        let acyclic = names.no_cycles();
+        checks::inputs(reader, &self.tasks);
+        let pipeline = Pipeline {
+            name: self.name.unwrap_or_else(|| file_stem.to_owned()),
+            vars: self.vars,
+            tasks: tasks.into_iter().collect::<Option<_>>()?,
+        };
+        if !acyclic {
+            return None;
+        }
+        let graph = checks::graph(reader, &pipeline, &self.tasks)?;
+        checks::collisions(reader, &pipeline, &graph, &self.tasks);
+        Some(Parsed { pipeline, graph })
+    }
+}
+
+/// The version of the format.
+fn version(reader: &mut Reader<'_>, node: &Node<'_>) {
+    if let DeValue::Integer(_) = node.get_ref() {
+        if document::to_value(reader.source, node) != Value::Number("1".to_owned()) {
+            let spelling = reader.source.get(node.span()).unwrap_or_default();
+            let problem = Diagnostic::at(node.span(), format!("unknown format version {spelling}"))
+                .help("this dagrun reads version 1");
+            reader.add(problem);
+        }
+        return;
+    }
+    let problem = reader.mismatch(node, "an integer").help("write dagrun = 1");
+    reader.add(problem);
+}
+
+fn pipeline_name(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<String> {
+    let name = reader.filled_string(node, "the name")?;
+    if name.contains(|c: char| c.is_control()) {
+        reader.add(Diagnostic::at(node.span(), "the name contains a control character"));
+    }
+    Some(name.to_owned())
+}

@@ -1,0 +1,231 @@
+//! Reading single values of the expected type, and telling what is wrong with others.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Diagnostic, Problems};
+use super::document::{self, Key, Node, entries, kind};
+use super::files::Files;
+use super::{duration, keys};
+use crate::ids::Micros;
+use crate::value::Value;
+
+/// A name that refers to something, with its place.
+#[derive(Clone, Debug)]
+pub(super) struct Name<'t> {
+    pub(super) text: &'t str,
+    pub(super) span: Range<usize>,
+}
+
+/// The source, what has been found wrong with it, and the files it may name.
+pub(super) struct Reader<'a> {
+    pub(super) source: &'a str,
+    pub(super) files: &'a dyn Files,
+    pub(super) problems: Problems,
+}
+
+impl Reader<'_> {
+    pub(super) fn add(&mut self, problem: Diagnostic) {
+        self.problems.add(problem);
+    }
+
+    /// Tells that a value is of another type than `expected` (with its article).
+    pub(super) fn mismatch(&mut self, node: &Node<'_>, expected: &str) -> Diagnostic {
+        let found = kind(node.get_ref());
+        Diagnostic::at(node.span(), format!("expected {expected}, found {found}"))
+            .label(format!("{found}, not {expected}"))
+    }
+
+    /// Any string.
+    pub(super) fn string<'t>(&mut self, node: &'t Node<'_>) -> Option<&'t str> {
+        let DeValue::String(text) = node.get_ref() else {
+            let quote = match node.get_ref() {
+                DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) => self
+                    .source
+                    .get(node.span())
+                    .map(|spelling| format!("write it in quotes: \"{spelling}\"")),
+                _ => None,
+            };
+            let problem = self.mismatch(node, "a string").maybe_help(quote);
+            self.add(problem);
+            return None;
+        };
+        if text.contains('\0') {
+            self.add(Diagnostic::at(node.span(), "the text contains a NUL character"));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A string with something in it.
+    pub(super) fn filled_string<'t>(&mut self, node: &'t Node<'_>, what: &str) -> Option<&'t str> {
+        let text = self.string(node)?;
+        if text.trim().is_empty() {
+            self.add(Diagnostic::at(node.span(), format!("{what} is empty")));
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(super) fn boolean(&mut self, node: &Node<'_>) -> Option<bool> {
+        if let DeValue::Boolean(value) = node.get_ref() {
+            return Some(*value);
+        }
+        let problem = self.mismatch(node, "a boolean").help("write `true` or `false`");
+        self.add(problem);
+        None
+    }
+
+    /// A whole number from `least` to the greatest `u32`.
+    pub(super) fn count(&mut self, node: &Node<'_>, what: &str, least: u32) -> Option<u32> {
+        let DeValue::Integer(integer) = node.get_ref() else {
+            let problem = self.mismatch(node, "an integer");
+            self.add(problem);
+            return None;
+        };
+        match i128::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(value) if value < i128::from(least) => {
+                let message = match value {
+                    ..0 => format!("{what} cannot be negative"),
+                    _ => format!("{what} must be at least {least}"),
+                };
+                self.add(Diagnostic::at(node.span(), message));
+                None
+            }
+            Ok(value) if value <= i128::from(u32::MAX) => u32::try_from(value).ok(),
+            _ => {
+                let message = format!("{what} is too large: at most {}", u32::MAX);
+                self.add(Diagnostic::at(node.span(), message));
+                None
+            }
+        }
+    }
+
+    /// A length of time: text with units, or a number of seconds.
+    pub(super) fn duration(&mut self, node: &Node<'_>, what: &str) -> Option<Micros> {
+        let span = match node.get_ref() {
+            DeValue::String(text) => duration::parse(text),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .and_then(|seconds| duration::from_seconds(seconds as f64)),
+            DeValue::Float(number) => number.as_str().parse().ok().and_then(duration::from_seconds),
+            _ => {
+                let problem = self
+                    .mismatch(node, "a duration")
+                    .help("write text such as \"90s\" or \"1m30s\", or a number of seconds");
+                self.add(problem);
+                return None;
+            }
+        };
+        if span.is_none() {
+            let spelling = self.source.get(node.span()).unwrap_or_default();
+            let problem = Diagnostic::at(
+                node.span(),
+                format!("{what} is not a duration: {spelling}"),
+            )
+            .help("write text such as \"500ms\", \"90s\", \"1m30s\" or \"2h\", or a number of seconds");
+            self.add(problem);
+        }
+        span
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        node: &Node<'_>,
+        what: &str,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        let text = self.string(node)?;
+        if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let words = choices.iter().map(|(word, _)| *word);
+        let help = keys::did_you_mean(text, words.clone())
+            .unwrap_or_else(|| format!("{what} is one of {}", keys::listed(words)));
+        self.add(Diagnostic::at(node.span(), format!("unknown {what} `{text}`")).help(help));
+        None
+    }
+
+    /// A name that refers to something.
+    pub(super) fn name<'t>(&mut self, node: &'t Node<'_>) -> Option<Name<'t>> {
+        self.string(node).map(|text| Name { text, span: node.span() })
+    }
+
+    /// A name, or a list of names; `expected` says so with their kind.
+    pub(super) fn names<'t>(
+        &mut self,
+        node: &'t Node<'_>,
+        expected: &str,
+    ) -> Option<Vec<Name<'t>>> {
+        let DeValue::Array(array) = node.get_ref() else {
+            if let DeValue::String(_) = node.get_ref() {
+                return Some(vec![self.name(node)?]);
+            }
+            let problem = self.mismatch(node, expected);
+            self.add(problem);
+            return None;
+        };
+        let names: Vec<_> = array.iter().map(|item| self.name(item)).collect();
+        names.into_iter().collect()
+    }
+
+    /// A table, as its entries in the author's order.
+    pub(super) fn table<'t, 'i>(
+        &mut self,
+        node: &'t Node<'i>,
+        expected: &str,
+    ) -> Option<Vec<(&'t Key<'i>, &'t Node<'i>)>> {
+        match node.get_ref() {
+            DeValue::Table(table) => Some(entries(table)),
+            _ => {
+                let problem = self.mismatch(node, expected);
+                self.add(problem);
+                None
+            }
+        }
+    }
+
+    /// Any value, as long as a process can take it.
+    pub(super) fn value(&mut self, node: &Node<'_>) -> Value {
+        if holds_nul(node.get_ref()) {
+            self.add(Diagnostic::at(node.span(), "the text contains a NUL character"));
+        }
+        document::to_value(self.source, node)
+    }
+
+    /// Whether a key may name something; tells when not.
+    pub(super) fn checked_name(&mut self, key: &Key<'_>, what: &str) -> bool {
+        let name = key.get_ref();
+        let good = keys::is_name(name);
+        if !good {
+            let problem = Diagnostic::at(key.span(), format!("invalid {what} name `{name}`"))
+                .help("names are made of letters, digits, `_` and `-`, and do not begin with a digit or `-`");
+            self.add(problem);
+        }
+        good
+    }
+
+    /// Tells of a key that nothing knows.
+    pub(super) fn unknown_key(&mut self, key: &Key<'_>, place: &str, known: &[&str]) {
+        let name = key.get_ref();
+        let help = keys::did_you_mean(name, known.iter().copied())
+            .unwrap_or_else(|| format!("known here: {}", keys::listed(known.iter().copied())));
+        let problem = Diagnostic::at(key.span(), format!("unknown key `{name}` in {place}"));
+        self.add(problem.label("not known").help(help));
+    }
+}
+
+fn holds_nul(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::String(text) => text.contains('\0'),
+        DeValue::Array(array) => array.iter().any(|item| holds_nul(item.get_ref())),
+        DeValue::Table(table) => table_holds_nul(table),
+        _ => false,
+    }
+}
+
+fn table_holds_nul(table: &DeTable<'_>) -> bool {
+    table.iter().any(|(key, item)| key.get_ref().contains('\0') || holds_nul(item.get_ref()))
+}

@@ -1,0 +1,228 @@
+//! `sweep` and `combine`: the axes of a task's own parameters and how they are crossed.
+
+use std::ops::Range;
+
+use toml::de::DeValue;
+
+use super::axis::is_reserved;
+use super::diagnostic::Diagnostic;
+use super::document::{Node, entries};
+use super::keys;
+use super::reader::Reader;
+use crate::space::{Axis, Space, SpaceError};
+use crate::value::Value;
+
+/// A row of parameter values.
+type Row = Vec<(String, Value)>;
+
+/// The parameter space of a task, with the places of what it is made of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sweep {
+    pub(super) space: Space,
+    /// The place of each axis.
+    pub(super) axes: Vec<Range<usize>>,
+    /// The place of each member of each zip group.
+    zip: Vec<Vec<Range<usize>>>,
+    /// The place of each exclude row.
+    exclude: Vec<Range<usize>>,
+    /// The place of each include row.
+    include: Vec<Range<usize>>,
+    /// Whether something was wrong with it, so that its parameters are not all known.
+    pub(super) faulty: bool,
+}
+
+impl Sweep {
+    /// The parameters: the place of the axis, its position, the position in the axis, the name.
+    pub(super) fn params(&self) -> impl Iterator<Item = (&Range<usize>, usize, usize, &str)> {
+        self.axes.iter().zip(&self.space.axes).enumerate().flat_map(|(at, (span, axis))| {
+            axis.names.iter().enumerate().map(move |(column, name)| (span, at, column, &**name))
+        })
+    }
+
+    /// The position of a parameter's axis and its position in the axis.
+    pub(super) fn find(&self, name: &str) -> Option<(usize, usize)> {
+        self.params().find(|param| param.3 == name).map(|(_, axis, column, _)| (axis, column))
+    }
+
+    fn place(&self, error: &SpaceError, whole: &Range<usize>) -> Range<usize> {
+        let member = |group: usize, member: usize| {
+            self.zip.get(group).and_then(|group| group.get(member)).cloned()
+        };
+        let place = match error {
+            SpaceError::Axis { axis, .. } => self.axes.get(*axis).cloned(),
+            SpaceError::DuplicateName { second, .. } => self.axes.get(*second).cloned(),
+            SpaceError::ZipUnknown { group, member: at, .. }
+            | SpaceError::ZipTwice { group, member: at, .. } => member(*group, *at),
+            SpaceError::ZipLengths { group, .. } => self
+                .zip
+                .get(*group)
+                .and_then(|members| Some(members.first()?.start..members.last()?.end)),
+            SpaceError::ExcludeUnknown { row, .. } | SpaceError::ExcludeEmpty { row } => {
+                self.exclude.get(*row).cloned()
+            }
+            SpaceError::IncludeUnknown { row, .. }
+            | SpaceError::IncludeMissing { row, .. }
+            | SpaceError::IncludeTwice { row, .. } => self.include.get(*row).cloned(),
+            SpaceError::TooWide | SpaceError::TooWideToExclude => None,
+        };
+        place.unwrap_or_else(|| whole.clone())
+    }
+
+    fn help(&self, error: &SpaceError) -> Option<String> {
+        let axes = || self.space.axes.iter().map(|axis| axis.name.as_str());
+        let params = || self.params().map(|param| param.3);
+        match error {
+            SpaceError::ZipUnknown { name, .. } => keys::did_you_mean(name, axes())
+                .or_else(|| Some(format!("the axes are {}", keys::listed(axes())))),
+            SpaceError::ExcludeUnknown { name, .. } | SpaceError::IncludeUnknown { name, .. } => {
+                keys::did_you_mean(name, params())
+                    .or_else(|| Some(format!("the parameters are {}", keys::listed(params()))))
+            }
+            SpaceError::ZipLengths { group, lengths } => {
+                let names = self.space.zip.get(*group)?;
+                let pairs = names.iter().zip(lengths);
+                let told: Vec<_> = pairs.map(|(name, n)| format!("`{name}` has {n}")).collect();
+                Some(told.join(", "))
+            }
+            SpaceError::IncludeMissing { .. } => {
+                Some(format!("an include row is complete: {}", keys::listed(params())))
+            }
+            SpaceError::DuplicateName { first, .. } => {
+                let axis = self.space.axes.get(*first)?;
+                Some(format!("axis `{}` has it already", axis.name))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Reads the sweep of a task and checks it as far as it can be without the other tasks.
+    pub(super) fn sweep(&mut self, node: &Node<'_>, combine: Option<&Node<'_>>) -> Sweep {
+        let mut sweep = Sweep::default();
+        let before = self.problems.len();
+        let axes = self.table(node, "a table of axes").unwrap_or_default();
+        if axes.is_empty() && self.problems.len() == before {
+            let problem = Diagnostic::at(node.span(), "`sweep` has no axes")
+                .help("write the parameters and their values: sweep = { h = [0.1, 0.2] }");
+            self.add(problem);
+        }
+        for (key, value) in axes {
+            let Some(axis) = self.axis(key, value) else { continue };
+            if self.axis_is_sound(&axis, key.span()) {
+                sweep.axes.push(key.span());
+                sweep.space.axes.push(axis);
+            }
+        }
+        if let Some(combine) = combine {
+            self.combine(combine, &mut sweep);
+        }
+        // A missing axis would make the rest look wrong.
+        if self.problems.len() == before
+            && let Err(error) = sweep.space.compile()
+        {
+            let problem = Diagnostic::at(sweep.place(&error, &node.span()), error.to_string());
+            let problem = problem.maybe_help(sweep.help(&error));
+            self.add(problem);
+        }
+        sweep.faulty = self.problems.len() > before;
+        sweep
+    }
+
+    /// Tells what is wrong with one axis by itself.
+    fn axis_is_sound(&mut self, axis: &Axis, span: Range<usize>) -> bool {
+        for name in &axis.names {
+            let problem = if !keys::is_name(name) {
+                Diagnostic::at(span.clone(), format!("invalid parameter name `{name}`")).help(
+                    "names are made of letters, digits, `_` and `-`, and do not begin with a digit or `-`",
+                )
+            } else if is_reserved(name) {
+                Diagnostic::at(
+                    span.clone(),
+                    format!("parameter `{name}` would hide the placeholder `{{{name}}}`"),
+                )
+                .help("give the parameter another name")
+            } else {
+                continue;
+            };
+            self.add(problem);
+            return false;
+        }
+        let alone = Space { axes: vec![axis.clone()], ..Space::default() };
+        if let Err(error) = alone.compile() {
+            let message = match &error {
+                SpaceError::Axis { problem, .. } => problem.to_string(),
+                other => other.to_string(),
+            };
+            self.add(Diagnostic::at(span, format!("axis `{}`: {message}", axis.name)));
+            return false;
+        }
+        true
+    }
+
+    fn combine(&mut self, node: &Node<'_>, sweep: &mut Sweep) {
+        for (key, value) in self.table(node, "a table").unwrap_or_default() {
+            match &**key.get_ref() {
+                "zip" => self.zip(value, sweep),
+                "exclude" => {
+                    for (span, row) in self.rows(value) {
+                        sweep.exclude.push(span);
+                        sweep.space.exclude.push(row);
+                    }
+                }
+                "include" => {
+                    for (span, row) in self.rows(value) {
+                        sweep.include.push(span);
+                        sweep.space.include.push(row);
+                    }
+                }
+                _ => self.unknown_key(key, "`combine`", &["zip", "exclude", "include"]),
+            }
+        }
+    }
+
+    /// Groups of axes; a single group may stand without the outer brackets.
+    fn zip(&mut self, node: &Node<'_>, sweep: &mut Sweep) {
+        let DeValue::Array(items) = node.get_ref() else {
+            let problem = self
+                .mismatch(node, "a list of groups of axes")
+                .help("write zip = [[\"a\", \"b\"]]");
+            self.add(problem);
+            return;
+        };
+        let flat = items.iter().any(|item| matches!(item.get_ref(), DeValue::String(_)));
+        let groups: Vec<_> = if flat { vec![node] } else { items.iter().collect() };
+        for group in groups {
+            let Some(names) = self.names(group, "a group of axes") else { continue };
+            if names.len() < 2 {
+                let problem = Diagnostic::at(group.span(), "a zip group pairs at least two axes");
+                self.add(problem);
+                continue;
+            }
+            sweep.space.zip.push(names.iter().map(|name| name.text.to_owned()).collect());
+            sweep.zip.push(names.into_iter().map(|name| name.span).collect());
+        }
+    }
+
+    /// Rows of parameter values; a single one may stand without brackets.
+    fn rows(&mut self, node: &Node<'_>) -> Vec<(Range<usize>, Row)> {
+        let items: Vec<_> = match node.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![node],
+        };
+        let mut rows = Vec::new();
+        for item in items {
+            let DeValue::Table(table) = item.get_ref() else {
+                let problem = self
+                    .mismatch(item, "a row of parameter values")
+                    .help("write rows such as { tol = 1e-9, solver = \"cg\" }");
+                self.add(problem);
+                continue;
+            };
+            let fields = entries(table).into_iter();
+            let row = fields.map(|(key, value)| (key.get_ref().to_string(), self.value(value)));
+            rows.push((item.span(), row.collect()));
+        }
+        rows
+    }
+}

@@ -1,0 +1,350 @@
+//! A task as it is written: each key read and checked by itself, names not resolved yet.
+
+use std::ops::Range;
+
+use super::clauses::{DraftClause, TASKS};
+use super::diagnostic::Diagnostic;
+use super::document::{Key, Node};
+use super::keys::{self, LATER, NOT_DEFAULTS, TASK};
+use super::reader::{Name, Reader};
+use super::sweep::Sweep;
+use super::text::Text;
+use crate::ids::Micros;
+use crate::pipeline::{Capture, Retry};
+
+/// The entries of a table.
+pub(super) type Fields<'t, 'i> = Vec<(&'t Key<'i>, &'t Node<'i>)>;
+
+/// What a task does, placeholders unresolved.
+#[derive(Clone, Debug)]
+pub(super) enum DraftAction<'t> {
+    Run(Vec<Text<'t>>),
+    Shell(&'t str),
+}
+
+/// How a task's instances relate to those of others, names unresolved.
+#[derive(Clone, Debug)]
+pub(super) enum DraftPattern<'t> {
+    Own,
+    Map(Name<'t>),
+    Gather(Vec<Name<'t>>),
+}
+
+/// What is not known of a task because of a problem that has been told: nothing that may only
+/// follow from it is told as well.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unknown {
+    /// Its parameters, and whether it is an array.
+    pub(super) params: bool,
+    /// What it does.
+    pub(super) action: bool,
+    /// Its outputs.
+    pub(super) outputs: bool,
+    /// What it captures.
+    pub(super) capture: bool,
+}
+
+/// A task as it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Draft<'t> {
+    pub(super) name: &'t str,
+    pub(super) span: Range<usize>,
+    pub(super) action: Option<DraftAction<'t>>,
+    pub(super) pattern: DraftPattern<'t>,
+    pub(super) sweep: Option<Sweep>,
+    pub(super) after: Vec<DraftClause<'t>>,
+    pub(super) capture: Capture,
+    /// Name, place of the name, path.
+    pub(super) outputs: Vec<(&'t str, Range<usize>, Option<Text<'t>>)>,
+    pub(super) stdin: Option<Text<'t>>,
+    pub(super) inputs: Vec<Name<'t>>,
+    pub(super) env: Vec<(&'t str, Text<'t>)>,
+    pub(super) working_dir: Option<Text<'t>>,
+    pub(super) retry: Retry,
+    pub(super) timeout: Option<Micros>,
+    pub(super) grace: Micros,
+    pub(super) allow_failure: bool,
+    pub(super) cpus: u32,
+    pub(super) max_running: Option<u32>,
+    pub(super) unknown: Unknown,
+}
+
+const CAPTURES: [(&str, Capture); 3] =
+    [("text", Capture::Text), ("json", Capture::Json), ("lines", Capture::Lines)];
+
+/// How long a process may take to end after SIGTERM when the author does not say.
+const DEFAULT_GRACE: Micros = Micros::from_secs(10);
+
+impl<'t> Draft<'t> {
+    /// A task of which nothing is known but its name.
+    pub(super) fn new(name: &'t str, span: Range<usize>) -> Draft<'t> {
+        Draft {
+            name,
+            span,
+            action: None,
+            pattern: DraftPattern::Own,
+            sweep: None,
+            after: Vec::new(),
+            capture: Capture::None,
+            outputs: Vec::new(),
+            stdin: None,
+            inputs: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            retry: Retry::default(),
+            timeout: None,
+            grace: DEFAULT_GRACE,
+            allow_failure: false,
+            cpus: 1,
+            max_running: None,
+            unknown: Unknown::default(),
+        }
+    }
+
+    /// A task that cannot be looked at.
+    pub(super) fn unreadable(name: &'t str, span: Range<usize>) -> Draft<'t> {
+        let unknown = Unknown { params: true, action: true, outputs: true, capture: true };
+        Draft { unknown, ..Draft::new(name, span) }
+    }
+
+    /// Reads a task: its own keys, and those of `defaults` that it does not have itself.
+    pub(super) fn read<'i>(
+        reader: &mut Reader<'_>,
+        key: &'t Key<'i>,
+        node: &'t Node<'i>,
+        defaults: &Fields<'t, 'i>,
+    ) -> Draft<'t> {
+        let name = &**key.get_ref();
+        reader.checked_name(key, "task");
+        let Some(own) = reader.table(node, "a task") else {
+            return Draft::unreadable(name, key.span());
+        };
+        let mut draft = Draft::new(name, key.span());
+        draft.one_action(reader, &own);
+        draft.one_pattern(reader, &own);
+        let mut both = own.iter().chain(defaults);
+        let combine = both.find(|(key, _)| key.get_ref() == "combine").map(|(_, node)| *node);
+        // A table of variables is merged: the task's own variables win, not its whole table.
+        let (early, late): (Vec<_>, Vec<_>) = defaults
+            .iter()
+            .filter(|(key, _)| {
+                key.get_ref() == "env" || !own.iter().any(|(own, _)| own.get_ref() == key.get_ref())
+            })
+            .partition(|(key, _)| key.get_ref() == "env");
+        for (key, node) in early.into_iter().chain(&own).chain(late) {
+            draft.field(reader, key, node, combine);
+        }
+        draft.nothing_to_do(reader);
+        draft
+    }
+
+    /// Tells when more than one of `run`, `shell` and `call` is there.
+    fn one_action(&mut self, reader: &mut Reader<'_>, own: &Fields<'_, '_>) {
+        exclusive(reader, own, &["run", "shell", "call"], "does exactly one of them");
+    }
+
+    /// Tells when patterns are mixed that do not go together.
+    fn one_pattern(&mut self, reader: &mut Reader<'_>, own: &Fields<'_, '_>) {
+        if !exclusive(reader, own, &["map", "scatter", "gather"], "follows at most one of them") {
+            self.unknown.params = true;
+            return;
+        }
+        let find = |name: &str| own.iter().find(|(key, _)| key.get_ref() == name);
+        if let (Some((key, _)), Some(_)) = (find("sweep"), find("gather")) {
+            let problem = Diagnostic::at(key.span(), "`sweep` does not go with `gather`")
+                .help("a gather has one instance; put the sweep into a task of its own");
+            reader.add(problem);
+            self.unknown.params = true;
+        }
+        if let (Some((key, _)), None) = (find("combine"), find("sweep")) {
+            let problem = Diagnostic::at(key.span(), "`combine` without `sweep`")
+                .help("it pairs the axes of the task's own sweep");
+            reader.add(problem);
+        }
+    }
+
+    fn nothing_to_do(&self, reader: &mut Reader<'_>) {
+        if self.action.is_none() && !self.unknown.action {
+            let message = format!("task `{}` does nothing", self.name);
+            reader.add(
+                Diagnostic::at(self.span.clone(), message)
+                    .help("give it `run = [\"program\", \"argument\"]` or `shell = \"script\"`"),
+            );
+        }
+    }
+
+    fn field<'i>(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'t Key<'i>,
+        node: &'t Node<'i>,
+        combine: Option<&'t Node<'i>>,
+    ) {
+        match &**key.get_ref() {
+            "run" => self.set_action(reader.argv(node).map(DraftAction::Run)),
+            "shell" => {
+                self.set_action(reader.filled_string(node, "the script").map(DraftAction::Shell));
+            }
+            "sweep" => {
+                let sweep = reader.sweep(node, combine);
+                self.unknown.params |= sweep.faulty;
+                self.sweep = Some(sweep);
+            }
+            // Read together with `sweep`.
+            "combine" => {}
+            "map" => self.set_pattern(reader.name(node).map(DraftPattern::Map)),
+            "gather" => self.set_pattern(gather(reader, node)),
+            "after" => self.after = reader.clauses(node),
+            "capture" => match reader.word(node, "capture", &CAPTURES) {
+                Some(capture) => self.capture = capture,
+                None => self.unknown.capture = true,
+            },
+            "out" => self.outputs(reader, node),
+            "stdin" => self.stdin = reader.filled_text(node, "the path"),
+            "inputs" => {
+                self.inputs = reader.names(node, "a path or a list of paths").unwrap_or_default();
+            }
+            "env" => self.env(reader, node),
+            "working-dir" => self.working_dir = reader.filled_text(node, "the path"),
+            "retries" => self.retries(reader, node),
+            "timeout" => self.timeout(reader, node),
+            "grace" => self.grace = reader.duration(node, "`grace`").unwrap_or(self.grace),
+            "allow-failure" => self.allow_failure = reader.boolean(node).unwrap_or_default(),
+            "cpus" => self.cpus = reader.count(node, "`cpus`", 1).unwrap_or(1),
+            "max-running" => self.max_running = reader.count(node, "`max-running`", 1),
+            _ => self.other_key(reader, key),
+        }
+    }
+
+    fn set_action(&mut self, action: Option<DraftAction<'t>>) {
+        self.unknown.action |= action.is_none();
+        self.action = action;
+    }
+
+    fn set_pattern(&mut self, pattern: Option<DraftPattern<'t>>) {
+        self.unknown.params |= pattern.is_none();
+        if let Some(pattern) = pattern {
+            self.pattern = pattern;
+        }
+    }
+
+    fn outputs(&mut self, reader: &mut Reader<'_>, node: &'t Node<'_>) {
+        let Some(fields) = reader.table(node, "a table of outputs") else {
+            self.unknown.outputs = true;
+            return;
+        };
+        for (key, value) in fields {
+            let name = &**key.get_ref();
+            if reader.checked_name(key, "output") && ["value", "manifest"].contains(&name) {
+                let message = format!("an output cannot be called `{name}`");
+                reader.add(
+                    Diagnostic::at(key.span(), message)
+                        .help(format!("`{{{}.{name}}}` means something else", self.name)),
+                );
+            }
+            let path = reader.filled_text(value, "the path");
+            self.outputs.push((name, key.span(), path));
+        }
+    }
+
+    fn env(&mut self, reader: &mut Reader<'_>, node: &'t Node<'_>) {
+        for (key, value) in reader.table(node, "a table of variables").unwrap_or_default() {
+            let name = &**key.get_ref();
+            if name.is_empty() || name.contains(['=', '\0']) {
+                let message = format!("`{}` cannot name a variable", name.escape_debug());
+                reader.add(Diagnostic::at(key.span(), message));
+                continue;
+            }
+            let Some(text) = reader.text(value) else { continue };
+            match self.env.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = text,
+                None => self.env.push((name, text)),
+            }
+        }
+    }
+
+    fn retries(&mut self, reader: &mut Reader<'_>, node: &Node<'_>) {
+        if let toml::de::DeValue::Table(_) = node.get_ref() {
+            let problem = Diagnostic::at(node.span(), "`retries` as a table is not supported yet")
+                .help("write how many extra attempts: retries = 2");
+            reader.add(problem);
+            return;
+        }
+        self.retry.count = reader.count(node, "`retries`", 0).unwrap_or_default();
+    }
+
+    fn timeout(&mut self, reader: &mut Reader<'_>, node: &Node<'_>) {
+        self.timeout = reader.duration(node, "`timeout`");
+        if self.timeout == Some(Micros(0)) {
+            let problem = Diagnostic::at(node.span(), "`timeout` must be longer than nothing")
+                .help("leave it out for no limit");
+            reader.add(problem);
+        }
+    }
+
+    /// A key that is not read: one of a later version, or a misspelt one.
+    fn other_key(&mut self, reader: &mut Reader<'_>, key: &Key<'_>) {
+        let name = &**key.get_ref();
+        let meant = if LATER.contains(&name) {
+            reader.add(Diagnostic::at(key.span(), keys::not_supported(name)));
+            Some(name)
+        } else {
+            reader.unknown_key(key, "a task", TASK);
+            keys::closest(name, TASK.iter().chain(LATER).copied())
+        };
+        match meant {
+            Some("run" | "shell" | "call") => self.unknown.action = true,
+            Some("sweep" | "map" | "scatter" | "gather") => self.unknown.params = true,
+            Some("out") => self.unknown.outputs = true,
+            Some("capture") => self.unknown.capture = true,
+            _ => {}
+        }
+    }
+}
+
+/// Tells of the second of keys of which there can be only one; whether there was at most one.
+fn exclusive(reader: &mut Reader<'_>, own: &Fields<'_, '_>, keys: &[&str], rule: &str) -> bool {
+    let mut found = own.iter().filter(|(key, _)| keys.contains(&&**key.get_ref()));
+    let (Some((first, _)), Some((second, _))) = (found.next(), found.next()) else { return true };
+    let message = format!("both `{}` and `{}`", first.get_ref(), second.get_ref());
+    let problem = Diagnostic::at(second.span(), message).help(format!("a task {rule}"));
+    reader.add(problem);
+    false
+}
+
+fn gather<'t>(reader: &mut Reader<'_>, node: &'t Node<'_>) -> Option<DraftPattern<'t>> {
+    if let toml::de::DeValue::Table(_) = node.get_ref() {
+        let problem = Diagnostic::at(node.span(), "`gather` as a table is not supported yet")
+            .help("write gather = \"task\" or gather = [\"task\", \"other\"]");
+        reader.add(problem);
+        return None;
+    }
+    let names = reader.names(node, TASKS)?;
+    if names.is_empty() {
+        reader.add(Diagnostic::at(node.span(), "`gather` names no task"));
+        return None;
+    }
+    Some(DraftPattern::Gather(names))
+}
+
+/// The keys of `[defaults]` that tasks can have, the others told.
+pub(super) fn defaults<'t, 'i>(reader: &mut Reader<'_>, node: &'t Node<'i>) -> Fields<'t, 'i> {
+    let mut fields = reader.table(node, "a table of task keys").unwrap_or_default();
+    fields.retain(|(key, _)| {
+        let name = &**key.get_ref();
+        if NOT_DEFAULTS.contains(&name) {
+            let message = format!("`{name}` cannot be a default");
+            reader.add(Diagnostic::at(key.span(), message).help("write it into each task"));
+        } else if LATER.contains(&name) {
+            reader.add(Diagnostic::at(key.span(), keys::not_supported(name)));
+        } else if !TASK.contains(&name) {
+            let known: Vec<_> =
+                TASK.iter().copied().filter(|key| !NOT_DEFAULTS.contains(key)).collect();
+            reader.unknown_key(key, "`[defaults]`", &known);
+        } else {
+            return true;
+        }
+        false
+    });
+    fields
+}
