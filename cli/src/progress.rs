@@ -24,6 +24,8 @@ pub(crate) struct Progress {
     pub(crate) total: Tally,
     /// The tasks that have begun and not ended, by position.
     pub(crate) active: BTreeSet<usize>,
+    /// Tasks that had ended before the first update, to be told with it.
+    ended_before: Vec<usize>,
     begun: Instant,
     updated: Instant,
     speed: Speed,
@@ -84,19 +86,23 @@ impl Progress {
             tasks: tasks.collect(),
             total: Tally::default(),
             active: BTreeSet::new(),
+            ended_before: Vec::new(),
             begun: now,
             updated: now,
             speed: Speed::default(),
         };
         for (at, task) in status.tasks.iter().enumerate() {
-            progress.set_task(at, task.counts, task.running, now);
+            if progress.set_task(at, task.counts, task.running, now) {
+                progress.ended_before.push(at);
+            }
         }
         progress
     }
 
     /// Takes an update.
     pub(crate) fn apply(&mut self, update: Update, now: Instant) -> News {
-        let mut news = News { ended: Vec::new(), failures: update.failures };
+        let ended = std::mem::take(&mut self.ended_before);
+        let mut news = News { ended, failures: update.failures };
         self.state = update.state;
         self.workers = update.workers;
         for (task, counts, running) in update.tasks {
