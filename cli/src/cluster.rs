@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use dagrun::Client;
 use dagrun_core::status::WorkerStatus;
-use dagrun_scheduler::connection::{self, ClusterDir, Connection, ConnectionError, Role};
+use dagrun_scheduler::connection::{ClusterDir, Connection, ConnectionError, Role};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::args::{ClusterCommand, ClusterName, ClusterStartArgs, WorkersArgs};
 use crate::exit::{Exit, Failure, chain};
@@ -178,9 +179,7 @@ impl Started {
     /// Asks all to end, workers first.
     fn end(mut self) {
         for process in self.processes.iter_mut().rev() {
-            if let Some(pid) = rustix::process::Pid::from_raw(process.child.id().cast_signed()) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            }
+            let _ = kill_process(Pid::from_child(&process.child), Signal::TERM);
             let _ = process.child.wait();
         }
     }
@@ -202,12 +201,16 @@ impl Process {
 
 /// Ends the scheduler and its workers, and waits until the scheduler is gone.
 async fn stop(args: &ClusterName) -> Result<Exit, Failure> {
-    let connection = read(args.name())?;
+    let folder = ClusterDir::of(args.name())?;
+    let connection = folder.read(Role::Client)?;
     let client = connect_to(&connection).await?;
     client.shutdown().await?;
     drop(client);
     let deadline = Instant::now() + PATIENCE;
-    while connection::is_alive(&connection) {
+    // The scheduler's last deed is to take its file away.
+    while folder.read(Role::Client).is_ok_and(|found| found.pid == connection.pid)
+        && is_process(connection.pid)
+    {
         if Instant::now() > deadline {
             let text = format!("process {} does not end", connection.pid);
             return Err(Failure::new(Exit::Failed, text));
@@ -216,6 +219,11 @@ async fn stop(args: &ClusterName) -> Result<Exit, Failure> {
     }
     terminal::tell(&format!("cluster {}: stopped", args.name()));
     Ok(Exit::Success)
+}
+
+fn is_process(pid: u32) -> bool {
+    let pid = pid.try_into().ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 /// Shows the scheduler and its workers.

@@ -38,7 +38,8 @@ fn a_cluster_gives_the_results_of_an_embedded_run() {
     cluster.run(&["output", "last", "b"]).exits(0).out("3\n");
     cluster.run(&["output", "last", "a[2]"]).exits(0).out("3\n");
     let workers = cluster.run(&["workers", "--json"]).exits(0).json();
-    let names: Vec<_> = workers.iter().map(|worker| worker["name"].clone()).collect();
+    let mut names: Vec<_> = workers.iter().map(|worker| worker["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
     assert_eq!(names, ["w1", "w2"]);
     assert_eq!(workers[0]["slots"], 1);
     cluster.run(&["cluster", "status"]).exits(0).out_has("127.0.0.1").out_has("w2");
