@@ -1,3 +1,36 @@
-//! dagrun.
+//! dagrun, a dataflow DAG task engine: pipelines of processes with parameter sweeps, `map` and
+//! `gather`, run in this process or on a cluster.
+//!
+//! [`load`] reads a pipeline file, [`Cluster::embedded`] is a scheduler and a worker in this
+//! process, [`Client`] speaks to a scheduler, embedded or not.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let loaded = dagrun::load("pipeline.toml".as_ref(), &[])?;
+//! let cluster = dagrun::Cluster::embedded(dagrun::EmbeddedConfig::new(".dagrun"))?;
+//! let client = cluster.client().await?;
+//! let run = client.submit(&loaded.submission()).await?;
+//! let mut updates = run.watch().await?;
+//! while let Some(update) = updates.next().await {
+//!     println!("{:?}", update.state);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! All of it must be called on a [`tokio::task::LocalSet`], as the protocol's objects belong to one
+//! thread.
 
+pub mod client;
+mod embedded;
 pub mod files;
+mod load;
+mod updates;
+
+pub use client::{Client, ClientError, Run};
+pub use dagrun_core as core;
+pub use dagrun_schema::wire;
+pub use embedded::{Cluster, EmbeddedConfig, EmbeddedError};
+pub use files::Disk;
+pub use load::{LoadError, Loaded, Problems, load};
+pub use updates::Updates;

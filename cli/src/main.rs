@@ -1,1 +1,106 @@
-fn main() {}
+//! The `dagrun` command: it reads its arguments, does what they say, and ends with the exit code
+//! that tells how it went.
+
+mod args;
+mod attach;
+mod check;
+mod cluster;
+mod diagnostics;
+mod docs;
+mod dry_run;
+mod exit;
+mod file;
+mod follow;
+mod graph;
+mod json;
+mod logs;
+mod output;
+mod progress;
+mod quote;
+mod recipes;
+mod report;
+mod serve;
+mod signals;
+mod source;
+mod status;
+mod submit;
+mod tail;
+mod target;
+mod terminal;
+mod time;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use exit::{Exit, Failure};
+
+/// The hidden command of the process that ends what a worker left behind.
+const REAPER: &str = "__reaper";
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == REAPER) {
+        dagrun_worker::reaper::run();
+        return ExitCode::SUCCESS;
+    }
+    // clap ends the process itself: 0 for --help and --version, 2 for wrong usage.
+    let cli = Cli::parse();
+    let exit = dispatch(&cli.command).unwrap_or_else(|failure| {
+        if !failure.message.is_empty() {
+            terminal::tell(&failure.to_string());
+        }
+        failure.exit
+    });
+    exit.into()
+}
+
+fn dispatch(command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Check(args) => check::check(args),
+        Command::Graph(args) => graph::graph(args),
+        Command::Completions { shell } => Ok(docs::completions(*shell)),
+        Command::Man => docs::man(),
+        Command::Scheduler(args) => serve::scheduler(args),
+        Command::Worker(args) => serve::worker(args),
+        other => on_local_set(talk(other)),
+    }
+}
+
+/// The commands that talk to a scheduler, or may have to.
+async fn talk(command: &Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Submit(args) => submit::submit(args).await,
+        Command::Runs(args) => status::runs(args).await,
+        Command::Status(args) => status::status(args).await,
+        Command::Logs(args) => logs::logs(args).await,
+        Command::Output(args) => output::output(args).await,
+        Command::Wait(args) => attach::wait(args).await,
+        Command::Watch(args) => attach::watch(args).await,
+        Command::Cancel(args) => attach::cancel(args).await,
+        Command::Cluster(command) => cluster::cluster(command).await,
+        Command::Workers(args) => cluster::workers(args).await,
+        Command::Check(_)
+        | Command::Graph(_)
+        | Command::Completions { .. }
+        | Command::Man
+        | Command::Scheduler(_)
+        | Command::Worker(_) => Ok(Exit::Success),
+    }
+}
+
+/// Runs a future on this thread, where the objects of the protocol live.
+fn on_local_set<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
+/// How this program starts as the reaper of a worker.
+fn reaper_argv() -> Vec<OsString> {
+    let program = std::env::current_exe().unwrap_or_else(|_| "dagrun".into());
+    vec![program.into_os_string(), REAPER.into()]
+}

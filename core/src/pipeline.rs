@@ -138,6 +138,15 @@ pub enum Capture {
 pub struct Retry {
     /// How many extra attempts at most.
     pub count: u32,
+    /// The wait before the first extra attempt.
+    #[serde(default)]
+    pub delay: Micros,
+    /// Whether each further wait is twice the one before.
+    #[serde(default)]
+    pub exponential: bool,
+    /// The longest wait; zero is no limit.
+    #[serde(default)]
+    pub max_delay: Micros,
 }
 
 /// What an attempt needs to know of its run, besides its task.

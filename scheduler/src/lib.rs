@@ -1,1 +1,37 @@
-//! scheduler
+//! The dagrun scheduler: it hosts the state machine of `dagrun-core`, speaks the protocol of
+//! `dagrun-schema` with clients and workers, and writes the journal and history of runs.
+//!
+//! ```text
+//!  clients, workers ──RPC──► server ──events──► driver (Engine) ──records──► store thread ──► SQLite
+//!        ▲                                         │  ▲                          │              │
+//!        └────────────── dispatch, updates ────────┘  └──────── committed ───────┘   history ◄──┘
+//! ```
+//!
+//! One thread speaks RPC and owns the state machine; a second one owns the database. What a client
+//! is told has been committed before.
+
+pub mod connection;
+pub mod history;
+pub mod server;
+pub mod store;
+pub mod submission;
+
+mod clock;
+mod driver;
+
+pub use history::{History, HistoryError};
+pub use server::{Config, SchedulerHandle, StartError, spawn};
+pub use store::StoreError;
+pub use submission::{Submission, SubmissionError};
+
+/// An error and its causes in one line, for messages that travel as text.
+pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}

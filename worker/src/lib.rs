@@ -1,1 +1,32 @@
-//! worker
+//! The dagrun worker: takes instances from a scheduler, runs each attempt as a process of its own
+//! on a pool of slots, keeps what it writes, and tells how it went.
+//!
+//! ```text
+//! session ─► service ─► slots ─► attempt ─► process
+//!    ▲                    │         └─► log
+//!    └──── reports ◄──────┘
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod attempt;
+mod capture;
+mod clock;
+pub mod control;
+pub mod groups;
+pub mod log;
+mod output;
+mod outputs;
+mod process;
+mod program;
+pub mod reaper;
+mod reports;
+mod runs;
+mod service;
+mod session;
+pub mod slots;
+
+pub use reaper::ReaperConfig;
+pub use session::{
+    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, StartError, Stopper, WorkerHandle, spawn,
+};

@@ -1,25 +1,57 @@
 //! The deterministic state machine: events in, actions out, no I/O.
 //!
-//! ```text
-//! handle(now, event, &mut actions)      next_deadline()
-//! ```
+//! [`Engine::handle`] takes one [`Event`] at a time and appends [`Action`]s; [`Engine::next_deadline`]
+//! says when [`Event::Tick`] is due. The same machine runs the embedded scheduler, the server, the
+//! tests and the simulator.
+//!
+//! A task's instances are implied: one byte of state each, ranges in the ready queue, one counter per
+//! clause. What is true only of attempts in flight lives in a lease of their worker. Finishing an
+//! instance costs its out-edges; blocked instances are never rescanned.
 
+mod attempts;
+mod cancel;
+mod dependencies;
+mod dispatch;
 pub mod event;
+mod invariants;
 pub mod plan;
+mod rank;
+mod ready;
+mod run;
+mod transition;
+mod workers;
 
 pub use event::{
     Action, Assignment, CancelScope, Cause, Event, Outcome, Record, Report, RevokeMode, WorkerOffer,
 };
 pub use plan::{MapEdge, RunPlan, TaskPlan};
+pub use transition::is_legal;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use crate::ids::{RunId, TaskId, Timestamp};
-use crate::status::{Counts, RunState};
+use rustc_hash::FxHashMap;
+
+use self::ready::{ReadyKey, ReadyTasks, Span};
+use self::run::Run;
+use self::workers::Workers;
+use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use crate::status::{Counts, RunState, State};
 
 /// The state machine.
 #[derive(Debug, Default)]
-pub struct Engine {}
+pub struct Engine {
+    runs: FxHashMap<RunId, Run>,
+    workers: Workers,
+    ready: ReadyTasks,
+    /// Instances in `backoff`, by the time of their next attempt.
+    backoffs: BinaryHeap<Reverse<(Timestamp, RunId, InstanceId)>>,
+    last_attempt: u64,
+    submitted: u64,
+    stale: u64,
+    dirty: Vec<RunId>,
+}
 
 impl Engine {
     /// A machine without runs and workers.
@@ -31,43 +63,176 @@ impl Engine {
     /// Takes one event and appends what must be done.
     ///
     /// Events about unknown runs, workers or attempts are counted ([`Engine::stale`]) and ignored.
-    pub fn handle(&mut self, _now: Timestamp, _event: Event, _out: &mut Vec<Action>) {}
+    pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Vec<Action>) {
+        match event {
+            Event::RunSubmitted { run, plan } => self.submit(now, run, plan, out),
+            Event::CancelRequested { run, scope } => self.cancel(now, run, scope, out),
+            Event::WorkerJoined { worker, offer } => {
+                if !self.workers.join(worker, offer) {
+                    self.stale += 1;
+                }
+            }
+            Event::WorkerLost { worker } => self.lose(now, worker, out),
+            Event::Reported { worker, reports } => self.report(now, worker, reports, out),
+            Event::Tick => self.wake(now),
+        }
+        self.schedule(out);
+    }
 
     /// When [`Event::Tick`] is next due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        None
+        self.backoffs.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// The tasks of `run` by state, and how many run; `None` when the run is unknown.
+    /// The tasks of `run` by state, and how many run; `None` when the run or task is unknown.
     #[must_use]
-    pub fn counts(&self, _run: RunId, _task: TaskId) -> Option<(Counts, u32)> {
-        None
+    pub fn counts(&self, run: RunId, task: TaskId) -> Option<(Counts, u32)> {
+        let task = self.runs.get(&run)?.tasks.get(task.at())?;
+        Some((task.counts, task.running))
+    }
+
+    /// The state of an instance; `None` when it or its run is unknown.
+    #[must_use]
+    pub fn state(&self, run: RunId, instance: InstanceId) -> Option<State> {
+        let run = self.runs.get(&run)?;
+        let width = run.tasks.get(instance.task.at())?.width;
+        (instance.index < width).then(|| run.state(instance.task, instance.index))
     }
 
     /// The tasks whose counts changed since the last call, each once.
     pub fn take_dirty(&mut self) -> Vec<(RunId, TaskId)> {
-        Vec::new()
+        let mut dirty = Vec::new();
+        for id in std::mem::take(&mut self.dirty) {
+            if let Some(run) = self.runs.get_mut(&id) {
+                dirty.extend(run.take_dirty().into_iter().map(|task| (id, task)));
+            }
+        }
+        dirty
     }
 
     /// The state of `run`.
     #[must_use]
-    pub fn run_state(&self, _run: RunId) -> Option<RunState> {
-        None
+    pub fn run_state(&self, run: RunId) -> Option<RunState> {
+        Some(self.runs.get(&run)?.state)
     }
 
-    /// Forgets a run that has finished.
-    pub fn forget(&mut self, _run: RunId) {}
+    /// Forgets a run that has finished; one that has not is kept.
+    pub fn forget(&mut self, run: RunId) {
+        if self.runs.get(&run).is_some_and(|run| run.state != RunState::Running) {
+            self.runs.remove(&run);
+        }
+    }
 
-    /// Reports that were ignored since the start: stale attempts, unknown workers.
+    /// Reports and requests that were ignored since the start: stale attempts, unknown workers.
     #[must_use]
     pub fn stale(&self) -> u64 {
-        0
+        self.stale
     }
 
     /// The plan of a run.
     #[must_use]
-    pub fn plan(&self, _run: RunId) -> Option<&Arc<RunPlan>> {
-        None
+    pub fn plan(&self, run: RunId) -> Option<&Arc<RunPlan>> {
+        Some(&self.runs.get(&run)?.plan)
+    }
+
+    /// Attempts in a worker's hands, or `None` when the worker is not present.
+    #[must_use]
+    pub fn held_by(&self, worker: WorkerId) -> Option<usize> {
+        Some(self.workers.get(worker)?.leases.len())
+    }
+
+    fn submit(&mut self, now: Timestamp, id: RunId, plan: Arc<RunPlan>, out: &mut Vec<Action>) {
+        if self.runs.contains_key(&id) {
+            self.stale += 1;
+            return;
+        }
+        self.submitted += 1;
+        let mut run = Run::new(plan, self.submitted);
+        let tasks = (0..).map(TaskId).take(run.tasks.len());
+        for task in tasks.clone() {
+            run.touch(task);
+            for clause in 0..run.tasks[task.at()].unmet {
+                if run.settle_if_empty(task, clause) {
+                    run.tasks[task.at()].unmet -= 1;
+                }
+            }
+        }
+        self.dirty.push(id);
+        self.runs.insert(id, run);
+        for task in tasks {
+            if self.runs.get(&id).is_some_and(|run| run.tasks[task.at()].unmet == 0) {
+                self.open(id, task);
+            }
+        }
+        self.finish_if_done(now, id, out);
+    }
+
+    /// Instances that waited for their next attempt are ready again when it is due.
+    fn wake(&mut self, now: Timestamp) {
+        while let Some(Reverse((at, id, instance))) = self.backoffs.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.backoffs.pop();
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            if run.state(instance.task, instance.index) == State::Backoff {
+                self.make_ready(id, instance.task, Span { first: instance.index, count: 1 });
+            }
+        }
+    }
+
+    /// Makes instances ready, behind those that already are.
+    fn make_ready(&mut self, id: RunId, task: TaskId, span: Span) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.transition(task, span, State::Ready);
+        run.tasks[task.at()].ready.push_back(span);
+        self.enlist(id, task);
+    }
+
+    /// Puts a task into the ready set if it belongs there.
+    fn enlist(&mut self, id: RunId, task: TaskId) {
+        let Some(run) = self.runs.get(&id) else { return };
+        if !run.tasks[task.at()].ready.is_empty() && !run.tasks[task.at()].parked {
+            self.ready.insert(run.plan.tasks[task.at()].cpus, ready_key(id, run, task));
+        }
+        self.note_dirty(id);
+    }
+
+    /// Takes a task out of the ready set.
+    fn delist(&mut self, id: RunId, task: TaskId) {
+        let Some(run) = self.runs.get(&id) else { return };
+        self.ready.remove(run.plan.tasks[task.at()].cpus, &ready_key(id, run, task));
+    }
+
+    fn note_dirty(&mut self, id: RunId) {
+        if self.dirty.last() != Some(&id) && !self.dirty.contains(&id) {
+            self.dirty.push(id);
+        }
+    }
+
+    fn finish_if_done(&mut self, _now: Timestamp, id: RunId, out: &mut Vec<Action>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.open > 0 || run.state != RunState::Running {
+            return;
+        }
+        run.state = match (run.cancelled, run.failed) {
+            (true, _) => RunState::Cancelled,
+            (false, true) => RunState::Failed,
+            (false, false) => RunState::Succeeded,
+        };
+        let state = run.state;
+        self.note_dirty(id);
+        out.push(Action::RunFinished { run: id, state });
+    }
+}
+
+fn ready_key(id: RunId, run: &Run, task: TaskId) -> ReadyKey {
+    ReadyKey {
+        priority: Reverse(run.plan.tasks[task.at()].priority),
+        rank: Reverse(run.tasks[task.at()].rank),
+        submitted: run.submitted,
+        task,
+        run: id,
     }
 }

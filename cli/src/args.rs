@@ -1,0 +1,350 @@
+//! The command line, as clap sees it: words and help texts, no behaviour.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::target::{RunName, Target};
+
+/// Runs pipelines of processes: parameter sweeps, map, gather, on a laptop or a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "dagrun", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a pipeline to its end, with progress
+    Submit(SubmitArgs),
+    /// Validate a pipeline; prints its tasks, instances and edges
+    Check(CheckArgs),
+    /// Draw a pipeline
+    Graph(GraphArgs),
+    /// List the runs, newest first
+    Runs(RunsArgs),
+    /// Show one run, by task
+    Status(StatusArgs),
+    /// Print captured standard output and standard error
+    Logs(LogsArgs),
+    /// Print the captured value of an instance
+    Output(OutputArgs),
+    /// Block until a run has ended
+    Wait(RunArgs),
+    /// Attach to a run, with progress
+    Watch(WatchArgs),
+    /// Cancel a run, a task or an instance
+    Cancel(CancelArgs),
+    /// Start a scheduler in the foreground
+    Scheduler(SchedulerArgs),
+    /// Start a worker in the foreground
+    Worker(WorkerArgs),
+    /// A scheduler and workers on this machine, in the background
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// List the workers of a cluster
+    Workers(WorkersArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, as roff
+    Man,
+}
+
+/// Where runs are looked for.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Place {
+    /// Ask the scheduler of this cluster
+    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER")]
+    cluster: Option<String>,
+    /// The state directory [default: the nearest `.dagrun/`, or beside the pipeline file]
+    #[arg(long, value_name = "DIR", env = "DAGRUN_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl Place {
+    /// The cluster, unless it is empty, as an emptied environment variable is.
+    pub(crate) fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// The state directory, unless it is empty.
+    pub(crate) fn state_dir(&self) -> Option<&PathBuf> {
+        self.state_dir.as_ref().filter(|dir| !dir.as_os_str().is_empty())
+    }
+}
+
+/// A pipeline file and what changes it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PipelineArgs {
+    /// The pipeline file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Override a var of the pipeline (repeatable)
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub(crate) set: Vec<(String, String)>,
+}
+
+/// `dagrun submit`.
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Print the run's id and return (cluster only)
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Slots of the embedded worker [default: all cores]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) jobs: Option<u32>,
+    /// Run only this task and what it needs (repeatable)
+    #[arg(long, value_name = "TASK")]
+    pub(crate) only: Vec<String>,
+    /// Cancel the rest as soon as an instance has failed
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Print what would be run, run nothing
+    #[arg(long, conflicts_with_all = ["detach", "json"])]
+    pub(crate) dry_run: bool,
+    /// Seed of `{seed}`
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Write events to standard output, as JSON Lines
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print errors only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// `dagrun check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `dagrun graph`.
+#[derive(Debug, Args)]
+pub(crate) struct GraphArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    /// The language of the drawing
+    #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
+    pub(crate) format: GraphFormat,
+    /// Draw instances instead of tasks
+    #[arg(long)]
+    pub(crate) instances: bool,
+    /// Draw only this task and what it needs (repeatable)
+    #[arg(long, value_name = "TASK")]
+    pub(crate) only: Vec<String>,
+}
+
+/// The languages that `dagrun graph` speaks.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// Graphviz
+    Dot,
+    /// Mermaid
+    Mermaid,
+    /// A picture
+    Svg,
+}
+
+/// `dagrun runs`.
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Print one JSON line per run
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `dagrun status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The run: its id, or `last`
+    #[arg(value_name = "RUN", default_value = "last")]
+    pub(crate) run: RunName,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// List its instances
+    #[arg(long)]
+    pub(crate) instances: bool,
+    /// List its failed instances
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Print JSON: one object, or a line per instance
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `dagrun logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The run: its id, or `last`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: RunName,
+    /// A task or one of its instances, as in `price[7]`
+    #[arg(value_name = "TASK[INDEX]")]
+    pub(crate) target: Option<Target>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Go on until the run has ended
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only failed instances
+    #[arg(long)]
+    pub(crate) failed: bool,
+}
+
+/// `dagrun output`.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// The run: its id, or `last`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: RunName,
+    /// The instance, as in `price[7]`; the index may be left out where there is only one
+    #[arg(value_name = "TASK[INDEX]")]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// A run and where it is.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The run: its id, or `last`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: RunName,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `dagrun watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Write events to standard output, as JSON Lines
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print errors only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// `dagrun cancel`.
+#[derive(Debug, Args)]
+pub(crate) struct CancelArgs {
+    /// The run: its id, or `last`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: RunName,
+    /// A task or one of its instances [default: the whole run]
+    #[arg(value_name = "TASK[INDEX]")]
+    pub(crate) target: Option<Target>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Which cluster.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ClusterName {
+    /// The name of the cluster
+    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER", default_value = "default")]
+    cluster: String,
+}
+
+impl ClusterName {
+    /// The name, `default` where the environment variable is empty.
+    pub(crate) fn name(&self) -> &str {
+        if self.cluster.is_empty() { "default" } else { &self.cluster }
+    }
+}
+
+/// `dagrun scheduler`.
+#[derive(Debug, Args)]
+pub(crate) struct SchedulerArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterName,
+    /// The address to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// The state directory [default: in the folder of the cluster]
+    #[arg(long, value_name = "DIR", env = "DAGRUN_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Leave the session of the terminal
+    #[arg(long, hide = true)]
+    pub(crate) new_session: bool,
+}
+
+/// `dagrun worker`.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterName,
+    /// How many attempts may run at once [default: all cores]
+    #[arg(short = 'j', long, value_name = "SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) jobs: Option<u32>,
+    /// Its name, unique within the cluster [default: the scheduler picks one]
+    #[arg(long, value_name = "N", default_value = "")]
+    pub(crate) name: String,
+    /// A label of the worker (repeatable)
+    #[arg(long, value_name = "L")]
+    pub(crate) label: Vec<String>,
+    /// Leave the session of the terminal
+    #[arg(long, hide = true)]
+    pub(crate) new_session: bool,
+}
+
+/// `dagrun cluster …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Start a scheduler and workers; returns when all have joined
+    Start(ClusterStartArgs),
+    /// End the scheduler and all its workers
+    Stop(ClusterName),
+    /// Show the scheduler and its workers
+    Status(ClusterName),
+}
+
+/// `dagrun cluster start`.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterStartArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterName,
+    /// How many workers
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
+    pub(crate) workers: u32,
+    /// Slots of each worker [default: all cores]
+    #[arg(short = 'j', long, value_name = "SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) jobs: Option<u32>,
+}
+
+/// `dagrun workers`.
+#[derive(Debug, Args)]
+pub(crate) struct WorkersArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterName,
+    /// Print one JSON line per worker
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}

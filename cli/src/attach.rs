@@ -1,0 +1,77 @@
+//! `dagrun wait`, `watch` and `cancel`: runs that another process has submitted.
+
+use dagrun_core::status::RunState;
+
+use crate::args::{CancelArgs, RunArgs, WatchArgs};
+use crate::exit::{Exit, Failure};
+use crate::follow::{End, Feed, Followed, OnSignal};
+use crate::report;
+use crate::signals::Signals;
+use crate::source::{RunSource, Source};
+use crate::tail;
+use crate::terminal::{self, Terminal};
+
+/// Blocks until a run has ended.
+pub(crate) async fn wait(args: &RunArgs) -> Result<Exit, Failure> {
+    let run = Source::open(&args.place).await?.run(args.run).await?;
+    follow(&run, false, true, "").await
+}
+
+/// Attaches to a run, with progress.
+pub(crate) async fn watch(args: &WatchArgs) -> Result<Exit, Failure> {
+    let run = Source::open(&args.run.place).await?.run(args.run.run).await?;
+    let again = format!("dagrun status {} --failed{}", run.id(), run.option());
+    follow(&run, args.json, args.quiet, &again).await
+}
+
+/// Follows a run that goes on without this process. The failure tail names `again` as what to do;
+/// without it there is none.
+pub(crate) async fn follow(
+    run: &RunSource,
+    json: bool,
+    quiet: bool,
+    again: &str,
+) -> Result<Exit, Failure> {
+    let mut signals = Signals::take()?;
+    let feed = Feed::of(run).await?;
+    let status = run.status().await?;
+    let reporter = report::choose(json, quiet, run).await?;
+    let mut followed = Followed::new(run, &status, reporter);
+    match followed.until_the_end(feed, &mut signals, OnSignal::LetGo).await? {
+        End::Finished(state) => {
+            followed.finish();
+            if state == RunState::Failed && !again.is_empty() {
+                tail::print(run, &followed.failures, again, Terminal::stderr()).await?;
+            }
+            Ok(exit_of(state))
+        }
+        End::LetGo(signal) => {
+            followed.let_go();
+            let (id, option) = (run.id(), run.option());
+            terminal::tell(&format!(
+                "detached: run {id} goes on; cancel it with: dagrun cancel {id}{option}"
+            ));
+            Ok(signal.exit())
+        }
+    }
+}
+
+/// The exit code of a run that ended so.
+pub(crate) fn exit_of(state: RunState) -> Exit {
+    match state {
+        RunState::Succeeded => Exit::Success,
+        RunState::Running | RunState::Failed | RunState::Cancelled => Exit::Failed,
+    }
+}
+
+/// Cancels a run, a task or an instance.
+pub(crate) async fn cancel(args: &CancelArgs) -> Result<Exit, Failure> {
+    let run = Source::open(&args.place).await?.run(args.run).await?;
+    let status = run.status().await?;
+    if status.state != RunState::Running {
+        terminal::tell(&format!("run {} has ended: {}", run.id(), status.state.word()));
+        return Ok(Exit::Success);
+    }
+    run.cancel(args.target.as_ref()).await?;
+    Ok(Exit::Success)
+}

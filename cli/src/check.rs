@@ -1,0 +1,118 @@
+//! `dagrun check`: is the pipeline valid, and how large is it?
+
+use dagrun::{LoadError, Loaded};
+use dagrun_core::graph::Graph;
+use dagrun_core::ids::TaskId;
+use dagrun_core::parse::Diagnostic;
+use dagrun_core::pipeline::{Pattern, Pipeline, Task};
+use serde::Serialize;
+
+use crate::args::CheckArgs;
+use crate::exit::{Exit, Failure, chain};
+use crate::file;
+use crate::terminal::{Output, table};
+
+/// Validates a pipeline file.
+pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
+    if !args.json {
+        let loaded = file::load(&args.pipeline)?;
+        print(&loaded.pipeline, &loaded.graph);
+        return Ok(Exit::Success);
+    }
+    let errors = match dagrun::load(&args.pipeline.file, &args.pipeline.set) {
+        Ok(Loaded { pipeline, graph, .. }) => {
+            Output::lock().json(&Valid {
+                valid: true,
+                name: &pipeline.name,
+                tasks: pipeline.tasks.len(),
+                instances: graph.instances(),
+                edges: graph.edges(),
+            });
+            return Ok(Exit::Success);
+        }
+        Err(LoadError::Invalid(problems)) => problems.list.into_iter().map(Problem::from).collect(),
+        Err(other) => vec![Problem { message: chain(&other), line: 1, column: 1, help: None }],
+    };
+    Output::lock().json(&Invalid { valid: false, errors });
+    Err(Failure::told(Exit::Invalid))
+}
+
+#[derive(Serialize)]
+struct Valid<'a> {
+    valid: bool,
+    name: &'a str,
+    tasks: usize,
+    instances: u64,
+    edges: u64,
+}
+
+#[derive(Serialize)]
+struct Invalid {
+    valid: bool,
+    errors: Vec<Problem>,
+}
+
+#[derive(Serialize)]
+struct Problem {
+    message: String,
+    line: u32,
+    column: u32,
+    help: Option<String>,
+}
+
+impl From<Diagnostic> for Problem {
+    fn from(problem: Diagnostic) -> Self {
+        Problem {
+            message: problem.message,
+            line: problem.line,
+            column: problem.column,
+            help: problem.help,
+        }
+    }
+}
+
+fn print(pipeline: &Pipeline, graph: &Graph) {
+    let mut output = Output::lock();
+    output.line(format_args!("{} is valid", pipeline.name));
+    output.line("");
+    let mut rows = vec![["task", "instances", "upstreams"].map(str::to_owned).to_vec()];
+    for (task, width) in pipeline.tasks.iter().zip(graph.widths()) {
+        rows.push(vec![task.name.clone(), width.to_string(), upstreams(pipeline, task)]);
+    }
+    for line in table(&rows, &[false, true]) {
+        output.line(line);
+    }
+    output.line("");
+    let tasks = pipeline.tasks.len();
+    output.line(format_args!(
+        "{tasks} {}, {} {}, {} {}",
+        plural(tasks as u64, "task"),
+        graph.instances(),
+        plural(graph.instances(), "instance"),
+        graph.edges(),
+        plural(graph.edges(), "edge"),
+    ));
+}
+
+fn plural(count: u64, word: &str) -> String {
+    if count == 1 { word.to_owned() } else { format!("{word}s") }
+}
+
+/// `map mesh; after setup`.
+fn upstreams(pipeline: &Pipeline, task: &Task) -> String {
+    let name = |id: &TaskId| pipeline.tasks.get(id.at()).map_or("?", |task| task.name.as_str());
+    let names = |ids: &[TaskId]| ids.iter().map(name).collect::<Vec<_>>().join(", ");
+    let mut parts = Vec::new();
+    match &task.pattern {
+        Pattern::Own => {}
+        Pattern::Map(upstream) => parts.push(format!("map {}", name(upstream))),
+        Pattern::Gather(upstreams) => parts.push(format!("gather {}", names(upstreams))),
+    }
+    if !task.references.is_empty() {
+        parts.push(format!("uses {}", names(&task.references)));
+    }
+    for clause in &task.after {
+        parts.push(format!("after {}", names(&clause.upstreams)));
+    }
+    parts.join("; ")
+}

@@ -1,0 +1,268 @@
+//! Clusters on this machine: `dagrun cluster`, `dagrun workers`, and connecting to one.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dagrun::Client;
+use dagrun_core::status::WorkerStatus;
+use dagrun_scheduler::connection::{self, ClusterDir, Connection, ConnectionError, Role};
+
+use crate::args::{ClusterCommand, ClusterName, ClusterStartArgs, WorkersArgs};
+use crate::exit::{Exit, Failure, chain};
+use crate::json::WorkerJson;
+use crate::terminal::{self, Output, table};
+use crate::time;
+
+/// How often it is looked whether a process is ready.
+const POLL: Duration = Duration::from_millis(10);
+
+/// How long processes may take to be ready, or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connects to the scheduler of a cluster.
+pub(crate) async fn connect(name: &str) -> Result<Client, Failure> {
+    let connection = read(name)?;
+    connect_to(&connection).await
+}
+
+fn read(name: &str) -> Result<Connection, Failure> {
+    Ok(ClusterDir::of(name)?.read(Role::Client)?)
+}
+
+async fn connect_to(connection: &Connection) -> Result<Client, Failure> {
+    let name = &connection.cluster;
+    let token = connection.token.bytes();
+    Client::connect_tcp(connection.address, token).await.map_err(|error| {
+        let text = format!("cluster {name}: {}", chain(&error));
+        Failure::new(Exit::Unreachable, text)
+    })
+}
+
+impl From<ConnectionError> for Failure {
+    /// A name that cannot be is the user's fault; all else means that there is nobody to talk to.
+    fn from(error: ConnectionError) -> Self {
+        let exit = match error {
+            ConnectionError::Name(_) => Exit::Invalid,
+            _ => Exit::Unreachable,
+        };
+        Failure::new(exit, chain(&error))
+    }
+}
+
+/// `dagrun cluster …`.
+pub(crate) async fn cluster(command: &ClusterCommand) -> Result<Exit, Failure> {
+    match command {
+        ClusterCommand::Start(args) => start(args).await,
+        ClusterCommand::Stop(args) => stop(args).await,
+        ClusterCommand::Status(args) => status(args).await,
+    }
+}
+
+/// Starts a scheduler and workers in the background.
+async fn start(args: &ClusterStartArgs) -> Result<Exit, Failure> {
+    let name = args.cluster.name();
+    let folder = ClusterDir::of(name)?;
+    folder.claim().map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+    // A file that is left from a dead scheduler must not be taken for the new one's.
+    for file in ["client.json", "worker.json"] {
+        let _ = std::fs::remove_file(folder.path().join(file));
+    }
+    let mut started = Started::default();
+    let result = start_all(args, name, &folder, &mut started).await;
+    match result {
+        Ok(workers) => {
+            let slots: u32 = workers.iter().map(|worker| worker.slots).sum();
+            terminal::tell(&format!(
+                "cluster {name}: {} workers, {slots} slots; logs in {}",
+                workers.len(),
+                folder.path().display()
+            ));
+            Ok(Exit::Success)
+        }
+        Err(failure) => {
+            started.end();
+            Err(failure)
+        }
+    }
+}
+
+async fn start_all(
+    args: &ClusterStartArgs,
+    name: &str,
+    folder: &ClusterDir,
+    started: &mut Started,
+) -> Result<Vec<WorkerStatus>, Failure> {
+    started.start(folder.path(), "scheduler", &["scheduler", "--cluster", name])?;
+    let deadline = Instant::now() + PATIENCE;
+    let client = loop {
+        if let Ok(connection) = folder.read(Role::Client) {
+            break connect_to(&connection).await?;
+        }
+        started.check(deadline)?;
+        tokio::time::sleep(POLL).await;
+    };
+    for number in 1..=args.workers {
+        let worker = format!("w{number}");
+        let mut words = vec!["worker", "--cluster", name, "--name", &worker];
+        let jobs = args.jobs.map(|jobs| jobs.to_string());
+        if let Some(jobs) = &jobs {
+            words.extend(["-j", jobs]);
+        }
+        started.start(folder.path(), &worker, &words)?;
+    }
+    loop {
+        let workers = client.workers().await?;
+        if workers.len() >= args.workers as usize {
+            return Ok(workers);
+        }
+        started.check(deadline)?;
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// The processes of a cluster that is being started.
+#[derive(Debug, Default)]
+struct Started {
+    processes: Vec<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
+    what: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Started {
+    /// Starts `dagrun` with these words in a session of its own, with its output in a log.
+    fn start(&mut self, folder: &Path, what: &str, words: &[&str]) -> Result<(), Failure> {
+        let log = folder.join(format!("{what}.log"));
+        let failed = |error| Failure::new(Exit::Failed, format!("cannot start {what}: {error}"));
+        let file = File::create(&log).map_err(failed)?;
+        let program = std::env::current_exe().map_err(failed)?;
+        let child = Command::new(program)
+            .args(words)
+            .arg("--new-session")
+            // Else they would keep the directory busy for as long as they run.
+            .current_dir("/")
+            .env_remove("DAGRUN_STATE_DIR")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().map_err(failed)?)
+            .stderr(file)
+            .spawn()
+            .map_err(failed)?;
+        self.processes.push(Process { what: what.to_owned(), child, log });
+        Ok(())
+    }
+
+    /// Whether all still run, in time.
+    fn check(&mut self, deadline: Instant) -> Result<(), Failure> {
+        for process in &mut self.processes {
+            if let Ok(Some(status)) = process.child.try_wait() {
+                let text = format!("{} ended: {status}", process.what);
+                return Err(Failure::new(Exit::Unreachable, text).help(process.log_tail()));
+            }
+        }
+        if Instant::now() < deadline {
+            return Ok(());
+        }
+        let seconds = PATIENCE.as_secs();
+        let text = format!("the cluster is not ready after {seconds} s");
+        let tails: Vec<String> = self.processes.iter().map(Process::log_tail).collect();
+        Err(Failure::new(Exit::Unreachable, text).help(tails.join("\n")))
+    }
+
+    /// Asks all to end, workers first.
+    fn end(mut self) {
+        for process in self.processes.iter_mut().rev() {
+            if let Some(pid) = rustix::process::Pid::from_raw(process.child.id().cast_signed()) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+            let _ = process.child.wait();
+        }
+    }
+}
+
+impl Process {
+    /// Where its log is, and the end of it.
+    fn log_tail(&self) -> String {
+        let mut tail = Vec::new();
+        if let Ok(mut file) = File::open(&self.log) {
+            let length = file.metadata().map_or(0, |metadata| metadata.len());
+            let _ = file.seek(SeekFrom::Start(length.saturating_sub(2048)));
+            let _ = file.read_to_end(&mut tail);
+        }
+        let tail = String::from_utf8_lossy(&tail);
+        format!("its log is {}\n{}", self.log.display(), tail.trim_end())
+    }
+}
+
+/// Ends the scheduler and its workers, and waits until the scheduler is gone.
+async fn stop(args: &ClusterName) -> Result<Exit, Failure> {
+    let connection = read(args.name())?;
+    let client = connect_to(&connection).await?;
+    client.shutdown().await?;
+    drop(client);
+    let deadline = Instant::now() + PATIENCE;
+    while connection::is_alive(&connection) {
+        if Instant::now() > deadline {
+            let text = format!("process {} does not end", connection.pid);
+            return Err(Failure::new(Exit::Failed, text));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    terminal::tell(&format!("cluster {}: stopped", args.name()));
+    Ok(Exit::Success)
+}
+
+/// Shows the scheduler and its workers.
+async fn status(args: &ClusterName) -> Result<Exit, Failure> {
+    let connection = read(args.name())?;
+    let workers = connect_to(&connection).await?.workers().await?;
+    let mut output = Output::lock();
+    output.line(format_args!(
+        "cluster {}  scheduler {}  process {}",
+        connection.cluster, connection.address, connection.pid
+    ));
+    output.line("");
+    print(&mut output, &workers);
+    Ok(Exit::Success)
+}
+
+/// Lists the workers of a cluster.
+pub(crate) async fn workers(args: &WorkersArgs) -> Result<Exit, Failure> {
+    let workers = connect(args.cluster.name()).await?.workers().await?;
+    let mut output = Output::lock();
+    if args.json {
+        for worker in &workers {
+            output.json(&WorkerJson::new(worker));
+        }
+    } else {
+        print(&mut output, &workers);
+    }
+    Ok(Exit::Success)
+}
+
+fn print(output: &mut Output, workers: &[WorkerStatus]) {
+    let head = ["id", "name", "host", "slots", "running", "heartbeat", "labels"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let now = time::now();
+    for worker in workers {
+        let silence = now.since(worker.last_heartbeat).to_duration();
+        rows.push(vec![
+            worker.id.to_string(),
+            worker.name.clone(),
+            worker.host.clone(),
+            worker.slots.to_string(),
+            worker.running.to_string(),
+            format!("{} ago", time::span(silence)),
+            worker.labels.join(","),
+        ]);
+    }
+    for line in table(&rows, &[true, false, false, true, true, true, false]) {
+        output.line(line);
+    }
+}

@@ -1,0 +1,38 @@
+//! `dagrun submit --dry-run`: what would run, without running it.
+
+use dagrun::Loaded;
+use dagrun_core::ids::TaskId;
+use dagrun_core::pipeline::RunContext;
+use dagrun_core::recipe::Recipe;
+
+use crate::exit::{Exit, Failure, chain};
+use crate::quote;
+use crate::terminal::Output;
+
+/// With more instances than this, they are counted instead of listed.
+const LISTED: u64 = 1000;
+
+/// Prints the argv of every instance, or the number of instances of every task.
+pub(crate) fn print(loaded: &Loaded, seed: u64) -> Result<Exit, Failure> {
+    let mut output = Output::lock();
+    let tasks = (0..).zip(&loaded.pipeline.tasks).zip(loaded.graph.widths());
+    if loaded.graph.instances() > LISTED {
+        for ((_, task), width) in tasks {
+            output.line(format_args!("{} {width}", task.name));
+        }
+        return Ok(Exit::Success);
+    }
+    let context =
+        RunContext { run: 0, run_dir: "{run.dir}".into(), base_dir: loaded.base_dir.clone(), seed };
+    for ((id, _), width) in tasks {
+        let recipe = Recipe::new(&loaded.pipeline, TaskId(id), &context)
+            .map_err(|error| Failure::usage(chain(&error)))?;
+        for index in 0..*width {
+            let preview = recipe
+                .preview(index)
+                .map_err(|error| Failure::usage(format!("{}[{index}]: {error}", recipe.name())))?;
+            output.line(quote::line(preview.argv));
+        }
+    }
+    Ok(Exit::Success)
+}

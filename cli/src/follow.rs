@@ -1,0 +1,204 @@
+//! Following a run to its end: updates in, reports out, signals in between.
+
+use std::time::{Duration, Instant};
+
+use dagrun::Updates;
+use dagrun::wire::Update;
+use dagrun_core::ids::TaskId;
+use dagrun_core::status::{Failure as FailedInstance, RunState, RunStatus, State};
+use tokio::time::MissedTickBehavior;
+
+use crate::exit::{Exit, Failure};
+use crate::progress::{News, Progress};
+use crate::report::Reporter;
+use crate::signals::{Signal, Signals};
+use crate::source::{FIRST, RunSource};
+
+/// How often a run of another process is looked at.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Where updates come from.
+#[derive(Debug)]
+pub(crate) enum Feed {
+    /// A scheduler tells.
+    Live(Updates),
+    /// The history is looked at.
+    Polled {
+        /// The run.
+        run: RunSource,
+        /// Whether it has been looked at once.
+        begun: bool,
+    },
+}
+
+impl Feed {
+    /// The updates of a run.
+    pub(crate) async fn of(run: &RunSource) -> Result<Feed, Failure> {
+        Ok(match run {
+            RunSource::Live { run, .. } => Feed::Live(run.watch().await?),
+            RunSource::Disk(_) => Feed::Polled { run: run.clone(), begun: false },
+        })
+    }
+
+    /// The next update.
+    async fn next(&mut self) -> Result<Update, Failure> {
+        match self {
+            Feed::Live(updates) => updates.next().await.ok_or_else(|| {
+                Failure::new(Exit::Unreachable, "the connection to the scheduler was lost")
+            }),
+            Feed::Polled { run, begun } => {
+                if std::mem::replace(begun, true) {
+                    tokio::time::sleep(POLL).await;
+                }
+                let status = run.status().await?;
+                if status.state == RunState::Running {
+                    run.check_owner()?;
+                }
+                Ok(whole(&status))
+            }
+        }
+    }
+}
+
+/// A status as an update that tells everything.
+fn whole(status: &RunStatus) -> Update {
+    let tasks = (0..).zip(&status.tasks).map(|(at, task)| (TaskId(at), task.counts, task.running));
+    Update {
+        state: status.state,
+        finished: status.finished,
+        tasks: tasks.collect(),
+        failures: Vec::new(),
+        workers: 1,
+    }
+}
+
+/// How following ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The run ended.
+    Finished(RunState),
+    /// A signal came, and whoever decides about signals let go.
+    LetGo(Signal),
+}
+
+/// What to do when a signal comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnSignal {
+    /// The run dies with this process: cancel it, then kill it.
+    Cancel,
+    /// The run goes on without this process.
+    LetGo,
+}
+
+/// A run that is followed.
+pub(crate) struct Followed<'a> {
+    /// The run.
+    pub(crate) run: &'a RunSource,
+    /// What is known of it.
+    pub(crate) progress: Progress,
+    /// The failures that have been told, the first ones only.
+    pub(crate) failures: Vec<FailedInstance>,
+    /// The signal that cancelled it.
+    pub(crate) cancelled_by: Option<Signal>,
+    reporter: Box<dyn Reporter>,
+}
+
+impl<'a> Followed<'a> {
+    /// Begins to report about a run.
+    pub(crate) fn new(
+        run: &'a RunSource,
+        status: &RunStatus,
+        reporter: Box<dyn Reporter>,
+    ) -> Followed<'a> {
+        let progress = Progress::new(status, Instant::now());
+        let mut followed =
+            Followed { run, progress, failures: Vec::new(), cancelled_by: None, reporter };
+        followed.reporter.started(&followed.progress);
+        followed
+    }
+
+    /// Reports until the run has ended, or a signal has ended this.
+    pub(crate) async fn until_the_end(
+        &mut self,
+        mut feed: Feed,
+        signals: &mut Signals,
+        on_signal: OnSignal,
+    ) -> Result<End, Failure> {
+        let mut ticks = tokio::time::interval(self.reporter.period());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.reset();
+        loop {
+            tokio::select! {
+                biased;
+                signal = signals.next() => {
+                    if on_signal == OnSignal::LetGo {
+                        return Ok(End::LetGo(signal));
+                    }
+                    self.interrupt(signal).await?;
+                }
+                update = feed.next() => {
+                    self.take(update?);
+                    if self.progress.state != RunState::Running {
+                        break;
+                    }
+                }
+                _ = ticks.tick() => self.reporter.tick(&self.progress),
+            }
+        }
+        if self.reporter.wants_all_failures() {
+            self.tell_all_failures().await?;
+        }
+        Ok(End::Finished(self.progress.state))
+    }
+
+    /// Says the last words of the reporter.
+    pub(crate) fn finish(&mut self) {
+        self.reporter.finished(&self.progress);
+    }
+
+    /// Ends the report about a run that goes on.
+    pub(crate) fn let_go(&mut self) {
+        self.reporter.let_go();
+    }
+
+    fn take(&mut self, update: Update) {
+        let news = self.progress.apply(update, Instant::now());
+        self.reporter.update(&self.progress, &news);
+        let room = KEPT_FAILURES.saturating_sub(self.failures.len());
+        self.failures.extend(news.failures.into_iter().take(room));
+    }
+
+    /// The first signal cancels; the second kills: with this process ends the pipe that its reaper
+    /// watches, and the reaper ends every process group that is left.
+    async fn interrupt(&mut self, signal: Signal) -> Result<(), Failure> {
+        if self.cancelled_by.replace(signal).is_some() {
+            self.reporter.let_go();
+            crate::terminal::tell("killed");
+            std::process::exit(i32::from(signal.exit().code()));
+        }
+        self.reporter.note("cancelling; once more to kill at once");
+        self.run.cancel(None).await
+    }
+
+    async fn tell_all_failures(&mut self) -> Result<(), Failure> {
+        let mut from = FIRST;
+        loop {
+            let page = self.run.instances(from, 1000, true).await?;
+            let failed = page.rows.into_iter().filter(|row| row.state == State::Failed);
+            let failures = failed.map(|row| FailedInstance {
+                instance: row.instance,
+                reason: row.reason,
+                stderr_tail: Vec::new(),
+            });
+            let news = News { ended: Vec::new(), failures: failures.collect() };
+            self.reporter.update(&self.progress, &news);
+            match page.next {
+                Some(next) => from = next,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Failures to remember for the last words.
+const KEPT_FAILURES: usize = 64;

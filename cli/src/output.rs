@@ -1,0 +1,41 @@
+//! `dagrun output`: the captured value of an instance.
+
+use dagrun_core::pipeline::Capture;
+use dagrun_core::status::State;
+use dagrun_core::value::Value;
+
+use crate::args::OutputArgs;
+use crate::exit::{Exit, Failure};
+use crate::source::Source;
+use crate::terminal::Output;
+
+/// Prints a value: text as it is, anything else as JSON.
+pub(crate) async fn output(args: &OutputArgs) -> Result<Exit, Failure> {
+    let run = Source::open(&args.place).await?.run(args.run).await?;
+    let recipes = run.recipes().await?;
+    let id = args.target.task_in(recipes.pipeline())?;
+    let status = run.status().await?;
+    let width = status.tasks.get(id.at()).map_or(0, |task| task.counts.total());
+    let instance = args.target.instance(id, width)?;
+
+    let capture = recipes.pipeline().tasks.get(id.at()).map_or(Capture::None, |task| task.capture);
+    if capture == Capture::None {
+        return Err(Failure::usage(format!("`{}` captures no value", args.target.task))
+            .help("`capture = \"text\"` in its task keeps standard output as the value"));
+    }
+    let Some(value) = run.value(&args.target.task, instance.index).await? else {
+        let rows = run.instances(instance, 1, false).await?.rows;
+        let state = rows.first().map_or(State::Blocked, |row| row.state);
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("{} has no value: it is {}", args.target, state.word()),
+        ));
+    };
+    let mut output = Output::lock();
+    match Value::from_json(&value) {
+        Ok(Value::String(text)) if capture == Capture::Text => output.bytes(&text.0),
+        _ => output.bytes(&value),
+    }
+    output.bytes(b"\n");
+    Ok(Exit::Success)
+}

@@ -1,0 +1,285 @@
+//! How far a run is: the last known counts of each task, what is active, how fast it goes.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use dagrun::wire::Update;
+use dagrun_core::ids::{RunId, TaskId};
+use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State};
+
+/// A run, as far as it is known here.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// Its id.
+    pub(crate) run: RunId,
+    /// The pipeline's name.
+    pub(crate) name: String,
+    /// Its state.
+    pub(crate) state: RunState,
+    /// Workers present.
+    pub(crate) workers: u32,
+    /// Its tasks, in the pipeline's order.
+    pub(crate) tasks: Vec<TaskProgress>,
+    /// All instances together.
+    pub(crate) total: Tally,
+    /// The tasks that have begun and not ended, by position.
+    pub(crate) active: BTreeSet<usize>,
+    begun: Instant,
+    updated: Instant,
+    speed: Speed,
+}
+
+/// A task, as far as it is known here.
+#[derive(Debug)]
+pub(crate) struct TaskProgress {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its instances by state.
+    pub(crate) counts: Counts,
+    /// How many of them run.
+    pub(crate) running: u32,
+    begun: Option<Instant>,
+    ended: Option<Instant>,
+    speed: Speed,
+}
+
+/// What a bar shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Instances.
+    pub(crate) total: u64,
+    /// Those in a terminal state.
+    pub(crate) done: u64,
+    /// Those that run.
+    pub(crate) running: u64,
+    /// Those that failed.
+    pub(crate) failed: u64,
+}
+
+/// What an update brought.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// The tasks that ended, by position.
+    pub(crate) ended: Vec<usize>,
+    /// Instances that failed; not all of them when there are many at once.
+    pub(crate) failures: Vec<Failure>,
+}
+
+impl Progress {
+    /// A run of which `status` is known.
+    pub(crate) fn new(status: &RunStatus, now: Instant) -> Progress {
+        let tasks = status.tasks.iter().map(|task| TaskProgress {
+            name: task.name.clone(),
+            counts: Counts::default(),
+            running: 0,
+            begun: None,
+            ended: None,
+            speed: Speed::default(),
+        });
+        let mut progress = Progress {
+            run: status.run,
+            name: status.name.clone(),
+            state: RunState::Running,
+            workers: 0,
+            tasks: tasks.collect(),
+            total: Tally::default(),
+            active: BTreeSet::new(),
+            begun: now,
+            updated: now,
+            speed: Speed::default(),
+        };
+        for (at, task) in status.tasks.iter().enumerate() {
+            progress.set_task(at, task.counts, task.running, now);
+        }
+        progress
+    }
+
+    /// Takes an update.
+    pub(crate) fn apply(&mut self, update: Update, now: Instant) -> News {
+        let mut news = News { ended: Vec::new(), failures: update.failures };
+        self.state = update.state;
+        self.workers = update.workers;
+        for (task, counts, running) in update.tasks {
+            if self.set_task(task.at(), counts, running, now) {
+                news.ended.push(task.at());
+            }
+        }
+        self.speed.sample(self.total.done, now);
+        self.updated = now;
+        news
+    }
+
+    /// Whether the task has just ended.
+    fn set_task(&mut self, at: usize, counts: Counts, running: u32, now: Instant) -> bool {
+        let Some(task) = self.tasks.get_mut(at) else { return false };
+        let old = task.tally();
+        (task.counts, task.running) = (counts, running);
+        let new = task.tally();
+        self.total.replace(old, new);
+        let ended = new.done == new.total;
+        let begun = new.done > 0 || counts.of(State::Leased) > 0;
+        if begun && task.begun.is_none() {
+            task.begun = Some(if ended { self.updated } else { now });
+        }
+        task.speed.sample(new.done, now);
+        if ended {
+            self.active.remove(&at);
+            return task.ended.replace(now).is_none();
+        }
+        if begun {
+            self.active.insert(at);
+        }
+        false
+    }
+
+    /// A task's name, for messages.
+    pub(crate) fn task_name(&self, task: TaskId) -> &str {
+        self.tasks.get(task.at()).map_or("?", |task| task.name.as_str())
+    }
+
+    /// The time since this process knows of the run.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Completions a second, and the time that is left, where they can be told.
+    pub(crate) fn forecast(&self, now: Instant) -> (Option<f64>, Option<Duration>) {
+        self.speed.forecast(self.total, now)
+    }
+}
+
+impl TaskProgress {
+    /// What its bar shows.
+    pub(crate) fn tally(&self) -> Tally {
+        Tally {
+            total: self.counts.total().into(),
+            done: self.counts.terminal().into(),
+            running: self.running.into(),
+            failed: self.counts.of(State::Failed).into(),
+        }
+    }
+
+    /// How long it took, or has taken so far.
+    pub(crate) fn elapsed(&self) -> Duration {
+        let begun = self.begun.or(self.ended);
+        begun.map_or(Duration::ZERO, |begun| match self.ended {
+            Some(ended) => ended.saturating_duration_since(begun),
+            None => begun.elapsed(),
+        })
+    }
+
+    /// Completions a second, and the time that is left, where they can be told.
+    pub(crate) fn forecast(&self, now: Instant) -> (Option<f64>, Option<Duration>) {
+        self.speed.forecast(self.tally(), now)
+    }
+}
+
+impl Tally {
+    fn replace(&mut self, old: Tally, new: Tally) {
+        self.total = self.total + new.total - old.total;
+        self.done = self.done + new.done - old.done;
+        self.running = self.running + new.running - old.running;
+        self.failed = self.failed + new.failed - old.failed;
+    }
+}
+
+/// The completions of the last seconds.
+#[derive(Debug, Default)]
+struct Speed {
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Speed {
+    const WINDOW: Duration = Duration::from_secs(15);
+    const STEP: Duration = Duration::from_millis(500);
+
+    fn sample(&mut self, done: u64, now: Instant) {
+        let recent =
+            self.samples.back().is_some_and(|(at, _)| now.duration_since(*at) < Self::STEP);
+        if recent {
+            return;
+        }
+        self.samples.push_back((now, done));
+        while self.samples.len() > 2
+            && self.samples.front().is_some_and(|(at, _)| now.duration_since(*at) > Self::WINDOW)
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    fn forecast(&self, tally: Tally, now: Instant) -> (Option<f64>, Option<Duration>) {
+        let Some((since, then)) = self.samples.front() else { return (None, None) };
+        let elapsed = now.duration_since(*since).as_secs_f64();
+        let done = tally.done.saturating_sub(*then);
+        if done == 0 || elapsed < 0.2 {
+            return (None, None);
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let rate = done as f64 / elapsed;
+        #[allow(clippy::cast_precision_loss)]
+        let left = (tally.total - tally.done) as f64 / rate;
+        (Some(rate), Duration::try_from_secs_f64(left).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Progress;
+    use dagrun::wire::Update;
+    use dagrun_core::ids::{RunId, TaskId, Timestamp};
+    use dagrun_core::status::{Counts, RunState, RunStatus, TaskStatus};
+    use std::time::{Duration, Instant};
+
+    fn counts(ready: u32, leased: u32, succeeded: u32) -> Counts {
+        Counts([0, ready, leased, 0, succeeded, 0, 0, 0])
+    }
+
+    fn two_tasks() -> RunStatus {
+        let task = |name: &str, width| TaskStatus {
+            name: name.to_owned(),
+            counts: counts(width, 0, 0),
+            running: 0,
+        };
+        RunStatus {
+            run: RunId(1),
+            name: "test".to_owned(),
+            state: RunState::Running,
+            started: Timestamp(1),
+            finished: None,
+            tasks: vec![task("a", 100), task("b", 1)],
+        }
+    }
+
+    fn update(tasks: Vec<(u32, Counts)>) -> Update {
+        Update {
+            state: RunState::Running,
+            finished: None,
+            tasks: tasks.into_iter().map(|(task, counts)| (TaskId(task), counts, 0)).collect(),
+            failures: Vec::new(),
+            workers: 1,
+        }
+    }
+
+    #[test]
+    fn a_task_ends_once() {
+        let now = Instant::now();
+        let mut progress = Progress::new(&two_tasks(), now);
+        assert_eq!(progress.apply(update(vec![(0, counts(50, 50, 0))]), now).ended, [0; 0]);
+        assert!(progress.active.contains(&0));
+        assert_eq!(progress.apply(update(vec![(0, counts(0, 0, 100))]), now).ended, [0]);
+        assert_eq!(progress.apply(update(vec![(0, counts(0, 0, 100))]), now).ended, [0; 0]);
+        assert!(progress.active.is_empty());
+        assert_eq!((progress.total.done, progress.total.total), (100, 101));
+    }
+
+    #[test]
+    fn the_rest_is_foretold_from_the_last_seconds() {
+        let start = Instant::now();
+        let mut progress = Progress::new(&two_tasks(), start);
+        let later = start + Duration::from_secs(2);
+        progress.apply(update(vec![(0, counts(60, 0, 40))]), later);
+        let (rate, left) = progress.tasks[0].forecast(later);
+        assert_eq!(rate, Some(20.0));
+        assert_eq!(left, Some(Duration::from_secs(3)));
+    }
+}

@@ -1,0 +1,143 @@
+//! Reporters: what a person or a program is told while a run goes on.
+
+mod bars;
+mod json;
+mod plain;
+
+use std::time::{Duration, Instant};
+
+use dagrun_core::status::State;
+
+use crate::exit::Failure;
+use crate::progress::{News, Progress, Tally, TaskProgress};
+use crate::source::RunSource;
+use crate::terminal::Terminal;
+use crate::time;
+
+pub(crate) use bars::Bars;
+pub(crate) use json::JsonLines;
+pub(crate) use plain::Plain;
+
+/// Tells about a run.
+pub(crate) trait Reporter {
+    /// The run has been submitted, or attached to.
+    fn started(&mut self, progress: &Progress);
+
+    /// Something happened.
+    fn update(&mut self, progress: &Progress, news: &News);
+
+    /// Time has passed; called every [`Reporter::period`].
+    fn tick(&mut self, progress: &Progress);
+
+    /// How often [`Reporter::tick`] is wanted.
+    fn period(&self) -> Duration;
+
+    /// A sentence for people.
+    fn note(&mut self, text: &str);
+
+    /// Whether every failure must come by, also those that were too many to be told at once.
+    fn wants_all_failures(&self) -> bool {
+        false
+    }
+
+    /// This process stops looking, while the run goes on.
+    fn let_go(&mut self) {}
+
+    /// The run has ended.
+    fn finished(&mut self, progress: &Progress);
+}
+
+/// The reporter that suits the options and the terminal.
+pub(crate) async fn choose(
+    json: bool,
+    quiet: bool,
+    run: &RunSource,
+) -> Result<Box<dyn Reporter>, Failure> {
+    let terminal = Terminal::stderr();
+    Ok(match (json, quiet) {
+        (true, _) => Box::new(JsonLines::new(run.recipes().await?)),
+        (false, true) => Box::new(Quiet),
+        (false, false) if terminal.interactive => Box::new(Bars::new(terminal)),
+        (false, false) => Box::new(Plain::default()),
+    })
+}
+
+/// Tells nothing.
+#[derive(Debug)]
+struct Quiet;
+
+impl Reporter for Quiet {
+    fn started(&mut self, _: &Progress) {}
+    fn update(&mut self, _: &Progress, _: &News) {}
+    fn tick(&mut self, _: &Progress) {}
+    fn period(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+    fn note(&mut self, _: &str) {}
+    fn finished(&mut self, _: &Progress) {}
+}
+
+/// `1200/10000  4 running  1 failed  18.3/s  ETA 8 min 2 s`, in parts.
+fn figures(tally: Tally, forecast: (Option<f64>, Option<Duration>)) -> Vec<String> {
+    let mut parts = vec![format!("{}/{}", tally.done, tally.total)];
+    if tally.running > 0 {
+        parts.push(format!("{} running", tally.running));
+    }
+    if tally.failed > 0 {
+        parts.push(format!("{} failed", tally.failed));
+    }
+    if let Some(rate) = forecast.0 {
+        parts.push(if rate < 100.0 { format!("{rate:.1}/s") } else { format!("{rate:.0}/s") });
+    }
+    if let Some(left) = forecast.1.filter(|_| tally.done < tally.total) {
+        parts.push(format!("ETA {}", about(left)));
+    }
+    parts
+}
+
+/// A forecast is not worth tenths of seconds.
+fn about(left: Duration) -> String {
+    if left < Duration::from_secs(60) {
+        format!("{:.0} s", left.as_secs_f64().ceil())
+    } else {
+        time::span(left)
+    }
+}
+
+/// How a task ended: `1 failed, 3 skipped`; empty when all succeeded.
+fn losses(task: &TaskProgress) -> String {
+    let parts: Vec<String> = [State::Failed, State::Skipped, State::Cancelled]
+        .into_iter()
+        .filter(|state| task.counts.of(*state) > 0)
+        .map(|state| format!("{} {}", task.counts.of(state), state.word()))
+        .collect();
+    parts.join(", ")
+}
+
+/// `run 12 succeeded: 226 instances, 12.3 s`.
+fn conclusion(progress: &Progress) -> String {
+    let total = progress.total;
+    let plural = if total.total == 1 { "instance" } else { "instances" };
+    let mut text = format!("run {} {}: ", progress.run, progress.state.word());
+    if total.done < total.total {
+        text.push_str(&format!("{} of ", total.done));
+    }
+    text.push_str(&format!("{} {plural}", total.total));
+    for state in [State::Failed, State::Skipped, State::Cancelled] {
+        let count: u64 = progress.tasks.iter().map(|task| u64::from(task.counts.of(state))).sum();
+        if count > 0 {
+            text.push_str(&format!(", {count} {}", state.word()));
+        }
+    }
+    text.push_str(&format!(", {}", time::span(progress.elapsed())));
+    text
+}
+
+/// The figures of a whole run, now.
+fn run_figures(progress: &Progress) -> String {
+    let mut parts = figures(progress.total, progress.forecast(Instant::now()));
+    if progress.workers == 0 && progress.total.done < progress.total.total {
+        parts.push("no workers yet".to_owned());
+    }
+    parts.join("  ")
+}

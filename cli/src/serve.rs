@@ -1,0 +1,130 @@
+//! `dagrun scheduler` and `dagrun worker`: one process each, in the foreground, until a signal or
+//! the cluster's end.
+
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+
+use dagrun::Client;
+use dagrun_scheduler::SchedulerHandle;
+use dagrun_scheduler::connection::{ClusterDir, Role, Token};
+use dagrun_worker::{EndReason, ReaperConfig};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals as SignalIterator;
+
+use crate::args::{SchedulerArgs, WorkerArgs};
+use crate::exit::{Exit, Failure, chain};
+use crate::signals::Signals;
+use crate::terminal;
+
+fn broken(what: &str, error: &dyn std::error::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("{what}: {}", chain(error)))
+}
+
+/// Leaves the terminal's session, so that nothing that ends it ends this process.
+fn leave_session(wanted: bool) {
+    if wanted {
+        // It fails for the leader of a group, which is in a session of its own already or in the
+        // foreground of a shell.
+        let _ = rustix::process::setsid();
+    }
+}
+
+/// Runs a scheduler until someone ends it.
+pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Exit, Failure> {
+    leave_session(args.new_session);
+    let folder = ClusterDir::of(args.cluster.name())?;
+    let failed = |error: &dyn std::error::Error| broken("the scheduler cannot start", error);
+    folder.claim().map_err(|error| failed(&error))?;
+    let (client, worker) = tokens().map_err(|error| failed(&error))?;
+    let state_dir = args.state_dir.clone().unwrap_or_else(|| folder.state_dir());
+    let mut config =
+        dagrun_scheduler::Config::new(state_dir, client.bytes().to_vec(), worker.bytes().to_vec());
+    config.listen = Some(args.listen);
+    let scheduler = dagrun_scheduler::spawn(config).map_err(|error| failed(&error))?;
+    let address = scheduler.address().unwrap_or(args.listen);
+    if let Err(error) = folder.publish(address, &client, &worker) {
+        scheduler.shutdown();
+        scheduler.join();
+        return Err(failed(&error));
+    }
+    announce(args.cluster.name(), address);
+    let end = crate::on_local_set(until_the_end(scheduler, client));
+    folder.withdraw();
+    end
+}
+
+fn tokens() -> Result<(Token, Token), dagrun_scheduler::connection::ConnectionError> {
+    Ok((Token::random()?, Token::random()?))
+}
+
+fn announce(cluster: &str, address: SocketAddr) {
+    terminal::tell(&format!("scheduler of cluster {cluster}: listening on {address}"));
+}
+
+/// Waits until a client ends the scheduler, or does so as a client when a signal comes.
+async fn until_the_end(scheduler: SchedulerHandle, token: Token) -> Result<Exit, Failure> {
+    let mut signals = Signals::take()?;
+    let client = async {
+        let (ours, theirs) = UnixStream::pair()?;
+        scheduler.attach(theirs);
+        ours.set_nonblocking(true)?;
+        tokio::net::UnixStream::from_std(ours)
+    };
+    let stream = client.await.map_err(|error| broken("no socket", &error))?;
+    let client = Client::attach(stream, token.bytes()).await?;
+    let mut ended = tokio::task::spawn_blocking(move || scheduler.join());
+    tokio::select! {
+        _ = &mut ended => return Ok(Exit::Success),
+        _ = signals.next() => {}
+    }
+    client.shutdown().await?;
+    drop(client);
+    // A scheduler that does not end in time has lost its workers, not its patience: once more ends
+    // this process.
+    tokio::select! {
+        _ = &mut ended => Ok(Exit::Success),
+        signal = signals.next() => Ok(signal.exit()),
+    }
+}
+
+/// Runs a worker until someone ends it.
+pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
+    leave_session(args.new_session);
+    let name = args.cluster.name();
+    let folder = ClusterDir::of(name)?;
+    let connection = folder.read(Role::Worker)?;
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let worker = dagrun_worker::spawn(dagrun_worker::Config {
+        name: args.name.clone(),
+        slots: args.jobs.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
+        labels: args.label.clone(),
+        token: connection.token.bytes().to_vec(),
+        connection: dagrun_worker::Connection::Tcp(connection.address),
+        reaper: Some(ReaperConfig { argv: crate::reaper_argv() }),
+        log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
+    });
+    let worker = worker.map_err(|error| {
+        Failure::new(Exit::Unreachable, format!("cluster {name}: {}", chain(&error)))
+    })?;
+    terminal::tell(&format!("worker {} of cluster {name}: joined", worker.name()));
+    let stopper = worker.stopper();
+    let mut signals =
+        SignalIterator::new([SIGINT, SIGTERM]).map_err(|error| broken("signals", &error))?;
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            stopper.stop();
+        }
+        if let Some(signal) = signals.forever().next() {
+            // Once more: the reaper ends what is left.
+            std::process::exit(128 + signal);
+        }
+    });
+    match worker.join() {
+        EndReason::Dismissed | EndReason::ShutDown => Ok(Exit::Success),
+        EndReason::ConnectionLost(why) => Err(Failure::new(
+            Exit::Unreachable,
+            format!("cluster {name}: the connection to the scheduler was lost: {why}"),
+        )),
+        EndReason::Broken => Err(Failure::new(Exit::Failed, "the worker's thread has panicked")),
+    }
+}

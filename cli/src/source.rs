@@ -1,0 +1,374 @@
+//! Where runs are found: in the history of a state directory, or at the scheduler of a cluster.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use dagrun::client::{Client, InstancePage, LogPage, Run, Scope, Submission};
+use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use dagrun_core::status::{RunState, RunStatus, RunSummary};
+use dagrun_scheduler::{History, HistoryError};
+use dagrun_worker::log::{Cursor, LogReader};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::args::Place;
+use crate::cluster;
+use crate::exit::{Exit, Failure, chain};
+use crate::recipes::Recipes;
+use crate::target::{RunName, Target};
+
+/// How much of a log is read at once, in bytes.
+const LOG_PAGE: usize = 256 << 10;
+
+/// Where the instances of a run begin.
+pub(crate) const FIRST: InstanceId = InstanceId { task: TaskId(0), index: 0 };
+
+/// All runs of a place.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// The history of a state directory.
+    Disk {
+        /// The directory.
+        state_dir: PathBuf,
+        /// Its history.
+        history: Rc<History>,
+    },
+    /// A scheduler.
+    Cluster {
+        /// The name of the cluster.
+        name: String,
+        /// The connection.
+        client: Client,
+    },
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub(crate) enum RunSource {
+    /// In the history of a state directory.
+    Disk(Rc<DiskRun>),
+    /// At a scheduler.
+    Live {
+        /// The run.
+        run: Run,
+        /// The cluster, unless the scheduler is in this process.
+        cluster: Option<String>,
+    },
+}
+
+/// A run in the history of a state directory.
+#[derive(Debug)]
+pub(crate) struct DiskRun {
+    state_dir: PathBuf,
+    history: Rc<History>,
+    run: RunId,
+    /// The process of its scheduler.
+    owner: u32,
+}
+
+impl Source {
+    /// The place that the options name.
+    pub(crate) async fn open(place: &Place) -> Result<Source, Failure> {
+        if let Some(name) = place.cluster() {
+            let client = cluster::connect(name).await?;
+            return Ok(Source::Cluster { name: name.to_owned(), client });
+        }
+        let state_dir = match place.state_dir() {
+            Some(dir) => dir.clone(),
+            None => nearest_state_dir()?,
+        };
+        let history = open_history(&state_dir)?;
+        Ok(Source::Disk { state_dir, history: Rc::new(history) })
+    }
+
+    /// The newest runs.
+    pub(crate) async fn runs(&self, limit: u32) -> Result<Vec<RunSummary>, Failure> {
+        match self {
+            Source::Disk { history, .. } => Ok(history.runs(limit)?),
+            Source::Cluster { client, .. } => Ok(client.runs(limit).await?),
+        }
+    }
+
+    /// One of the runs.
+    pub(crate) async fn run(&self, name: RunName) -> Result<RunSource, Failure> {
+        let id = match name {
+            RunName::Last => None,
+            RunName::Id(id) => Some(id),
+        };
+        match self {
+            Source::Cluster { name, client } => {
+                let run = client.run(id).await?;
+                Ok(RunSource::Live { run, cluster: Some(name.clone()) })
+            }
+            Source::Disk { state_dir, history } => {
+                let none =
+                    || Failure::usage(format!("there are no runs in {}", state_dir.display()));
+                let run = match id {
+                    Some(id) => id,
+                    None => history.last_run()?.ok_or_else(none)?,
+                };
+                let owner = history.owner(run)?;
+                let (state_dir, history) = (state_dir.clone(), Rc::clone(history));
+                Ok(RunSource::Disk(Rc::new(DiskRun { state_dir, history, run, owner })))
+            }
+        }
+    }
+}
+
+fn nearest_state_dir() -> Result<PathBuf, Failure> {
+    let here = std::env::current_dir()
+        .map_err(|error| Failure::new(Exit::Failed, format!("current directory: {error}")))?;
+    let found = here.ancestors().map(|dir| dir.join(".dagrun")).find(|dir| dir.is_dir());
+    found.ok_or_else(|| {
+        Failure::usage("there is no `.dagrun` here or in any directory above")
+            .help("go to the pipeline's directory, or name the place with --state-dir or --cluster")
+    })
+}
+
+/// Where a scheduler keeps the files of a run.
+fn run_dir(state_dir: &Path, run: RunId) -> PathBuf {
+    let state_dir = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
+    state_dir.join("runs").join(run.to_string())
+}
+
+/// Where its workers keep what it writes.
+fn log_dir(state_dir: &Path, run: RunId) -> PathBuf {
+    run_dir(state_dir, run).join("logs")
+}
+
+fn open_history(state_dir: &Path) -> Result<History, Failure> {
+    Ok(History::open(state_dir)?)
+}
+
+impl DiskRun {
+    fn submission(&self) -> Result<Submission, Failure> {
+        let kept = self.history.submission(self.run)?;
+        let pipeline = kept.read_pipeline().map_err(|error| {
+            Failure::new(Exit::Failed, format!("the run's pipeline cannot be read: {error}"))
+        })?;
+        Ok(Submission {
+            pipeline,
+            base_dir: kept.base_dir,
+            seed: kept.seed,
+            fail_fast: kept.fail_fast,
+        })
+    }
+
+    fn owner_pid(&self) -> Option<Pid> {
+        let pid = self.owner.try_into().ok().and_then(Pid::from_raw)?;
+        let gone = matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
+        (!gone).then_some(pid)
+    }
+
+    /// The error that a run is left without a scheduler.
+    fn abandoned(&self) -> Failure {
+        Failure::new(
+            Exit::Unreachable,
+            format!(
+                "run {} has not ended, but its process {} is gone: nothing of it runs any more",
+                self.run, self.owner
+            ),
+        )
+    }
+
+    /// Asks the process that runs it; it can only be told to cancel everything.
+    fn cancel(&self, target: Option<&Target>) -> Result<(), Failure> {
+        if let Some(target) = target {
+            return Err(Failure::usage(format!(
+                "{target} cannot be cancelled alone: run {} is embedded in process {}",
+                self.run, self.owner
+            ))
+            .help(format!("`dagrun cancel {}` cancels all of it", self.run)));
+        }
+        let pid = self.owner_pid().ok_or_else(|| self.abandoned())?;
+        kill_process(pid, Signal::INT).map_err(|error| {
+            let text = format!("process {} cannot be signalled: {error}", self.owner);
+            Failure::new(Exit::Unreachable, text)
+        })
+    }
+
+    fn logs(
+        &self,
+        target: Option<&Target>,
+        cursor: &[u8],
+        failed_only: bool,
+    ) -> Result<LogPage, Failure> {
+        let task = match target {
+            Some(target) => Some(self.history.task(self.run, &target.task)?.0),
+            None => None,
+        };
+        let index = target.and_then(|target| target.index);
+        let failed = if failed_only { Some(self.failed()?) } else { None };
+        let mut wanted = |instance: InstanceId, _attempt: u32| {
+            task.is_none_or(|task| task == instance.task)
+                && index.is_none_or(|index| index == instance.index)
+                && failed.as_ref().is_none_or(|failed| failed.contains(&instance))
+        };
+        let damaged =
+            |what: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("the logs: {what}"));
+        let mut cursor = Cursor::from_bytes(cursor).ok_or_else(|| damaged(&"no such place"))?;
+        let mut reader = LogReader::open(&log_dir(&self.state_dir, self.run));
+        let chunks = reader.read(&mut cursor, LOG_PAGE, &mut wanted);
+        let chunks = chunks.map_err(|error| damaged(&error))?;
+        Ok(LogPage { more: !chunks.is_empty(), chunks, cursor: cursor.to_bytes() })
+    }
+
+    /// The instances that have failed.
+    fn failed(&self) -> Result<HashSet<InstanceId>, Failure> {
+        let mut failed = HashSet::new();
+        let mut from = Some(FIRST);
+        while let Some(start) = from {
+            let page = self.history.instances(self.run, start, 1000, true)?;
+            failed.extend(page.rows.iter().map(|row| row.instance));
+            from = page.next;
+        }
+        Ok(failed)
+    }
+}
+
+impl RunSource {
+    /// Its id.
+    pub(crate) fn id(&self) -> RunId {
+        match self {
+            RunSource::Disk(disk) => disk.run,
+            RunSource::Live { run, .. } => run.id(),
+        }
+    }
+
+    /// Its state, by task.
+    pub(crate) async fn status(&self) -> Result<RunStatus, Failure> {
+        match self {
+            RunSource::Disk(disk) => Ok(disk.history.status(disk.run)?),
+            RunSource::Live { run, .. } => Ok(run.status().await?),
+        }
+    }
+
+    /// Some of its instances.
+    pub(crate) async fn instances(
+        &self,
+        from: InstanceId,
+        limit: u32,
+        failed_only: bool,
+    ) -> Result<InstancePage, Failure> {
+        match self {
+            RunSource::Disk(disk) => {
+                let page = disk.history.instances(disk.run, from, limit, failed_only)?;
+                Ok(InstancePage { rows: page.rows, next: page.next })
+            }
+            RunSource::Live { run, .. } => Ok(run.instances(from, limit, failed_only).await?),
+        }
+    }
+
+    /// The captured value of an instance; `None` when it has none.
+    pub(crate) async fn value(&self, task: &str, index: u32) -> Result<Option<Vec<u8>>, Failure> {
+        match self {
+            RunSource::Disk(disk) => match disk.history.value(disk.run, task, index) {
+                Ok(value) => Ok(Some(value)),
+                Err(HistoryError::NoValue { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+            RunSource::Live { run, .. } => match run.value(task, index).await {
+                Ok(value) => Ok(Some(value)),
+                Err(dagrun::client::ClientError::Refused { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    /// The next captured output.
+    pub(crate) async fn logs(
+        &self,
+        scope: Option<&Target>,
+        cursor: &[u8],
+        failed_only: bool,
+    ) -> Result<LogPage, Failure> {
+        match self {
+            RunSource::Disk(disk) => disk.logs(scope, cursor, failed_only),
+            RunSource::Live { run, .. } => {
+                Ok(run.logs(wire_scope(scope), cursor, failed_only).await?)
+            }
+        }
+    }
+
+    /// What was submitted.
+    pub(crate) async fn submission(&self) -> Result<Submission, Failure> {
+        match self {
+            RunSource::Disk(disk) => disk.submission(),
+            RunSource::Live { run, .. } => Ok(run.submission().await?),
+        }
+    }
+
+    /// Its recipes.
+    pub(crate) async fn recipes(&self) -> Result<Recipes, Failure> {
+        let submission = self.submission().await?;
+        Ok(Recipes::new(self.id(), &submission, self.run_dir()))
+    }
+
+    /// Cancels it, or a part of it.
+    pub(crate) async fn cancel(&self, target: Option<&Target>) -> Result<(), Failure> {
+        match self {
+            RunSource::Disk(disk) => disk.cancel(target),
+            RunSource::Live { run, .. } => Ok(run.cancel(wire_scope(target)).await?),
+        }
+    }
+
+    /// Fails when nobody is left who could end the run. To be called while it has not ended.
+    pub(crate) fn check_owner(&self) -> Result<(), Failure> {
+        match self {
+            RunSource::Disk(disk) if disk.owner_pid().is_none() => {
+                // It may have ended between the two looks.
+                match disk.history.status(disk.run)?.state {
+                    RunState::Running => Err(disk.abandoned()),
+                    _ => Ok(()),
+                }
+            }
+            RunSource::Disk(_) | RunSource::Live { .. } => Ok(()),
+        }
+    }
+
+    /// Where it keeps its own files; a guess for a scheduler that is elsewhere.
+    fn run_dir(&self) -> PathBuf {
+        match self {
+            RunSource::Disk(disk) => run_dir(&disk.state_dir, disk.run),
+            RunSource::Live { .. } => "{run.dir}".into(),
+        }
+    }
+
+    /// The options that lead a command to this run, with a space before them.
+    pub(crate) fn option(&self) -> String {
+        match self {
+            RunSource::Live { cluster: Some(name), .. } => {
+                format!(" --cluster {}", crate::quote::word(name))
+            }
+            RunSource::Live { cluster: None, .. } | RunSource::Disk(_) => String::new(),
+        }
+    }
+}
+
+fn wire_scope(target: Option<&Target>) -> Scope<'_> {
+    match target {
+        None => Scope::Run,
+        Some(Target { task, index: None }) => Scope::Task(task),
+        Some(Target { task, index: Some(index) }) => Scope::Instance(task, *index),
+    }
+}
+
+impl From<dagrun::client::ClientError> for Failure {
+    fn from(error: dagrun::client::ClientError) -> Self {
+        let exit = if error.is_unreachable() { Exit::Unreachable } else { Exit::Invalid };
+        Failure::new(exit, chain(&error))
+    }
+}
+
+impl From<HistoryError> for Failure {
+    fn from(error: HistoryError) -> Self {
+        use HistoryError::{Missing, UnknownInstance, UnknownRun, UnknownTask};
+        let exit = match error {
+            Missing(_) | UnknownRun(_) | UnknownTask { .. } | UnknownInstance { .. } => {
+                Exit::Invalid
+            }
+            _ => Exit::Failed,
+        };
+        Failure::new(exit, chain(&error))
+    }
+}

@@ -1,0 +1,126 @@
+//! `dagrun submit`: a pipeline, run to its end in this process or handed to a cluster.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use dagrun::client::Submission;
+use dagrun::{Cluster, EmbeddedConfig, Loaded};
+use dagrun_core::status::RunState;
+
+use crate::args::SubmitArgs;
+use crate::attach::{self, exit_of};
+use crate::cluster;
+use crate::dry_run;
+use crate::exit::{Exit, Failure, chain};
+use crate::file;
+use crate::follow::{End, Feed, Followed, OnSignal};
+use crate::quote;
+use crate::report;
+use crate::signals::Signals;
+use crate::source::RunSource;
+use crate::tail;
+use crate::terminal::{self, Output, Terminal};
+
+/// Runs a pipeline.
+pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
+    let cluster = args.place.cluster();
+    if args.detach && cluster.is_none() {
+        return Err(Failure::usage("--detach needs a cluster that goes on without this process")
+            .help("name one with --cluster; `dagrun cluster start` starts one"));
+    }
+    let loaded = file::select(file::load(&args.pipeline)?, &args.only)?;
+    if args.dry_run {
+        return dry_run::print(&loaded, args.seed);
+    }
+    match cluster {
+        Some(name) => to_cluster(args, &loaded, name).await,
+        None => embedded(args, &loaded).await,
+    }
+}
+
+fn submission(args: &SubmitArgs, loaded: &Loaded) -> Submission {
+    Submission { seed: args.seed, fail_fast: args.fail_fast, ..loaded.submission() }
+}
+
+async fn to_cluster(args: &SubmitArgs, loaded: &Loaded, name: &str) -> Result<Exit, Failure> {
+    if args.jobs.is_some() {
+        return Err(Failure::usage("-j is for the embedded worker, which --cluster does without")
+            .help(
+                "the slots of a cluster are given to `dagrun cluster start` and `dagrun worker`",
+            ));
+    }
+    let client = cluster::connect(name).await?;
+    let run = client.submit(&submission(args, loaded)).await?;
+    if args.detach {
+        Output::lock().line(run.id());
+        return Ok(Exit::Success);
+    }
+    let run = RunSource::Live { run, cluster: Some(name.to_owned()) };
+    attach::follow(&run, args.json, args.quiet, &again()).await
+}
+
+async fn embedded(args: &SubmitArgs, loaded: &Loaded) -> Result<Exit, Failure> {
+    // Before anything starts: a signal must find someone who cleans up.
+    let mut signals = Signals::take()?;
+    let state_dir = match args.place.state_dir() {
+        Some(dir) => dir.clone(),
+        None => loaded.base_dir.join(".dagrun"),
+    };
+    make_state_dir(&state_dir)?;
+    let mut config = EmbeddedConfig::new(state_dir);
+    config.slots = args.jobs;
+    config.reaper = crate::reaper_argv();
+    let cluster =
+        Cluster::embedded(config).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+    let client = cluster.client().await?;
+    let run = client.submit(&submission(args, loaded)).await?;
+    let run = RunSource::Live { run, cluster: None };
+    let exit = to_the_end(args, &run, &mut signals).await;
+    drop((run, client));
+    cluster.shutdown().await;
+    exit
+}
+
+async fn to_the_end(
+    args: &SubmitArgs,
+    run: &RunSource,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
+    let feed = Feed::of(run).await?;
+    let status = run.status().await?;
+    let reporter = report::choose(args.json, args.quiet, run).await?;
+    let mut followed = Followed::new(run, &status, reporter);
+    let end = followed.until_the_end(feed, signals, OnSignal::Cancel).await?;
+    followed.finish();
+    let End::Finished(state) = end else { return Ok(Exit::Failed) };
+    match (state, followed.cancelled_by) {
+        (RunState::Failed, _) => {
+            tail::print(run, &followed.failures, &again(), Terminal::stderr()).await?;
+        }
+        (RunState::Cancelled, Some(_)) => {
+            terminal::tell(&format!("run it again with: {}", again()));
+        }
+        _ => {}
+    }
+    Ok(followed.cancelled_by.map_or_else(|| exit_of(state), crate::signals::Signal::exit))
+}
+
+/// The state directory, kept out of version control.
+fn make_state_dir(dir: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        let dir = dir.display();
+        Failure::new(Exit::Failed, format!("cannot create the state directory {dir}: {error}"))
+    };
+    let ignore: PathBuf = dir.join(".gitignore");
+    if ignore.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    std::fs::write(ignore, "*\n").map_err(failed)
+}
+
+/// The command that this process was started with.
+fn again() -> String {
+    let arguments = std::env::args_os().skip(1);
+    quote::line([OsString::from("dagrun")].into_iter().chain(arguments))
+}

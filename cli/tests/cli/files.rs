@@ -1,0 +1,98 @@
+//! `dagrun check`, `graph`, `completions` and `man`: what needs no run.
+
+use crate::harness::Test;
+use serde_json::json;
+
+const SWEEP: &str = "name = 'scan'\n[task.price]\nrun = ['true']\nsweep = { x = [1, 2, 3] }\n\
+                     [task.surface]\ngather = 'price'\nrun = ['true']\n";
+
+#[test]
+fn check_prints_tasks_instances_and_edges() {
+    let test = Test::new(SWEEP);
+    let outcome = test.run(&["check", "pipeline.toml"]).exits(0).silent();
+    insta::assert_snapshot!(outcome.stdout, @"");
+}
+
+#[test]
+fn check_json_is_one_object() {
+    let test = Test::new(SWEEP);
+    test.run(&["check", "pipeline.toml", "--json"])
+        .exits(0)
+        .silent()
+        .out("{\"valid\":true,\"name\":\"scan\",\"tasks\":2,\"instances\":4,\"edges\":3}\n");
+}
+
+#[test]
+fn check_json_lists_all_problems_with_their_places() {
+    let test = Test::new("[task.a]\nrunn = ['true']\n\n[task.b]\nrun = ['true']\nafter = 'c'\n");
+    let outcome = test.run(&["check", "pipeline.toml", "--json"]).exits(2).silent();
+    let result = outcome.json().remove(0);
+    assert_eq!(result["valid"], false);
+    let errors = result["errors"].as_array().unwrap();
+    let lines: Vec<_> = errors.iter().map(|error| error["line"].clone()).collect();
+    assert!(lines.contains(&json!(2)) && lines.contains(&json!(6)), "{result}");
+    for error in errors {
+        let keys: Vec<_> = error.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["column", "help", "line", "message"]);
+        assert!(error["column"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+fn problems_are_shown_with_a_snippet_all_at_once() {
+    let test = Test::new("[task.a]\nrunn = ['true']\n\n[task.b]\nrun = ['true']\nafter = 'c'\n");
+    let outcome = test.run(&["check", "pipeline.toml"]).exits(2).out("");
+    insta::assert_snapshot!(outcome.stderr, @"");
+}
+
+#[test]
+fn a_million_instances_are_checked_without_making_them() {
+    let test = Test::new("[task.a]\nrun = ['true']\nsweep = { x = { range = '0..1000000' } }");
+    test.run(&["check", "pipeline.toml"]).exits(0).out_has("1000000");
+}
+
+#[test]
+fn graphs_are_drawn_in_three_languages() {
+    let test = Test::new(SWEEP);
+    let graph = |format: &str| test.run(&["graph", "pipeline.toml", "--format", format]).exits(0);
+    graph("dot").out_has("digraph").out_has("price");
+    graph("mermaid").out_has("flowchart").out_has("price");
+    graph("svg").out_has("<svg").out_has("price");
+    let words = ["graph", "pipeline.toml", "--instances", "--format", "dot"];
+    test.run(&words).exits(0).out_has("price[2]");
+}
+
+#[test]
+fn completions_and_the_manual_page_are_printed() {
+    let test = Test::new("");
+    test.run(&["completions", "bash"]).exits(0).silent().out_has("dagrun");
+    test.run(&["man"]).exits(0).silent().out_has(".TH dagrun").out_has("fail");
+}
+
+#[test]
+fn help_shows_what_there_is_and_nothing_else() {
+    let help = Test::new("").run(&["--help"]).exits(0).stdout;
+    for word in [
+        "submit",
+        "check",
+        "graph",
+        "runs",
+        "status",
+        "logs",
+        "output",
+        "wait",
+        "watch",
+        "cancel",
+        "scheduler",
+        "worker",
+        "cluster",
+        "workers",
+        "completions",
+        "man",
+    ] {
+        assert!(help.contains(&format!("\n  {word} ")), "{word} is missing:\n{help}");
+    }
+    for word in ["__reaper", "resume", "retry", "plan", "exec", "explain", "clean"] {
+        assert!(!help.contains(&format!("\n  {word} ")), "{word}:\n{help}");
+    }
+}

@@ -1,0 +1,10 @@
+//! The `dagrun` command from outside: what people and programs see of it.
+
+mod attach;
+mod clusters;
+mod files;
+mod harness;
+mod hostile;
+mod interrupt;
+mod reports;
+mod submit;

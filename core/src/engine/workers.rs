@@ -1,0 +1,220 @@
+//! Workers that are present, what they hold, and how loaded they are.
+
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
+
+use super::WorkerOffer;
+use crate::ids::{AttemptId, InstanceId, RunId, WorkerId};
+
+/// An attempt in a worker's hands. It exists as long as the instance is `leased`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    pub(super) run: RunId,
+    pub(super) instance: InstanceId,
+    /// The attempt's number within its instance, from 1.
+    pub(super) number: u32,
+    pub(super) cpus: u32,
+    /// The worker said that it runs.
+    pub(super) started: bool,
+    /// Asked back so that an idle worker can have it.
+    pub(super) asked_back: bool,
+    /// To be ended; whatever its end but success, the instance is cancelled.
+    pub(super) cancelled: bool,
+}
+
+/// A worker that is present.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) offer: WorkerOffer,
+    pub(super) leases: FxHashMap<AttemptId, Lease>,
+    /// Slots that its leases need, more than it has when it holds work ahead.
+    pub(super) occupied: u32,
+    /// How many of its leases are asked back and not answered.
+    pub(super) asked_back: u32,
+    /// When it last got work, in dispatches.
+    used: u64,
+}
+
+impl Worker {
+    pub(super) fn free(&self) -> u32 {
+        self.offer.slots.saturating_sub(self.occupied)
+    }
+
+    /// All leases, the oldest first, each with whether its attempt may have run: a worker starts in
+    /// order what its slots suffice for, and tells of short attempts only when they end.
+    pub(super) fn into_leases(self) -> Vec<(Lease, bool)> {
+        let mut leases: Vec<(AttemptId, Lease)> = self.leases.into_iter().collect();
+        leases.sort_unstable_by_key(|(attempt, _)| *attempt);
+        let mut free = Some(self.offer.slots);
+        let ran = |(_, lease): (AttemptId, Lease)| {
+            free = free.and_then(|free| free.checked_sub(lease.cpus));
+            (lease, lease.started || free.is_some())
+        };
+        leases.into_iter().map(ran).collect()
+    }
+
+    /// Occupied slots as a fraction of all, in 1/65536.
+    fn load(&self) -> u64 {
+        (u64::from(self.occupied) << 16) / u64::from(self.offer.slots.max(1))
+    }
+
+    fn key(&self, id: WorkerId) -> LoadKey {
+        LoadKey { load: self.load(), used: self.used, id }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LoadKey {
+    load: u64,
+    used: u64,
+    id: WorkerId,
+}
+
+/// A worker with room, and for how many attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) worker: WorkerId,
+    pub(super) attempts: u32,
+}
+
+/// All workers that are present, by load.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    workers: FxHashMap<WorkerId, Worker>,
+    by_load: BTreeSet<LoadKey>,
+    dispatches: u64,
+}
+
+impl Workers {
+    pub(super) fn get(&self, id: WorkerId) -> Option<&Worker> {
+        self.workers.get(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.workers.iter().map(|(id, worker)| (*id, worker))
+    }
+
+    /// Returns whether the id was new.
+    pub(super) fn join(&mut self, id: WorkerId, offer: WorkerOffer) -> bool {
+        if self.workers.contains_key(&id) {
+            return false;
+        }
+        let worker =
+            Worker { offer, leases: FxHashMap::default(), occupied: 0, asked_back: 0, used: 0 };
+        self.by_load.insert(worker.key(id));
+        self.workers.insert(id, worker);
+        true
+    }
+
+    pub(super) fn leave(&mut self, id: WorkerId) -> Option<Worker> {
+        let worker = self.workers.remove(&id)?;
+        self.by_load.remove(&worker.key(id));
+        Some(worker)
+    }
+
+    /// Changes a worker and keeps the order by load.
+    pub(super) fn update<T>(
+        &mut self,
+        id: WorkerId,
+        change: impl FnOnce(&mut Worker) -> T,
+    ) -> Option<T> {
+        let worker = self.workers.get_mut(&id)?;
+        let before = worker.key(id);
+        let result = change(worker);
+        let after = worker.key(id);
+        if before != after {
+            self.by_load.remove(&before);
+            self.by_load.insert(after);
+        }
+        Some(result)
+    }
+
+    pub(super) fn lease(&mut self, id: WorkerId, first: AttemptId, leases: &[Lease]) {
+        self.dispatches += 1;
+        let now = self.dispatches;
+        self.update(id, |worker| {
+            worker.used = now;
+            for (number, lease) in (first.0..).zip(leases) {
+                worker.occupied += lease.cpus;
+                worker.leases.insert(AttemptId(number), *lease);
+            }
+        });
+    }
+
+    /// Ends a lease; `None` when the worker does not hold it.
+    pub(super) fn release(&mut self, id: WorkerId, attempt: AttemptId) -> Option<Lease> {
+        self.update(id, |worker| {
+            let lease = worker.leases.remove(&attempt)?;
+            worker.occupied -= lease.cpus;
+            worker.asked_back -= u32::from(lease.asked_back);
+            Some(lease)
+        })
+        .flatten()
+    }
+
+    /// The least loaded worker that takes an attempt of `cpus` slots. `ahead` is how many attempts per
+    /// slot it may hold beyond those that run.
+    pub(super) fn least_loaded(&self, cpus: u32, ahead: u32) -> Option<Room> {
+        let mut keys = self.by_load.iter();
+        while let Some(key) = keys.next() {
+            let worker = self.workers.get(&key.id)?;
+            let attempts = room(worker, cpus, ahead);
+            if attempts > 0 {
+                let level = keys.next().map_or(attempts, |next| below(worker, next.load, cpus));
+                return Some(Room { worker: key.id, attempts: attempts.min(level.max(1)) });
+            }
+            if cpus == 1 {
+                return None; // All others are loaded at least as much.
+            }
+        }
+        None
+    }
+
+    /// The worker with room that `used` ranks lowest, the less loaded among equals. One where the
+    /// attempt can start at once goes before one where it would have to wait.
+    pub(super) fn least_used(
+        &self,
+        cpus: u32,
+        used: impl Fn(WorkerId) -> usize,
+    ) -> Option<WorkerId> {
+        self.by_load
+            .iter()
+            .filter_map(|key| Some((key.id, self.workers.get(&key.id)?)))
+            .filter(|(_, worker)| room(worker, cpus, 0) > 0)
+            .min_by_key(|(id, worker)| (worker.free() < cpus, used(*id)))
+            .map(|(id, _)| id)
+    }
+
+    /// An idle worker and one that holds work ahead of its slots, if there are both.
+    pub(super) fn imbalance(&self) -> Option<(WorkerId, WorkerId)> {
+        let idle = self.by_load.first()?.id;
+        let busy = self.by_load.last()?.id;
+        let (thief, victim) = (self.workers.get(&idle)?, self.workers.get(&busy)?);
+        let unbalanced = thief.free() > 0 && victim.occupied > victim.offer.slots;
+        (unbalanced && victim.asked_back == 0).then_some((idle, busy))
+    }
+}
+
+/// How many attempts of `cpus` slots a worker takes now.
+///
+/// One that needs several slots may be queued as soon as one is free: the worker keeps order, so the
+/// slots that become free gather for it and a stream of small attempts cannot starve it.
+fn room(worker: &Worker, cpus: u32, ahead: u32) -> u32 {
+    let slots = worker.offer.slots;
+    if cpus > slots {
+        return 0;
+    }
+    let limit = slots.saturating_add(slots.saturating_mul(ahead));
+    match limit.saturating_sub(worker.occupied) / cpus.max(1) {
+        0 => u32::from(worker.free() > 0),
+        attempts => attempts,
+    }
+}
+
+/// How many attempts of `cpus` slots bring a worker up to `load`.
+fn below(worker: &Worker, load: u64, cpus: u32) -> u32 {
+    let target = (load * u64::from(worker.offer.slots)) >> 16;
+    let missing = target.saturating_sub(worker.occupied.into());
+    u32::try_from(missing / u64::from(cpus.max(1))).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,265 @@
+//! Workers without processes: they keep what they are handed and end it when the test says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dagrun_core::engine::{
+    Action, CancelScope, Engine, Event, Outcome, Record, Report, RevokeMode, RunPlan, TaskPlan,
+    WorkerOffer,
+};
+use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::pipeline::{Clause, Outcomes, Quantifier};
+use dagrun_core::status::{FailureKind, RunState, State};
+
+pub(crate) const RUN: RunId = RunId(1);
+
+/// An attempt in a worker's hands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) instance: InstanceId,
+    pub(crate) number: u32,
+    pub(crate) cpus: u32,
+    pub(crate) started: bool,
+    pub(crate) cancelled: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct FakeWorker {
+    pub(crate) slots: u32,
+    /// By attempt, which is the order in which they were handed out.
+    pub(crate) held: BTreeMap<AttemptId, Held>,
+}
+
+/// A machine, its workers and everything that it did.
+#[derive(Debug, Default)]
+pub(crate) struct Rig {
+    pub(crate) engine: Engine,
+    pub(crate) now: u64,
+    pub(crate) workers: BTreeMap<WorkerId, FakeWorker>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) finished: Vec<RunState>,
+    /// Every start: instance, attempt number, worker.
+    pub(crate) starts: Vec<(InstanceId, u32, WorkerId)>,
+    plan: Arc<RunPlan>,
+    seen: BTreeSet<AttemptId>,
+    /// How long an attempt takes, in microseconds.
+    pub(crate) took: u64,
+}
+
+pub(crate) fn at(task: u32, index: u32) -> InstanceId {
+    InstanceId { task: TaskId(task), index }
+}
+
+pub(crate) fn clause(quantifier: Quantifier, upstreams: &[u32], on: Outcomes) -> Clause {
+    Clause { upstreams: upstreams.iter().map(|task| TaskId(*task)).collect(), quantifier, on }
+}
+
+pub(crate) fn after(upstreams: &[u32]) -> TaskPlan {
+    after_on(Quantifier::All, upstreams, Outcomes::Success)
+}
+
+pub(crate) fn after_on(quantifier: Quantifier, upstreams: &[u32], on: Outcomes) -> TaskPlan {
+    TaskPlan { clauses: vec![clause(quantifier, upstreams, on)], ..TaskPlan::default() }
+}
+
+pub(crate) fn array(width: u32) -> TaskPlan {
+    TaskPlan { width, ..TaskPlan::default() }
+}
+
+impl Rig {
+    pub(crate) fn new(tasks: Vec<TaskPlan>) -> Rig {
+        let plan = Arc::new(RunPlan { tasks, fail_fast: false });
+        Rig { plan, took: 20_000, ..Rig::default() }
+    }
+
+    /// Submits the plan.
+    pub(crate) fn submit(mut self) -> Rig {
+        let plan = Arc::clone(&self.plan);
+        self.event(Event::RunSubmitted { run: RUN, plan });
+        self
+    }
+
+    /// Adds a worker with this many slots.
+    pub(crate) fn worker(mut self, id: u32, slots: u32) -> Rig {
+        self.join(id, slots);
+        self
+    }
+
+    pub(crate) fn join(&mut self, id: u32, slots: u32) {
+        let worker = WorkerId(id);
+        self.workers.insert(worker, FakeWorker { slots, ..FakeWorker::default() });
+        let offer = WorkerOffer { name: format!("w{id}"), slots, labels: Vec::new() };
+        self.event(Event::WorkerJoined { worker, offer });
+    }
+
+    /// The worker is gone with all that it held.
+    pub(crate) fn kill(&mut self, id: u32) {
+        self.workers.remove(&WorkerId(id));
+        self.event(Event::WorkerLost { worker: WorkerId(id) });
+    }
+
+    pub(crate) fn cancel(&mut self, scope: CancelScope) {
+        self.event(Event::CancelRequested { run: RUN, scope });
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.now += 1;
+        let mut actions = Vec::new();
+        self.engine.handle(Timestamp(self.now), event, &mut actions);
+        let mut answers = Vec::new();
+        for action in actions {
+            self.act(action, &mut answers);
+        }
+        self.engine.check_invariants();
+        for (worker, reports) in answers {
+            self.event(Event::Reported { worker, reports });
+        }
+    }
+
+    fn act(&mut self, action: Action, answers: &mut Vec<(WorkerId, Vec<Report>)>) {
+        match action {
+            Action::Dispatch { worker, assignment } => {
+                assert_eq!(assignment.run, RUN);
+                let cpus = self.plan.tasks[assignment.task.at()].cpus;
+                for offset in 0..assignment.count {
+                    let id = AttemptId(assignment.first_attempt.0 + u64::from(offset));
+                    assert!(self.seen.insert(id), "attempt {id} was dispatched twice");
+                    let held = Held {
+                        instance: at(assignment.task.0, assignment.first_index + offset),
+                        number: assignment.number,
+                        cpus,
+                        started: false,
+                        cancelled: false,
+                    };
+                    let fake = self.workers.get_mut(&worker).expect("dispatch to a dead worker");
+                    fake.held.insert(id, held);
+                }
+                self.start_what_fits(worker);
+            }
+            Action::Revoke { worker, attempts, mode } => {
+                let fake = self.workers.get_mut(&worker).expect("revoke from a dead worker");
+                let mut reports = Vec::new();
+                for id in attempts {
+                    let Some(held) = fake.held.get_mut(&id) else { continue };
+                    match mode {
+                        RevokeMode::Cancel if held.started => held.cancelled = true,
+                        RevokeMode::Steal if held.started => {}
+                        RevokeMode::Cancel => {
+                            reports.push(report(id, Outcome::Failed(FailureKind::Cancelled), 0, 0));
+                            fake.held.remove(&id);
+                        }
+                        RevokeMode::Steal => {
+                            reports.push(report(id, Outcome::Returned, 0, 0));
+                            fake.held.remove(&id);
+                        }
+                    }
+                }
+                if !reports.is_empty() {
+                    answers.push((worker, reports));
+                }
+            }
+            Action::Record(record) => self.records.push(record),
+            Action::RunFinished { run, state } => {
+                assert_eq!(run, RUN);
+                self.finished.push(state);
+            }
+        }
+    }
+
+    /// A worker starts what it holds in order, as long as its slots suffice.
+    fn start_what_fits(&mut self, worker: WorkerId) {
+        let Some(fake) = self.workers.get_mut(&worker) else { return };
+        let mut free = fake.slots
+            - fake.held.values().filter(|held| held.started).map(|held| held.cpus).sum::<u32>();
+        for held in fake.held.values_mut().filter(|held| !held.started) {
+            if held.cpus > free {
+                break;
+            }
+            free -= held.cpus;
+            held.started = true;
+            self.starts.push((held.instance, held.number, worker));
+        }
+    }
+
+    /// All attempts that run: worker, attempt, what it is.
+    pub(crate) fn running(&self) -> Vec<(WorkerId, AttemptId, Held)> {
+        self.workers
+            .iter()
+            .flat_map(|(worker, fake)| fake.held.iter().map(|(id, held)| (*worker, *id, *held)))
+            .filter(|(_, _, held)| held.started)
+            .collect()
+    }
+
+    pub(crate) fn end(&mut self, worker: WorkerId, id: AttemptId, outcome: Outcome) {
+        let held = self.workers.get_mut(&worker).and_then(|fake| fake.held.remove(&id));
+        assert!(held.is_some_and(|held| held.started), "only what runs can end");
+        self.start_what_fits(worker);
+        let finished = self.now + self.took;
+        let reports = vec![report(id, outcome, self.now, finished)];
+        self.now = finished;
+        self.event(Event::Reported { worker, reports });
+    }
+
+    /// Ends the running attempt of an instance.
+    pub(crate) fn finish(&mut self, task: u32, index: u32, outcome: Outcome) {
+        let (worker, id, _) = *self
+            .running()
+            .iter()
+            .find(|(_, _, held)| held.instance == at(task, index))
+            .unwrap_or_else(|| panic!("{task}[{index}] does not run"));
+        self.end(worker, id, outcome);
+    }
+
+    pub(crate) fn ok(&mut self, task: u32, index: u32) {
+        self.finish(task, index, Outcome::Succeeded);
+    }
+
+    pub(crate) fn fail(&mut self, task: u32, index: u32) {
+        self.finish(task, index, Outcome::Failed(FailureKind::Exit(1)));
+    }
+
+    /// Ends everything that runs, until nothing does; `fails` says which instances fail.
+    pub(crate) fn drain(&mut self, fails: impl Fn(InstanceId) -> bool) {
+        while let Some((worker, id, held)) = self.running().first().copied() {
+            let outcome = match fails(held.instance) {
+                true => Outcome::Failed(FailureKind::Exit(1)),
+                false => Outcome::Succeeded,
+            };
+            self.end(worker, id, outcome);
+        }
+    }
+
+    pub(crate) fn state(&self, task: u32, index: u32) -> State {
+        self.engine.state(RUN, at(task, index)).expect("a known instance")
+    }
+
+    pub(crate) fn states(&self, task: u32) -> Vec<State> {
+        (0..self.plan.tasks[task as usize].width).map(|index| self.state(task, index)).collect()
+    }
+
+    /// The last record of an instance.
+    pub(crate) fn last_record(&self, task: u32, index: u32) -> &Record {
+        let covers = |record: &&Record| {
+            record.task.0 == task
+                && (record.first_index..record.first_index + record.count).contains(&index)
+        };
+        self.records.iter().rev().find(covers).expect("a record")
+    }
+
+    /// The indices of a task's starts, in order.
+    pub(crate) fn started(&self, task: u32) -> Vec<u32> {
+        let of_task = self.starts.iter().filter(|(instance, ..)| instance.task.0 == task);
+        of_task.map(|(instance, ..)| instance.index).collect()
+    }
+}
+
+pub(crate) fn report(id: AttemptId, outcome: Outcome, started: u64, finished: u64) -> Report {
+    Report {
+        first: id,
+        count: 1,
+        outcome,
+        started: Timestamp(started),
+        finished: Timestamp(finished),
+        detail: None,
+    }
+}

@@ -1,0 +1,282 @@
+//! From an assignment of the state machine to what a worker is sent: inputs looked up, and held
+//! back while a manifest or a value is on its way.
+
+use dagrun_core::engine::{Assignment, Outcome, Report, RevokeMode};
+use dagrun_core::ids::{AttemptId, InstanceId, Timestamp, WorkerId};
+use dagrun_core::recipe::{Input, RecipeError};
+use dagrun_core::status::{Detail, FailureKind};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::Driver;
+use super::inbox::{Inbox, Input as Happened};
+use super::run::{LiveRun, TaskRecipe};
+use super::worker::Outgoing;
+use crate::store::{ManifestJob, PrepareJob, Prepared};
+
+/// Bytes of inputs that travel with one assignment; a range of more is split.
+const ASSIGNMENT_BYTES: usize = 1024 * 1024;
+
+/// Assignments that wait for the store.
+#[derive(Default)]
+pub(super) struct Held {
+    next_ticket: u64,
+    waiting: FxHashMap<u64, Waiting>,
+}
+
+struct Waiting {
+    worker: WorkerId,
+    assignment: Assignment,
+    values: Vec<InstanceId>,
+    /// Attempts that were taken back meanwhile, and have been answered for.
+    revoked: FxHashSet<AttemptId>,
+}
+
+impl Driver {
+    pub(super) fn dispatch(&mut self, worker: WorkerId, assignment: Assignment, inbox: &Inbox) {
+        if let Err(error) = self.try_dispatch(worker, assignment) {
+            let attempts = attempts(&assignment);
+            inbox.push(Happened::Unsent(worker, not_started(attempts, &error)));
+        }
+    }
+
+    fn try_dispatch(
+        &mut self,
+        worker: WorkerId,
+        assignment: Assignment,
+    ) -> Result<(), RecipeError> {
+        let Some(run) = self.runs.get_mut(&assignment.run) else { return Ok(()) };
+        let recipe = run.recipe(assignment.task)?;
+        let manifests = missing_manifests(run, &recipe)?;
+        let values = missing_values(run, &recipe, &assignment);
+        if manifests.is_empty() && values.is_empty() {
+            return self.send(worker, assignment, &FxHashMap::default());
+        }
+        self.held.next_ticket += 1;
+        let ticket = self.held.next_ticket;
+        let job = PrepareJob { ticket, run: assignment.run, manifests, values: values.clone() };
+        self.prepares.push(job);
+        let waiting = Waiting { worker, assignment, values, revoked: FxHashSet::default() };
+        self.held.waiting.insert(ticket, waiting);
+        Ok(())
+    }
+
+    /// The store has done what an assignment waited for.
+    pub(super) fn prepared(&mut self, prepared: Prepared, inbox: &Inbox) {
+        let Some(waiting) = self.held.waiting.remove(&prepared.ticket) else { return };
+        let Waiting { worker, assignment, values, revoked } = waiting;
+        if !self.is_present(worker) || self.halted.is_some() {
+            return;
+        }
+        let attempts = attempts(&assignment).filter(|attempt| !revoked.contains(attempt));
+        let inputs = match prepared.result {
+            Ok(inputs) => inputs,
+            Err(error) => {
+                return inbox.push(Happened::Unsent(worker, not_started(attempts, &error)));
+            }
+        };
+        if let Some(run) = self.runs.get_mut(&assignment.run)
+            && let Ok(recipe) = run.recipe(assignment.task)
+        {
+            run.manifests.extend(recipe.manifests.iter().map(|spec| spec.upstream));
+        }
+        let values: FxHashMap<_, _> = values.into_iter().zip(inputs).collect();
+        for part in remaining(assignment, &revoked) {
+            if let Err(error) = self.send(worker, part, &values) {
+                let attempts = self::attempts(&part);
+                inbox.push(Happened::Unsent(worker, not_started(attempts, &error)));
+            }
+        }
+    }
+
+    /// Takes attempts back: those that are held are answered for here, the others at the worker.
+    pub(super) fn revoke(
+        &mut self,
+        worker: WorkerId,
+        mut attempts: Vec<AttemptId>,
+        mode: RevokeMode,
+        inbox: &Inbox,
+    ) {
+        let outcome = match mode {
+            RevokeMode::Steal => Outcome::Returned,
+            RevokeMode::Cancel => Outcome::Failed(FailureKind::Cancelled),
+        };
+        let mut answered = Vec::new();
+        for waiting in self.held.waiting.values_mut().filter(|waiting| waiting.worker == worker) {
+            attempts.retain(|attempt| {
+                let held = contains(&waiting.assignment, *attempt);
+                if held && waiting.revoked.insert(*attempt) {
+                    answered.push(report(*attempt, outcome, None));
+                }
+                !held
+            });
+        }
+        if !answered.is_empty() {
+            inbox.push(Happened::Unsent(worker, answered));
+        }
+        if !attempts.is_empty() {
+            self.send_revoke(worker, attempts, mode);
+        }
+    }
+
+    /// Puts an assignment into its worker's outbox, in parts that are not too large.
+    fn send(
+        &mut self,
+        worker: WorkerId,
+        assignment: Assignment,
+        fetched: &FxHashMap<InstanceId, Input>,
+    ) -> Result<(), RecipeError> {
+        let Some(run) = self.runs.get_mut(&assignment.run) else { return Ok(()) };
+        let recipe = run.recipe(assignment.task)?;
+        let Some(worker) = self.workers.get_mut(&worker) else { return Ok(()) };
+        if recipe.inputs.is_empty() {
+            worker.push(Outgoing::Dispatch { assignment, inputs: Vec::new(), bytes: 64 });
+            return Ok(());
+        }
+        let mut part = part_of(&assignment, 0, 0);
+        let (mut inputs, mut bytes) = (Vec::new(), 0);
+        for offset in 0..assignment.count {
+            let of_instance = inputs_of(run, &recipe, assignment.first_index + offset, fetched);
+            bytes += of_instance.iter().map(size).sum::<usize>();
+            inputs.push(of_instance);
+            part.count += 1;
+            if bytes >= ASSIGNMENT_BYTES || offset + 1 == assignment.count {
+                let inputs = std::mem::take(&mut inputs);
+                worker.push(Outgoing::Dispatch { assignment: part, inputs, bytes });
+                part = part_of(&assignment, offset + 1, 0);
+                bytes = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size(input: &Input) -> usize {
+    let outputs: usize = input.outputs.iter().map(Vec::len).sum();
+    64 + outputs + input.value.as_ref().map_or(0, Vec::len)
+}
+
+fn inputs_of(
+    run: &LiveRun,
+    recipe: &TaskRecipe,
+    index: u32,
+    fetched: &FxHashMap<InstanceId, Input>,
+) -> Vec<Input> {
+    let specs = recipe.inputs.iter();
+    let inputs = specs.map(|spec| {
+        let instance = InstanceId { task: spec.task, index: spec.upstream_index(index) };
+        run.payload(instance).or_else(|| fetched.get(&instance)).cloned().unwrap_or_default()
+    });
+    inputs.collect()
+}
+
+fn missing_manifests(run: &LiveRun, recipe: &TaskRecipe) -> Result<Vec<ManifestJob>, RecipeError> {
+    let missing = recipe.manifests.iter().filter(|spec| !run.manifests.contains(&spec.upstream));
+    let jobs = missing.map(|spec| {
+        Ok(ManifestJob {
+            upstream: spec.upstream,
+            width: run.width(spec.upstream),
+            recipe: run.recipe_of_upstream(spec.upstream)?,
+            path: spec.path.clone(),
+        })
+    });
+    jobs.collect()
+}
+
+fn missing_values(run: &LiveRun, recipe: &TaskRecipe, assignment: &Assignment) -> Vec<InstanceId> {
+    let mut missing = Vec::new();
+    for spec in &recipe.inputs {
+        for offset in 0..assignment.count {
+            let index = spec.upstream_index(assignment.first_index + offset);
+            let instance = InstanceId { task: spec.task, index };
+            if run.payload(instance).is_none() && missing.last() != Some(&instance) {
+                missing.push(instance);
+            }
+        }
+    }
+    missing
+}
+
+fn part_of(whole: &Assignment, offset: u32, count: u32) -> Assignment {
+    Assignment {
+        first_index: whole.first_index + offset,
+        first_attempt: AttemptId(whole.first_attempt.0 + u64::from(offset)),
+        count,
+        ..*whole
+    }
+}
+
+fn attempts(assignment: &Assignment) -> impl Iterator<Item = AttemptId> + use<> {
+    let first = assignment.first_attempt.0;
+    (first..first + u64::from(assignment.count)).map(AttemptId)
+}
+
+fn contains(assignment: &Assignment, attempt: AttemptId) -> bool {
+    let offset = attempt.0.checked_sub(assignment.first_attempt.0);
+    offset.is_some_and(|offset| offset < u64::from(assignment.count))
+}
+
+/// The parts of an assignment around the attempts that were taken back.
+fn remaining(assignment: Assignment, revoked: &FxHashSet<AttemptId>) -> Vec<Assignment> {
+    if revoked.is_empty() {
+        return vec![assignment];
+    }
+    let mut parts: Vec<Assignment> = Vec::new();
+    for (offset, attempt) in (0..).zip(attempts(&assignment)) {
+        if revoked.contains(&attempt) {
+            continue;
+        }
+        match parts.last_mut() {
+            Some(last) if last.first_index + last.count == assignment.first_index + offset => {
+                last.count += 1;
+            }
+            _ => parts.push(part_of(&assignment, offset, 1)),
+        }
+    }
+    parts
+}
+
+/// Reports on attempts that cannot be started.
+fn not_started(
+    attempts: impl Iterator<Item = AttemptId>,
+    error: &dyn std::error::Error,
+) -> Vec<Report> {
+    let detail = Detail { reason: crate::one_line(error), ..Detail::default() };
+    let outcome = Outcome::Failed(FailureKind::Start);
+    attempts.map(|attempt| report(attempt, outcome, Some(&detail))).collect()
+}
+
+fn report(attempt: AttemptId, outcome: Outcome, detail: Option<&Detail>) -> Report {
+    Report {
+        first: attempt,
+        count: 1,
+        outcome,
+        started: Timestamp(0),
+        finished: Timestamp(0),
+        detail: detail.map(|detail| Box::new(detail.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dagrun_core::ids::{RunId, TaskId};
+
+    use super::*;
+
+    #[test]
+    fn what_was_taken_back_is_cut_out_of_an_assignment() {
+        let whole = Assignment {
+            run: RunId(1),
+            task: TaskId(0),
+            first_index: 10,
+            count: 5,
+            first_attempt: AttemptId(100),
+            number: 1,
+        };
+        let revoked = [AttemptId(100), AttemptId(103)].into_iter().collect();
+        let parts = remaining(whole, &revoked);
+        let ranges: Vec<_> =
+            parts.iter().map(|part| (part.first_index, part.first_attempt.0, part.count)).collect();
+        assert_eq!(ranges, [(11, 101, 2), (14, 104, 1)]);
+        assert_eq!(remaining(whole, &FxHashSet::default()), [whole]);
+    }
+}

@@ -1,0 +1,70 @@
+//! What has happened and waits for the driver.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use dagrun_core::engine::{CancelScope, Report, RunPlan, WorkerOffer};
+use dagrun_core::ids::{RunId, Timestamp, WorkerId};
+use dagrun_core::pipeline::Pipeline;
+use tokio::sync::Notify;
+
+use crate::submission::Submission;
+
+/// Something that happened.
+pub(crate) enum Input {
+    /// A run has been written down and may start.
+    Submitted(RunId, Arc<RunPlan>),
+    /// A client wants something cancelled.
+    Cancel(RunId, CancelScope),
+    /// A worker registered.
+    Joined(WorkerId, WorkerOffer),
+    /// A worker is alive.
+    Heard(WorkerId),
+    /// A worker reported.
+    Reports(WorkerId, Vec<Report>),
+    /// The scheduler answers for attempts that it never sent.
+    Unsent(WorkerId, Vec<Report>),
+    /// A call to a worker has returned.
+    Sent(WorkerId),
+    /// A worker's session ended, or a call to it failed.
+    Gone(WorkerId),
+}
+
+/// A run that may start.
+pub(crate) struct Submitted {
+    pub(crate) run: RunId,
+    pub(crate) submission: Arc<Submission>,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) plan: Arc<RunPlan>,
+    pub(crate) started: Timestamp,
+}
+
+/// The queue of inputs. Pushing never waits and never calls anything else, so it may be done while
+/// the driver is borrowed and from a `Drop`.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    queue: RefCell<Vec<Input>>,
+    filled: Notify,
+}
+
+impl Inbox {
+    pub(crate) fn push(&self, input: Input) {
+        self.queue.borrow_mut().push(input);
+        self.filled.notify_one();
+    }
+
+    /// Makes the driver look for what is to be done.
+    pub(crate) fn wake(&self) {
+        self.filled.notify_one();
+    }
+
+    /// Everything that waits.
+    pub(super) fn take(&self) -> Vec<Input> {
+        std::mem::take(&mut *self.queue.borrow_mut())
+    }
+
+    /// Waits until something was pushed since the last call.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+}

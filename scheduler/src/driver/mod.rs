@@ -1,0 +1,407 @@
+//! Hosts the state machine: events in batches, actions out to workers, the store and observers.
+//!
+//! The driver lives on the RPC thread and is never borrowed across an await. Whatever happens goes
+//! through the [`Inbox`]; [`serve`] takes it out in batches. What clients may see is in
+//! [`Published`], and gets there only after the store has acknowledged it.
+
+mod dispatch;
+mod inbox;
+mod published;
+mod run;
+mod worker;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dagrun_core::engine::{Action, CancelScope, Engine, Event, Record};
+use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::status::{Counts, Failure, InstanceRow, RunState, State};
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use self::dispatch::Held;
+use self::run::LiveRun;
+use self::worker::LiveWorker;
+use crate::clock::now;
+use crate::store::{Command, PrepareJob, Reply, RunEnd, Store, StoreError, cause_text};
+
+pub(crate) use self::inbox::{Inbox, Input, Submitted};
+pub(crate) use self::published::{FAILURES, ObserverState, Published};
+pub(crate) use self::run::run_dir;
+pub(crate) use self::worker::Joining;
+
+/// Records that may wait for the disk before workers have to wait with their reports.
+const BACKLOG: usize = 100_000;
+
+/// The driver and its inbox, shared by all that runs on the RPC thread.
+pub(crate) struct Shared {
+    pub(crate) driver: RefCell<Driver>,
+    pub(crate) inbox: Inbox,
+    /// Told when the backlog shrinks.
+    drained: Notify,
+    /// Told when no worker is left.
+    pub(crate) workers_gone: Notify,
+}
+
+/// The state machine and what surrounds it.
+pub(crate) struct Driver {
+    engine: Engine,
+    store: Store,
+    state_dir: PathBuf,
+    heartbeat_timeout: Micros,
+    runs: FxHashMap<RunId, LiveRun>,
+    workers: BTreeMap<WorkerId, LiveWorker>,
+    next_worker: u32,
+    /// How many workers are present, for observers.
+    present: Rc<Cell<u32>>,
+    held: Held,
+    /// To be sent after the records of the batch at hand.
+    prepares: Vec<PrepareJob>,
+    /// The last batch sent to the store, and the records of those not yet acknowledged.
+    batch: u64,
+    unwritten: VecDeque<(u64, usize)>,
+    backlog: usize,
+    /// What becomes public with the acknowledgement of a batch.
+    news: VecDeque<(u64, News)>,
+    halted: Option<Arc<StoreError>>,
+}
+
+/// What clients may learn once it is on disk.
+#[derive(Default)]
+struct News {
+    counts: Vec<(RunId, TaskId, Counts, u32)>,
+    failures: Vec<(RunId, Failure)>,
+    ends: Vec<(RunId, RunState, Timestamp)>,
+}
+
+/// What a batch of events amounts to.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    ends: Vec<(RunId, RunState)>,
+    failures: Vec<(RunId, Failure)>,
+}
+
+impl Shared {
+    pub(crate) fn new(store: Store, state_dir: PathBuf, heartbeat_timeout: Micros) -> Shared {
+        Shared {
+            driver: RefCell::new(Driver {
+                engine: Engine::new(),
+                store,
+                state_dir,
+                heartbeat_timeout,
+                runs: FxHashMap::default(),
+                workers: BTreeMap::new(),
+                next_worker: 0,
+                present: Rc::default(),
+                held: Held::default(),
+                prepares: Vec::new(),
+                batch: 0,
+                unwritten: VecDeque::new(),
+                backlog: 0,
+                news: VecDeque::new(),
+                halted: None,
+            }),
+            inbox: Inbox::default(),
+            drained: Notify::new(),
+            workers_gone: Notify::new(),
+        }
+    }
+
+    /// Waits while too many records wait for the disk.
+    pub(crate) async fn room(&self) {
+        loop {
+            let drained = self.drained.notified();
+            if self.driver.borrow().backlog < BACKLOG {
+                return;
+            }
+            drained.await;
+        }
+    }
+}
+
+/// Runs the driver until the store is gone.
+pub(crate) async fn serve(shared: Rc<Shared>, mut replies: UnboundedReceiver<Reply>) {
+    loop {
+        let deadline = shared.driver.borrow().next_deadline();
+        tokio::select! {
+            () = shared.inbox.filled() => {}
+            reply = replies.recv() => match reply {
+                Some(reply) => shared.take_reply(reply),
+                None => return,
+            },
+            () = until(deadline) => {}
+        }
+        while let Ok(reply) = replies.try_recv() {
+            shared.take_reply(reply);
+        }
+        shared.step();
+    }
+}
+
+async fn until(deadline: Option<Timestamp>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(deadline.since(now()).to_duration()).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Shared {
+    fn take_reply(&self, reply: Reply) {
+        let mut driver = self.driver.borrow_mut();
+        match reply {
+            Reply::Committed(number) => {
+                driver.committed(number);
+                if driver.backlog < BACKLOG {
+                    self.drained.notify_waiters();
+                }
+            }
+            Reply::Prepared(prepared) => driver.prepared(*prepared, &self.inbox),
+            Reply::Failed(error) => {
+                driver.halt(error, &self.inbox);
+                self.drained.notify_waiters();
+            }
+        }
+    }
+
+    /// Takes what is in the inbox, and does all that follows from it.
+    fn step(self: &Rc<Self>) {
+        let mut driver = self.driver.borrow_mut();
+        let now = now();
+        let mut actions = Vec::new();
+        for input in self.inbox.take() {
+            driver.take(input, now, &mut actions);
+        }
+        driver.check_heartbeats(now, &mut actions);
+        if driver.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
+            driver.engine.handle(now, Event::Tick, &mut actions);
+        }
+        driver.perform(actions, now, &self.inbox);
+        driver.pump(self);
+        if driver.workers.is_empty() {
+            self.workers_gone.notify_waiters();
+        }
+    }
+}
+
+impl Driver {
+    fn next_deadline(&self) -> Option<Timestamp> {
+        let heartbeat = self.workers.values().map(|worker| worker.last_heard).min();
+        let heartbeat = heartbeat.map(|last| last.plus(self.heartbeat_timeout));
+        self.engine.next_deadline().into_iter().chain(heartbeat).min()
+    }
+
+    fn take(&mut self, input: Input, now: Timestamp, actions: &mut Vec<Action>) {
+        match input {
+            Input::Submitted(run, plan) => {
+                if self.halted.is_none() {
+                    self.engine.handle(now, Event::RunSubmitted { run, plan }, actions);
+                }
+            }
+            Input::Cancel(run, scope) => {
+                self.engine.handle(now, Event::CancelRequested { run, scope }, actions);
+            }
+            Input::Joined(worker, offer) => {
+                // It may have gone again meanwhile.
+                if self.workers.contains_key(&worker) {
+                    self.engine.handle(now, Event::WorkerJoined { worker, offer }, actions);
+                }
+            }
+            Input::Heard(worker) => {
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.last_heard = now;
+                }
+            }
+            Input::Reports(worker, reports) => {
+                if let Some(live) = self.workers.get_mut(&worker) {
+                    live.last_heard = now;
+                }
+                self.engine.handle(now, Event::Reported { worker, reports }, actions);
+            }
+            Input::Unsent(worker, reports) => {
+                self.engine.handle(now, Event::Reported { worker, reports }, actions);
+            }
+            Input::Sent(worker) => {
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.sent();
+                }
+            }
+            Input::Gone(worker) => self.lost(worker, now, actions),
+        }
+    }
+
+    fn check_heartbeats(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let timeout = self.heartbeat_timeout;
+        let silent =
+            self.workers.iter().filter(|(_, worker)| now.since(worker.last_heard) >= timeout);
+        let silent: Vec<WorkerId> = silent.map(|(id, _)| *id).collect();
+        for worker in silent {
+            self.lost(worker, now, actions);
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, now: Timestamp, inbox: &Inbox) {
+        let mut batch = Batch::default();
+        for action in actions {
+            match action {
+                Action::Dispatch { worker, assignment } => {
+                    if self.halted.is_none() {
+                        self.dispatch(worker, assignment, inbox);
+                    }
+                }
+                Action::Revoke { worker, attempts, mode } => {
+                    self.revoke(worker, attempts, mode, inbox);
+                }
+                Action::Record(record) => self.record(record, &mut batch),
+                Action::RunFinished { run, state } => batch.ends.push((run, state)),
+            }
+        }
+        self.write(batch, now);
+        for job in self.prepares.drain(..) {
+            self.store.send(Command::Prepare(Box::new(job)));
+        }
+    }
+
+    fn record(&mut self, record: Record, batch: &mut Batch) {
+        if let Some(run) = self.runs.get_mut(&record.run) {
+            run.keep_payload(&record);
+        }
+        if record.state == State::Failed && batch.failures.len() < FAILURES {
+            let detail = record.detail.as_deref();
+            let told = detail.map(|detail| detail.reason.clone()).filter(|told| !told.is_empty());
+            let failure = Failure {
+                instance: dagrun_core::ids::InstanceId {
+                    task: record.task,
+                    index: record.first_index,
+                },
+                reason: told.or_else(|| record.cause.map(cause_text)).unwrap_or_default(),
+                stderr_tail: detail.map(|detail| detail.stderr_tail.clone()).unwrap_or_default(),
+            };
+            batch.failures.push((record.run, failure));
+        }
+        batch.records.push(record);
+    }
+
+    /// Sends a batch to the store, and puts aside what may be told when it is written.
+    fn write(&mut self, batch: Batch, now: Timestamp) {
+        if self.halted.is_some() {
+            return;
+        }
+        let counts = self.engine.take_dirty().into_iter().filter_map(|(run, task)| {
+            let (counts, running) = self.engine.counts(run, task)?;
+            Some((run, task, counts, running))
+        });
+        let news = News {
+            counts: counts.collect(),
+            failures: batch.failures,
+            ends: batch.ends.iter().map(|(run, state)| (*run, *state, now)).collect(),
+        };
+        if !batch.records.is_empty() || !batch.ends.is_empty() {
+            let ends = batch.ends.iter().map(|(run, state)| self.run_end(*run, *state, now));
+            let ends = ends.collect();
+            self.batch += 1;
+            self.unwritten.push_back((self.batch, batch.records.len()));
+            self.backlog += batch.records.len();
+            self.store.send(Command::Append(self.batch, batch.records, ends));
+        }
+        if self.unwritten.is_empty() {
+            self.publish(news);
+        } else {
+            self.news.push_back((self.batch, news));
+        }
+    }
+
+    fn run_end(&self, run: RunId, state: RunState, finished: Timestamp) -> RunEnd {
+        let tasks = self.engine.plan(run).map_or(0, |plan| plan.tasks.len());
+        let tasks = (0..u32::try_from(tasks).unwrap_or(u32::MAX)).map(TaskId);
+        let counts = tasks.map(|task| self.engine.counts(run, task).unwrap_or_default().0);
+        RunEnd { run, state, finished, counts: counts.collect() }
+    }
+
+    fn committed(&mut self, number: u64) {
+        while let Some((_, records)) = self.unwritten.pop_front_if(|(batch, _)| *batch <= number) {
+            self.backlog -= records;
+        }
+        while let Some((_, news)) = self.news.pop_front_if(|(batch, _)| *batch <= number) {
+            self.publish(news);
+        }
+    }
+
+    fn publish(&mut self, news: News) {
+        for (run, task, counts, running) in news.counts {
+            if let Some(run) = self.runs.get_mut(&run) {
+                run.publish_counts(task, counts, running);
+            }
+        }
+        for (run, failure) in news.failures {
+            if let Some(run) = self.runs.get(&run) {
+                run.published.fail(failure);
+            }
+        }
+        for (run, state, finished) in news.ends {
+            if let Some(run) = self.runs.remove(&run) {
+                run.published.end(state, finished);
+            }
+            for worker in self.workers.values_mut() {
+                worker.forget(run);
+            }
+            self.engine.forget(run);
+        }
+    }
+
+    /// The store has failed: nothing is started any more, what runs is ended, and clients are told.
+    fn halt(&mut self, error: Arc<StoreError>, inbox: &Inbox) {
+        let problem = crate::one_line(error.as_ref());
+        self.halted = Some(error);
+        self.news.clear();
+        self.unwritten.clear();
+        self.backlog = 0;
+        for (run, live) in &self.runs {
+            live.published.stop(&problem);
+            inbox.push(Input::Cancel(*run, CancelScope::Run));
+        }
+    }
+
+    /// Takes a run in at once, so that it can be asked after; the machine learns of it through the
+    /// inbox.
+    pub(crate) fn submit(&mut self, submitted: Submitted, inbox: &Inbox) {
+        let (run, plan) = (submitted.run, Arc::clone(&submitted.plan));
+        let live = LiveRun::new(submitted, &self.state_dir, &self.present);
+        if let Some(error) = &self.halted {
+            live.published.stop(&crate::one_line(error.as_ref()));
+        }
+        self.runs.insert(run, live);
+        inbox.push(Input::Submitted(run, plan));
+    }
+
+    /// What stands in the way of new runs.
+    pub(crate) fn problem(&self) -> Option<Arc<StoreError>> {
+        self.halted.clone()
+    }
+
+    /// Puts the states of this moment where the journal knows only that something will follow.
+    pub(crate) fn overlay(&self, run: RunId, rows: &mut [InstanceRow]) {
+        for row in rows.iter_mut().filter(|row| !row.state.is_terminal()) {
+            match self.engine.state(run, row.instance) {
+                // It has ended, but that is not on disk yet.
+                Some(state) if state.is_terminal() => row.state = State::Leased,
+                Some(state) => row.state = state,
+                None => {}
+            }
+        }
+    }
+
+    /// The public side of a run that has not ended.
+    pub(crate) fn published(&self, run: RunId) -> Option<Rc<Published>> {
+        self.runs.get(&run).map(|run| Rc::clone(&run.published))
+    }
+
+    /// Asks the store for something.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}

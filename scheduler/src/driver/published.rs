@@ -1,0 +1,207 @@
+//! What clients may see of a live run, all of it on disk already, and who looks on.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::{Rc, Weak};
+
+use dagrun_core::ids::{RunId, TaskId, Timestamp};
+use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State, TaskStatus};
+use dagrun_schema::wire::Update;
+use tokio::sync::Notify;
+
+/// Failures that are kept for those who attach later, and sent in one update.
+pub(crate) const FAILURES: usize = 16;
+
+/// The public side of a run.
+pub(crate) struct Published {
+    run: RunId,
+    name: String,
+    started: Timestamp,
+    task_names: Vec<String>,
+    tasks: RefCell<Vec<(Counts, u32)>>,
+    state: Cell<RunState>,
+    finished: Cell<Option<Timestamp>>,
+    /// The first failures of the run.
+    failures: RefCell<Vec<Failure>>,
+    /// Why the run cannot go on, although it has not ended.
+    problem: RefCell<Option<String>>,
+    workers: Rc<Cell<u32>>,
+    observers: RefCell<Vec<Weak<ObserverState>>>,
+}
+
+/// What one observer has not been told yet.
+pub(crate) struct ObserverState {
+    published: Rc<Published>,
+    dirty: RefCell<BTreeSet<TaskId>>,
+    failures: RefCell<Vec<Failure>>,
+    changed: Notify,
+    ended: Notify,
+}
+
+impl Published {
+    pub(super) fn new(
+        run: RunId,
+        name: String,
+        started: Timestamp,
+        tasks: Vec<(String, u32)>,
+        workers: Rc<Cell<u32>>,
+    ) -> Published {
+        let blocked = |width: u32| {
+            let mut counts = Counts::default();
+            counts.0[State::Blocked as usize] = width;
+            (counts, 0)
+        };
+        let (task_names, counts) =
+            tasks.into_iter().map(|(name, width)| (name, blocked(width))).unzip();
+        Published {
+            run,
+            name,
+            started,
+            task_names,
+            tasks: RefCell::new(counts),
+            state: Cell::new(RunState::Running),
+            finished: Cell::new(None),
+            failures: RefCell::default(),
+            problem: RefCell::default(),
+            workers,
+            observers: RefCell::default(),
+        }
+    }
+
+    /// The run by task, or why it cannot go on.
+    pub(crate) fn status(&self) -> Result<RunStatus, String> {
+        if let Some(problem) = &*self.problem.borrow() {
+            return Err(problem.clone());
+        }
+        let counts = self.tasks.borrow();
+        let tasks = self.task_names.iter().zip(&*counts);
+        let tasks = tasks.map(|(name, (counts, running))| TaskStatus {
+            name: name.clone(),
+            counts: *counts,
+            running: *running,
+        });
+        Ok(RunStatus {
+            run: self.run,
+            name: self.name.clone(),
+            state: self.state.get(),
+            started: self.started,
+            finished: self.finished.get(),
+            tasks: tasks.collect(),
+        })
+    }
+
+    /// Why the run cannot go on, if it cannot.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.borrow().clone()
+    }
+
+    /// The position and width of a task.
+    pub(crate) fn task(&self, name: &str) -> Option<(TaskId, u32)> {
+        let at = self.task_names.iter().position(|task| task == name)?;
+        let width = self.tasks.borrow().get(at)?.0.total();
+        Some((TaskId(u32::try_from(at).ok()?), width))
+    }
+
+    /// A new observer, who has been told nothing yet.
+    pub(crate) fn observe(self: &Rc<Self>) -> Rc<ObserverState> {
+        let tasks = u32::try_from(self.task_names.len()).unwrap_or(u32::MAX);
+        let observer = Rc::new(ObserverState {
+            published: Rc::clone(self),
+            dirty: RefCell::new((0..tasks).map(TaskId).collect()),
+            failures: RefCell::new(self.failures.borrow().clone()),
+            changed: Notify::new(),
+            ended: Notify::new(),
+        });
+        observer.changed.notify_one();
+        if self.is_over() {
+            observer.ended.notify_one();
+        }
+        let mut observers = self.observers.borrow_mut();
+        observers.retain(|observer| observer.strong_count() > 0);
+        observers.push(Rc::downgrade(&observer));
+        observer
+    }
+
+    fn is_over(&self) -> bool {
+        self.state.get() != RunState::Running || self.problem.borrow().is_some()
+    }
+
+    pub(super) fn set_counts(&self, task: TaskId, counts: Counts, running: u32) {
+        if let Some(slot) = self.tasks.borrow_mut().get_mut(task.at()) {
+            *slot = (counts, running);
+        }
+        self.tell(|observer| {
+            observer.dirty.borrow_mut().insert(task);
+        });
+    }
+
+    pub(super) fn fail(&self, failure: Failure) {
+        self.tell(|observer| push_bounded(&observer.failures, failure.clone()));
+        push_bounded(&self.failures, failure);
+    }
+
+    /// The number of workers has changed.
+    pub(super) fn workers_changed(&self) {
+        self.tell(|_| ());
+    }
+
+    pub(super) fn end(&self, state: RunState, finished: Timestamp) {
+        self.state.set(state);
+        self.finished.set(Some(finished));
+        self.tell(|observer| observer.ended.notify_one());
+    }
+
+    pub(super) fn stop(&self, problem: &str) {
+        *self.problem.borrow_mut() = Some(problem.to_owned());
+        self.tell(|observer| observer.ended.notify_one());
+    }
+
+    fn tell(&self, what: impl Fn(&ObserverState)) {
+        for observer in self.observers.borrow().iter().filter_map(Weak::upgrade) {
+            what(&observer);
+            observer.changed.notify_one();
+        }
+    }
+}
+
+fn push_bounded(failures: &RefCell<Vec<Failure>>, failure: Failure) {
+    let mut failures = failures.borrow_mut();
+    if failures.len() < FAILURES {
+        failures.push(failure);
+    }
+}
+
+impl ObserverState {
+    /// Waits until there is something to tell.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Waits until the run is over.
+    pub(crate) async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// Why the run cannot go on, if it cannot.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.published.problem()
+    }
+
+    /// Everything not told yet, merged; told from now on.
+    pub(crate) fn take(&self) -> Update {
+        let published = &self.published;
+        let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
+        let tasks = published.tasks.borrow();
+        let changed = dirty.into_iter().filter_map(|task| {
+            let (counts, running) = tasks.get(task.at())?;
+            Some((task, *counts, *running))
+        });
+        Update {
+            state: published.state.get(),
+            finished: published.finished.get(),
+            tasks: changed.collect(),
+            failures: std::mem::take(&mut *self.failures.borrow_mut()),
+            workers: published.workers.get(),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The workers that are present: what they offer, what they are being sent, when they were last
+//! heard of.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use dagrun_core::engine::{Action, Assignment, Event, Outcome, Report, RevokeMode, WorkerOffer};
+use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::recipe::Input;
+use dagrun_core::status::WorkerStatus;
+use dagrun_schema::dagrun_capnp::worker as wire_worker;
+use dagrun_schema::wire;
+use rustc_hash::FxHashMap;
+
+use super::Driver;
+use super::inbox::{Inbox, Input as Happened};
+use super::run::{LiveRun, TaskRecipe};
+use crate::store::Command;
+
+/// Calls that a worker may have unanswered.
+const IN_FLIGHT: u32 = 4;
+/// Assignments in one call, and about how many bytes of inputs.
+const CALL_ASSIGNMENTS: usize = 256;
+const CALL_BYTES: usize = 1024 * 1024;
+
+/// A worker that has registered.
+pub(crate) struct Joining {
+    pub(crate) worker: WorkerId,
+    pub(crate) offer: WorkerOffer,
+    pub(crate) host: String,
+    pub(crate) client: wire_worker::Client,
+}
+
+pub(super) struct LiveWorker {
+    pub(super) last_heard: Timestamp,
+    name: String,
+    host: String,
+    slots: u32,
+    labels: Vec<String>,
+    client: wire_worker::Client,
+    outbox: VecDeque<Outgoing>,
+    in_flight: u32,
+    /// The recipes that it has.
+    known: FxHashMap<RunId, rustc_hash::FxHashSet<TaskId>>,
+}
+
+/// Something to tell a worker, in order.
+pub(super) enum Outgoing {
+    Dispatch { assignment: Assignment, inputs: Vec<Vec<Input>>, bytes: usize },
+    Revoke { attempts: Vec<AttemptId>, cancel: bool },
+    Forget(RunId),
+    Shutdown,
+}
+
+type Answer = capnp::capability::Promise<(), capnp::Error>;
+
+impl LiveWorker {
+    pub(super) fn push(&mut self, outgoing: Outgoing) {
+        self.outbox.push_back(outgoing);
+    }
+
+    pub(super) fn forget(&mut self, run: RunId) {
+        if self.known.remove(&run).is_some() {
+            self.push(Outgoing::Forget(run));
+        }
+    }
+
+    pub(super) fn sent(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Makes the next call from the head of the outbox.
+    fn call(&mut self, runs: &mut FxHashMap<RunId, LiveRun>) -> Option<Answer> {
+        match self.outbox.front()? {
+            Outgoing::Dispatch { .. } => Some(self.dispatch_call(runs)),
+            Outgoing::Revoke { .. } | Outgoing::Forget(_) | Outgoing::Shutdown => {
+                let outgoing = self.outbox.pop_front()?;
+                Some(self.plain_call(outgoing))
+            }
+        }
+    }
+
+    fn plain_call(&self, outgoing: Outgoing) -> Answer {
+        match outgoing {
+            Outgoing::Revoke { attempts, cancel } => {
+                let mut request = self.client.revoke_request();
+                let mut params = request.get();
+                params.set_cancel(cancel);
+                let mut list = params.init_attempts(wire_length(attempts.len()));
+                for (i, attempt) in (0..).zip(&attempts) {
+                    list.set(i, attempt.0);
+                }
+                answer(request.send().promise)
+            }
+            Outgoing::Forget(run) => {
+                let mut request = self.client.forget_request();
+                request.get().set_run(run.0);
+                answer(request.send().promise)
+            }
+            Outgoing::Shutdown => answer(self.client.shutdown_request().send().promise),
+            Outgoing::Dispatch { .. } => capnp::capability::Promise::ok(()),
+        }
+    }
+
+    /// One call for as many of the assignments at the head of the outbox as may go together.
+    fn dispatch_call(&mut self, runs: &mut FxHashMap<RunId, LiveRun>) -> Answer {
+        let mut assignments = Vec::new();
+        let mut recipes: Vec<(RunId, TaskId, Rc<TaskRecipe>)> = Vec::new();
+        let mut total = 0;
+        while assignments.len() < CALL_ASSIGNMENTS && total < CALL_BYTES {
+            let next = self.outbox.pop_front_if(|next| matches!(next, Outgoing::Dispatch { .. }));
+            let Some(Outgoing::Dispatch { assignment, inputs, bytes }) = next else { break };
+            let Some(run) = runs.get_mut(&assignment.run) else { continue };
+            if self.known.entry(assignment.run).or_default().insert(assignment.task)
+                && let Ok(recipe) = run.recipe(assignment.task)
+            {
+                total += recipe.json.len();
+                recipes.push((assignment.run, assignment.task, recipe));
+            }
+            total += bytes;
+            assignments.push((assignment, inputs));
+        }
+        let mut request = self.client.dispatch_request();
+        let mut params = request.get();
+        let mut list = params.reborrow().init_recipes(wire_length(recipes.len()));
+        for (i, (run, task, recipe)) in (0..).zip(&recipes) {
+            let mut to = list.reborrow().get(i);
+            to.set_run(run.0);
+            to.set_task(task.0);
+            to.set_recipe(&recipe.json);
+            if let Some(run) = runs.get(run) {
+                to.set_log_dir(std::os::unix::ffi::OsStrExt::as_bytes(run.log_dir.as_os_str()));
+            }
+        }
+        let mut list = params.init_assignments(wire_length(assignments.len()));
+        for (i, (assignment, inputs)) in (0..).zip(&assignments) {
+            wire::write_assignment(assignment, inputs, list.reborrow().get(i));
+        }
+        answer(request.send().promise)
+    }
+}
+
+fn wire_length(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn answer<T: 'static>(promise: impl Future<Output = Result<T, capnp::Error>> + 'static) -> Answer {
+    capnp::capability::Promise::from_future(async move { promise.await.map(drop) })
+}
+
+impl Driver {
+    /// A number for a worker that registers, and a name that none of those present has.
+    pub(crate) fn admit(&mut self, wanted: &str) -> (WorkerId, String) {
+        self.next_worker += 1;
+        let taken = |name: &str| self.workers.values().any(|worker| worker.name == name);
+        let candidates = (1u32..).map(|n| match wanted {
+            "" => format!("w{n}"),
+            name if n == 1 => name.to_owned(),
+            name => format!("{name}-{n}"),
+        });
+        let name = candidates.into_iter().find(|name| !taken(name)).unwrap_or_default();
+        (WorkerId(self.next_worker), name)
+    }
+
+    /// Takes a worker in at once, so that its name is taken; the machine learns of it through the
+    /// inbox.
+    pub(crate) fn welcome(&mut self, joining: Joining, inbox: &Inbox) {
+        let Joining { worker, offer, host, client } = joining;
+        let at = crate::clock::now();
+        let command = Command::Joined { worker, name: offer.name.clone(), host: host.clone(), at };
+        self.store.send(command);
+        let live = LiveWorker {
+            last_heard: at,
+            name: offer.name.clone(),
+            host,
+            slots: offer.slots,
+            labels: offer.labels.clone(),
+            client,
+            outbox: VecDeque::new(),
+            in_flight: 0,
+            known: FxHashMap::default(),
+        };
+        self.workers.insert(worker, live);
+        self.workers_changed();
+        inbox.push(Happened::Joined(worker, offer));
+    }
+
+    pub(super) fn lost(&mut self, worker: WorkerId, now: Timestamp, actions: &mut Vec<Action>) {
+        // The second one to notice finds it gone.
+        if self.workers.remove(&worker).is_some() {
+            self.store.send(Command::Left { worker, at: now });
+            self.workers_changed();
+            self.engine.handle(now, Event::WorkerLost { worker }, actions);
+        }
+    }
+
+    fn workers_changed(&mut self) {
+        self.present.set(wire_length(self.workers.len()));
+        for run in self.runs.values() {
+            run.published.workers_changed();
+        }
+    }
+
+    /// Whether the session of this worker is still on.
+    pub(crate) fn is_present(&self, worker: WorkerId) -> bool {
+        self.workers.contains_key(&worker)
+    }
+
+    /// Whether any worker is present.
+    pub(crate) fn has_workers(&self) -> bool {
+        !self.workers.is_empty()
+    }
+
+    /// The workers that are present.
+    pub(crate) fn worker_statuses(&self) -> Vec<WorkerStatus> {
+        let status = |(id, worker): (&WorkerId, &LiveWorker)| WorkerStatus {
+            id: id.0,
+            name: worker.name.clone(),
+            host: worker.host.clone(),
+            slots: worker.slots,
+            running: wire_length(self.engine.held_by(*id).unwrap_or(0)),
+            labels: worker.labels.clone(),
+            last_heartbeat: worker.last_heard,
+        };
+        self.workers.iter().map(status).collect()
+    }
+
+    pub(super) fn send_revoke(
+        &mut self,
+        worker: WorkerId,
+        attempts: Vec<AttemptId>,
+        mode: RevokeMode,
+    ) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.push(Outgoing::Revoke { attempts, cancel: mode == RevokeMode::Cancel });
+        }
+    }
+
+    /// Asks all workers to end. To be followed by a push to the inbox.
+    pub(crate) fn shut_workers_down(&mut self) {
+        for worker in self.workers.values_mut() {
+            worker.push(Outgoing::Shutdown);
+        }
+    }
+
+    /// Makes the calls that are due; their ends come back through the inbox.
+    pub(super) fn pump(&mut self, shared: &Rc<super::Shared>) {
+        for (id, worker) in &mut self.workers {
+            while worker.in_flight < IN_FLIGHT {
+                let Some(answer) = worker.call(&mut self.runs) else { break };
+                worker.in_flight += 1;
+                let (id, shared) = (*id, Rc::clone(shared));
+                tokio::task::spawn_local(async move {
+                    let happened = match answer.await {
+                        Ok(()) => Happened::Sent(id),
+                        Err(_) => Happened::Gone(id),
+                    };
+                    shared.inbox.push(happened);
+                });
+            }
+        }
+    }
+}

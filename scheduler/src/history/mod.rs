@@ -1,0 +1,468 @@
+//! The reading side of a state directory: what runs there were, how they went, and why.
+//!
+//! A [`History`] is opened read-only, by the scheduler and by programs that have none at hand. It
+//! sees what has been committed; what runs at this moment only a scheduler knows.
+
+pub(crate) mod journal;
+mod reason;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
+use dagrun_core::status::{
+    Counts, Failure, InstanceRow, RunState, RunStatus, RunSummary, State, TaskStatus,
+};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use self::reason::Reasons;
+use crate::store::{StoreError, database_path, exit_code, open_reader};
+use crate::submission::Submission;
+
+/// Instances that are read from the journal at once.
+const WINDOW: u32 = 4_096;
+
+/// Where every run begins.
+const FIRST: InstanceId = InstanceId { task: TaskId(0), index: 0 };
+
+/// Why the history could not tell.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// There is no database in the directory.
+    #[error("no runs are recorded in {}", .0.display())]
+    Missing(PathBuf),
+    /// The database could not be opened.
+    #[error(transparent)]
+    Open(#[from] StoreError),
+    /// The database could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    UnknownRun(RunId),
+    /// The run has no such task.
+    #[error("run {run} has no task {task}")]
+    UnknownTask {
+        /// The run.
+        run: RunId,
+        /// The task, by name or position.
+        task: String,
+    },
+    /// The task has no such instance.
+    #[error("{task} has no instance {index}: its instances are 0 to {}", width.saturating_sub(1))]
+    UnknownInstance {
+        /// The task's name.
+        task: String,
+        /// The index.
+        index: u32,
+        /// The task's number of instances.
+        width: u32,
+    },
+    /// The instance has no value.
+    #[error("{instance} has no value: {why}")]
+    NoValue {
+        /// The instance.
+        instance: String,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+/// Some rows of a run, in task and index order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstancePage {
+    /// The rows.
+    pub rows: Vec<InstanceRow>,
+    /// Where the next page begins, unless this is the last.
+    pub next: Option<InstanceId>,
+}
+
+/// A state directory, opened for reading.
+#[derive(Debug)]
+pub struct History {
+    database: Connection,
+    path: PathBuf,
+    reasons: RefCell<Option<Reasons>>,
+}
+
+impl History {
+    /// Opens the history of a state directory.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn open(state_dir: &Path) -> Result<History, HistoryError> {
+        let database =
+            open_reader(state_dir)?.ok_or_else(|| HistoryError::Missing(state_dir.to_owned()))?;
+        Ok(History { database, path: database_path(state_dir), reasons: RefCell::new(None) })
+    }
+
+    fn read<T>(&self, result: rusqlite::Result<T>) -> Result<T, HistoryError> {
+        result.map_err(|source| HistoryError::Read { path: self.path.clone(), source })
+    }
+
+    /// The last runs, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn runs(&self, limit: u32) -> Result<Vec<RunSummary>, HistoryError> {
+        let query = || {
+            let mut statement = self.database.prepare_cached(
+                "SELECT r.run, r.name, r.state, r.started, r.finished, sum(t.width),
+                    total(t.succeeded) + total(t.failed) + total(t.skipped) + total(t.cancelled),
+                    total(t.failed)
+                 FROM (SELECT * FROM runs ORDER BY run DESC LIMIT ?1) r
+                 LEFT JOIN tasks t ON t.run = r.run
+                 GROUP BY r.run ORDER BY r.run DESC",
+            )?;
+            statement.query_map([limit], summary)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let mut runs = self.read(query())?;
+        for run in runs.iter_mut().filter(|run| run.state == RunState::Running) {
+            let counts = self.read(self.counts_so_far(run.run))?;
+            run.done = counts.iter().map(|(_, counts)| u64::from(counts.terminal())).sum();
+            run.failed = counts.iter().map(|(_, counts)| u64::from(counts.of(State::Failed))).sum();
+        }
+        Ok(runs)
+    }
+
+    /// The run that was submitted last.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn last_run(&self) -> Result<Option<RunId>, HistoryError> {
+        let last: Option<i64> =
+            self.read(self.database.query_row("SELECT max(run) FROM runs", [], |row| row.get(0)))?;
+        Ok(last.map(|run| RunId(run.cast_unsigned())))
+    }
+
+    /// The process that ran, or runs, a run's scheduler.
+    ///
+    /// # Errors
+    /// When there is no such run or the database cannot be read.
+    pub fn owner(&self, run: RunId) -> Result<u32, HistoryError> {
+        let sql = "SELECT owner FROM runs WHERE run = ?1";
+        self.run_row(run, sql, |row| row.get(0))
+    }
+
+    /// What was submitted.
+    ///
+    /// # Errors
+    /// When there is no such run or the database cannot be read.
+    pub fn submission(&self, run: RunId) -> Result<Submission, HistoryError> {
+        let sql = "SELECT pipeline, base_dir, seed, fail_fast FROM runs WHERE run = ?1";
+        self.run_row(run, sql, |row| {
+            Ok(Submission {
+                pipeline: row.get(0)?,
+                base_dir: PathBuf::from(OsString::from_vec(row.get(1)?)),
+                seed: row.get::<_, i64>(2)?.cast_unsigned(),
+                fail_fast: row.get(3)?,
+            })
+        })
+    }
+
+    fn run_row<T>(
+        &self,
+        run: RunId,
+        sql: &str,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, HistoryError> {
+        let found = self
+            .database
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row([run.0.cast_signed()], read).optional());
+        self.read(found)?.ok_or(HistoryError::UnknownRun(run))
+    }
+
+    /// A run by task. Instances of an unfinished run that have no terminal state in the journal are
+    /// counted as blocked.
+    ///
+    /// # Errors
+    /// When there is no such run or the database cannot be read.
+    pub fn status(&self, run: RunId) -> Result<RunStatus, HistoryError> {
+        let sql = "SELECT name, state, started, finished FROM runs WHERE run = ?1";
+        let mut status = self.run_row(run, sql, |row| {
+            Ok(RunStatus {
+                run,
+                name: row.get(0)?,
+                state: RunState::from_u8(row.get(1)?).unwrap_or(RunState::Running),
+                started: time(row.get(2)?),
+                finished: row.get::<_, Option<i64>>(3)?.map(time),
+                tasks: Vec::new(),
+            })
+        })?;
+        status.tasks = self.read(self.final_tasks(run))?;
+        if status.state == RunState::Running {
+            for (task, counts) in self.read(self.counts_so_far(run))? {
+                if let Some(status) = status.tasks.get_mut(task.at()) {
+                    let width = status.counts.total();
+                    status.counts = counts;
+                    status.counts.0[State::Blocked as usize] =
+                        width.saturating_sub(counts.terminal());
+                }
+            }
+        }
+        Ok(status)
+    }
+
+    /// The tasks with the counts that were written at the end of the run.
+    fn final_tasks(&self, run: RunId) -> rusqlite::Result<Vec<TaskStatus>> {
+        let mut statement = self.database.prepare_cached(
+            "SELECT name, width, succeeded, failed, skipped, cancelled FROM tasks
+             WHERE run = ?1 ORDER BY task",
+        )?;
+        let tasks = statement.query_map([run.0.cast_signed()], |row| {
+            let mut counts = Counts::default();
+            for (column, slot) in (2..).zip(&mut counts.0[State::Succeeded as usize..]) {
+                *slot = row.get::<_, Option<u32>>(column)?.unwrap_or(0);
+            }
+            let width: u32 = row.get(1)?;
+            counts.0[State::Blocked as usize] = width.saturating_sub(counts.terminal());
+            Ok(TaskStatus { name: row.get(0)?, counts, running: 0 })
+        })?;
+        tasks.collect()
+    }
+
+    /// The terminal states in the journal: each instance reaches exactly one.
+    fn counts_so_far(&self, run: RunId) -> rusqlite::Result<Vec<(TaskId, Counts)>> {
+        let mut statement = self.database.prepare_cached(
+            "SELECT task, state, sum(count) FROM events WHERE run = ?1 AND state >= 4
+             GROUP BY task, state ORDER BY task",
+        )?;
+        let mut rows = statement.query([run.0.cast_signed()])?;
+        let mut tasks: Vec<(TaskId, Counts)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let task = TaskId(row.get(0)?);
+            if tasks.last().is_none_or(|(last, _)| *last != task) {
+                tasks.push((task, Counts::default()));
+            }
+            if let Some((_, counts)) = tasks.last_mut()
+                && let Some(slot) = counts.0.get_mut(usize::from(row.get::<_, u8>(1)?))
+            {
+                *slot = row.get(2)?;
+            }
+        }
+        Ok(tasks)
+    }
+
+    /// Up to `limit` instances from `from` on, in task and index order; with `failed_only` those
+    /// alone that failed. An instance that the journal does not know yet is given as blocked.
+    ///
+    /// # Errors
+    /// When there is no such run or the database cannot be read.
+    pub fn instances(
+        &self,
+        run: RunId,
+        from: InstanceId,
+        limit: u32,
+        failed_only: bool,
+    ) -> Result<InstancePage, HistoryError> {
+        self.owner(run)?;
+        let limit = limit.max(1);
+        let mut page = InstancePage { rows: Vec::new(), next: None };
+        let mut at = from;
+        while let Some((task, width)) = self.task_from(run, at.task)? {
+            if task != at.task {
+                at = InstanceId { task, index: 0 };
+            }
+            let room = limit - u32::try_from(page.rows.len()).unwrap_or(limit);
+            if room == 0 {
+                page.next = Some(at);
+                break;
+            }
+            let next = if failed_only {
+                self.failed_rows(run, at, room, width, &mut page.rows)?
+            } else {
+                self.all_rows(run, at, room, width, &mut page.rows)?
+            };
+            at = match next {
+                Some(index) => InstanceId { task, index },
+                None => InstanceId { task: TaskId(task.0.saturating_add(1)), index: 0 },
+            };
+        }
+        Ok(page)
+    }
+
+    fn task_from(&self, run: RunId, task: TaskId) -> Result<Option<(TaskId, u32)>, HistoryError> {
+        let query = || {
+            self.database
+                .prepare_cached(
+                    "SELECT task, width FROM tasks WHERE run = ?1 AND task >= ?2
+                     ORDER BY task LIMIT 1",
+                )?
+                .query_row(params![run.0.cast_signed(), task.0], |row| {
+                    Ok((TaskId(row.get(0)?), row.get(1)?))
+                })
+                .optional()
+        };
+        self.read(query())
+    }
+
+    /// Appends rows from `at` on; the index at which the task goes on, if it does.
+    fn all_rows(
+        &self,
+        run: RunId,
+        at: InstanceId,
+        room: u32,
+        width: u32,
+        rows: &mut Vec<InstanceRow>,
+    ) -> Result<Option<u32>, HistoryError> {
+        let to = at.index.saturating_add(room.min(WINDOW)).min(width);
+        if at.index < to {
+            let window = journal::window(&self.database, run, at.task, at.index..to, false);
+            for (index, entry) in (at.index..to).zip(self.read(window)?) {
+                rows.push(self.row(run, InstanceId { task: at.task, index }, &entry)?);
+            }
+        }
+        Ok((to < width).then_some(to))
+    }
+
+    fn failed_rows(
+        &self,
+        run: RunId,
+        at: InstanceId,
+        room: u32,
+        width: u32,
+        rows: &mut Vec<InstanceRow>,
+    ) -> Result<Option<u32>, HistoryError> {
+        let room = room.min(WINDOW) as usize;
+        let found = journal::failed(&self.database, run, at.task, at.index, room);
+        let found = self.read(found)?;
+        for &index in &found {
+            let instance = InstanceId { task: at.task, index };
+            let entry = self.read(journal::entry(&self.database, run, instance, false))?;
+            rows.push(self.row(run, instance, &entry)?);
+        }
+        let next = found.last().map_or(width, |last| last.saturating_add(1));
+        Ok((found.len() == room && next < width).then_some(next))
+    }
+
+    fn row(
+        &self,
+        run: RunId,
+        instance: InstanceId,
+        entry: &journal::Entry,
+    ) -> Result<InstanceRow, HistoryError> {
+        let last = entry.last.as_deref();
+        let attempt = entry.attempt.as_deref();
+        let state = last.map_or(State::Blocked, |event| event.state);
+        Ok(InstanceRow {
+            instance,
+            state,
+            attempts: attempt.map_or(0, |event| event.attempt),
+            worker: attempt.and_then(|event| event.worker.clone()),
+            started: attempt.map(|event| event.started).filter(|time| time.0 != 0),
+            finished: last.map(|event| event.finished).filter(|time| time.0 != 0),
+            exit_code: match state {
+                State::Succeeded => Some(0),
+                _ => attempt.and_then(|event| exit_code(event.cause)),
+            },
+            reason: match last {
+                Some(event) if state != State::Succeeded => {
+                    self.reason(run, instance.task, event)?
+                }
+                _ => String::new(),
+            },
+        })
+    }
+
+    fn reason(
+        &self,
+        run: RunId,
+        task: TaskId,
+        event: &journal::EventRow,
+    ) -> Result<String, HistoryError> {
+        let Some(root) = reason::root(event.cause) else { return Ok(event.own_reason()) };
+        let mut cache = self.reasons.borrow_mut();
+        if cache.as_ref().is_none_or(|reasons| reasons.run != run) {
+            *cache = Some(Reasons::new(run, &self.submission(run)?));
+        }
+        let Some(reasons) = cache.as_mut() else { return Ok(event.own_reason()) };
+        self.read(reasons.skip(&self.database, task, event.cause, root))
+    }
+
+    /// The position and width of a task, by name.
+    ///
+    /// # Errors
+    /// When the run has no such task or the database cannot be read.
+    pub fn task(&self, run: RunId, name: &str) -> Result<(TaskId, u32), HistoryError> {
+        self.owner(run)?;
+        let query = || {
+            self.database
+                .prepare_cached("SELECT task, width FROM tasks WHERE run = ?1 AND name = ?2")?
+                .query_row(params![run.0.cast_signed(), name], |row| {
+                    Ok((TaskId(row.get(0)?), row.get(1)?))
+                })
+                .optional()
+        };
+        self.read(query())?.ok_or_else(|| HistoryError::UnknownTask { run, task: name.to_owned() })
+    }
+
+    /// The captured value of an instance that has succeeded: a JSON document.
+    ///
+    /// # Errors
+    /// When there is no such instance, it has no value, or the database cannot be read.
+    pub fn value(&self, run: RunId, task: &str, index: u32) -> Result<Vec<u8>, HistoryError> {
+        let (id, width) = self.task(run, task)?;
+        if index >= width {
+            return Err(HistoryError::UnknownInstance { task: task.to_owned(), index, width });
+        }
+        let instance = InstanceId { task: id, index };
+        let no_value = |why| HistoryError::NoValue { instance: format!("{task}[{index}]"), why };
+        let payload = self.read(journal::payload(&self.database, run, instance))?;
+        payload
+            .ok_or_else(|| no_value("it has not succeeded"))?
+            .value
+            .ok_or_else(|| no_value("its task captures nothing"))
+    }
+
+    /// Instances that failed, in task and index order, at most `limit`.
+    ///
+    /// # Errors
+    /// When there is no such run or the database cannot be read.
+    pub fn failures(&self, run: RunId, limit: u32) -> Result<Vec<Failure>, HistoryError> {
+        let page = self.instances(run, FIRST, limit, true)?;
+        let mut failures = Vec::with_capacity(page.rows.len());
+        for row in page.rows {
+            let tail = journal::entry(&self.database, run, row.instance, false).and_then(|entry| {
+                entry.last.map_or(Ok(Vec::new()), |event| {
+                    journal::stderr_tail(&self.database, run, row.instance, &event)
+                })
+            });
+            failures.push(Failure {
+                instance: row.instance,
+                reason: row.reason,
+                stderr_tail: self.read(tail)?,
+            });
+        }
+        Ok(failures)
+    }
+}
+
+fn time(micros: i64) -> Timestamp {
+    Timestamp(micros.cast_unsigned())
+}
+
+fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
+    let count = |column| Ok::<_, rusqlite::Error>(row.get::<_, f64>(column)? as u64);
+    Ok(RunSummary {
+        run: RunId(row.get::<_, i64>(0)?.cast_unsigned()),
+        name: row.get(1)?,
+        state: RunState::from_u8(row.get(2)?).unwrap_or(RunState::Running),
+        started: time(row.get(3)?),
+        finished: row.get::<_, Option<i64>>(4)?.map(time),
+        instances: row.get::<_, Option<i64>>(5)?.unwrap_or(0).cast_unsigned(),
+        done: count(6)?,
+        failed: count(7)?,
+    })
+}

@@ -1,0 +1,341 @@
+//! The store's records read back: ranges, retries, skips, reasons, paging.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dagrun_core::engine::{Cause, Record};
+use dagrun_core::ids::{Micros, WorkerId};
+use dagrun_core::pipeline::{
+    Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Retry, Task, TaskAction,
+};
+use dagrun_core::status::{Detail, FailureKind};
+use tokio::sync::{mpsc, oneshot};
+
+use super::*;
+use crate::store::{Command, NewRun, Reply, RunEnd, Store};
+
+fn task(name: &str, after: Vec<Clause>) -> Task {
+    Task {
+        name: name.into(),
+        action: TaskAction::Shell("true".into()),
+        pattern: Pattern::Own,
+        sweep: None,
+        after,
+        references: Vec::new(),
+        capture: Capture::None,
+        outputs: Vec::new(),
+        stdin: None,
+        inputs: Vec::new(),
+        env: Vec::new(),
+        working_dir: None,
+        retry: Retry::default(),
+        timeout: None,
+        grace: Micros::from_secs(10),
+        allow_failure: false,
+        cpus: 1,
+        max_running: None,
+    }
+}
+
+fn after(task: u32) -> Clause {
+    let upstreams = vec![TaskId(task)];
+    Clause { upstreams, quantifier: Quantifier::All, on: Outcomes::Success }
+}
+
+/// A run in a directory of its own, written to the tests' liking.
+struct Written {
+    dir: tempfile::TempDir,
+    store: Store,
+    replies: mpsc::UnboundedReceiver<Reply>,
+    run: RunId,
+    batch: u64,
+}
+
+fn begin(store: &Store, tasks: &[(&str, u32)], pipeline: &Pipeline) -> RunId {
+    let submission = Submission {
+        pipeline: serde_json::to_vec(pipeline).unwrap(),
+        base_dir: "/tmp".into(),
+        seed: u64::MAX,
+        fail_fast: false,
+    };
+    let new = NewRun {
+        name: pipeline.name.clone(),
+        submission: Arc::new(submission),
+        started: Timestamp(1_000),
+        tasks: tasks.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect(),
+    };
+    let (reply, answer) = oneshot::channel();
+    store.send(Command::Begin(Box::new(new), reply));
+    answer.blocking_recv().unwrap().unwrap()
+}
+
+impl Written {
+    fn new(tasks: &[(&str, u32)], pipeline: &Pipeline) -> Written {
+        let dir = tempfile::tempdir().unwrap();
+        let (reply_to, replies) = mpsc::unbounded_channel();
+        let store = Store::start(dir.path(), reply_to).unwrap();
+        let run = begin(&store, tasks, pipeline);
+        Written { dir, store, replies, run, batch: 0 }
+    }
+
+    /// Writes records, and waits for the acknowledgement.
+    fn append(&mut self, mut records: Vec<Record>, ends: Vec<RunEnd>) {
+        for record in &mut records {
+            record.run = self.run;
+        }
+        self.batch += 1;
+        self.store.send(Command::Append(self.batch, records, ends));
+        match self.replies.blocking_recv() {
+            Some(Reply::Committed(number)) => assert_eq!(number, self.batch),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn history(&self) -> History {
+        History::open(self.dir.path()).unwrap()
+    }
+
+    fn rows(&self) -> Vec<InstanceRow> {
+        let page = self.history().instances(self.run, FIRST, 1_000, false).unwrap();
+        assert_eq!(page.next, None);
+        page.rows
+    }
+}
+
+fn record(task: u32, first_index: u32, count: u32, state: State) -> Record {
+    Record {
+        run: RunId(0),
+        task: TaskId(task),
+        first_index,
+        count,
+        state,
+        attempt: 1,
+        worker: Some(WorkerId(1)),
+        started: Timestamp(2_000),
+        finished: Timestamp(3_000),
+        cause: None,
+        detail: None,
+    }
+}
+
+fn failed(task: u32, index: u32, attempt: u32, state: State, code: i32) -> Record {
+    Record {
+        attempt,
+        cause: Some(Cause::Attempt(FailureKind::Exit(code))),
+        detail: Some(Box::new(Detail {
+            reason: format!("exit code {code}"),
+            stderr_tail: b"oh\n".to_vec(),
+            ..Detail::default()
+        })),
+        ..record(task, index, 1, state)
+    }
+}
+
+fn skipped(task: u32, first: u32, count: u32, cause: Cause) -> Record {
+    let record = record(task, first, count, State::Skipped);
+    Record { attempt: 0, worker: None, started: Timestamp(0), cause: Some(cause), ..record }
+}
+
+fn pipeline(tasks: Vec<Task>) -> Pipeline {
+    Pipeline { name: "p".into(), vars: Vec::new(), tasks }
+}
+
+#[test]
+fn ranges_retries_and_skips_come_to_one_row_for_each_instance() {
+    let definition = pipeline(vec![task("price", vec![]), task("sum", vec![after(0)])]);
+    let mut written = Written::new(&[("price", 6), ("sum", 1)], &definition);
+    let at = Timestamp(500);
+    let (name, host) = ("w7".to_owned(), "h".to_owned());
+    written.store.send(Command::Joined { worker: WorkerId(1), name, host, at });
+    let root = InstanceId { task: TaskId(0), index: 3 };
+    written.append(
+        vec![
+            record(0, 0, 3, State::Succeeded),
+            failed(0, 3, 1, State::Ready, 75),
+            failed(0, 3, 2, State::Failed, 3),
+            skipped(1, 0, 1, Cause::After { clause: 0, root }),
+        ],
+        vec![],
+    );
+    let rows = written.rows();
+    let states: Vec<_> = rows.iter().map(|row| row.state.word()).collect();
+    let expected =
+        ["succeeded", "succeeded", "succeeded", "failed", "blocked", "blocked", "skipped"];
+    assert_eq!(states, expected);
+    assert_eq!(rows[1].worker.as_deref(), Some("w7"));
+    assert_eq!((rows[1].exit_code, rows[1].attempts), (Some(0), 1));
+    assert_eq!((rows[3].exit_code, rows[3].attempts), (Some(3), 2));
+    assert_eq!(rows[3].reason, "exit code 3");
+    assert_eq!((rows[6].attempts, rows[6].worker.as_deref(), rows[6].started), (0, None, None));
+    let status = written.history().status(written.run).unwrap();
+    assert_eq!(status.tasks[0].counts.of(State::Blocked), 2);
+    assert_eq!(status.tasks[1].counts.of(State::Skipped), 1);
+    let summary = &written.history().runs(10).unwrap()[0];
+    assert_eq!((summary.instances, summary.done, summary.failed), (7, 5, 1));
+    let failures = written.history().failures(written.run, 10).unwrap();
+    assert_eq!(failures[0].instance, root);
+    assert_eq!(failures[0].stderr_tail, b"oh\n");
+}
+
+#[test]
+fn a_skip_names_its_clause_and_the_root_of_the_chain() {
+    let definition = pipeline(vec![
+        task("a", vec![]),
+        task("b", vec![after(0)]),
+        task("c", vec![after(1)]),
+        task(
+            "d",
+            vec![Clause {
+                upstreams: vec![TaskId(0), TaskId(1)],
+                quantifier: Quantifier::Any,
+                on: Outcomes::Success,
+            }],
+        ),
+        task("e", vec![]),
+    ]);
+    let names = [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1)];
+    let mut written = Written::new(&names, &definition);
+    let root = InstanceId { task: TaskId(0), index: 0 };
+    let cancelled =
+        Record { cause: Some(Cause::Cancelled), attempt: 0, ..record(4, 0, 1, State::Cancelled) };
+    written.append(
+        vec![
+            failed(0, 0, 1, State::Failed, 3),
+            skipped(1, 0, 1, Cause::After { clause: 0, root }),
+            skipped(2, 0, 1, Cause::After { clause: 0, root }),
+            skipped(3, 0, 1, Cause::After { clause: 0, root }),
+            cancelled,
+        ],
+        vec![],
+    );
+    let reasons: Vec<_> = written.rows().into_iter().map(|row| row.reason).collect();
+    assert_eq!(
+        reasons,
+        [
+            "exit code 3",
+            "after a: a failed: exit code 3",
+            "after b: a failed: exit code 3",
+            "after any of a, b: a failed: exit code 3",
+            "cancelled",
+        ]
+    );
+}
+
+#[test]
+fn a_range_of_any_length_is_found_from_any_page() {
+    let definition = pipeline(vec![task("wide", vec![]), task("next", vec![])]);
+    let width = 100_000;
+    let mut written = Written::new(&[("wide", width), ("next", 1)], &definition);
+    // A long range, a short one that begins before a page, single ones, and a correction inside.
+    written.append(
+        vec![
+            record(0, 0, 50_000, State::Succeeded),
+            record(0, 50_000, 64, State::Succeeded),
+            record(0, 50_064, 1, State::Succeeded),
+            Record { state: State::Ready, ..record(0, 60_000, 65, State::Ready) },
+            Record { attempt: 2, ..record(0, 60_010, 1, State::Failed) },
+            Record { attempt: 2, ..record(0, 60_020, 3, State::Failed) },
+        ],
+        vec![],
+    );
+    let history = written.history();
+    let mut counts = Counts::default();
+    let (mut next, mut expected) = (Some(FIRST), 0);
+    while let Some(from) = next {
+        let page = history.instances(written.run, from, 777, false).unwrap();
+        for row in page.rows {
+            if row.instance.task == TaskId(0) {
+                assert_eq!(row.instance.index, expected);
+                expected += 1;
+                counts.0[row.state as usize] += 1;
+            }
+        }
+        next = page.next;
+    }
+    assert_eq!(expected, width);
+    assert_eq!(counts.of(State::Succeeded), 50_065);
+    assert_eq!(counts.of(State::Failed), 4);
+    assert_eq!(counts.of(State::Ready), 61);
+    let only_failed = |from, limit| {
+        let from = InstanceId { task: TaskId(0), index: from };
+        let page = history.instances(written.run, from, limit, true).unwrap();
+        let rows: Vec<_> = page.rows.iter().map(|row| row.instance.index).collect();
+        (rows, page.next.map(|next| next.index))
+    };
+    assert_eq!(only_failed(0, 2), (vec![60_010, 60_020], Some(60_021)));
+    assert_eq!(only_failed(60_021, 100), (vec![60_021, 60_022], None));
+}
+
+#[test]
+fn the_counts_of_a_finished_run_are_its_own() {
+    let mut written = Written::new(&[("a", 10)], &pipeline(vec![task("a", vec![])]));
+    let mut counts = Counts::default();
+    counts.0[State::Succeeded as usize] = 9;
+    counts.0[State::Failed as usize] = 1;
+    let (run, state, finished) = (written.run, RunState::Failed, Timestamp(9_000));
+    let end = RunEnd { run, state, finished, counts: vec![counts] };
+    let records = vec![record(0, 0, 9, State::Succeeded), failed(0, 9, 1, State::Failed, 1)];
+    written.append(records, vec![end]);
+    let status = written.history().status(run).unwrap();
+    assert_eq!((status.state, status.finished), (state, Some(finished)));
+    assert_eq!(status.tasks[0].counts, counts);
+    assert_eq!(written.history().last_run().unwrap(), Some(run));
+    let submission = written.history().submission(run).unwrap();
+    assert_eq!((submission.seed, submission.base_dir.as_path()), (u64::MAX, Path::new("/tmp")));
+}
+
+#[test]
+fn values_are_found_by_name_and_their_absence_explained() {
+    let mut written = Written::new(&[("a", 3)], &pipeline(vec![task("a", vec![])]));
+    let detail = Detail { value: Some(b"42".to_vec()), ..Detail::default() };
+    let with_value = Record { detail: Some(Box::new(detail)), ..record(0, 0, 1, State::Succeeded) };
+    written.append(vec![with_value, record(0, 1, 1, State::Succeeded)], vec![]);
+    let history = written.history();
+    let error = |task, index| history.value(written.run, task, index).unwrap_err().to_string();
+    assert_eq!(history.value(written.run, "a", 0).unwrap(), b"42");
+    assert_eq!(error("a", 1), "a[1] has no value: its task captures nothing");
+    assert_eq!(error("a", 2), "a[2] has no value: it has not succeeded");
+    assert_eq!(error("a", 3), "a has no instance 3: its instances are 0 to 2");
+    assert_eq!(error("b", 0), "run 1 has no task b");
+    let unknown = history.status(RunId(7)).unwrap_err().to_string();
+    assert_eq!(unknown, "there is no run 7");
+}
+
+#[test]
+fn two_stores_in_one_directory_never_share_a_run_id() {
+    let definition = pipeline(vec![task("a", vec![])]);
+    let written = Written::new(&[("a", 1)], &definition);
+    let (reply_to, _replies) = mpsc::unbounded_channel();
+    let other = Store::start(written.dir.path(), reply_to).unwrap();
+    let second = begin(&other, &[("a", 1)], &definition);
+    let third = begin(&written.store, &[("a", 1)], &definition);
+    assert_eq!((written.run, second, third), (RunId(1), RunId(2), RunId(3)));
+}
+
+#[test]
+fn a_directory_without_runs_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = History::open(dir.path()).unwrap_err();
+    assert!(matches!(error, HistoryError::Missing(_)), "{error}");
+}
+
+#[test]
+fn a_database_that_cannot_be_written_is_reported_and_stays_whole() {
+    let mut written = Written::new(&[("a", 100_000)], &pipeline(vec![task("a", vec![])]));
+    written.append(vec![record(0, 0, 1, State::Succeeded)], vec![]);
+    // As a full disk does: the database may not grow any more.
+    written.store.send(Command::LimitPages);
+    let big = Detail { value: Some(vec![b'1'; 1 << 20]), ..Detail::default() };
+    let big = Record { detail: Some(Box::new(big)), ..record(0, 1, 1, State::Succeeded) };
+    written.store.send(Command::Append(2, vec![big], vec![]));
+    match written.replies.blocking_recv() {
+        Some(Reply::Failed(error)) => {
+            let line = crate::one_line(error.as_ref());
+            assert!(line.contains("dagrun.db") && line.contains("full"), "{line}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let page = written.history().instances(written.run, FIRST, 2, false).unwrap();
+    let states: Vec<_> = page.rows.iter().map(|row| row.state).collect();
+    assert_eq!(states, [State::Succeeded, State::Blocked]);
+}

@@ -1,0 +1,151 @@
+//! What the holder of a client's token may do.
+
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use capnp::Error;
+use dagrun_core::ids::RunId;
+use dagrun_schema::dagrun_capnp::{client, run, submission};
+use dagrun_schema::wire;
+use tokio::sync::oneshot;
+
+use super::run::RunServer;
+use super::{Server, broken, exception};
+use crate::clock::now;
+use crate::driver::Submitted;
+use crate::store::{Command, NewRun, StoreError};
+use crate::submission::{Checked, Submission};
+
+/// Runs told of in one answer.
+const RUNS: u32 = 10_000;
+
+pub(super) struct ClientServer {
+    pub(super) server: Rc<Server>,
+}
+
+impl ClientServer {
+    fn run_client(&self, run: RunId) -> run::Client {
+        capnp_rpc::new_client(RunServer { run, server: Rc::clone(&self.server) })
+    }
+
+    /// Writes the run down, then starts it.
+    async fn begin(&self, submission: Submission) -> Result<RunId, Error> {
+        let submission = Arc::new(submission);
+        let to_check = Arc::clone(&submission);
+        // A large pipeline takes a while, during which workers must be heard.
+        let checked = tokio::task::spawn_blocking(move || to_check.check())
+            .await
+            .map_err(|_| Error::failed("the pipeline could not be checked".into()))?;
+        let Checked { pipeline, plan } = checked.map_err(|error| exception(&error))?;
+        let names = pipeline.tasks.iter().map(|task| task.name.clone());
+        let started = now();
+        let new = NewRun {
+            name: pipeline.name.clone(),
+            submission: Arc::clone(&submission),
+            started,
+            tasks: names.zip(plan.tasks.iter().map(|task| task.width)).collect(),
+        };
+        let run = self.write_down(new).await?;
+        let submitted = Submitted { run, submission, pipeline, plan, started };
+        let shared = &self.server.shared;
+        shared.driver.borrow_mut().submit(submitted, &shared.inbox);
+        Ok(run)
+    }
+
+    async fn write_down(&self, new: NewRun) -> Result<RunId, Error> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let driver = self.server.shared.driver.borrow();
+            if let Some(problem) = driver.problem() {
+                return Err(broken(&problem));
+            }
+            driver.store().send(Command::Begin(Box::new(new), reply));
+        }
+        match answer.await {
+            Ok(Ok(run)) => Ok(run),
+            Ok(Err(error)) => Err(broken(&error)),
+            Err(_) => Err(exception(&StoreError::Stopped("the scheduler ends".into()))),
+        }
+    }
+}
+
+fn read_submission(from: submission::Reader<'_>) -> Result<Submission, Error> {
+    Ok(Submission {
+        pipeline: from.get_pipeline()?.to_vec(),
+        base_dir: PathBuf::from(std::ffi::OsString::from_vec(from.get_base_dir()?.to_vec())),
+        seed: from.get_seed(),
+        fail_fast: from.get_fail_fast(),
+    })
+}
+
+impl client::Server for ClientServer {
+    async fn submit(
+        self: Rc<Self>,
+        params: client::SubmitParams,
+        mut results: client::SubmitResults,
+    ) -> Result<(), Error> {
+        let submission = read_submission(params.get()?.get_submission()?)?;
+        drop(params);
+        let run = self.begin(submission).await?;
+        let mut results = results.get();
+        results.set_id(run.0);
+        results.set_run(self.run_client(run));
+        Ok(())
+    }
+
+    async fn run(
+        self: Rc<Self>,
+        params: client::RunParams,
+        mut results: client::RunResults,
+    ) -> Result<(), Error> {
+        let id = params.get()?.get_id();
+        let read = self.server.reader.read(move |history| {
+            let run = match id {
+                0 => history.last_run()?.unwrap_or_default(),
+                id => RunId(id),
+            };
+            history.owner(run).map(|_| run)
+        });
+        results.get().set_run(self.run_client(read.await?));
+        Ok(())
+    }
+
+    async fn runs(
+        self: Rc<Self>,
+        params: client::RunsParams,
+        mut results: client::RunsResults,
+    ) -> Result<(), Error> {
+        let limit = params.get()?.get_limit().min(RUNS);
+        let runs = self.server.reader.read(move |history| history.runs(limit)).await?;
+        let mut list = results.get().init_runs(u32::try_from(runs.len()).unwrap_or(0));
+        for (i, run) in (0..).zip(&runs) {
+            wire::write_run_summary(run, list.reborrow().get(i));
+        }
+        Ok(())
+    }
+
+    async fn workers(
+        self: Rc<Self>,
+        _: client::WorkersParams,
+        mut results: client::WorkersResults,
+    ) -> Result<(), Error> {
+        let workers = self.server.shared.driver.borrow().worker_statuses();
+        let mut list = results.get().init_workers(u32::try_from(workers.len()).unwrap_or(0));
+        for (i, worker) in (0..).zip(&workers) {
+            wire::write_worker_status(worker, list.reborrow().get(i));
+        }
+        Ok(())
+    }
+
+    async fn shutdown(
+        self: Rc<Self>,
+        _: client::ShutdownParams,
+        _: client::ShutdownResults,
+    ) -> Result<(), Error> {
+        self.server.shut_workers_down().await;
+        self.server.stop.notify_one();
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! What the holder of a worker's token may do: register, and then report and show signs of life.
+
+use std::rc::Rc;
+
+use capnp::Error;
+use dagrun_core::engine::{Report, WorkerOffer};
+use dagrun_core::ids::WorkerId;
+use dagrun_schema::dagrun_capnp::{session, worker_gate};
+use dagrun_schema::wire;
+
+use crate::driver::{Input, Joining, Shared};
+
+/// Bytes of a name, a host or a label.
+const TEXT: usize = 256;
+/// Labels of a worker.
+const LABELS: usize = 256;
+/// Slots of a worker.
+const SLOTS: u32 = 65_536;
+/// Bytes of a reason and of a tail of standard error that are kept.
+const TAIL: usize = 4 * 1024;
+
+pub(super) struct Gate {
+    pub(super) shared: Rc<Shared>,
+}
+
+impl worker_gate::Server for Gate {
+    async fn register(
+        self: Rc<Self>,
+        params: worker_gate::RegisterParams,
+        mut results: worker_gate::RegisterResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let info = params.get_info()?;
+        let wanted = text(info.get_name()?, "name")?;
+        let host = text(info.get_host()?, "host")?;
+        let labels = wire::read_text_list(info.get_labels()?)?;
+        if labels.len() > LABELS || labels.iter().any(|label| label.len() > TEXT) {
+            return Err(Error::failed("a worker's labels are too many or too long".into()));
+        }
+        let slots = info.get_slots();
+        if slots == 0 || slots > SLOTS {
+            return Err(Error::failed(format!("a worker has 1 to {SLOTS} slots, not {slots}")));
+        }
+        let client = params.get_worker()?;
+        let (worker, name) = {
+            let mut driver = self.shared.driver.borrow_mut();
+            let (worker, name) = driver.admit(&wanted);
+            let offer = WorkerOffer { name: name.clone(), slots, labels };
+            driver.welcome(Joining { worker, offer, host, client }, &self.shared.inbox);
+            (worker, name)
+        };
+        let session = SessionServer { worker, shared: Rc::clone(&self.shared) };
+        let mut results = results.get();
+        results.set_session(capnp_rpc::new_client(session));
+        results.set_id(worker.0);
+        results.set_name(&name);
+        Ok(())
+    }
+}
+
+fn text(reader: capnp::text::Reader<'_>, what: &str) -> Result<String, Error> {
+    let text = reader.to_str()?;
+    if text.len() > TEXT || text.chars().any(char::is_control) {
+        return Err(Error::failed(format!("a worker's {what} is too long or not printable")));
+    }
+    Ok(text.to_owned())
+}
+
+/// A worker's presence: when the last reference goes, so has the worker.
+struct SessionServer {
+    worker: WorkerId,
+    shared: Rc<Shared>,
+}
+
+impl Drop for SessionServer {
+    fn drop(&mut self) {
+        self.shared.inbox.push(Input::Gone(self.worker));
+    }
+}
+
+impl SessionServer {
+    fn still_on(&self) -> Result<(), Error> {
+        if self.shared.driver.borrow().is_present(self.worker) {
+            Ok(())
+        } else {
+            Err(Error::failed("this session has ended: it was silent for too long".into()))
+        }
+    }
+}
+
+impl session::Server for SessionServer {
+    async fn report(
+        self: Rc<Self>,
+        params: session::ReportParams,
+        _: session::ReportResults,
+    ) -> Result<(), Error> {
+        self.still_on()?;
+        let reports = params.get()?.get_reports()?;
+        let reports = reports.iter().map(|report| checked(wire::read_report(report)?));
+        let reports = reports.collect::<Result<Vec<_>, Error>>()?;
+        self.shared.inbox.push(Input::Reports(self.worker, reports));
+        self.shared.room().await;
+        Ok(())
+    }
+
+    async fn heartbeat(
+        self: Rc<Self>,
+        _: session::HeartbeatParams,
+        _: session::HeartbeatResults,
+    ) -> Result<(), Error> {
+        self.still_on()?;
+        self.shared.inbox.push(Input::Heard(self.worker));
+        Ok(())
+    }
+}
+
+/// A report that the machine may see.
+fn checked(mut report: Report) -> Result<Report, Error> {
+    let last = report.first.0.checked_add(report.count.into());
+    if report.count == 0 || last.is_none() || (report.detail.is_some() && report.count != 1) {
+        return Err(Error::failed("a report on no, too many or unlike attempts".into()));
+    }
+    if let Some(detail) = &mut report.detail {
+        let excess = detail.stderr_tail.len().saturating_sub(TAIL);
+        detail.stderr_tail.drain(..excess);
+        if detail.reason.len() > TAIL {
+            detail.reason.truncate(detail.reason.floor_char_boundary(TAIL));
+        }
+    }
+    Ok(report)
+}

@@ -1,0 +1,56 @@
+//! The door: a token buys a capability, and nothing else is to be had here.
+
+use std::rc::Rc;
+
+use capnp::Error;
+use dagrun_schema::dagrun_capnp::{PROTOCOL_VERSION, bootstrap, client, worker_gate};
+use subtle::ConstantTimeEq as _;
+
+use super::client::ClientServer;
+use super::gate::Gate;
+use super::{Server, Stranger};
+
+struct Door {
+    server: Rc<Server>,
+    stranger: Rc<Stranger>,
+}
+
+/// The capability that a connection begins with.
+pub(super) fn bootstrap(server: &Rc<Server>, stranger: &Rc<Stranger>) -> bootstrap::Client {
+    let door = Door { server: Rc::clone(server), stranger: Rc::clone(stranger) };
+    capnp_rpc::new_client(door)
+}
+
+impl bootstrap::Server for Door {
+    async fn login(
+        self: Rc<Self>,
+        params: bootstrap::LoginParams,
+        mut results: bootstrap::LoginResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let protocol = params.get_protocol();
+        if protocol != PROTOCOL_VERSION {
+            return Err(Error::failed(format!(
+                "this scheduler speaks version {PROTOCOL_VERSION} of the protocol, not {protocol}"
+            )));
+        }
+        let token = params.get_token()?;
+        // Both are compared whatever comes of the first, so that time tells nothing.
+        let is_client = bool::from(token.ct_eq(&self.server.config.client_token));
+        let is_worker = bool::from(token.ct_eq(&self.server.config.worker_token));
+        let mut granted = results.get().init_granted();
+        if is_client {
+            let client: client::Client =
+                capnp_rpc::new_client(ClientServer { server: Rc::clone(&self.server) });
+            granted.set_client(client);
+        } else if is_worker {
+            let gate: worker_gate::Client =
+                capnp_rpc::new_client(Gate { shared: Rc::clone(&self.server.shared) });
+            granted.set_gate(gate);
+        } else {
+            return Err(Error::failed("wrong token: this is not a login of this cluster".into()));
+        }
+        self.stranger.log_in();
+        Ok(())
+    }
+}

@@ -1,0 +1,407 @@
+//! The RPC side: a thread that listens, lets peers log in, and serves them.
+//!
+//! [`spawn`] starts it. Peers come over TCP or, from the same process, over a socket pair
+//! ([`SchedulerHandle::attach`]); both speak the same protocol and log in alike.
+
+mod client;
+mod gate;
+mod guard;
+mod login;
+mod logs;
+mod observer;
+mod reader;
+mod run;
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use capnp_rpc::{RpcSystem, twoparty};
+use dagrun_core::ids::Micros;
+use futures::io::{BufReader, BufWriter};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt as _};
+
+use self::guard::{Guard, MESSAGE_BYTES, Peer};
+use self::reader::Reader;
+use crate::driver::{self, Shared};
+use crate::store::{Store, StoreError};
+
+/// Connections that have not logged in yet, at once.
+const STRANGERS: u32 = 64;
+
+/// How long peers may take to read the last answers at the end.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// How a scheduler is to be run.
+#[derive(Clone)]
+pub struct Config {
+    /// Where journal, history, logs and run directories are kept.
+    pub state_dir: PathBuf,
+    /// Where to listen; nowhere for a scheduler that serves its own process alone.
+    pub listen: Option<SocketAddr>,
+    /// What clients must present.
+    pub client_token: Vec<u8>,
+    /// What workers must present.
+    pub worker_token: Vec<u8>,
+    /// A worker that is silent for so long is lost.
+    pub heartbeat_timeout: Duration,
+    /// A connection that has not logged in by then is closed.
+    pub login_timeout: Duration,
+    /// How long workers may take to end at a shutdown.
+    pub shutdown_timeout: Duration,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the tokens.
+        f.debug_struct("Config")
+            .field("state_dir", &self.state_dir)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// A scheduler with its state in `state_dir` that listens nowhere.
+    #[must_use]
+    pub fn new(state_dir: PathBuf, client_token: Vec<u8>, worker_token: Vec<u8>) -> Config {
+        Config {
+            state_dir,
+            listen: None,
+            client_token,
+            worker_token,
+            heartbeat_timeout: Duration::from_secs(10),
+            login_timeout: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(15),
+        }
+    }
+
+    /// The same on the loopback interface, on a port that the system picks.
+    #[must_use]
+    pub fn on_loopback(mut self) -> Config {
+        self.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        self
+    }
+}
+
+/// Why a scheduler could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address cannot be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The state directory has no absolute path.
+    #[error("cannot find the state directory {}", path.display())]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The thread or its runtime could not be made.
+    #[error("cannot start the scheduler's thread")]
+    Thread(#[source] io::Error),
+    /// An empty token would let everybody in, equal ones would make workers clients.
+    #[error("the tokens of clients and workers must not be empty or the same")]
+    Tokens,
+}
+
+enum Order {
+    Attach(UnixStream),
+    Shutdown,
+}
+
+/// A running scheduler. Dropping the handle does not end it.
+#[derive(Debug)]
+pub struct SchedulerHandle {
+    address: Option<SocketAddr>,
+    orders: mpsc::UnboundedSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl SchedulerHandle {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Serves the peer at the other end of `stream`, as if it had come over the network. When the
+    /// scheduler has ended, the stream is closed.
+    pub fn attach(&self, stream: UnixStream) {
+        let _ = self.orders.send(Order::Attach(stream));
+    }
+
+    /// Asks the scheduler to end, and its workers with it. Does not wait; see
+    /// [`SchedulerHandle::join`].
+    pub fn shutdown(&self) {
+        let _ = self.orders.send(Order::Shutdown);
+    }
+
+    /// Waits for the end of the scheduler, whoever asks for it.
+    ///
+    /// # Panics
+    /// When the scheduler's thread has panicked.
+    pub fn join(self) {
+        if let Err(panic) = self.thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// Starts a scheduler on a thread of its own.
+///
+/// # Errors
+/// When the state directory or the address cannot be used.
+pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
+    let same = config.client_token == config.worker_token;
+    if same || config.client_token.is_empty() || config.worker_token.is_empty() {
+        return Err(StartError::Tokens);
+    }
+    config.state_dir = std::path::absolute(&config.state_dir)
+        .map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
+    let (reply_to, replies) = mpsc::unbounded_channel();
+    let store = Store::start(&config.state_dir, reply_to)?;
+    let listener = config.listen.map(listen).transpose()?;
+    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let thread = std::thread::Builder::new()
+        .name("dagrun-scheduler".into())
+        .spawn(move || {
+            let tasks = tokio::task::LocalSet::new();
+            let heartbeat =
+                Micros(u64::try_from(config.heartbeat_timeout.as_micros()).unwrap_or(u64::MAX));
+            let shared = Rc::new(Shared::new(store, config.state_dir.clone(), heartbeat));
+            let server = Rc::new(Server::new(config, Rc::clone(&shared)));
+            tasks.block_on(&runtime, async move {
+                tokio::task::spawn_local(driver::serve(shared, replies));
+                server.serve(listener, inbox).await;
+            });
+        })
+        .map_err(StartError::Thread)?;
+    Ok(SchedulerHandle { address, orders, thread })
+}
+
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+/// What all connections share.
+pub(crate) struct Server {
+    config: Config,
+    shared: Rc<Shared>,
+    reader: Reader,
+    strangers: Cell<u32>,
+    connections: Cell<u32>,
+    /// Told when a connection has ended.
+    disconnected: Notify,
+    /// Told when a client wants the scheduler to end.
+    stop: Notify,
+}
+
+impl Server {
+    fn new(config: Config, shared: Rc<Shared>) -> Server {
+        Server {
+            reader: Reader::new(config.state_dir.clone()),
+            config,
+            shared,
+            strangers: Cell::new(0),
+            connections: Cell::new(0),
+            disconnected: Notify::new(),
+            stop: Notify::new(),
+        }
+    }
+
+    async fn serve(
+        self: Rc<Self>,
+        listener: Option<std::net::TcpListener>,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+    ) {
+        // Nonblocking already, so only a runtime without I/O could refuse.
+        let listener = listener.and_then(|listener| TcpListener::from_std(listener).ok());
+        loop {
+            tokio::select! {
+                accepted = accept(listener.as_ref()) => match accepted {
+                    Ok((stream, _)) => {
+                        // Without it a small message may wait 40 ms for an acknowledgement.
+                        if stream.set_nodelay(true).is_ok() {
+                            self.connect(stream);
+                        }
+                    }
+                    // Out of descriptors, most likely: some will come back.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                },
+                order = orders.recv() => match order {
+                    Some(Order::Attach(stream)) => self.attach(stream),
+                    Some(Order::Shutdown) => {
+                        self.shut_workers_down().await;
+                        break;
+                    }
+                    // The handle was dropped: serve on until a client ends it.
+                    None => orders = never(),
+                },
+                () = self.stop.notified() => break,
+            }
+        }
+        let _ = tokio::time::timeout(LINGER, self.all_disconnected()).await;
+    }
+
+    fn attach(self: &Rc<Self>, stream: UnixStream) {
+        let stream =
+            stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
+        if let Ok(stream) = stream {
+            self.connect(stream);
+        }
+    }
+
+    fn connect(self: &Rc<Self>, stream: impl AsyncRead + AsyncWrite + 'static) {
+        if self.strangers.get() >= STRANGERS {
+            return;
+        }
+        self.strangers.set(self.strangers.get() + 1);
+        self.connections.set(self.connections.get() + 1);
+        let server = Rc::clone(self);
+        let connection = Rc::clone(self).converse(stream);
+        tokio::task::spawn_local(async move {
+            // A task of its own, so that a panic in the RPC library ends this connection alone.
+            let _ = tokio::task::spawn_local(connection).await;
+            server.connections.set(server.connections.get() - 1);
+            server.disconnected.notify_waiters();
+        });
+    }
+
+    async fn converse(self: Rc<Self>, stream: impl AsyncRead + AsyncWrite + 'static) {
+        let peer = Rc::new(Peer::default());
+        let stranger =
+            Stranger { server: Rc::clone(&self), peer: Rc::clone(&peer), counted: Cell::new(true) };
+        let stranger = Rc::new(stranger);
+        let (input, output) = tokio::io::split(stream);
+        let input = Guard::new(input.compat(), peer);
+        let mut options = capnp::message::ReaderOptions::new();
+        options.traversal_limit_in_words(usize::try_from(MESSAGE_BYTES / 8).ok());
+        options.nesting_limit(64);
+        let network = twoparty::VatNetwork::new(
+            BufReader::new(input),
+            BufWriter::new(output.compat_write()),
+            Side::Server,
+            options,
+        );
+        let bootstrap = login::bootstrap(&self, &stranger);
+        let mut rpc = RpcSystem::new(Box::new(network), Some(bootstrap.client));
+        tokio::select! {
+            // Why a peer went makes no difference: what it held is dropped with the connection.
+            _ = &mut rpc => {}
+            () = stranger.out_of_time() => {}
+        }
+    }
+
+    /// Ends all workers, within the time that they have for it.
+    async fn shut_workers_down(&self) {
+        self.shared.driver.borrow_mut().shut_workers_down();
+        self.shared.inbox.wake();
+        let _ = tokio::time::timeout(self.config.shutdown_timeout, async {
+            loop {
+                let gone = self.shared.workers_gone.notified();
+                if !self.shared.driver.borrow().has_workers() {
+                    return;
+                }
+                gone.await;
+            }
+        })
+        .await;
+    }
+
+    async fn all_disconnected(&self) {
+        loop {
+            let disconnected = self.disconnected.notified();
+            if self.connections.get() == 0 {
+                return;
+            }
+            disconnected.await;
+        }
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A channel on which nothing ever comes, and which never closes.
+fn never() -> mpsc::UnboundedReceiver<Order> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    std::mem::forget(sender);
+    receiver
+}
+
+/// A connection's standing: counted as a stranger's until the login or the end.
+pub(crate) struct Stranger {
+    server: Rc<Server>,
+    peer: Rc<Peer>,
+    counted: Cell<bool>,
+}
+
+impl Stranger {
+    fn log_in(&self) {
+        self.peer.log_in();
+        self.leave();
+    }
+
+    fn leave(&self) {
+        if self.counted.replace(false) {
+            self.server.strangers.set(self.server.strangers.get() - 1);
+        }
+    }
+
+    /// Ends when the peer has had its time and is still a stranger.
+    async fn out_of_time(&self) {
+        tokio::time::sleep(self.server.config.login_timeout).await;
+        if self.peer.has_logged_in() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// An exception for a peer.
+pub(crate) fn exception(error: &dyn std::error::Error) -> capnp::Error {
+    capnp::Error::failed(crate::one_line(error))
+}
+
+/// An exception for a peer, from the error of a disk that can no longer be written.
+pub(crate) fn broken(error: &Arc<StoreError>) -> capnp::Error {
+    exception(error.as_ref())
+}

@@ -1,0 +1,74 @@
+//! Observers: each has a task of its own that sends one update at a time, with everything that
+//! happened meanwhile merged into the next.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use dagrun_core::ids::{InstanceId, TaskId};
+use dagrun_core::status::{Failure, RunState};
+use dagrun_schema::dagrun_capnp::{observer, subscription};
+use dagrun_schema::wire::{self, Update};
+use tokio::task::JoinHandle;
+
+use super::run::is_final;
+use crate::driver::ObserverState;
+
+/// The least time between two updates, but for the last: people do not read faster.
+const PACE: Duration = Duration::from_millis(40);
+
+/// Ends its observer's task when the last client drops it.
+struct SubscriptionServer(JoinHandle<()>);
+
+impl subscription::Server for SubscriptionServer {}
+
+impl Drop for SubscriptionServer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tells `client` what happens to a live run, to its end.
+pub(super) fn follow(state: Rc<ObserverState>, client: observer::Client) -> subscription::Client {
+    subscribe(async move {
+        loop {
+            state.changed().await;
+            let mut update = state.take();
+            if let Some(problem) = state.problem() {
+                // The run cannot be recorded any further: for this client it has failed.
+                update.state = RunState::Failed;
+                update.failures.insert(0, unrecorded(problem));
+            }
+            if send(&client, &update).await.is_err() || is_final(update.state) {
+                return;
+            }
+            // An end cuts the pause short.
+            let _ = tokio::time::timeout(PACE, state.ended()).await;
+        }
+    })
+}
+
+/// Tells `client` of a run that has ended.
+pub(super) fn tell_once(update: Update, client: observer::Client) -> subscription::Client {
+    subscribe(async move {
+        // An observer that is gone need not be told.
+        let _ = send(&client, &update).await;
+    })
+}
+
+fn subscribe(task: impl Future<Output = ()> + 'static) -> subscription::Client {
+    capnp_rpc::new_client(SubscriptionServer(tokio::task::spawn_local(task)))
+}
+
+fn unrecorded(problem: String) -> Failure {
+    Failure {
+        instance: InstanceId { task: TaskId(0), index: 0 },
+        reason: problem,
+        stderr_tail: Vec::new(),
+    }
+}
+
+async fn send(client: &observer::Client, update: &Update) -> Result<(), capnp::Error> {
+    let mut request = client.update_request();
+    wire::write_update(update, request.get().init_update());
+    request.send().promise.await.map(drop)
+}

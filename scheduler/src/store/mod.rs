@@ -1,0 +1,198 @@
+//! The writing side of the state directory: journal and history in one SQLite database.
+//!
+//! One thread writes, in group commits: it takes what has gathered while the last commit went to
+//! disk, so a busy scheduler writes large transactions and an idle one writes at once. Reading is
+//! [`crate::history`]'s.
+
+mod manifest;
+mod rows;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use dagrun_core::engine::Record;
+use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::recipe::{Input, Recipe};
+use dagrun_core::status::{Counts, RunState};
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+
+pub(crate) use rows::{cause_text, decode_cause, decode_outputs, exit_code};
+pub(crate) use schema::{database_path, open_reader};
+
+use crate::submission::Submission;
+
+/// Why the state directory could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The state directory could not be made.
+    #[error("cannot create the state directory {}", path.display())]
+    CreateDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database could not be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A newer dagrun has written the database.
+    #[error(
+        "{} was written by a newer dagrun: its version is {found}, this program knows up to {known}",
+        path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// The version of the database.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// A transaction failed: disk full, not writable, damaged.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A file beside the database could not be written.
+    #[error("cannot write {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The writing thread could not be started.
+    #[error("cannot start the thread that writes the state directory")]
+    Thread(#[source] std::io::Error),
+    /// Writing has stopped after an earlier error, or for the end of the scheduler.
+    #[error("the state directory is no longer written: {0}")]
+    Stopped(String),
+}
+
+/// A run to write down before anything of it starts.
+#[derive(Debug)]
+pub(crate) struct NewRun {
+    pub(crate) name: String,
+    pub(crate) submission: Arc<Submission>,
+    pub(crate) started: Timestamp,
+    /// Name and width of each task.
+    pub(crate) tasks: Vec<(String, u32)>,
+}
+
+/// The end of a run.
+#[derive(Debug)]
+pub(crate) struct RunEnd {
+    pub(crate) run: RunId,
+    pub(crate) state: RunState,
+    pub(crate) finished: Timestamp,
+    pub(crate) counts: Vec<Counts>,
+}
+
+/// What must be on disk, or read from it, before an assignment can go out.
+#[derive(Debug)]
+pub(crate) struct PrepareJob {
+    /// The caller's number for it.
+    pub(crate) ticket: u64,
+    pub(crate) run: RunId,
+    /// Manifests to write, each once a run.
+    pub(crate) manifests: Vec<ManifestJob>,
+    /// Upstream instances whose values the caller no longer has.
+    pub(crate) values: Vec<InstanceId>,
+}
+
+/// A manifest to write.
+#[derive(Debug)]
+pub(crate) struct ManifestJob {
+    pub(crate) upstream: TaskId,
+    pub(crate) width: u32,
+    pub(crate) recipe: Arc<Recipe>,
+    pub(crate) path: PathBuf,
+}
+
+/// The answer to a [`PrepareJob`].
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) ticket: u64,
+    /// The values asked for, in that order, or why a manifest or value is missing.
+    pub(crate) result: Result<Vec<Input>, StoreError>,
+}
+
+/// What the writing thread is asked to do, in order.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Write down a run and give it an id.
+    Begin(Box<NewRun>, oneshot::Sender<Result<RunId, Arc<StoreError>>>),
+    /// Append to the journal, then close runs; acknowledged by number.
+    Append(u64, Vec<Record>, Vec<RunEnd>),
+    /// A worker came.
+    Joined { worker: WorkerId, name: String, host: String, at: Timestamp },
+    /// A worker went.
+    Left { worker: WorkerId, at: Timestamp },
+    /// Write manifests and read values, after a commit of all that came before.
+    Prepare(Box<PrepareJob>),
+    /// Let the database grow no more, as on a full disk.
+    #[cfg(test)]
+    LimitPages,
+}
+
+/// What the writing thread answers.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// All batches up to this number are on disk.
+    Committed(u64),
+    /// An assignment's needs are met, or cannot be.
+    Prepared(Box<Prepared>),
+    /// Writing has failed; nothing will be written any more.
+    Failed(Arc<StoreError>),
+}
+
+/// The writing thread. Dropping it waits for what was sent to be written.
+#[derive(Debug)]
+pub(crate) struct Store {
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Opens the database in `state_dir`, making both where needed, and starts the thread.
+    pub(crate) fn start(
+        state_dir: &Path,
+        replies: UnboundedSender<Reply>,
+    ) -> Result<Store, StoreError> {
+        let database = schema::open_writer(state_dir)?;
+        let path = database_path(state_dir);
+        let (commands, inbox) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("dagrun-store".into())
+            .spawn(move || writer::Writer::new(database, path, replies).run(&inbox))
+            .map_err(StoreError::Thread)?;
+        Ok(Store { commands: Some(commands), thread: Some(thread) })
+    }
+
+    /// Asks for something; false when the thread is gone.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has already been reported on standard error.
+            let _ = thread.join();
+        }
+    }
+}

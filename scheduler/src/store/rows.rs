@@ -1,0 +1,167 @@
+//! Records as rows: numbers for causes, bytes for outputs, and words for people.
+
+use dagrun_core::engine::Cause;
+use dagrun_core::ids::{InstanceId, TaskId};
+use dagrun_core::status::FailureKind;
+
+const AFTER: i64 = 20;
+const UPSTREAM: i64 = 21;
+const CANCELLED: i64 = 22;
+const LOST_TOO_OFTEN: i64 = 23;
+
+/// A cause as columns: `cause`, `code`, `root_task`, `root_index`.
+pub(crate) type CauseColumns = (Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+
+pub(super) fn encode_cause(cause: Option<Cause>) -> CauseColumns {
+    let root_of = |root: InstanceId| (Some(i64::from(root.task.0)), Some(i64::from(root.index)));
+    match cause {
+        None => (None, None, None, None),
+        Some(Cause::Attempt(kind)) => {
+            let (number, code) = encode_failure(kind);
+            (Some(number), code, None, None)
+        }
+        Some(Cause::After { clause, root }) => {
+            let (task, index) = root_of(root);
+            (Some(AFTER), Some(i64::from(clause)), task, index)
+        }
+        Some(Cause::Upstream { root }) => {
+            let (task, index) = root_of(root);
+            (Some(UPSTREAM), None, task, index)
+        }
+        Some(Cause::Cancelled) => (Some(CANCELLED), None, None, None),
+        Some(Cause::LostTooOften) => (Some(LOST_TOO_OFTEN), None, None, None),
+    }
+}
+
+/// The cause of these columns; `None` also for numbers that this version does not know.
+pub(crate) fn decode_cause((cause, code, root_task, root_index): CauseColumns) -> Option<Cause> {
+    let root = || {
+        Some(InstanceId {
+            task: TaskId(u32::try_from(root_task?).ok()?),
+            index: u32::try_from(root_index?).ok()?,
+        })
+    };
+    Some(match cause? {
+        AFTER => Cause::After { clause: u32::try_from(code?).ok()?, root: root()? },
+        UPSTREAM => Cause::Upstream { root: root()? },
+        CANCELLED => Cause::Cancelled,
+        LOST_TOO_OFTEN => Cause::LostTooOften,
+        number => Cause::Attempt(decode_failure(number, code)?),
+    })
+}
+
+fn encode_failure(kind: FailureKind) -> (i64, Option<i64>) {
+    match kind {
+        FailureKind::Exit(code) => (1, Some(code.into())),
+        FailureKind::Signal(signal) => (2, Some(signal.into())),
+        FailureKind::Timeout => (3, None),
+        FailureKind::Lost => (4, None),
+        FailureKind::Start => (5, None),
+        FailureKind::MissingOutput => (6, None),
+        FailureKind::Capture => (7, None),
+        FailureKind::Cancelled => (8, None),
+    }
+}
+
+fn decode_failure(number: i64, code: Option<i64>) -> Option<FailureKind> {
+    let code = code.map(i32::try_from).transpose().ok()?;
+    Some(match number {
+        1 => FailureKind::Exit(code?),
+        2 => FailureKind::Signal(code?),
+        3 => FailureKind::Timeout,
+        4 => FailureKind::Lost,
+        5 => FailureKind::Start,
+        6 => FailureKind::MissingOutput,
+        7 => FailureKind::Capture,
+        8 => FailureKind::Cancelled,
+        _ => return None,
+    })
+}
+
+/// The exit code that this cause tells of.
+pub(crate) fn exit_code(cause: Option<Cause>) -> Option<i32> {
+    match cause {
+        Some(Cause::Attempt(FailureKind::Exit(code))) => Some(code),
+        _ => None,
+    }
+}
+
+/// Words for a cause that stands for itself, where the worker gave none; skips name their root and
+/// are put into words by [`crate::history`].
+pub(crate) fn cause_text(cause: Cause) -> String {
+    match cause {
+        Cause::Attempt(FailureKind::Exit(code)) => format!("exit code {code}"),
+        Cause::Attempt(FailureKind::Signal(signal)) => format!("ended by signal {signal}"),
+        Cause::Attempt(FailureKind::Timeout) => "timed out".into(),
+        Cause::Attempt(FailureKind::Lost) => "its worker was lost".into(),
+        Cause::Attempt(FailureKind::Start) => "could not be started".into(),
+        Cause::Attempt(FailureKind::MissingOutput) => "a declared output is missing".into(),
+        Cause::Attempt(FailureKind::Capture) => "its output could not be captured".into(),
+        Cause::Attempt(FailureKind::Cancelled) | Cause::Cancelled => "cancelled".into(),
+        Cause::LostTooOften => "lost its worker too often".into(),
+        Cause::After { .. } | Cause::Upstream { .. } => "its dependencies cannot be met".into(),
+    }
+}
+
+/// Paths as one value: each with its length before it.
+pub(super) fn encode_outputs(outputs: &[Vec<u8>]) -> Option<Vec<u8>> {
+    if outputs.is_empty() {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(outputs.iter().map(|output| output.len() + 4).sum());
+    for output in outputs {
+        bytes.extend_from_slice(&u32::try_from(output.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend_from_slice(output);
+    }
+    Some(bytes)
+}
+
+/// The paths of [`encode_outputs`]; stops where the bytes make no sense.
+pub(crate) fn decode_outputs(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut outputs = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((output, rest)) = rest.split_at_checked(length) else { break };
+        outputs.push(output.to_vec());
+        bytes = rest;
+    }
+    outputs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_survives_the_columns() {
+        let root = InstanceId { task: TaskId(3), index: 17 };
+        let kinds = [
+            FailureKind::Exit(-1),
+            FailureKind::Signal(9),
+            FailureKind::Timeout,
+            FailureKind::Lost,
+            FailureKind::Start,
+            FailureKind::MissingOutput,
+            FailureKind::Capture,
+            FailureKind::Cancelled,
+        ];
+        let causes = kinds.map(Cause::Attempt).into_iter().chain([
+            Cause::After { clause: 2, root },
+            Cause::Upstream { root },
+            Cause::Cancelled,
+            Cause::LostTooOften,
+        ]);
+        for cause in causes {
+            assert_eq!(decode_cause(encode_cause(Some(cause))), Some(cause));
+        }
+        assert_eq!(decode_cause(encode_cause(None)), None);
+        assert_eq!(decode_cause((Some(99), None, None, None)), None);
+    }
+
+    #[test]
+    fn outputs_are_bytes_and_may_be_empty() {
+        let outputs = vec![b"a/b".to_vec(), vec![], vec![0xff, b'\n']];
+        assert_eq!(decode_outputs(&encode_outputs(&outputs).unwrap()), outputs);
+        assert_eq!(decode_outputs(&[9, 0, 0, 0, 1]), Vec::<Vec<u8>>::new());
+    }
+}

@@ -1,0 +1,170 @@
+//! The tables, and opening the database for writing or reading.
+//!
+//! `events` is the journal. It has no rowid: its rows lie in the order of run, task and index, in
+//! which they are read, and nearly arrive. The two partial indices hold rows that are rare on the
+//! hot path, so an ordinary success costs no index entry. Rows of more than [`LONG`] instances are
+//! found through one of them, which bounds how far before a page its rows can begin.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::StoreError;
+
+/// The version of the tables, in `user_version`.
+const VERSION: i64 = 1;
+
+/// Rows of more instances than this are found through the index `events_long`.
+pub(crate) const LONG: u32 = 64;
+
+const TABLES: &str = "
+CREATE TABLE runs (
+    run        INTEGER PRIMARY KEY AUTOINCREMENT,
+    name       TEXT NOT NULL,
+    pipeline   BLOB NOT NULL,
+    base_dir   BLOB NOT NULL,
+    seed       INTEGER NOT NULL,
+    fail_fast  INTEGER NOT NULL,
+    state      INTEGER NOT NULL,
+    started    INTEGER NOT NULL,
+    finished   INTEGER,
+    owner      INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE tasks (
+    run        INTEGER NOT NULL,
+    task       INTEGER NOT NULL,
+    name       TEXT NOT NULL,
+    width      INTEGER NOT NULL,
+    succeeded  INTEGER,
+    failed     INTEGER,
+    skipped    INTEGER,
+    cancelled  INTEGER,
+    PRIMARY KEY (run, task)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE workers (
+    worker     INTEGER PRIMARY KEY AUTOINCREMENT,
+    name       TEXT NOT NULL,
+    host       TEXT NOT NULL,
+    joined     INTEGER NOT NULL,
+    left_at    INTEGER
+) STRICT;
+
+CREATE TABLE events (
+    run         INTEGER NOT NULL,
+    task        INTEGER NOT NULL,
+    first_index INTEGER NOT NULL,
+    seq         INTEGER NOT NULL,
+    count       INTEGER NOT NULL,
+    state       INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    worker      INTEGER,
+    started     INTEGER NOT NULL,
+    finished    INTEGER NOT NULL,
+    cause       INTEGER,
+    code        INTEGER,
+    root_task   INTEGER,
+    root_index  INTEGER,
+    reason      TEXT,
+    stderr_tail BLOB,
+    value       BLOB,
+    outputs     BLOB,
+    PRIMARY KEY (run, task, first_index, seq)
+) WITHOUT ROWID, STRICT;
+
+CREATE INDEX events_long ON events (run, task, first_index, count) WHERE count > 64;
+CREATE INDEX events_failed ON events (run, task, first_index) WHERE state = 5;
+
+CREATE VIEW attempts AS
+SELECT e.run, t.name AS task, e.first_index, e.count,
+       CASE e.state WHEN 1 THEN 'ready' WHEN 3 THEN 'backoff' WHEN 4 THEN 'succeeded'
+                    WHEN 5 THEN 'failed' WHEN 6 THEN 'skipped' WHEN 7 THEN 'cancelled' END AS state,
+       e.attempt, w.name AS worker, e.started, e.finished, e.reason, e.value
+FROM events e
+JOIN tasks t ON t.run = e.run AND t.task = e.task
+LEFT JOIN workers w ON w.worker = e.worker;
+";
+
+/// Where the database of a state directory lies.
+pub(crate) fn database_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("dagrun.db")
+}
+
+/// Opens the database for writing; makes the directory and the tables where they are missing.
+pub(super) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
+    std::fs::create_dir_all(state_dir)
+        .map_err(|source| StoreError::CreateDir { path: state_dir.to_owned(), source })?;
+    let path = database_path(state_dir);
+    let open = |source| StoreError::Open { path: path.clone(), source };
+    let mut database = Connection::open(&path).map_err(open)?;
+    database.busy_timeout(Duration::from_secs(10)).map_err(open)?;
+    check_version(&database, &path)?;
+    // The answer is a row with the mode that was taken.
+    database
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))
+        .map_err(open)?;
+    database.pragma_update(None, "synchronous", "FULL").map_err(open)?;
+    create_tables(&mut database).map_err(open)?;
+    Ok(database)
+}
+
+/// Opens the database for reading; `None` when there is none yet.
+pub(crate) fn open_reader(state_dir: &Path) -> Result<Option<Connection>, StoreError> {
+    let path = database_path(state_dir);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let open = |source| StoreError::Open { path: path.clone(), source };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(&path, flags).map_err(open)?;
+    database.busy_timeout(Duration::from_secs(10)).map_err(open)?;
+    // A database whose writer was killed before its first commit has no tables yet.
+    Ok((check_version(&database, &path)? != 0).then_some(database))
+}
+
+fn check_version(database: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let found =
+        version(database).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    if found > VERSION {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION });
+    }
+    Ok(found)
+}
+
+fn version(database: &Connection) -> rusqlite::Result<i64> {
+    database.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn create_tables(database: &mut Connection) -> rusqlite::Result<()> {
+    // Two processes may open a new directory at once: the second one looks again inside.
+    let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if version(&transaction)? == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_of_long_rows_begins_where_the_reader_expects_it() {
+        assert!(TABLES.contains(&format!("WHERE count > {LONG}")));
+    }
+
+    #[test]
+    fn a_newer_database_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open_writer(dir.path()).unwrap());
+        let database = Connection::open(database_path(dir.path())).unwrap();
+        database.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(database);
+        let error = open_writer(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("written by a newer dagrun"), "{error}");
+        assert!(matches!(open_reader(dir.path()), Err(StoreError::Newer { .. })));
+    }
+}

@@ -1,0 +1,285 @@
+//! The writing thread: commands in, group commits to disk, acknowledgements out.
+
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use dagrun_core::engine::Record;
+use dagrun_core::ids::{RunId, Timestamp, WorkerId};
+use dagrun_core::status::{RunState, State};
+use rusqlite::{Connection, params};
+use rustc_hash::FxHashMap;
+use std::os::unix::ffi::OsStrExt as _;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+
+use super::rows::{encode_cause, encode_outputs};
+use super::{Command, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, manifest};
+
+/// A transaction is committed when it holds this many records …
+const GROUP_RECORDS: usize = 1_000;
+/// … or has been open for this long, or nothing more is waiting.
+const GROUP_TIME: Duration = Duration::from_millis(10);
+
+const INSERT_EVENT: &str = "INSERT INTO events (run, task, first_index, seq, count, state, attempt,
+    worker, started, finished, cause, code, root_task, root_index, reason, stderr_tail, value,
+    outputs) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+
+type BeginReply = (oneshot::Sender<Result<RunId, Arc<StoreError>>>, RunId);
+
+pub(super) struct Writer {
+    database: Connection,
+    path: PathBuf,
+    replies: UnboundedSender<Reply>,
+    /// The rows of the workers that are present.
+    workers: FxHashMap<WorkerId, i64>,
+    /// Orders the journal within a run.
+    seq: i64,
+    group: Group,
+    broken: Option<Arc<StoreError>>,
+}
+
+/// What is owed when the open transaction is on disk.
+#[derive(Default)]
+struct Group {
+    opened: Option<Instant>,
+    records: usize,
+    committed: Option<u64>,
+    begun: Vec<BeginReply>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        database: Connection,
+        path: PathBuf,
+        replies: UnboundedSender<Reply>,
+    ) -> Writer {
+        Writer {
+            database,
+            path,
+            replies,
+            workers: FxHashMap::default(),
+            seq: 0,
+            group: Group::default(),
+            broken: None,
+        }
+    }
+
+    pub(super) fn run(mut self, inbox: &mpsc::Receiver<Command>) {
+        while let Ok(command) = inbox.recv() {
+            self.take(command);
+            while self.group.open() {
+                let Ok(command) = inbox.try_recv() else { break };
+                self.take(command);
+            }
+            self.commit();
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        if let Some(error) = &self.broken {
+            return refuse(command, error, &self.replies);
+        }
+        if let Command::Prepare(job) = command {
+            self.commit();
+            return self.prepare(*job);
+        }
+        let done = self.open_transaction().and_then(|()| self.apply(command));
+        if let Err(error) = done {
+            self.fail(error);
+        }
+    }
+
+    fn apply(&mut self, command: Command) -> rusqlite::Result<()> {
+        match command {
+            Command::Begin(new, reply) => {
+                self.begin(&new).map(|run| self.group.begun.push((reply, run)))
+            }
+            Command::Append(number, records, ends) => {
+                self.group.committed = Some(number);
+                records.iter().try_for_each(|record| self.append(record))?;
+                ends.iter().try_for_each(|end| self.finish(end))
+            }
+            Command::Joined { worker, name, host, at } => self.joined(worker, &name, &host, at),
+            Command::Left { worker, at } => self.left(worker, at),
+            Command::Prepare(_) => Ok(()),
+            #[cfg(test)]
+            Command::LimitPages => {
+                let limit = "PRAGMA max_page_count = 1";
+                self.database.query_row(limit, [], |row| row.get::<_, i64>(0)).map(drop)
+            }
+        }
+    }
+
+    fn open_transaction(&mut self) -> rusqlite::Result<()> {
+        if self.group.opened.is_none() {
+            self.database.execute_batch("BEGIN IMMEDIATE")?;
+            self.group.opened = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        if self.broken.is_some() || self.group.opened.is_none() {
+            return;
+        }
+        if let Err(error) = self.database.execute_batch("COMMIT") {
+            return self.fail(error);
+        }
+        let group = std::mem::take(&mut self.group);
+        for (reply, run) in group.begun {
+            // Whoever asked may be gone: the run is written all the same.
+            let _ = reply.send(Ok(run));
+        }
+        if let Some(number) = group.committed {
+            let _ = self.replies.send(Reply::Committed(number));
+        }
+    }
+
+    /// Gives the open transaction up, and with it everything after it: what was not acknowledged
+    /// has not happened.
+    fn fail(&mut self, source: rusqlite::Error) {
+        // Fails when SQLite has rolled back by itself, which is as good.
+        let _ = self.database.execute_batch("ROLLBACK");
+        let error = Arc::new(StoreError::Write { path: self.path.clone(), source });
+        for (reply, _) in std::mem::take(&mut self.group).begun {
+            let _ = reply.send(Err(Arc::clone(&error)));
+        }
+        let _ = self.replies.send(Reply::Failed(Arc::clone(&error)));
+        self.broken = Some(error);
+    }
+
+    fn begin(&mut self, new: &NewRun) -> rusqlite::Result<RunId> {
+        let submission = &new.submission;
+        self.database
+            .prepare_cached(
+                "INSERT INTO runs (name, pipeline, base_dir, seed, fail_fast, state, started, owner)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                new.name,
+                submission.pipeline,
+                submission.base_dir.as_os_str().as_bytes(),
+                submission.seed.cast_signed(),
+                submission.fail_fast,
+                RunState::Running as u8,
+                new.started.0.cast_signed(),
+                std::process::id(),
+            ])?;
+        let run = self.database.last_insert_rowid();
+        let mut insert = self
+            .database
+            .prepare_cached("INSERT INTO tasks (run, task, name, width) VALUES (?1, ?2, ?3, ?4)")?;
+        for (task, (name, width)) in (0u32..).zip(&new.tasks) {
+            insert.execute(params![run, task, name, width])?;
+        }
+        self.group.records += new.tasks.len();
+        Ok(RunId(run.cast_unsigned()))
+    }
+
+    fn append(&mut self, record: &Record) -> rusqlite::Result<()> {
+        let (cause, code, root_task, root_index) = encode_cause(record.cause);
+        let detail = record.detail.as_deref();
+        let worker = record.worker.and_then(|worker| self.workers.get(&worker));
+        self.seq += 1;
+        self.group.records += 1;
+        self.database
+            .prepare_cached(INSERT_EVENT)?
+            .execute(params![
+                record.run.0.cast_signed(),
+                record.task.0,
+                record.first_index,
+                self.seq,
+                record.count,
+                record.state as u8,
+                record.attempt,
+                worker,
+                record.started.0.cast_signed(),
+                record.finished.0.cast_signed(),
+                cause,
+                code,
+                root_task,
+                root_index,
+                detail.map(|detail| detail.reason.as_str()).filter(|reason| !reason.is_empty()),
+                detail.map(|detail| &detail.stderr_tail).filter(|tail| !tail.is_empty()),
+                detail.and_then(|detail| detail.value.as_ref()),
+                detail.and_then(|detail| encode_outputs(&detail.outputs)),
+            ])
+            .map(drop)
+    }
+
+    fn finish(&mut self, end: &RunEnd) -> rusqlite::Result<()> {
+        let run = end.run.0.cast_signed();
+        let mut update = self.database.prepare_cached(
+            "UPDATE tasks SET succeeded = ?3, failed = ?4, skipped = ?5, cancelled = ?6
+             WHERE run = ?1 AND task = ?2",
+        )?;
+        for (task, counts) in (0u32..).zip(&end.counts) {
+            update.execute(params![
+                run,
+                task,
+                counts.of(State::Succeeded),
+                counts.of(State::Failed),
+                counts.of(State::Skipped),
+                counts.of(State::Cancelled),
+            ])?;
+        }
+        self.group.records += end.counts.len();
+        self.database
+            .prepare_cached("UPDATE runs SET state = ?2, finished = ?3 WHERE run = ?1")?
+            .execute(params![run, end.state as u8, end.finished.0.cast_signed()])
+            .map(drop)
+    }
+
+    fn joined(
+        &mut self,
+        worker: WorkerId,
+        name: &str,
+        host: &str,
+        at: Timestamp,
+    ) -> rusqlite::Result<()> {
+        self.database
+            .prepare_cached("INSERT INTO workers (name, host, joined) VALUES (?1, ?2, ?3)")?
+            .execute(params![name, host, at.0.cast_signed()])?;
+        self.workers.insert(worker, self.database.last_insert_rowid());
+        Ok(())
+    }
+
+    fn left(&mut self, worker: WorkerId, at: Timestamp) -> rusqlite::Result<()> {
+        let Some(row) = self.workers.remove(&worker) else { return Ok(()) };
+        self.database
+            .prepare_cached("UPDATE workers SET left_at = ?2 WHERE worker = ?1")?
+            .execute(params![row, at.0.cast_signed()])
+            .map(drop)
+    }
+
+    fn prepare(&self, job: PrepareJob) {
+        if let Some(error) = &self.broken {
+            return refuse(Command::Prepare(Box::new(job)), error, &self.replies);
+        }
+        let result = manifest::prepare(&self.database, &self.path, &job);
+        let _ =
+            self.replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
+    }
+}
+
+impl Group {
+    /// Whether more may join it.
+    fn open(&self) -> bool {
+        self.records < GROUP_RECORDS
+            && self.opened.is_none_or(|opened| opened.elapsed() < GROUP_TIME)
+    }
+}
+
+fn refuse(command: Command, error: &Arc<StoreError>, replies: &UnboundedSender<Reply>) {
+    match command {
+        Command::Begin(_, reply) => {
+            let _ = reply.send(Err(Arc::clone(error)));
+        }
+        Command::Prepare(job) => {
+            let result = Err(StoreError::Stopped(crate::one_line(error.as_ref())));
+            let _ =
+                replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,351 @@
+//! A scheduler of a test's own, and peers that do what the test says.
+
+use std::cell::RefCell;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use capnp_rpc::{RpcSystem, twoparty};
+use dagrun_core::engine::{Assignment, Outcome, Report};
+use dagrun_core::ids::{AttemptId, Micros, TaskId, Timestamp};
+use dagrun_core::pipeline::{
+    Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Retry, Task, TaskAction,
+};
+use dagrun_core::recipe::Input;
+use dagrun_core::status::{Detail, RunState, RunStatus};
+use dagrun_scheduler::{Config, SchedulerHandle};
+use dagrun_schema::dagrun_capnp::{self as rpc, PROTOCOL_VERSION};
+use dagrun_schema::wire::{self, Update};
+use futures::io::{BufReader, BufWriter};
+use tokio::sync::mpsc;
+use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt as _};
+
+pub const CLIENT: &[u8] = b"client's secret";
+pub const WORKER: &[u8] = b"worker's secret";
+
+/// Longer than anything here takes; a test that waits for it has failed.
+pub const LONG: Duration = Duration::from_secs(30);
+
+pub struct Scheduler {
+    pub dir: tempfile::TempDir,
+    pub handle: SchedulerHandle,
+}
+
+impl Scheduler {
+    pub fn start() -> Scheduler {
+        Scheduler::with(|config| config)
+    }
+
+    pub fn with(change: impl FnOnce(Config) -> Config) -> Scheduler {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::new(dir.path().to_owned(), CLIENT.to_vec(), WORKER.to_vec());
+        let handle = dagrun_scheduler::spawn(change(config)).unwrap();
+        Scheduler { dir, handle }
+    }
+
+    pub fn stream(&self) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        self.handle.attach(theirs);
+        ours
+    }
+
+    pub async fn client(&self) -> rpc::client::Client {
+        let granted = login(self.stream(), CLIENT).await.unwrap();
+        match granted.get().unwrap().get_granted().unwrap().which().unwrap() {
+            rpc::granted::Client(client) => client.unwrap(),
+            rpc::granted::Gate(_) => panic!("a client's token gave a worker's gate"),
+        }
+    }
+
+    pub async fn gate(&self) -> rpc::worker_gate::Client {
+        let granted = login(self.stream(), WORKER).await.unwrap();
+        match granted.get().unwrap().get_granted().unwrap().which().unwrap() {
+            rpc::granted::Gate(gate) => gate.unwrap(),
+            rpc::granted::Client(_) => panic!("a worker's token gave a client"),
+        }
+    }
+}
+
+/// Runs a test's async part.
+pub fn block_on(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let tasks = tokio::task::LocalSet::new();
+    let timed = async { tokio::time::timeout(LONG, test).await.expect("the test hangs") };
+    tasks.block_on(&runtime, timed);
+}
+
+type Login = capnp::capability::Response<rpc::bootstrap::login_results::Owned>;
+
+pub async fn login(stream: UnixStream, token: &[u8]) -> Result<Login, capnp::Error> {
+    login_as(stream, token, PROTOCOL_VERSION).await
+}
+
+pub async fn login_as(
+    stream: UnixStream,
+    token: &[u8],
+    protocol: u32,
+) -> Result<Login, capnp::Error> {
+    let bootstrap = connect(stream);
+    let mut request = bootstrap.login_request();
+    request.get().set_token(token);
+    request.get().set_protocol(protocol);
+    request.send().promise.await
+}
+
+pub fn connect(stream: UnixStream) -> rpc::bootstrap::Client {
+    stream.set_nonblocking(true).unwrap();
+    let (input, output) = tokio::net::UnixStream::from_std(stream).unwrap().into_split();
+    let network = twoparty::VatNetwork::new(
+        BufReader::new(input.compat()),
+        BufWriter::new(output.compat_write()),
+        Side::Client,
+        capnp::message::ReaderOptions::new(),
+    );
+    let mut system = RpcSystem::new(Box::new(network), None);
+    let bootstrap = system.bootstrap(Side::Server);
+    tokio::task::spawn_local(system);
+    bootstrap
+}
+
+/// What a worker was told.
+#[derive(Debug)]
+pub enum Told {
+    Dispatch(Assignment, Vec<Vec<Input>>),
+    Revoke(Vec<u64>, bool),
+    Forget(u64),
+    Shutdown,
+}
+
+/// A worker that does nothing by itself.
+pub struct FakeWorker {
+    pub session: rpc::session::Client,
+    pub name: String,
+    told: mpsc::UnboundedReceiver<Told>,
+}
+
+struct Ears(mpsc::UnboundedSender<Told>);
+
+impl rpc::worker::Server for Ears {
+    async fn dispatch(
+        self: Rc<Self>,
+        params: rpc::worker::DispatchParams,
+        _: rpc::worker::DispatchResults,
+    ) -> Result<(), capnp::Error> {
+        for assignment in params.get()?.get_assignments()?.iter() {
+            let (assignment, inputs) = wire::read_assignment(assignment)?;
+            let _ = self.0.send(Told::Dispatch(assignment, inputs));
+        }
+        Ok(())
+    }
+
+    async fn revoke(
+        self: Rc<Self>,
+        params: rpc::worker::RevokeParams,
+        _: rpc::worker::RevokeResults,
+    ) -> Result<(), capnp::Error> {
+        let params = params.get()?;
+        let attempts = params.get_attempts()?.iter().collect();
+        let _ = self.0.send(Told::Revoke(attempts, params.get_cancel()));
+        Ok(())
+    }
+
+    async fn forget(
+        self: Rc<Self>,
+        params: rpc::worker::ForgetParams,
+        _: rpc::worker::ForgetResults,
+    ) -> Result<(), capnp::Error> {
+        let _ = self.0.send(Told::Forget(params.get()?.get_run()));
+        Ok(())
+    }
+
+    async fn shutdown(
+        self: Rc<Self>,
+        _: rpc::worker::ShutdownParams,
+        _: rpc::worker::ShutdownResults,
+    ) -> Result<(), capnp::Error> {
+        let _ = self.0.send(Told::Shutdown);
+        Ok(())
+    }
+}
+
+impl FakeWorker {
+    pub async fn join(scheduler: &Scheduler, name: &str, slots: u32) -> FakeWorker {
+        let gate = scheduler.gate().await;
+        let (sender, told) = mpsc::unbounded_channel();
+        let mut request = gate.register_request();
+        request.get().set_worker(capnp_rpc::new_client(Ears(sender)));
+        let mut info = request.get().init_info();
+        info.set_name(name);
+        info.set_host("here");
+        info.set_slots(slots);
+        let response = request.send().promise.await.unwrap();
+        let response = response.get().unwrap();
+        FakeWorker {
+            session: response.get_session().unwrap(),
+            name: response.get_name().unwrap().to_string().unwrap(),
+            told,
+        }
+    }
+
+    pub async fn told(&mut self) -> Told {
+        self.told.recv().await.expect("the scheduler is gone")
+    }
+
+    pub async fn dispatched(&mut self) -> (Assignment, Vec<Vec<Input>>) {
+        loop {
+            match self.told().await {
+                Told::Dispatch(assignment, inputs) => return (assignment, inputs),
+                Told::Forget(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    pub async fn report(&self, reports: &[Report]) -> Result<(), capnp::Error> {
+        let mut request = self.session.report_request();
+        let mut list = request.get().init_reports(u32::try_from(reports.len()).unwrap());
+        for (i, report) in (0..).zip(reports) {
+            wire::write_report(report, list.reborrow().get(i));
+        }
+        request.send().promise.await.map(drop)
+    }
+
+    /// Reports success on all of an assignment.
+    pub async fn succeed(&self, assignment: &Assignment) {
+        let mut report = report(assignment.first_attempt, Outcome::Succeeded, None);
+        report.count = assignment.count;
+        self.report(&[report]).await.unwrap();
+    }
+}
+
+pub fn report(first: AttemptId, outcome: Outcome, detail: Option<Detail>) -> Report {
+    Report {
+        first,
+        count: 1,
+        outcome,
+        started: Timestamp(1_000),
+        finished: Timestamp(2_000),
+        detail: detail.map(Box::new),
+    }
+}
+
+pub fn task(name: &str) -> Task {
+    Task {
+        name: name.into(),
+        action: TaskAction::Shell("true".into()),
+        pattern: Pattern::Own,
+        sweep: None,
+        after: Vec::new(),
+        references: Vec::new(),
+        capture: Capture::None,
+        outputs: Vec::new(),
+        stdin: None,
+        inputs: Vec::new(),
+        env: Vec::new(),
+        working_dir: None,
+        retry: Retry::default(),
+        timeout: None,
+        grace: Micros::from_secs(10),
+        allow_failure: false,
+        cpus: 1,
+        max_running: None,
+    }
+}
+
+pub fn after(task: u32) -> Clause {
+    let upstreams = vec![TaskId(task)];
+    Clause { upstreams, quantifier: Quantifier::All, on: Outcomes::Success }
+}
+
+pub fn pipeline(tasks: Vec<Task>) -> Pipeline {
+    Pipeline { name: "test".into(), vars: Vec::new(), tasks }
+}
+
+pub async fn submit(
+    client: &rpc::client::Client,
+    pipeline: &Pipeline,
+) -> Result<(u64, rpc::run::Client), capnp::Error> {
+    submit_json(client, &serde_json::to_vec(pipeline).unwrap(), b"/tmp").await
+}
+
+pub async fn submit_json(
+    client: &rpc::client::Client,
+    json: &[u8],
+    base_dir: &[u8],
+) -> Result<(u64, rpc::run::Client), capnp::Error> {
+    let mut request = client.submit_request();
+    let mut submission = request.get().init_submission();
+    submission.set_pipeline(json);
+    submission.set_base_dir(base_dir);
+    let response = request.send().promise.await?;
+    let response = response.get()?;
+    Ok((response.get_id(), response.get_run()?))
+}
+
+pub async fn status(run: &rpc::run::Client) -> RunStatus {
+    let response = run.status_request().send().promise.await.unwrap();
+    wire::read_run_status(response.get().unwrap().get_status().unwrap()).unwrap()
+}
+
+pub async fn value(run: &rpc::run::Client, task: &str) -> Result<Vec<u8>, capnp::Error> {
+    let mut request = run.value_request();
+    request.get().set_task(task);
+    let response = request.send().promise.await?;
+    Ok(response.get()?.get_value()?.to_vec())
+}
+
+pub async fn cancel(run: &rpc::run::Client, task: &str, index: i64) -> Result<(), capnp::Error> {
+    let mut request = run.cancel_request();
+    request.get().set_task(task);
+    request.get().set_index(index);
+    request.send().promise.await.map(drop)
+}
+
+/// An observer that answers an update only when it is taken.
+pub struct Watch {
+    updates: mpsc::Receiver<Update>,
+    pub subscription: rpc::subscription::Client,
+}
+
+struct Eyes(RefCell<Option<mpsc::Sender<Update>>>);
+
+impl rpc::observer::Server for Eyes {
+    async fn update(
+        self: Rc<Self>,
+        params: rpc::observer::UpdateParams,
+        _: rpc::observer::UpdateResults,
+    ) -> Result<(), capnp::Error> {
+        let update = wire::read_update(params.get()?.get_update()?)?;
+        let sender = self.0.borrow().clone();
+        if let Some(sender) = sender {
+            // The channel holds one: the next one waits until this one is taken.
+            let _ = sender.send(update).await;
+        }
+        Ok(())
+    }
+}
+
+pub async fn watch(run: &rpc::run::Client) -> Result<Watch, capnp::Error> {
+    let (sender, updates) = mpsc::channel(1);
+    let mut request = run.watch_request();
+    request.get().set_observer(capnp_rpc::new_client(Eyes(RefCell::new(Some(sender)))));
+    let response = request.send().promise.await?;
+    Ok(Watch { updates, subscription: response.get()?.get_subscription()? })
+}
+
+impl Watch {
+    pub async fn next(&mut self) -> Update {
+        self.updates.recv().await.expect("the observer was dropped")
+    }
+
+    /// Waits for the end; the last update.
+    pub async fn end(&mut self) -> Update {
+        loop {
+            let update = self.next().await;
+            if update.state != RunState::Running {
+                return update;
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A scheduler and a worker in this process: the same as on a cluster, over socket pairs.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use dagrun_scheduler::connection::{ConnectionError, Token};
+use dagrun_scheduler::{SchedulerHandle, StartError as SchedulerError};
+use dagrun_worker::{ReaperConfig, StartError as WorkerError, WorkerHandle};
+
+use crate::client::{Client, ClientError};
+
+/// What an embedded cluster is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedConfig {
+    /// Where the history, the logs and the files of runs are kept.
+    pub state_dir: PathBuf,
+    /// How many attempts may run at once; without a number as many as there are cores.
+    pub slots: Option<u32>,
+    /// Program and arguments of the process that ends what a killed worker left behind: a program
+    /// whose `main` calls [`dagrun_worker::reaper::run`] when it sees these arguments. Empty for
+    /// none.
+    pub reaper: Vec<OsString>,
+}
+
+impl EmbeddedConfig {
+    /// With its state in this directory, a slot for each core and no reaper.
+    #[must_use]
+    pub fn new(state_dir: impl Into<PathBuf>) -> EmbeddedConfig {
+        EmbeddedConfig { state_dir: state_dir.into(), slots: None, reaper: Vec::new() }
+    }
+}
+
+/// Why an embedded cluster could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmbeddedError {
+    /// There are no secrets to be had.
+    #[error(transparent)]
+    Token(#[from] ConnectionError),
+    /// The scheduler did not start.
+    #[error("the scheduler did not start")]
+    Scheduler(#[from] SchedulerError),
+    /// The worker did not start.
+    #[error("the worker did not start")]
+    Worker(#[from] WorkerError),
+    /// There are no sockets to be had.
+    #[error("no sockets")]
+    Socket(#[from] io::Error),
+}
+
+/// A scheduler and a worker in this process.
+///
+/// Dropping it ends both, and waits for that; [`Cluster::shutdown`] does so without blocking.
+#[derive(Debug)]
+pub struct Cluster {
+    parts: Option<Parts>,
+    token: Token,
+}
+
+#[derive(Debug)]
+struct Parts {
+    scheduler: SchedulerHandle,
+    worker: WorkerHandle,
+}
+
+impl Cluster {
+    /// Starts a scheduler and a worker on threads of their own.
+    ///
+    /// # Errors
+    /// When the state directory cannot be used, or the system has no more threads or sockets.
+    pub fn embedded(config: EmbeddedConfig) -> Result<Cluster, EmbeddedError> {
+        let (client_token, worker_token) = (Token::random()?, Token::random()?);
+        let scheduler = dagrun_scheduler::spawn(dagrun_scheduler::Config::new(
+            config.state_dir,
+            client_token.bytes().to_vec(),
+            worker_token.bytes().to_vec(),
+        ))?;
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let slots = config.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1));
+        match start_worker(&scheduler, slots, &worker_token, config.reaper) {
+            Ok(worker) => {
+                Ok(Cluster { parts: Some(Parts { scheduler, worker }), token: client_token })
+            }
+            Err(error) => {
+                scheduler.shutdown();
+                scheduler.join();
+                Err(error)
+            }
+        }
+    }
+
+    /// A client of the scheduler. Must be called on a [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// When the scheduler is gone.
+    pub async fn client(&self) -> Result<Client, ClientError> {
+        let Some(parts) = &self.parts else { return Err(ClientError::Lost) };
+        let stream = connect(&parts.scheduler).and_then(|stream| {
+            stream.set_nonblocking(true)?;
+            tokio::net::UnixStream::from_std(stream)
+        });
+        let stream = stream.map_err(|source| ClientError::Unreachable {
+            address: "this process".to_owned(),
+            source,
+        })?;
+        Client::attach(stream, self.token.bytes()).await
+    }
+
+    /// Ends the worker with everything that it runs, then the scheduler. Clients should have been
+    /// dropped; the scheduler waits a moment for those that have not.
+    pub async fn shutdown(mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        // Not on this thread: it still has to tell the scheduler that its clients are gone.
+        let _ = tokio::task::spawn_blocking(move || parts.end()).await;
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            parts.end();
+        }
+    }
+}
+
+impl Parts {
+    fn end(self) {
+        self.scheduler.shutdown();
+        let _ = self.worker.join();
+        self.scheduler.join();
+    }
+}
+
+fn connect(scheduler: &SchedulerHandle) -> io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
+    scheduler.attach(theirs);
+    Ok(ours)
+}
+
+fn start_worker(
+    scheduler: &SchedulerHandle,
+    slots: u32,
+    token: &Token,
+    reaper: Vec<OsString>,
+) -> Result<WorkerHandle, EmbeddedError> {
+    Ok(dagrun_worker::spawn(dagrun_worker::Config {
+        name: String::new(),
+        slots,
+        labels: Vec::new(),
+        token: token.bytes().to_vec(),
+        connection: dagrun_worker::Connection::Stream(connect(scheduler)?),
+        reaper: (!reaper.is_empty()).then_some(ReaperConfig { argv: reaper }),
+        log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
+    })?)
+}

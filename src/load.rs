@@ -1,0 +1,130 @@
+//! Pipelines from files: read, parsed and checked, with the directory that they belong to.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use dagrun_core::graph::{self, Graph};
+use dagrun_core::parse::{self, Diagnostic, ParseOptions};
+use dagrun_core::pipeline::Pipeline;
+
+use crate::client::Submission;
+use crate::files::Disk;
+
+/// Why a file is no pipeline.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is not UTF-8.
+    #[error("{} is not UTF-8 text", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// Where it is not.
+        #[source]
+        source: std::str::Utf8Error,
+    },
+    /// The pipeline has problems.
+    #[error(transparent)]
+    Invalid(Problems),
+}
+
+/// All problems of a pipeline file.
+#[derive(Debug)]
+pub struct Problems {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text, which the places of the problems refer to.
+    pub source: String,
+    /// The problems, in the order of the text.
+    pub list: Vec<Diagnostic>,
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, problem) in self.list.iter().enumerate() {
+            let separator = if position == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}:{problem}", self.path.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// A pipeline from a file.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// Its graph.
+    pub graph: Graph,
+    /// The directory of its file, absolute.
+    pub base_dir: PathBuf,
+}
+
+impl Loaded {
+    /// A submission of it, with seed 0.
+    #[must_use]
+    pub fn submission(&self) -> Submission {
+        Submission {
+            pipeline: self.pipeline.clone(),
+            base_dir: self.base_dir.clone(),
+            seed: 0,
+            fail_fast: false,
+        }
+    }
+
+    /// The named tasks and everything that they need; `Err` is the first name that is no task's.
+    ///
+    /// # Errors
+    /// When there is no task of one of the names.
+    pub fn only(self, tasks: &[String]) -> Result<Loaded, UnknownTask> {
+        let mut ids = Vec::new();
+        for name in tasks {
+            let position = (0..).zip(&self.pipeline.tasks).find(|(_, task)| task.name == *name);
+            let (position, _) = position.ok_or_else(|| UnknownTask { task: name.clone() })?;
+            ids.push(dagrun_core::ids::TaskId(position));
+        }
+        let pipeline = graph::only(&self.pipeline, &ids);
+        let graph = Graph::new(&pipeline).unwrap_or(self.graph);
+        Ok(Loaded { pipeline, graph, base_dir: self.base_dir })
+    }
+}
+
+/// A task that the pipeline does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pipeline has no task `{task}`")]
+pub struct UnknownTask {
+    /// Its name.
+    pub task: String,
+}
+
+/// Reads and checks a pipeline file; `set` overrides variables, as `--set` does.
+///
+/// # Errors
+/// When the file cannot be read, or with all of its problems.
+pub fn load(path: &Path, set: &[(String, String)]) -> Result<Loaded, LoadError> {
+    let failed = |source| LoadError::Read { path: path.to_owned(), source };
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    let base_dir = absolute.parent().unwrap_or(&absolute).to_owned();
+    let bytes = std::fs::read(path).map_err(failed)?;
+    let source = String::from_utf8(bytes)
+        .map_err(|error| LoadError::Text { path: path.to_owned(), source: error.utf8_error() })?;
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let stem = stem.unwrap_or_default();
+    let options = ParseOptions { file_stem: &stem, set };
+    match parse::parse(&source, &options, &Disk::new(&base_dir)) {
+        Ok(parsed) => Ok(Loaded { pipeline: parsed.pipeline, graph: parsed.graph, base_dir }),
+        Err(list) => Err(LoadError::Invalid(Problems { path: path.to_owned(), source, list })),
+    }
+}

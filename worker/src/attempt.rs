@@ -1,0 +1,437 @@
+//! One attempt, from its invocation to its outcome, in the calling thread.
+
+use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use dagrun_core::engine::Outcome;
+use dagrun_core::ids::{RunId, Timestamp};
+use dagrun_core::recipe::Invocation;
+use dagrun_core::status::{Detail, FailureKind, Stream};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use crate::clock;
+use crate::control::{Control, Stop};
+use crate::groups::{GroupTable, Mark};
+use crate::log::{Owner, RunLog};
+use crate::output::Output;
+use crate::outputs;
+use crate::process::{self, Pipes, Process, Start};
+use crate::program::{self, Programs};
+
+/// Bytes read from a stream at once: what a pipe holds.
+const READ: usize = 64 << 10;
+/// Bytes read from a stream at most after the leader has ended: the most that a pipe can hold. A
+/// survivor outside the group could otherwise keep us reading.
+const DRAIN: usize = 1 << 20;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What all attempts of a worker share.
+#[derive(Debug)]
+pub struct Runner {
+    programs: Programs,
+    mark: Mark,
+    groups: Option<GroupTable>,
+    log_limit: usize,
+}
+
+/// An attempt to make.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// What to start.
+    pub invocation: &'a Invocation,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// Whose output it will be.
+    pub owner: Owner,
+    /// Where the output goes, if anywhere.
+    pub log: Option<&'a RunLog>,
+    /// How others reach into it.
+    pub control: &'a Control,
+    /// The slot it occupies: its place in the table of groups.
+    pub slot: usize,
+}
+
+/// How an attempt went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// What else is known; none for a plain success.
+    pub detail: Option<Box<Detail>>,
+    /// When its process started; zero when it did not.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+}
+
+impl Ended {
+    /// An attempt that ended without a process.
+    #[must_use]
+    pub fn without_start(kind: FailureKind, reason: String) -> Ended {
+        let detail = Some(Box::new(Detail { reason, ..Detail::default() }));
+        let outcome = Outcome::Failed(kind);
+        Ended { outcome, detail, started: Timestamp(0), finished: clock::now() }
+    }
+}
+
+/// Why an attempt failed.
+struct Fault(FailureKind, String);
+
+impl Runner {
+    /// Attempts keep up to `log_limit` bytes of each stream for the log.
+    #[must_use]
+    pub fn new(mark: Mark, groups: Option<GroupTable>, log_limit: usize) -> Runner {
+        Runner { programs: Programs::new(), mark, groups, log_limit }
+    }
+
+    /// The table of the groups that run, if it is kept.
+    #[must_use]
+    pub fn groups(&self) -> Option<&GroupTable> {
+        self.groups.as_ref()
+    }
+
+    /// The mark that every process of this worker carries.
+    #[must_use]
+    pub fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// Makes an attempt: starts the process, reads what it writes, waits for it, ends its group.
+    #[must_use]
+    pub fn run(&self, attempt: &Attempt<'_>) -> Ended {
+        let invocation = attempt.invocation;
+        if attempt.control.stopped().is_some() {
+            let Fault(kind, reason) = stop_fault(attempt.control);
+            return Ended::without_start(kind, reason);
+        }
+        let (process, pipes) = match self.start(attempt) {
+            Ok(started) => started,
+            Err(reason) => {
+                outputs::discard(&invocation.outputs);
+                return Ended::without_start(FailureKind::Start, reason);
+            }
+        };
+        let started = clock::now();
+        attempt.control.set_started(started);
+        let mut output =
+            Output::new(attempt.log, attempt.owner, invocation.capture, self.log_limit);
+        let ended = self.watch(attempt, process, pipes, &mut output);
+        let finished = clock::now();
+        output.finish();
+        let judged = ended.and_then(|()| settle(invocation, &mut output));
+        if judged.is_err() {
+            outputs::discard(&invocation.outputs);
+        }
+        let (outcome, detail) = conclude(judged, &mut output);
+        Ended { outcome, detail, started, finished }
+    }
+
+    fn start(&self, attempt: &Attempt<'_>) -> Result<(Process, Pipes), String> {
+        let invocation = attempt.invocation;
+        outputs::prepare(&invocation.outputs)?;
+        let mark = self.mark.of_run(attempt.run);
+        // Once more when a program that was found before has been replaced or removed.
+        let mut again = true;
+        loop {
+            let (program, argv) = self.program(invocation)?;
+            let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
+            let stdin = match &invocation.stdin {
+                Some(path) => Some(File::open(path).map_err(|error| {
+                    format!("cannot open standard input {}: {error}", path.display())
+                })?),
+                None => None,
+            };
+            let mark = (Mark::VARIABLE, mark.as_os_str());
+            let start = Start { program: &program, argv: &argv, invocation, mark, stdin };
+            match Process::start(start) {
+                Ok((process, pipes)) => {
+                    if let Some(groups) = &self.groups {
+                        groups.set(attempt.slot, process.group());
+                    }
+                    return Ok((process, pipes));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && again => {
+                    again = false;
+                    self.programs.forget();
+                }
+                Err(error) => {
+                    return Err(program::explain(name, &program, &invocation.working_dir, &error));
+                }
+            }
+        }
+    }
+
+    /// The program to execute and its arguments; where `bash` is missing, a shell action runs in `sh`.
+    fn program<'a>(
+        &self,
+        invocation: &'a Invocation,
+    ) -> Result<(std::sync::Arc<std::path::Path>, std::borrow::Cow<'a, [OsString]>), String> {
+        let argv = &invocation.argv;
+        let name = argv.first().ok_or("no program given")?;
+        let find =
+            |name: &OsStr| self.programs.resolve(name, &invocation.env, &invocation.working_dir);
+        match find(name) {
+            Ok(program) => Ok((program, argv.into())),
+            Err(reason) => match argv.last() {
+                Some(script) if invocation.shell => {
+                    let sh = find(OsStr::new("sh")).map_err(|_| reason)?;
+                    let argv = ["sh", "-eu", "-c"].map(OsString::from).to_vec();
+                    Ok((sh, [argv, vec![script.clone()]].concat().into()))
+                }
+                _ => Err(reason),
+            },
+        }
+    }
+
+    /// Reads and waits until the leader has ended, then ends what is left of the group.
+    fn watch(
+        &self,
+        attempt: &Attempt<'_>,
+        mut process: Process,
+        pipes: Pipes,
+        output: &mut Output<'_>,
+    ) -> Result<(), Fault> {
+        let mut watch = Watch {
+            control: attempt.control,
+            streams: [Some(pipes.stdout), Some(pipes.stderr)],
+            stage: Stage::Running,
+            deadline: attempt
+                .invocation
+                .timeout
+                .and_then(|timeout| Instant::now().checked_add(timeout.to_duration())),
+            grace: attempt.invocation.grace.to_duration(),
+        };
+        let waited = watch.until_exit(&process, output);
+        // The leader is still to be reaped, so its group's number cannot belong to others yet.
+        process.signal(Signal::KILL);
+        if waited.is_ok() {
+            watch.drain(output);
+        }
+        if let Some(groups) = &self.groups {
+            groups.clear(attempt.slot);
+        }
+        let status = process.reap();
+        waited.map_err(|error| {
+            Fault(FailureKind::Start, format!("cannot watch the process: {error}"))
+        })?;
+        match watch.stage {
+            Stage::Running => {}
+            Stage::Stopping(_) => return Err(stop_fault(attempt.control)),
+            Stage::TimedOut(_) => {
+                let span = attempt.invocation.timeout.unwrap_or_default();
+                let reason = format!("timed out after {}", clock::spell(span));
+                return Err(Fault(FailureKind::Timeout, reason));
+            }
+        }
+        let status = status.map_err(|error| {
+            Fault(FailureKind::Exit(-1), format!("its exit status was lost: {error}"))
+        })?;
+        process::failure(status).map_or(Ok(()), |(kind, reason)| Err(Fault(kind, reason)))
+    }
+}
+
+fn stop_fault(control: &Control) -> Fault {
+    match control.stopped() {
+        Some(Stop::Leave) => Fault(FailureKind::Lost, "its worker stopped".to_owned()),
+        _ => Fault(FailureKind::Cancelled, "cancelled".to_owned()),
+    }
+}
+
+/// What a successful exit still needs: a value, and the outputs in their places.
+fn settle(invocation: &Invocation, output: &mut Output<'_>) -> Result<Detail, Fault> {
+    let value = output.value().map_err(|reason| Fault(FailureKind::Capture, reason))?;
+    outputs::publish(&invocation.outputs)
+        .map_err(|reason| Fault(FailureKind::MissingOutput, reason))?;
+    let outputs = match invocation.report_outputs {
+        true => invocation
+            .outputs
+            .iter()
+            .map(|output| output.path.as_os_str().as_bytes().to_vec())
+            .collect(),
+        false => Vec::new(),
+    };
+    Ok(Detail { value, outputs, ..Detail::default() })
+}
+
+fn conclude(
+    judged: Result<Detail, Fault>,
+    output: &mut Output<'_>,
+) -> (Outcome, Option<Box<Detail>>) {
+    match judged {
+        Ok(detail) => {
+            let plain = detail.value.is_none() && detail.outputs.is_empty();
+            (Outcome::Succeeded, (!plain).then(|| Box::new(detail)))
+        }
+        Err(Fault(kind, reason)) => {
+            let stderr_tail = output.stderr_tail();
+            let detail = Detail { reason, stderr_tail, ..Detail::default() };
+            (Outcome::Failed(kind), Some(Box::new(detail)))
+        }
+    }
+}
+
+/// How far the end of an attempt has come; with the time of SIGKILL, none once it was sent.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Running,
+    Stopping(Option<Instant>),
+    TimedOut(Option<Instant>),
+}
+
+/// Waits for events of one process.
+struct Watch<'a> {
+    control: &'a Control,
+    streams: [Option<OwnedFd>; 2],
+    stage: Stage,
+    deadline: Option<Instant>,
+    grace: Duration,
+}
+
+const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
+
+impl Watch<'_> {
+    fn until_exit(&mut self, process: &Process, output: &mut Output<'_>) -> io::Result<()> {
+        loop {
+            let wait = [self.signal_due(), output.due()].into_iter().flatten().min();
+            let (exited, woken) = self.poll(Some(process), wait, output)?;
+            if exited {
+                return Ok(());
+            }
+            if woken && matches!(self.stage, Stage::Running) {
+                process.terminate();
+                self.stage = Stage::Stopping(Instant::now().checked_add(self.grace));
+            }
+            let now = Instant::now();
+            if self.signal_due().is_some_and(|due| due <= now) {
+                self.escalate(process, now);
+            }
+            if output.due().is_some_and(|due| due <= now) {
+                output.show();
+            }
+        }
+    }
+
+    /// When the next signal is due.
+    fn signal_due(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Running => self.deadline,
+            Stage::Stopping(kill) | Stage::TimedOut(kill) => kill,
+        }
+    }
+
+    fn escalate(&mut self, process: &Process, now: Instant) {
+        self.stage = match self.stage {
+            Stage::Running => {
+                process.terminate();
+                Stage::TimedOut(now.checked_add(self.grace))
+            }
+            Stage::Stopping(_) => {
+                process.signal(Signal::KILL);
+                Stage::Stopping(None)
+            }
+            Stage::TimedOut(_) => {
+                process.signal(Signal::KILL);
+                Stage::TimedOut(None)
+            }
+        };
+    }
+
+    /// Waits for something to happen, and reads what can be read without blocking. Tells whether the
+    /// leader has ended, and whether the attempt has to.
+    fn poll(
+        &mut self,
+        process: Option<&Process>,
+        until: Option<Instant>,
+        output: &mut Output<'_>,
+    ) -> io::Result<(bool, bool)> {
+        let wake = self.control.wake();
+        let nothing = PollFlags::empty();
+        let stoppable = process.is_some() && matches!(self.stage, Stage::Running);
+        let of = |wanted: bool| if wanted { PollFlags::IN } else { nothing };
+        let [out, err] = &self.streams;
+        let mut fds = [
+            PollFd::from_borrowed_fd(
+                process.map_or(wake, |p| p.pidfd().as_fd()),
+                of(process.is_some()),
+            ),
+            PollFd::from_borrowed_fd(wake, of(stoppable)),
+            PollFd::from_borrowed_fd(out.as_ref().map_or(wake, |fd| fd.as_fd()), of(out.is_some())),
+            PollFd::from_borrowed_fd(err.as_ref().map_or(wake, |fd| fd.as_fd()), of(err.is_some())),
+        ];
+        let timeout = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR | Errno::AGAIN) => return Ok((false, false)),
+            Err(error) => return Err(error.into()),
+        }
+        let [exit, woken, out, err] = fds.map(|fd| fd.revents());
+        for (at, events) in [(0, out), (1, err)] {
+            if self.streams[at].is_some() && !events.is_empty() {
+                self.read(at, events, output);
+            }
+        }
+        let exited = process.is_some() && !exit.is_empty();
+        Ok((exited, stoppable && !woken.is_empty()))
+    }
+
+    /// Reads once; we are the only reader, so what `poll` promised is there. Tells how much it was.
+    fn read(&mut self, at: usize, events: PollFlags, output: &mut Output<'_>) -> usize {
+        let Some(fd) = &self.streams[at] else { return 0 };
+        if !events.contains(PollFlags::IN) {
+            self.streams[at] = None;
+            return 0;
+        }
+        let got = BUFFER.with_borrow_mut(|buffer| {
+            buffer.resize(READ, 0);
+            let got = rustix::io::read(fd, &mut buffer[..]);
+            if let Ok(length) = got {
+                output.take(STREAMS[at], &buffer[..length]);
+            }
+            got
+        });
+        match got {
+            Ok(length) if length > 0 => length,
+            Err(Errno::INTR) => 0,
+            _ => {
+                self.streams[at] = None;
+                0
+            }
+        }
+    }
+
+    /// Reads what is in the pipes, without waiting for their end: others may hold them open.
+    fn drain(&mut self, output: &mut Output<'_>) {
+        for at in 0..STREAMS.len() {
+            let mut left = DRAIN;
+            while left > 0
+                && let Some(fd) = &self.streams[at]
+            {
+                let mut fds = [PollFd::new(fd, PollFlags::IN)];
+                let ready = rustix::event::poll(&mut fds, Some(&Timespec::default()));
+                let events = fds[0].revents();
+                match ready {
+                    Ok(1..) if events.contains(PollFlags::IN) => {
+                        left = left.saturating_sub(self.read(at, events, output));
+                    }
+                    Err(Errno::INTR) => {}
+                    _ => break,
+                }
+            }
+        }
+    }
+}
+
+fn timespec(span: Duration) -> Timespec {
+    let tv_sec = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    Timespec { tv_sec, tv_nsec: span.subsec_nanos().into() }
+}

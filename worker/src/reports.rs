@@ -1,0 +1,204 @@
+//! Telling the scheduler: reports leave at once while the line is idle, and in batches while it is
+//! busy.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dagrun_core::engine::Report;
+use dagrun_core::ids::Timestamp;
+use dagrun_schema::dagrun_capnp::session;
+use dagrun_schema::wire;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+
+use crate::clock;
+use crate::runs::Runs;
+use crate::slots::Slots;
+
+/// Reports in a call at most.
+const BATCH: usize = 256;
+/// Bytes of details in a call at most, unless one report alone has more.
+const BATCH_BYTES: usize = 4 << 20;
+/// Calls under way at most.
+const CALLS: u32 = 4;
+/// How often running attempts are looked for that the scheduler does not know to run.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long an attempt has run when that is worth a report, in microseconds.
+const LONG: u64 = 5_000;
+
+/// Something to tell.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// What became of attempts.
+    Report(Report),
+    /// Answer when everything before has been told and acknowledged.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// Sends reports over one session.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    messages: mpsc::UnboundedReceiver<Message>,
+    slots: Slots,
+    runs: Arc<Runs>,
+    dispatched: Rc<Notify>,
+    waiting: VecDeque<Message>,
+    calls: Rc<Semaphore>,
+    broken: Rc<Cell<bool>>,
+}
+
+impl Pump {
+    pub(crate) fn new(
+        messages: mpsc::UnboundedReceiver<Message>,
+        slots: Slots,
+        runs: Arc<Runs>,
+        dispatched: Rc<Notify>,
+    ) -> Pump {
+        let calls = Rc::new(Semaphore::new(CALLS as usize));
+        let broken = Rc::new(Cell::new(false));
+        Pump { messages, slots, runs, dispatched, waiting: VecDeque::new(), calls, broken }
+    }
+
+    /// Works until all senders of messages are gone. A broken connection is noticed elsewhere;
+    /// reports that it swallows are lost with it.
+    pub(crate) async fn run(mut self, session: session::Client) {
+        let mut watching = false;
+        let mut received = Vec::with_capacity(BATCH);
+        loop {
+            let mut look = false;
+            tokio::select! {
+                biased;
+                count = self.messages.recv_many(&mut received, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                () = self.dispatched.notified() => {
+                    watching = true;
+                    continue;
+                }
+                () = tokio::time::sleep(LOOK), if watching => look = true,
+            }
+            // Others may have begun when these ended.
+            watching |= !received.is_empty();
+            self.waiting.extend(received.drain(..));
+            while let Some(barrier) = self.send_waiting(&session).await {
+                let _all = self.calls.acquire_many(CALLS).await;
+                let _ = barrier.send(());
+            }
+            if look {
+                watching = self.announce(&session).await;
+            }
+        }
+    }
+
+    /// Sends what waits, up to the first barrier.
+    async fn send_waiting(&mut self, session: &session::Client) -> Option<oneshot::Sender<()>> {
+        loop {
+            match self.waiting.front()? {
+                Message::Barrier(_) => {
+                    if let Some(Message::Barrier(barrier)) = self.waiting.pop_front() {
+                        return Some(barrier);
+                    }
+                }
+                Message::Report(_) => {
+                    let permit = self.calls.clone().acquire_owned_local().await;
+                    // What came while all calls were under way joins this one.
+                    while self.waiting.len() < BATCH
+                        && let Ok(message) = self.messages.try_recv()
+                    {
+                        self.waiting.push_back(message);
+                    }
+                    let batch = self.next_batch();
+                    self.send(session, &batch, permit);
+                }
+            }
+        }
+    }
+
+    fn next_batch(&mut self) -> Vec<Report> {
+        let mut batch = Vec::with_capacity(self.waiting.len().min(BATCH));
+        let mut bytes = 0;
+        while let Some(Message::Report(report)) = self.waiting.front() {
+            bytes += weight(report);
+            if batch.len() == BATCH || (bytes > BATCH_BYTES && !batch.is_empty()) {
+                break;
+            }
+            if let Some(Message::Report(report)) = self.waiting.pop_front() {
+                batch.push(report);
+            }
+        }
+        batch
+    }
+
+    /// Tells which attempts run, of those that do so for a while; true when more may follow.
+    ///
+    /// An attempt that is listed as running here has not told its end yet, so that its end comes
+    /// later on the same line.
+    async fn announce(&mut self, session: &session::Client) -> bool {
+        let before = Timestamp(clock::now().0.saturating_sub(LONG));
+        let (running, more) = self.slots.newly_running(before);
+        for batch in running.chunks(BATCH) {
+            let permit = self.calls.clone().acquire_owned_local().await;
+            self.send(session, batch, permit);
+        }
+        more
+    }
+
+    fn send(&self, session: &session::Client, batch: &[Report], permit: Permit) {
+        if self.broken.get() {
+            return;
+        }
+        // Whoever learns that an attempt has ended may look at its log.
+        self.runs.flush_logs();
+        let mut request = session.report_request();
+        let length = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        let mut list = request.get().init_reports(length);
+        for (at, report) in (0..length).zip(batch) {
+            wire::write_report(report, list.reborrow().get(at));
+        }
+        let answer = request.send().promise;
+        let broken = self.broken.clone();
+        tokio::task::spawn_local(async move {
+            if answer.await.is_err() {
+                broken.set(true);
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Bytes that a report adds to a message, about.
+fn weight(report: &Report) -> usize {
+    report.detail.as_ref().map_or(0, |detail| {
+        detail.reason.len()
+            + detail.stderr_tail.len()
+            + detail.value.as_ref().map_or(0, Vec::len)
+            + detail.outputs.iter().map(Vec::len).sum::<usize>()
+    })
+}
+
+/// A place among the calls under way, given back when dropped.
+struct Permit(Rc<Semaphore>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}
+
+/// A semaphore's permit that lives on this thread, without an [`Arc`].
+trait AcquireLocal {
+    async fn acquire_owned_local(self) -> Permit;
+}
+
+impl AcquireLocal for Rc<Semaphore> {
+    async fn acquire_owned_local(self) -> Permit {
+        if let Ok(permit) = self.acquire().await {
+            permit.forget();
+        }
+        Permit(self)
+    }
+}

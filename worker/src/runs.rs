@@ -1,0 +1,109 @@
+//! What the worker knows of runs: how their tasks are run, and where their output goes.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use dagrun_core::engine::Assignment;
+use dagrun_core::ids::{RunId, TaskId};
+use dagrun_core::recipe::{Input, Invocation, Recipe};
+use dashmap::DashMap;
+
+use crate::log::RunLog;
+use crate::slots::{Plan, Work};
+
+/// The runs that were not forgotten yet.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    plans: DashMap<(RunId, TaskId), Arc<RecipePlan>>,
+    logs: DashMap<RunId, Arc<RunLog>>,
+}
+
+impl Runs {
+    /// Learns how a task is run. A recipe that was learnt before stays.
+    pub(crate) fn learn(
+        &self,
+        run: RunId,
+        task: TaskId,
+        recipe: &[u8],
+        log: impl FnOnce() -> RunLog,
+    ) {
+        self.logs.entry(run).or_insert_with(|| Arc::new(log()));
+        self.plans.entry((run, task)).or_insert_with(|| {
+            let recipe = serde_json::from_slice::<Recipe>(recipe)
+                .map_err(|error| format!("the worker cannot read the task's recipe: {error}"));
+            Arc::new(RecipePlan { recipe, cpus: OnceLock::new() })
+        });
+    }
+
+    /// The work that an assignment stands for. One without a recipe fails instance by instance.
+    pub(crate) fn work(&self, assignment: Assignment, inputs: Vec<Vec<Input>>) -> Work {
+        let key = (assignment.run, assignment.task);
+        let plan = self.plans.get(&key).map(|plan| plan.clone()).unwrap_or_else(|| {
+            let recipe = Err("the worker was not given the task's recipe".to_owned());
+            Arc::new(RecipePlan { recipe, cpus: OnceLock::new() })
+        });
+        plan.measure();
+        let log = self.logs.get(&assignment.run).map(|log| log.clone());
+        Work { assignment, plan, inputs: Arc::new(inputs), log }
+    }
+
+    /// Lets readers of the logs see all that has been written.
+    pub(crate) fn flush_logs(&self) {
+        for log in &self.logs {
+            log.flush();
+        }
+    }
+
+    /// Forgets a run and closes its log; true when it was known.
+    pub(crate) fn forget(&self, run: RunId) -> bool {
+        self.plans.retain(|(of, _), _| *of != run);
+        match self.logs.remove(&run) {
+            Some((_, log)) => {
+                log.flush();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether there is any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.logs.is_empty()
+    }
+}
+
+/// A task's recipe, read once.
+#[derive(Debug)]
+struct RecipePlan {
+    recipe: Result<Recipe, String>,
+    cpus: OnceLock<u32>,
+}
+
+impl RecipePlan {
+    /// Finds out how many slots an attempt occupies, before any is queued. All instances occupy the
+    /// same.
+    fn measure(&self) {
+        self.cpus.get_or_init(|| {
+            let recipe = self.recipe.as_ref().ok();
+            let first = recipe.and_then(|recipe| recipe.preview(0).ok());
+            first.map_or(1, |invocation| invocation.cpus)
+        });
+    }
+}
+
+impl Plan for RecipePlan {
+    fn cpus(&self) -> u32 {
+        self.cpus.get().copied().unwrap_or(1)
+    }
+
+    fn invocation(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Invocation, String> {
+        let recipe = self.recipe.as_ref().map_err(Clone::clone)?;
+        recipe.invocation(index, attempt, inputs).map_err(|error| error.to_string())
+    }
+}
+
+/// Where a run's log goes, as the scheduler said it.
+pub(crate) fn log_dir(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}

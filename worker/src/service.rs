@@ -1,0 +1,206 @@
+//! What the scheduler may ask of a worker: the `Worker` interface.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use capnp::Error;
+use dagrun_core::engine::{Outcome, Report};
+use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp};
+use dagrun_core::status::{Detail, FailureKind};
+use dagrun_schema::dagrun_capnp::worker;
+use dagrun_schema::wire;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::control::Stop;
+use crate::log::RunLog;
+use crate::reaper::{Reaper, ReaperConfig};
+use crate::reports::Message;
+use crate::runs::{self, Runs};
+use crate::slots::Slots;
+
+/// How long the scheduler may take to acknowledge the last reports.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A worker's side of its session.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) slots: Slots,
+    pub(crate) runs: Arc<Runs>,
+    pub(crate) messages: mpsc::UnboundedSender<Message>,
+    /// Tells the pump that there is something to watch.
+    pub(crate) dispatched: Rc<Notify>,
+    /// The name of the logs.
+    pub(crate) name: RefCell<String>,
+    pub(crate) reaper_config: RefCell<Option<ReaperConfig>>,
+    pub(crate) reaper: RefCell<Option<JoinHandle<std::io::Result<Reaper>>>>,
+    /// No new work is taken.
+    pub(crate) leaving: Cell<bool>,
+    /// Something was started since the last search for strays.
+    pub(crate) started: Cell<bool>,
+    /// Notified when the scheduler's order to shut down has been carried out.
+    pub(crate) done: Rc<Notify>,
+}
+
+impl Service {
+    /// Ends everything and tells it: what has not started is given back, what runs is ended as lost,
+    /// what escaped is killed. Returns when the scheduler has acknowledged all reports, or is gone.
+    pub(crate) async fn wind_down(&self) {
+        self.leaving.set(true);
+        self.tell_all(&self.slots.withdraw_all(None), Outcome::Returned, None);
+        self.slots.stop_all(None, Stop::Leave);
+        let slots = self.slots.clone();
+        let started = self.started.replace(false);
+        let cleaned = spawn_blocking(move || {
+            slots.wait_idle(None);
+            if started {
+                slots.runner().mark().kill_all(None);
+            }
+        });
+        let _ = cleaned.await;
+        self.runs.flush_logs();
+        let (told, acknowledged) = oneshot::channel();
+        if self.messages.send(Message::Barrier(told)).is_ok() {
+            // A scheduler that hangs must not keep us.
+            let _ = tokio::time::timeout(LAST_WORDS, acknowledged).await;
+        }
+        let reaper = self.reaper.borrow_mut().take();
+        if let Some(reaper) = reaper
+            && let Ok(Ok(reaper)) = reaper.await
+        {
+            let _ = spawn_blocking(move || reaper.dismiss()).await;
+        }
+    }
+
+    /// Reports the same of many attempts; neighbours as one.
+    fn tell_all(&self, attempts: &[AttemptId], outcome: Outcome, reason: Option<&str>) {
+        let detail = |reason: &str| Detail { reason: reason.to_owned(), ..Detail::default() };
+        let mut rest = attempts;
+        while let Some(first) = rest.first() {
+            let following = |(at, id): (u64, &AttemptId)| id.0 == first.0.wrapping_add(at);
+            let run = match reason {
+                Some(_) => 1,
+                None => (0..).zip(rest).take_while(|pair| following(*pair)).count(),
+            };
+            rest = &rest[run..];
+            let _ = self.messages.send(Message::Report(Report {
+                first: *first,
+                count: u32::try_from(run).unwrap_or(u32::MAX),
+                outcome,
+                started: Timestamp(0),
+                finished: Timestamp(0),
+                detail: reason.map(|reason| Box::new(detail(reason))),
+            }));
+        }
+    }
+
+    /// The reaper comes with the first work, on another thread: nobody waits for it.
+    fn start_reaper(&self) {
+        let Some(config) = self.reaper_config.borrow_mut().take() else { return };
+        let slots = self.slots.clone();
+        *self.reaper.borrow_mut() = Some(spawn_blocking(move || {
+            let runner = slots.runner();
+            let table = runner.groups().ok_or(std::io::ErrorKind::Unsupported)?;
+            Reaper::start(&config, table, runner.mark())
+        }));
+    }
+
+    fn learn(&self, recipe: dagrun_schema::dagrun_capnp::recipe::Reader<'_>) -> Result<(), Error> {
+        let (run, task) = (RunId(recipe.get_run()), TaskId(recipe.get_task()));
+        let log_dir = runs::log_dir(recipe.get_log_dir()?);
+        self.runs
+            .learn(run, task, recipe.get_recipe()?, || RunLog::new(log_dir, &self.name.borrow()));
+        Ok(())
+    }
+}
+
+impl worker::Server for Service {
+    async fn dispatch(
+        self: Rc<Self>,
+        params: worker::DispatchParams,
+        _: worker::DispatchResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        for recipe in params.get_recipes()? {
+            self.learn(recipe)?;
+        }
+        let mut works = Vec::new();
+        for assignment in params.get_assignments()? {
+            let (assignment, inputs) = wire::read_assignment(assignment)?;
+            works.push(self.runs.work(assignment, inputs));
+        }
+        if works.is_empty() {
+            return Ok(());
+        }
+        if self.leaving.get() {
+            for work in works {
+                let first = work.assignment.first_attempt.0;
+                let ids: Vec<_> = (0..u64::from(work.assignment.count))
+                    .map(|at| AttemptId(first.wrapping_add(at)))
+                    .collect();
+                self.tell_all(&ids, Outcome::Returned, None);
+            }
+            return Ok(());
+        }
+        self.started.set(true);
+        self.start_reaper();
+        self.slots.push(works);
+        self.dispatched.notify_one();
+        Ok(())
+    }
+
+    async fn revoke(
+        self: Rc<Self>,
+        params: worker::RevokeParams,
+        _: worker::RevokeResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let attempts: HashSet<_> = params.get_attempts()?.iter().map(AttemptId).collect();
+        let withdrawn = self.slots.withdraw(&attempts);
+        if params.get_cancel() {
+            let outcome = Outcome::Failed(FailureKind::Cancelled);
+            self.tell_all(&withdrawn, outcome, Some("cancelled"));
+            self.slots.stop(&attempts, Stop::Cancel);
+        } else {
+            self.tell_all(&withdrawn, Outcome::Returned, None);
+        }
+        Ok(())
+    }
+
+    /// Answers when nothing of the run is left.
+    async fn forget(
+        self: Rc<Self>,
+        params: worker::ForgetParams,
+        _: worker::ForgetResults,
+    ) -> Result<(), Error> {
+        let run = RunId(params.get()?.get_run());
+        // Nobody waits for these any more.
+        let _ = self.slots.withdraw_all(Some(run));
+        self.slots.stop_all(Some(run), Stop::Cancel);
+        let (slots, runs) = (self.slots.clone(), self.runs.clone());
+        let cleaned = spawn_blocking(move || {
+            slots.wait_idle(Some(run));
+            if runs.forget(run) {
+                slots.runner().mark().kill_all(Some(run));
+            }
+        });
+        cleaned.await.map_err(|error| Error::failed(error.to_string()))?;
+        if self.runs.is_empty() && self.slots.running() == 0 {
+            self.started.set(false);
+        }
+        Ok(())
+    }
+
+    async fn shutdown(
+        self: Rc<Self>,
+        _: worker::ShutdownParams,
+        _: worker::ShutdownResults,
+    ) -> Result<(), Error> {
+        self.wind_down().await;
+        self.done.notify_one();
+        Ok(())
+    }
+}

@@ -1,0 +1,415 @@
+//! A worker's life: connect, log in, register, serve, wind down.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use capnp::message::ReaderOptions;
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use capnp_rpc::{RpcSystem, twoparty};
+use dagrun_schema::PROTOCOL_VERSION;
+use dagrun_schema::dagrun_capnp::{bootstrap, granted, session, worker};
+use futures::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+
+use crate::attempt::Runner;
+use crate::groups::{GroupTable, Mark};
+use crate::reaper::ReaperConfig;
+use crate::reports::{Message, Pump};
+use crate::runs::Runs;
+use crate::service::Service;
+use crate::slots::{Slots, SlotsError};
+
+/// How often the scheduler hears from an idle worker.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long connecting, logging in and registering may take.
+const JOINING: Duration = Duration::from_secs(10);
+/// How long the last answer has until it is on its way to the scheduler.
+const FAREWELL: Duration = Duration::from_millis(20);
+/// How long closing the connection may take.
+const CLOSING: Duration = Duration::from_millis(500);
+/// Largest message read, in words of 8 bytes: inputs carry captured values.
+const MAX_MESSAGE: usize = (512 << 20) / 8;
+
+/// Log bytes kept of each stream of an attempt unless said otherwise.
+pub const DEFAULT_LOG_LIMIT: usize = 1 << 20;
+
+/// What a worker is.
+pub struct Config {
+    /// Its name; empty: the scheduler picks one.
+    pub name: String,
+    /// Attempts that it runs at once.
+    pub slots: u32,
+    /// Labels that a task may ask for.
+    pub labels: Vec<String>,
+    /// The secret of workers.
+    pub token: Vec<u8>,
+    /// Where the scheduler is.
+    pub connection: Connection,
+    /// How to start the process that cleans up after a crash; none: there is no such process.
+    pub reaper: Option<ReaperConfig>,
+    /// Bytes of each stream of an attempt that are logged, see [`DEFAULT_LOG_LIMIT`].
+    pub log_limit: usize,
+}
+
+impl fmt::Debug for Config {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .field("slots", &self.slots)
+            .field("labels", &self.labels)
+            .field("connection", &self.connection)
+            .field("reaper", &self.reaper)
+            .field("log_limit", &self.log_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A way to the scheduler.
+#[derive(Debug)]
+pub enum Connection {
+    /// Dial it.
+    Tcp(SocketAddr),
+    /// It is at the other end of this stream.
+    Stream(UnixStream),
+}
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The scheduler cannot be reached.
+    #[error("cannot connect to the scheduler")]
+    Connect(#[source] std::io::Error),
+    /// The scheduler did not answer in time.
+    #[error("the scheduler does not answer")]
+    Silent,
+    /// The scheduler refused the token or the worker.
+    #[error("the scheduler refused the worker")]
+    Refused(#[source] capnp::Error),
+    /// The token is good for a client only.
+    #[error("the token is a client's, not a worker's")]
+    ClientToken,
+    /// The slots could not be set up.
+    #[error(transparent)]
+    Slots(#[from] SlotsError),
+    /// The system refuses a thread or memory.
+    #[error("cannot set up the worker")]
+    System(#[source] std::io::Error),
+}
+
+/// Why a worker ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The scheduler told it to.
+    Dismissed,
+    /// Its own process told it to.
+    ShutDown,
+    /// The connection to the scheduler ended.
+    ConnectionLost(String),
+    /// Its thread panicked.
+    Broken,
+}
+
+/// A running worker.
+///
+/// Dropping the handle shuts the worker down without waiting for it.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    id: u32,
+    name: String,
+    stop: mpsc::UnboundedSender<()>,
+    thread: JoinHandle<EndReason>,
+}
+
+impl WorkerHandle {
+    /// The number that the scheduler gave it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Its name, by the scheduler's word.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks it to end: attempts that run are ended, all is reported, then it leaves.
+    pub fn shutdown(&self) {
+        let _ = self.stop.send(());
+    }
+
+    /// Something that asks it to end while another thread waits in [`WorkerHandle::join`].
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
+    }
+
+    /// Waits until it has ended and nothing of it is left.
+    #[must_use]
+    pub fn join(self) -> EndReason {
+        self.thread.join().unwrap_or(EndReason::Broken)
+    }
+}
+
+/// Asks a worker to end, from any thread.
+#[derive(Clone, Debug)]
+pub struct Stopper(mpsc::UnboundedSender<()>);
+
+impl Stopper {
+    /// The same as [`WorkerHandle::shutdown`].
+    pub fn stop(&self) {
+        let _ = self.0.send(());
+    }
+}
+
+/// What the scheduler said on registration.
+struct Registered {
+    session: session::Client,
+    id: u32,
+    name: String,
+}
+
+/// Starts a worker on a thread of its own and waits until the scheduler has accepted it.
+///
+/// The scheduler must not depend on the calling thread for that.
+///
+/// # Errors
+/// When the scheduler cannot be reached or refuses, or the system has no threads left.
+pub fn spawn(config: Config) -> Result<WorkerHandle, StartError> {
+    let (tell, told) = std_mpsc::sync_channel(1);
+    let (stop, stopped) = mpsc::unbounded_channel();
+    let thread = std::thread::Builder::new()
+        .name("worker".into())
+        .spawn(move || live(config, &tell, stopped))
+        .map_err(StartError::System)?;
+    let (id, name) = told.recv().unwrap_or(Err(StartError::Silent))?;
+    Ok(WorkerHandle { id, name, stop, thread })
+}
+
+type Tell = std_mpsc::SyncSender<Result<(u32, String), StartError>>;
+
+/// The worker's thread.
+fn live(config: Config, tell: &Tell, stopped: mpsc::UnboundedReceiver<()>) -> EndReason {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = tell.send(Err(StartError::System(error)));
+            return EndReason::Broken;
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        match join_scheduler(config).await {
+            Ok(joined) => joined.serve(tell, stopped).await,
+            Err(error) => {
+                let reason = error.to_string();
+                let _ = tell.send(Err(error));
+                EndReason::ConnectionLost(reason)
+            }
+        }
+    })
+}
+
+/// A registered worker.
+struct Joined {
+    service: Rc<Service>,
+    registered: Registered,
+    rpc: tokio::task::JoinHandle<Result<(), capnp::Error>>,
+    disconnector: capnp_rpc::Disconnector<Side>,
+    messages: mpsc::UnboundedReceiver<Message>,
+}
+
+async fn join_scheduler(config: Config) -> Result<Joined, StartError> {
+    let (service, messages) = set_up(&config)?;
+    let service = Rc::new(service);
+    let joining = async {
+        let (reader, writer) = connect(config.connection).await.map_err(StartError::Connect)?;
+        let mut options = ReaderOptions::new();
+        options.traversal_limit_in_words(Some(MAX_MESSAGE));
+        let network = twoparty::VatNetwork::new(
+            BufReader::new(reader),
+            BufWriter::new(writer),
+            Side::Client,
+            options,
+        );
+        let mut rpc = RpcSystem::new(Box::new(network), None);
+        let bootstrap: bootstrap::Client = rpc.bootstrap(Side::Server);
+        let disconnector = rpc.get_disconnector();
+        let rpc = tokio::task::spawn_local(rpc);
+        let identity = Identity {
+            name: config.name,
+            slots: config.slots,
+            labels: config.labels,
+            token: config.token,
+        };
+        let registered = register(&bootstrap, &identity, &service).await?;
+        Ok::<_, StartError>((registered, rpc, disconnector))
+    };
+    let joined = tokio::time::timeout(JOINING, joining).await;
+    let (registered, rpc, disconnector) = joined.map_err(|_| StartError::Silent)??;
+    service.name.replace(registered.name.clone());
+    Ok(Joined { service, registered, rpc, disconnector, messages })
+}
+
+fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>), StartError> {
+    let groups = match config.reaper {
+        Some(_) => Some(GroupTable::new().map_err(StartError::System)?),
+        None => None,
+    };
+    let (sender, messages) = mpsc::unbounded_channel();
+    let runner = Runner::new(Mark::random(), groups, config.log_limit);
+    let sink = sender.clone();
+    let sink = Box::new(move |report| {
+        let _ = sink.send(Message::Report(report));
+    });
+    let name = match config.name.as_str() {
+        "" => format!("worker-{}", std::process::id()),
+        name => name.to_owned(),
+    };
+    let service = Service {
+        slots: Slots::new(config.slots.max(1) as usize, runner, sink)?,
+        runs: Arc::new(Runs::default()),
+        messages: sender,
+        dispatched: Rc::new(Notify::new()),
+        name: RefCell::new(name),
+        reaper_config: RefCell::new(config.reaper.clone()),
+        reaper: RefCell::new(None),
+        leaving: Cell::new(false),
+        started: Cell::new(false),
+        done: Rc::new(Notify::new()),
+    };
+    Ok((service, messages))
+}
+
+type Halves = (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>);
+
+async fn connect(connection: Connection) -> std::io::Result<Halves> {
+    match connection {
+        Connection::Tcp(address) => {
+            let stream = tokio::net::TcpStream::connect(address).await?;
+            // Small messages must not wait for the acknowledgement of earlier ones.
+            stream.set_nodelay(true)?;
+            let (reader, writer) = stream.into_split();
+            Ok((Box::new(reader.compat()), Box::new(writer.compat_write())))
+        }
+        Connection::Stream(stream) => {
+            stream.set_nonblocking(true)?;
+            let (reader, writer) = tokio::net::UnixStream::from_std(stream)?.into_split();
+            Ok((Box::new(reader.compat()), Box::new(writer.compat_write())))
+        }
+    }
+}
+
+/// What a worker says of itself.
+struct Identity {
+    name: String,
+    slots: u32,
+    labels: Vec<String>,
+    token: Vec<u8>,
+}
+
+async fn register(
+    bootstrap: &bootstrap::Client,
+    identity: &Identity,
+    service: &Rc<Service>,
+) -> Result<Registered, StartError> {
+    let mut login = bootstrap.login_request();
+    login.get().set_token(&identity.token);
+    login.get().set_protocol(PROTOCOL_VERSION);
+    let answer = login.send().promise.await.map_err(StartError::Refused)?;
+    let answer = answer.get().map_err(StartError::Refused)?;
+    let gate = match answer.get_granted().map_err(StartError::Refused)?.which() {
+        Ok(granted::Gate(gate)) => gate.map_err(StartError::Refused)?,
+        Ok(granted::Client(_)) => return Err(StartError::ClientToken),
+        Err(error) => return Err(StartError::Refused(error.into())),
+    };
+    let mut request = gate.register_request();
+    let mut info = request.get().init_info();
+    info.set_name(&identity.name);
+    info.set_host(host());
+    info.set_pid(std::process::id());
+    info.set_slots(identity.slots.max(1));
+    let count = u32::try_from(identity.labels.len()).unwrap_or(u32::MAX);
+    let mut labels = info.init_labels(count);
+    for (at, label) in (0..count).zip(&identity.labels) {
+        labels.set(at, label);
+    }
+    let worker: worker::Client = capnp_rpc::new_client_from_rc(service.clone());
+    request.get().set_worker(worker);
+    let answer = request.send().promise.await.map_err(StartError::Refused)?;
+    let read = || {
+        let answer = answer.get()?;
+        let name = answer.get_name()?.to_str()?.to_owned();
+        Ok(Registered { session: answer.get_session()?, id: answer.get_id(), name })
+    };
+    read().map_err(StartError::Refused)
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+impl Joined {
+    /// Works until somebody ends it.
+    async fn serve(self, tell: &Tell, mut stopped: mpsc::UnboundedReceiver<()>) -> EndReason {
+        let Joined { service, registered, mut rpc, disconnector, messages } = self;
+        let Registered { session, id, name } = registered;
+        let pump = Pump::new(
+            messages,
+            service.slots.clone(),
+            service.runs.clone(),
+            service.dispatched.clone(),
+        );
+        let pump = tokio::task::spawn_local(pump.run(session.clone()));
+        let heart = tokio::task::spawn_local(beat(session));
+        let _ = tell.send(Ok((id, name)));
+        let done = service.done.clone();
+        let reason = tokio::select! {
+            ended = &mut rpc => EndReason::ConnectionLost(lost(ended)),
+            () = done.notified() => EndReason::Dismissed,
+            // Also when the handle was dropped.
+            _ = stopped.recv() => EndReason::ShutDown,
+        };
+        if reason == EndReason::Dismissed {
+            // Let the scheduler have the answer; it may close the connection itself then.
+            let _ = tokio::time::timeout(FAREWELL, &mut rpc).await;
+        } else {
+            service.wind_down().await;
+        }
+        heart.abort();
+        pump.abort();
+        if !rpc.is_finished() {
+            let _ = tokio::time::timeout(CLOSING, disconnector).await;
+        }
+        reason
+    }
+}
+
+fn lost(ended: Result<Result<(), capnp::Error>, tokio::task::JoinError>) -> String {
+    match ended {
+        Ok(Ok(())) => "the scheduler closed the connection".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+async fn beat(session: session::Client) {
+    let mut interval = tokio::time::interval(HEARTBEAT);
+    loop {
+        interval.tick().await;
+        if session.heartbeat_request().send().promise.await.is_err() {
+            // The end of the connection is noticed by the one who serves it.
+            return;
+        }
+    }
+}

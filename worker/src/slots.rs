@@ -1,0 +1,442 @@
+//! The slots of a worker: a queue of assigned instances in front of an owned rayon pool.
+//!
+//! First in, first out: the head waits until enough slots are free, and what is behind it waits too,
+//! so that an attempt that needs many slots is not starved by small ones.
+
+use std::any::Any;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use dagrun_core::engine::{Assignment, Outcome, Report};
+use dagrun_core::ids::{AttemptId, InstanceId, RunId, Timestamp};
+use dagrun_core::recipe::{Input, Invocation};
+use dagrun_core::status::FailureKind;
+
+use crate::attempt::{Attempt, Ended, Runner};
+use crate::control::{Control, Stop};
+use crate::log::{Owner, RunLog};
+
+/// What the slots need to know of a task.
+pub trait Plan: fmt::Debug + Send + Sync {
+    /// Slots that one attempt occupies.
+    fn cpus(&self) -> u32;
+
+    /// The process of an attempt.
+    ///
+    /// # Errors
+    /// The reason why there is none, in words for people.
+    fn invocation(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Invocation, String>;
+}
+
+/// Consecutive instances to run.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// Which, and as which attempts.
+    pub assignment: Assignment,
+    /// How.
+    pub plan: Arc<dyn Plan>,
+    /// For each instance of the assignment, or empty.
+    pub inputs: Arc<Vec<Vec<Input>>>,
+    /// Where the output goes.
+    pub log: Option<Arc<RunLog>>,
+}
+
+/// What became of attempts, as it is told to whoever reports it.
+pub type Sink = Box<dyn Fn(Report) + Send + Sync>;
+
+/// Why the slots could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SlotsError {
+    /// The threads.
+    #[error("cannot start the threads of the slots")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The file descriptors.
+    #[error("cannot get a file descriptor for each slot")]
+    Descriptors(#[from] std::io::Error),
+}
+
+/// A pool of slots and what waits for them. Clones share it.
+#[derive(Clone)]
+pub struct Slots {
+    shared: Arc<Shared>,
+    pool: Arc<rayon::ThreadPool>,
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").field("threads", &self.pool.current_num_threads()).finish()
+    }
+}
+
+struct Shared {
+    runner: Runner,
+    sink: Sink,
+    state: Mutex<State>,
+    /// Notified when an attempt has ended and somebody waits for that.
+    ended: Condvar,
+}
+
+struct State {
+    queue: VecDeque<Queued>,
+    free: usize,
+    slots: usize,
+    /// Places that no attempt uses; one place for each slot.
+    idle: Vec<usize>,
+    controls: Vec<Arc<Control>>,
+    running: HashMap<AttemptId, Running>,
+    /// Threads that wait for an end.
+    waiting: usize,
+}
+
+/// The part of a [`Work`] that has not started yet.
+struct Queued {
+    work: Arc<Work>,
+    /// Offsets into the work's instances.
+    left: Range<u32>,
+}
+
+struct Running {
+    run: RunId,
+    place: usize,
+    announced: bool,
+    /// It has given its place back, and its end is about to be told.
+    ended: bool,
+}
+
+/// An attempt that was taken from the queue.
+struct Taken {
+    work: Arc<Work>,
+    offset: u32,
+    place: usize,
+    width: usize,
+    control: Arc<Control>,
+}
+
+impl Taken {
+    fn attempt(&self) -> AttemptId {
+        attempt_at(&self.work.assignment, self.offset)
+    }
+}
+
+impl Slots {
+    /// `count` free slots (at least one). `sink` is called by the threads of the slots.
+    ///
+    /// # Errors
+    /// When the system refuses threads or file descriptors.
+    pub fn new(count: usize, runner: Runner, sink: Sink) -> Result<Slots, SlotsError> {
+        let slots = count.max(1);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(slots)
+            .thread_name(|at| format!("slot-{at}"))
+            .build()?;
+        let controls = (0..slots)
+            .map(|_| Control::new().map(Arc::new))
+            .collect::<std::io::Result<Vec<_>>>()?;
+        let state = State {
+            queue: VecDeque::new(),
+            free: slots,
+            slots,
+            idle: (0..slots).rev().collect(),
+            controls,
+            running: HashMap::new(),
+            waiting: 0,
+        };
+        let shared = Shared { runner, sink, state: Mutex::new(state), ended: Condvar::new() };
+        Ok(Slots { shared: Arc::new(shared), pool: Arc::new(pool) })
+    }
+
+    /// What all attempts share.
+    #[must_use]
+    pub fn runner(&self) -> &Runner {
+        &self.shared.runner
+    }
+
+    /// Appends to the queue.
+    pub fn push(&self, works: impl IntoIterator<Item = Work>) {
+        let mut state = self.shared.lock();
+        for work in works {
+            let left = 0..work.assignment.count;
+            if !left.is_empty() {
+                state.queue.push_back(Queued { work: Arc::new(work), left });
+            }
+        }
+        let ready = state.take_all();
+        drop(state);
+        self.start(ready);
+    }
+
+    /// Takes attempts that have not started out of the queue, and gives the ids of those.
+    #[must_use]
+    pub fn withdraw(&self, attempts: &HashSet<AttemptId>) -> Vec<AttemptId> {
+        let mut state = self.shared.lock();
+        let withdrawn = state.withdraw(|attempt, _| attempts.contains(&attempt));
+        // The head may be another one now, with fewer slots to wait for.
+        let ready = state.take_all();
+        drop(state);
+        self.start(ready);
+        withdrawn
+    }
+
+    /// Takes everything (of one run, or of all) that has not started out of the queue.
+    #[must_use]
+    pub fn withdraw_all(&self, run: Option<RunId>) -> Vec<AttemptId> {
+        let mut state = self.shared.lock();
+        let withdrawn = state.withdraw(|_, of| run.is_none_or(|run| run == of));
+        let ready = state.take_all();
+        drop(state);
+        self.start(ready);
+        withdrawn
+    }
+
+    /// Ends these attempts if they run.
+    pub fn stop(&self, attempts: &HashSet<AttemptId>, why: Stop) {
+        let state = self.shared.lock();
+        for running in attempts.iter().filter_map(|attempt| state.running.get(attempt)) {
+            if !running.ended {
+                state.controls[running.place].stop(why);
+            }
+        }
+    }
+
+    /// Ends everything (of one run, or of all) that runs.
+    pub fn stop_all(&self, run: Option<RunId>, why: Stop) {
+        let state = self.shared.lock();
+        for running in state.running.values() {
+            if !running.ended && run.is_none_or(|run| run == running.run) {
+                state.controls[running.place].stop(why);
+            }
+        }
+    }
+
+    /// Blocks until nothing (of one run, or of all) runs and every end has been told. What is still queued keeps starting.
+    pub fn wait_idle(&self, run: Option<RunId>) {
+        let mut state = self.shared.lock();
+        while state.running.values().any(|running| run.is_none_or(|run| run == running.run)) {
+            state.waiting += 1;
+            state = self.shared.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+    }
+
+    /// Attempts that run since `before` or earlier and were not given by this call yet, and whether
+    /// there may be more of them later.
+    #[must_use]
+    pub fn newly_running(&self, before: Timestamp) -> (Vec<Report>, bool) {
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        let mut reports = Vec::new();
+        let mut more = false;
+        for (attempt, running) in &mut state.running {
+            if running.announced || running.ended {
+                continue;
+            }
+            match state.controls[running.place].started().filter(|started| *started <= before) {
+                Some(started) => {
+                    running.announced = true;
+                    reports.push(report(*attempt, Outcome::Started, started));
+                }
+                None => more = true,
+            }
+        }
+        (reports, more)
+    }
+
+    /// Attempts that run now.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.shared.lock().running.values().filter(|running| !running.ended).count()
+    }
+
+    fn start(&self, ready: Vec<Taken>) {
+        for taken in ready {
+            let shared = self.shared.clone();
+            self.pool.spawn(move || work_off(&shared, taken));
+        }
+    }
+}
+
+fn attempt_at(assignment: &Assignment, offset: u32) -> AttemptId {
+    AttemptId(assignment.first_attempt.0.wrapping_add(u64::from(offset)))
+}
+
+/// A report without detail.
+fn report(attempt: AttemptId, outcome: Outcome, started: Timestamp) -> Report {
+    Report { first: attempt, count: 1, outcome, started, finished: Timestamp(0), detail: None }
+}
+
+/// Runs an attempt, then those that its end makes room for: the first of them on this thread.
+fn work_off(shared: &Arc<Shared>, first: Taken) {
+    let mut next = Some(first);
+    while let Some(taken) = next {
+        let slot = Slot { shared, taken: Some(taken) };
+        let mut ready = slot.run().into_iter();
+        next = ready.next();
+        for other in ready {
+            let shared = shared.clone();
+            rayon::spawn(move || work_off(&shared, other));
+        }
+    }
+}
+
+/// An occupied slot. Whatever happens on its thread, the attempt's end is reported once and its room
+/// given back.
+struct Slot<'a> {
+    shared: &'a Shared,
+    taken: Option<Taken>,
+}
+
+impl Slot<'_> {
+    fn run(mut self) -> Vec<Taken> {
+        let Some(taken) = &self.taken else { return Vec::new() };
+        let ended = catch_unwind(AssertUnwindSafe(|| self.shared.make(taken)))
+            .unwrap_or_else(|panic| broken(panic.as_ref()));
+        self.end(ended)
+    }
+
+    fn end(&mut self, ended: Ended) -> Vec<Taken> {
+        let Some(taken) = self.taken.take() else { return Vec::new() };
+        let ready = self.shared.release(&taken);
+        // Only now: whoever still sees the attempt running may rely on its end not being told yet.
+        (self.shared.sink)(Report {
+            first: taken.attempt(),
+            count: 1,
+            outcome: ended.outcome,
+            started: ended.started,
+            finished: ended.finished,
+            detail: ended.detail,
+        });
+        self.shared.told(taken.attempt());
+        ready
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        if self.taken.is_some() {
+            let reason = "internal error of the worker".to_owned();
+            self.end(Ended::without_start(FailureKind::Start, reason));
+        }
+    }
+}
+
+fn broken(panic: &(dyn Any + Send)) -> Ended {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    let reason = format!("internal error of the worker: {message}");
+    Ended::without_start(FailureKind::Start, reason)
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Renders and runs.
+    fn make(&self, taken: &Taken) -> Ended {
+        let work = &taken.work;
+        let assignment = &work.assignment;
+        let inputs = work.inputs.get(taken.offset as usize).map_or(&[][..], Vec::as_slice);
+        let index = assignment.first_index.saturating_add(taken.offset);
+        let invocation = match work.plan.invocation(index, assignment.number, inputs) {
+            Ok(invocation) => invocation,
+            Err(reason) => return Ended::without_start(FailureKind::Start, reason),
+        };
+        self.runner.run(&Attempt {
+            invocation: &invocation,
+            run: assignment.run,
+            owner: Owner {
+                instance: InstanceId { task: assignment.task, index },
+                attempt: assignment.number,
+            },
+            log: work.log.as_deref(),
+            control: &taken.control,
+            slot: taken.place,
+        })
+    }
+
+    /// Gives an attempt's room back, and takes what now fits.
+    fn release(&self, taken: &Taken) -> Vec<Taken> {
+        let mut state = self.lock();
+        if let Some(running) = state.running.get_mut(&taken.attempt()) {
+            running.ended = true;
+        }
+        state.free += taken.width;
+        state.idle.push(taken.place);
+        state.take_all()
+    }
+
+    fn told(&self, attempt: AttemptId) {
+        let mut state = self.lock();
+        state.running.remove(&attempt);
+        // Waking nobody would still be a system call.
+        if state.waiting > 0 {
+            self.ended.notify_all();
+        }
+    }
+}
+
+impl State {
+    fn take_all(&mut self) -> Vec<Taken> {
+        let mut ready = Vec::new();
+        while let Some(taken) = self.take() {
+            ready.push(taken);
+        }
+        ready
+    }
+
+    /// The head of the queue, when there is room for it.
+    fn take(&mut self) -> Option<Taken> {
+        let head = self.queue.front_mut()?;
+        // More than there are means all of them.
+        let width = (head.work.plan.cpus().max(1) as usize).min(self.slots);
+        if width > self.free {
+            return None;
+        }
+        let place = self.idle.pop()?;
+        let offset = head.left.start;
+        head.left.start += 1;
+        let work = head.work.clone();
+        if head.left.is_empty() {
+            self.queue.pop_front();
+        }
+        self.free -= width;
+        let control = self.controls[place].clone();
+        control.reset();
+        let taken = Taken { work, offset, place, width, control };
+        let run = taken.work.assignment.run;
+        self.running
+            .insert(taken.attempt(), Running { run, place, announced: false, ended: false });
+        Some(taken)
+    }
+
+    /// Removes what `wanted` picks from the queue; what remains keeps its order.
+    fn withdraw(&mut self, wanted: impl Fn(AttemptId, RunId) -> bool) -> Vec<AttemptId> {
+        let mut withdrawn = Vec::new();
+        for queued in std::mem::take(&mut self.queue) {
+            let assignment = &queued.work.assignment;
+            let mut kept: Option<Range<u32>> = None;
+            for offset in queued.left.clone() {
+                let attempt = attempt_at(assignment, offset);
+                if wanted(attempt, assignment.run) {
+                    withdrawn.push(attempt);
+                    if let Some(left) = kept.take() {
+                        self.queue.push_back(Queued { work: queued.work.clone(), left });
+                    }
+                } else {
+                    kept.get_or_insert(offset..offset).end = offset + 1;
+                }
+            }
+            if let Some(left) = kept {
+                self.queue.push_back(Queued { work: queued.work, left });
+            }
+        }
+        withdrawn
+    }
+}
