@@ -51,7 +51,7 @@ impl Bars {
 
     fn style(&self, indent: &str) -> ProgressStyle {
         let (bar, prefix) =
-            if self.terminal.color { ("{bar:24.cyan/238}", ":.bold") } else { ("{bar:24}", "") };
+            if self.terminal.color { ("{bar:24.cyan/238}", ".bold") } else { ("{bar:24}", "") };
         let width = self.name_width + 2 - indent.len();
         let template = format!("{indent}{{prefix:{width}{prefix}}} {bar} {{msg}}");
         ProgressStyle::with_template(&template)
@@ -134,10 +134,10 @@ impl Bars {
         let tally = task.tally();
         let succeeded = task.counts.of(State::Succeeded);
         let lost = losses(task);
-        let (mark, paint) = match (task.counts.of(State::Failed), succeeded) {
-            (1.., _) => ("✗", Paint::Red),
-            (0, 0) if tally.total > 0 => ("-", Paint::Yellow),
-            _ => ("✓", Paint::Green),
+        let (mark, paint) = match task.counts.of(State::Failed) {
+            1.. => ("✗", Paint::Red),
+            0 if u64::from(succeeded) < tally.total => ("-", Paint::Yellow),
+            0 => ("✓", Paint::Green),
         };
         let mark = self.terminal.paint(paint, mark);
         let took = self.terminal.paint(Paint::Dim, &time::span(task.elapsed()));
