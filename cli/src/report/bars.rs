@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Reporter, conclusion, figures, losses, run_figures};
 use crate::progress::{News, Progress, Tally, TaskProgress};
-use crate::terminal::{Paint, Terminal};
+use crate::terminal::{NoEcho, Paint, Terminal};
 use crate::time;
 
 /// How many tasks have a bar at most.
@@ -31,6 +31,7 @@ pub(crate) struct Bars {
     /// Lines about ended tasks, to be printed with the next drawing: drawing costs more than they.
     lines: Vec<String>,
     name_width: usize,
+    no_echo: Option<NoEcho>,
 }
 
 impl Bars {
@@ -46,6 +47,7 @@ impl Bars {
             more: None,
             lines: Vec::new(),
             name_width: 3,
+            no_echo: NoEcho::new(),
         }
     }
 
@@ -198,6 +200,7 @@ impl Reporter for Bars {
         // The drawing ends with nothing but the lines above it.
         let _ = self.area.clear();
         self.area.set_draw_target(ProgressDrawTarget::hidden());
+        self.no_echo = None;
     }
 
     fn finished(&mut self, progress: &Progress) {
