@@ -6,6 +6,7 @@
 #[allow(
     clippy::all,
     clippy::pedantic,
+    clippy::unimplemented,
     clippy::uninlined_format_args,
     clippy::needless_pass_by_value,
     clippy::semicolon_if_nothing_returned,
