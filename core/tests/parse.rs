@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use dagrun_core::ids::TaskId;
 use dagrun_core::parse::{Diagnostic, ParseOptions, Parsed, parse};
-use dagrun_core::pipeline::RunContext;
+use dagrun_core::pipeline::{RunContext, Task};
 use dagrun_core::recipe::Recipe;
 use proptest::prelude::*;
 use sources::TestFiles;
@@ -49,22 +49,30 @@ fn rendered(source: &str, problems: &[Diagnostic]) -> String {
     text
 }
 
-/// A pipeline, one line for each key that is not empty.
+fn fields(task: &Task) -> serde_json::Map<String, serde_json::Value> {
+    match serde_json::to_value(task).unwrap() {
+        serde_json::Value::Object(fields) => fields,
+        other => panic!("a task is an object, not {other}"),
+    }
+}
+
+/// A pipeline, one line for each key that the smallest task does not have the same.
 fn told(parsed: &Parsed) -> String {
     let pipeline = &parsed.pipeline;
+    let smallest = check("task.a.run = 'a'").unwrap();
+    let smallest = fields(&smallest.pipeline.tasks[0]);
     let mut text = format!("name: {}\n", pipeline.name);
     for (name, value) in &pipeline.vars {
         writeln!(text, "vars.{name}: {}", serde_json::to_string(value).unwrap()).unwrap();
     }
     for (task, width) in pipeline.tasks.iter().zip(parsed.graph.widths()) {
         writeln!(text, "\n{} ({width})", task.name).unwrap();
-        let serde_json::Value::Object(fields) = serde_json::to_value(task).unwrap() else {
-            panic!("a task is an object");
-        };
-        for (key, value) in fields {
-            let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-            if key != "name" && !empty {
-                writeln!(text, "    {key}: {value}").unwrap();
+        for (key, value) in fields(task) {
+            match key.as_str() {
+                "name" => {}
+                _ if smallest.get(&key) == Some(&value) => {}
+                "retry" => writeln!(text, "    retry: {}", task.retry.count).unwrap(),
+                _ => writeln!(text, "    {key}: {value}").unwrap(),
             }
         }
     }
