@@ -63,23 +63,33 @@ impl Disk {
                     }
                 }
             }
-            Component::Recursive => {
-                if !rest.is_empty() {
-                    self.expand(found, rest, paths)?;
-                }
-                for name in self.names(found)? {
-                    let path = found.join(&name);
-                    if name.as_bytes().starts_with(b".") {
-                        continue;
-                    }
-                    if rest.is_empty() {
-                        paths.push(path.clone());
-                    }
-                    // Links are not followed here: they may lead round in a circle.
-                    if self.is_directory(&path, false) {
-                        self.expand(&path, components, paths)?;
-                    }
-                }
+            Component::Recursive => self.expand_below(found, components, paths)?,
+        }
+        Ok(())
+    }
+
+    /// The paths below `found`, at any depth, that match the rest of a pattern after its `**`.
+    fn expand_below(
+        &self,
+        found: &Path,
+        components: &[Component],
+        paths: &mut Vec<PathBuf>,
+    ) -> Result<(), FileError> {
+        let rest = components.get(1..).unwrap_or_default();
+        if !rest.is_empty() {
+            self.expand(found, rest, paths)?;
+        }
+        for name in self.names(found)? {
+            if name.as_bytes().starts_with(b".") {
+                continue;
+            }
+            let path = found.join(&name);
+            if rest.is_empty() {
+                paths.push(path.clone());
+            }
+            // Links are not followed here: they may lead round in a circle.
+            if self.is_directory(&path, false) {
+                self.expand(&path, components, paths)?;
             }
         }
         Ok(())
