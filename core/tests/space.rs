@@ -6,7 +6,7 @@ use dagrun_core::space::{Axis, Ends, Grid, Points, Space, SpaceError};
 use dagrun_core::value::Value;
 use proptest::prelude::*;
 
-fn number<T: ToString>(text: T) -> Value {
+fn number<T: ToString + Copy>(text: T) -> Value {
     Value::Number(text.to_string())
 }
 
@@ -94,7 +94,9 @@ fn any_space() -> impl Strategy<Value = (Space, Vec<usize>)> {
             exclude: exclude
                 .into_iter()
                 .map(|row| {
-                    row.iter().map(|(at, v)| (name(at % count), number(format!("{v}.0")))).collect()
+                    row.iter()
+                        .map(|(at, v)| (name(at % count), number(&format!("{v}.0"))))
+                        .collect()
                 })
                 .collect(),
             include: include

@@ -52,6 +52,16 @@ impl<'a> Frame<'a> {
         Some(self.scope.grids.get(place.grid)?.value(point, place.slot))
     }
 
+    /// Appends the text of a parameter; returns whether there is such an instance.
+    fn write_text(&self, place: Place, out: &mut Vec<u8>) -> bool {
+        let point = self.points.get(place.grid).copied().flatten();
+        let (Some(point), Some(grid)) = (point, self.scope.grids.get(place.grid)) else {
+            return false;
+        };
+        grid.write_text(point, place.slot, out);
+        true
+    }
+
     fn pair(&self, place: Place) -> Option<(&'a str, Cow<'a, Value>)> {
         Some((self.scope.name_of(place), self.value(place)?))
     }
@@ -94,7 +104,8 @@ fn os(bytes: Vec<u8>) -> OsString {
 
 impl Renderer<'_> {
     fn text(&self, pieces: &[Piece]) -> Result<Vec<u8>, RenderError> {
-        let mut out = Vec::new();
+        // One allocation is enough for most words and paths.
+        let mut out = Vec::with_capacity(64);
         for piece in pieces {
             self.push(piece, &mut out)?;
         }
@@ -145,6 +156,9 @@ impl Renderer<'_> {
         fields: &[String],
         out: &mut Vec<u8>,
     ) -> Result<(), RenderError> {
+        if fields.is_empty() && self.frame.write_text(place, out) {
+            return Ok(());
+        }
         let label = || dotted(self.frame.scope.name_of(place), "", fields);
         let value = self.frame.value(place).ok_or_else(|| missing(&label(), "no such instance"))?;
         let value = value.field_path(fields).ok_or_else(|| missing(&label(), "no such field"))?;

@@ -145,6 +145,19 @@ impl Grid {
         }
     }
 
+    /// Appends the text of a parameter, see [`Grid::value`] and [`Value::write_text`].
+    pub fn write_text(&self, point: Point, at: usize, out: &mut Vec<u8>) {
+        let inner = &*self.0;
+        match (point, inner.slots.get(at)) {
+            (Point::Product(position), Some(&(axis, column))) => {
+                let dimension = &inner.dimensions[inner.places[axis]];
+                let points = &inner.space.axes[axis].points;
+                points.write_text(dimension.coordinate(position), column, out);
+            }
+            _ => self.value(point, at).write_text(out),
+        }
+    }
+
     /// Whether the texts of all parameters of another point may be the same as those of this one.
     #[must_use]
     pub fn is_duplicate(&self, point: Point) -> bool {

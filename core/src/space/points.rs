@@ -1,6 +1,7 @@
 //! The points of one axis: how many there are, and each by its position.
 
 use std::borrow::Cow;
+use std::io::Write;
 
 use super::{Axis, AxisProblem, Ends, Points, RangeError};
 use crate::value::Value;
@@ -74,14 +75,26 @@ impl Points {
         }
     }
 
+    /// Appends the text of column `column` of point `at`, without making a value of it.
+    pub(super) fn write_text(&self, at: u32, column: usize, out: &mut Vec<u8>) {
+        // Writing to a vector cannot fail.
+        let _ = match self {
+            Points::Rows(_) => {
+                self.value(at, column).write_text(out);
+                Ok(())
+            }
+            Points::Range { first, step, .. } => {
+                write!(out, "{}", first.wrapping_add(step.wrapping_mul(i64::from(at))))
+            }
+            _ => write!(out, "{:?}", self.real(at)),
+        };
+    }
+
     /// The spelling of number `at`.
     fn number(&self, at: u32) -> String {
-        match self {
-            Points::Range { first, step, .. } => {
-                (first.wrapping_add(step.wrapping_mul(i64::from(at)))).to_string()
-            }
-            _ => format!("{:?}", self.real(at)),
-        }
+        let mut text = Vec::new();
+        self.write_text(at, 0, &mut text);
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// Number `at` of the points between two ends.
