@@ -6,7 +6,7 @@ use dagrun_core::space::{Axis, Ends, Grid, Points, Space, SpaceError};
 use dagrun_core::value::Value;
 use proptest::prelude::*;
 
-fn number(text: impl ToString) -> Value {
+fn number<T: ToString>(text: T) -> Value {
     Value::Number(text.to_string())
 }
 

@@ -31,7 +31,7 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long connecting, logging in and registering may take.
 const JOINING: Duration = Duration::from_secs(10);
 /// How long the last answer has until it is on its way to the scheduler.
-const FAREWELL: Duration = Duration::from_millis(20);
+const FAREWELL: Duration = Duration::from_millis(2);
 /// How long closing the connection may take.
 const CLOSING: Duration = Duration::from_millis(500);
 /// Largest message read, in words of 8 bytes: inputs carry captured values.
@@ -120,7 +120,7 @@ pub enum EndReason {
 
 /// A running worker.
 ///
-/// Dropping the handle shuts the worker down without waiting for it.
+/// Dropping the handle and its stoppers shuts the worker down without waiting for it.
 #[derive(Debug)]
 pub struct WorkerHandle {
     id: u32,

@@ -76,7 +76,7 @@ struct Shared {
     runner: Runner,
     sink: Sink,
     state: Mutex<State>,
-    /// Notified whenever an attempt has ended.
+    /// Notified when an attempt has ended and somebody waits for that.
     ended: Condvar,
 }
 
@@ -88,6 +88,8 @@ struct State {
     idle: Vec<usize>,
     controls: Vec<Arc<Control>>,
     running: HashMap<AttemptId, Running>,
+    /// Threads that wait for an end.
+    waiting: usize,
 }
 
 /// The part of a [`Work`] that has not started yet.
@@ -141,6 +143,7 @@ impl Slots {
             idle: (0..slots).rev().collect(),
             controls,
             running: HashMap::new(),
+            waiting: 0,
         };
         let shared = Shared { runner, sink, state: Mutex::new(state), ended: Condvar::new() };
         Ok(Slots { shared: Arc::new(shared), pool: Arc::new(pool) })
@@ -213,7 +216,9 @@ impl Slots {
     pub fn wait_idle(&self, run: Option<RunId>) {
         let mut state = self.shared.lock();
         while state.running.values().any(|running| run.is_none_or(|run| run == running.run)) {
+            state.waiting += 1;
             state = self.shared.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 
@@ -368,8 +373,12 @@ impl Shared {
     }
 
     fn told(&self, attempt: AttemptId) {
-        self.lock().running.remove(&attempt);
-        self.ended.notify_all();
+        let mut state = self.lock();
+        state.running.remove(&attempt);
+        // Waking nobody would still be a system call.
+        if state.waiting > 0 {
+            self.ended.notify_all();
+        }
     }
 }
 

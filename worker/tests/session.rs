@@ -116,6 +116,13 @@ type Line = tokio::task::JoinHandle<Result<(), Error>>;
 fn serve(stream: UnixStream) -> (Workers, Reports, Line) {
     stream.set_nonblocking(true).unwrap();
     let (reader, writer) = tokio::net::UnixStream::from_std(stream).unwrap().into_split();
+    serve_on(reader, writer)
+}
+
+fn serve_on(
+    reader: impl tokio::io::AsyncRead + Unpin + 'static,
+    writer: impl tokio::io::AsyncWrite + Unpin + 'static,
+) -> (Workers, Reports, Line) {
     let network = twoparty::VatNetwork::new(
         futures::io::BufReader::new(reader.compat()),
         futures::io::BufWriter::new(writer.compat_write()),
@@ -253,6 +260,30 @@ fn a_wrong_token_is_refused() {
 }
 
 #[test]
+fn a_worker_dials_over_tcp() {
+    on_stage(|| async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_, theirs) = UnixStream::pair().unwrap();
+        let mut config = config(theirs, 1, TOKEN);
+        config.connection = Connection::Tcp(listener.local_addr().unwrap());
+        let starting = tokio::task::spawn_blocking(|| dagrun_worker::spawn(config));
+        let (reader, writer) = listener.accept().await.unwrap().0.into_split();
+        let (mut joined, _reports, _line) = serve_on(reader, writer);
+        let handle = starting.await.unwrap().unwrap();
+        let worker = joined.recv().await.unwrap();
+        worker.shutdown_request().send().promise.await.unwrap();
+        let ended = tokio::task::spawn_blocking(|| handle.join()).await.unwrap();
+        assert_eq!(ended, EndReason::Dismissed);
+        let (_, theirs) = UnixStream::pair().unwrap();
+        let mut nobody = self::config(theirs, 1, TOKEN);
+        nobody.connection = Connection::Tcp(listener.local_addr().unwrap());
+        drop(listener);
+        let refused = tokio::task::spawn_blocking(|| dagrun_worker::spawn(nobody)).await.unwrap();
+        assert!(matches!(refused, Err(StartError::Connect(_))), "{refused:?}");
+    });
+}
+
+#[test]
 fn every_attempt_is_reported_once_and_its_log_can_be_read_then() {
     on_stage(|| async {
         let mut stage = stage(2).await;
@@ -373,7 +404,7 @@ fn its_own_process_can_shut_it_down() {
         let recipe = recipe(stage.path(), "sleep 1000", 1, 1, Capture::None);
         stage.dispatch(&recipe, 0, 1).await;
         assert_eq!(stage.next().await.outcome, Outcome::Started);
-        stage.handle.shutdown();
+        stage.handle.stopper().stop();
         assert_eq!(stage.next().await.outcome, Outcome::Failed(FailureKind::Lost));
         assert_eq!(stage.join().await, EndReason::ShutDown);
     });

@@ -67,7 +67,7 @@ pub fn collisions(pipeline: &Pipeline, graph: &Graph) -> Vec<Collision> {
         }
     }
     rendered.sort_unstable();
-    report(rendered.into_iter().map(|at| &outputs[at]), repeated(hashes))
+    report(rendered.into_iter().map(|at| &outputs[at]), &repeated(hashes))
 }
 
 /// Positions of the large arrays whose paths are known to differ from each other, with the shape of
@@ -97,7 +97,7 @@ fn repeated(mut hashes: Vec<u64>) -> FxHashSet<u64> {
 /// The instances behind the hashes that several paths have.
 fn report<'a>(
     outputs: impl Iterator<Item = &'a Output>,
-    suspects: FxHashSet<u64>,
+    suspects: &FxHashSet<u64>,
 ) -> Vec<Collision> {
     let mut found = Vec::new();
     if suspects.is_empty() {

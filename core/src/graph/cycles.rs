@@ -42,7 +42,10 @@ fn cycle_in(graph: &DiGraph<(), ()>, set: &[NodeIndex], set_of: &[usize]) -> Opt
     let mut came_from: FxHashMap<NodeIndex, NodeIndex> = FxHashMap::default();
     let mut queue = VecDeque::from([start]);
     while let Some(vertex) = queue.pop_front() {
-        for next in graph.neighbors(vertex) {
+        let mut downstream: Vec<NodeIndex> = graph.neighbors(vertex).collect();
+        // The cycle must not depend on the order of the edges.
+        downstream.sort_unstable();
+        for next in downstream {
             if next == start {
                 let mut cycle = vec![TaskId(vertex.index() as u32)];
                 let mut at = vertex;

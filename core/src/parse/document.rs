@@ -106,15 +106,22 @@ fn bounded<'i>(root: DeValue<'i>, problems: &mut Problems) -> Option<DeValue<'i>
 fn too_deep(root: &DeValue<'_>) -> Option<Range<usize>> {
     let mut left = vec![(root, 0)];
     while let Some((value, depth)) = left.pop() {
-        let children: Vec<&Node<'_>> = match value {
-            DeValue::Array(array) => array.iter().collect(),
-            DeValue::Table(table) => table.values().collect(),
-            _ => continue,
+        let first = match value {
+            DeValue::Array(array) => array.first(),
+            DeValue::Table(table) => table.values().next(),
+            _ => None,
         };
-        if depth == MAX_DEPTH {
-            return Some(children.first().map_or(0..0, |child| child.span()));
+        match first {
+            None => continue,
+            Some(child) if depth == MAX_DEPTH => return Some(child.span()),
+            Some(_) => {}
         }
-        left.extend(children.into_iter().map(|child| (child.get_ref(), depth + 1)));
+        let below = |child| (Spanned::get_ref(child), depth + 1);
+        match value {
+            DeValue::Array(array) => left.extend(array.iter().map(below)),
+            DeValue::Table(table) => left.extend(table.values().map(below)),
+            _ => {}
+        }
     }
     None
 }

@@ -96,12 +96,23 @@ impl Sweep {
     }
 }
 
+/// Whether a value has only keys of `combine`, which no axis has.
+fn is_combine(node: &Node<'_>) -> bool {
+    let DeValue::Table(table) = node.get_ref() else { return false };
+    table.keys().all(|key| matches!(&**key.get_ref(), "zip" | "exclude" | "include"))
+}
+
 impl Reader<'_> {
     /// Reads the sweep of a task and checks it as far as it can be without the other tasks.
     pub(super) fn sweep(&mut self, node: &Node<'_>, combine: Option<&Node<'_>>) -> Sweep {
         let mut sweep = Sweep::default();
         let before = self.problems.len();
-        let axes = self.table(node, "a table of axes").unwrap_or_default();
+        let mut axes = self.table(node, "a table of axes").unwrap_or_default();
+        // Beside the axes is as good a place as beside the sweep, unless an axis has that name.
+        let inside = axes.iter().position(|(key, value)| {
+            key.get_ref() == "combine" && combine.is_none() && is_combine(value)
+        });
+        let combine = combine.or(inside.map(|at| axes.remove(at).1));
         if axes.is_empty() && self.problems.len() == before {
             let problem = Diagnostic::at(node.span(), "`sweep` has no axes")
                 .help("write the parameters and their values: sweep = { h = [0.1, 0.2] }");

@@ -20,12 +20,15 @@ const MAX_EXCLUDED_FROM: u32 = 1 << 28;
 #[serde(try_from = "Space")]
 pub struct Grid(Arc<Inner>);
 
+/// An axis and a column of it.
+type Slot = (usize, usize);
+
 #[derive(Debug)]
 struct Inner {
     space: Space,
     names: Vec<String>,
-    /// For each name the axis and the column.
-    slots: Vec<(usize, usize)>,
+    /// Where each name comes from.
+    slots: Vec<Slot>,
     dimensions: Vec<Dimension>,
     /// For each axis its dimension.
     places: Vec<usize>,
@@ -301,9 +304,9 @@ fn remove(kept: &mut Kept, dimensions: &[Dimension], matching: &[Option<Vec<u32>
 }
 
 /// The names of all parameters and where they come from.
-fn names(space: &Space) -> Result<(Vec<String>, Vec<(usize, usize)>), SpaceError> {
+fn names(space: &Space) -> Result<(Vec<String>, Vec<Slot>), SpaceError> {
     let mut names: Vec<String> = Vec::new();
-    let mut slots: Vec<(usize, usize)> = Vec::new();
+    let mut slots: Vec<Slot> = Vec::new();
     for (axis, found) in space.axes.iter().enumerate() {
         for (column, name) in found.names.iter().enumerate() {
             if let Some(at) = names.iter().position(|known| known == name) {

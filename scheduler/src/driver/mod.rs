@@ -323,11 +323,13 @@ impl Driver {
     }
 
     fn committed(&mut self, number: u64) {
-        while let Some((_, records)) = self.unwritten.pop_front_if(|(batch, _)| *batch <= number) {
-            self.backlog -= records;
+        while self.unwritten.front().is_some_and(|(batch, _)| *batch <= number) {
+            self.backlog -= self.unwritten.pop_front().map_or(0, |(_, records)| records);
         }
-        while let Some((_, news)) = self.news.pop_front_if(|(batch, _)| *batch <= number) {
-            self.publish(news);
+        while self.news.front().is_some_and(|(batch, _)| *batch <= number) {
+            if let Some((_, news)) = self.news.pop_front() {
+                self.publish(news);
+            }
         }
     }
 

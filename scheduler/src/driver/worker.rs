@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use dagrun_core::engine::{Action, Assignment, Event, Outcome, Report, RevokeMode, WorkerOffer};
+use dagrun_core::engine::{Action, Assignment, Event, RevokeMode, WorkerOffer};
 use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::Input;
 use dagrun_core::status::WorkerStatus;
@@ -108,7 +108,10 @@ impl LiveWorker {
         let mut recipes: Vec<(RunId, TaskId, Rc<TaskRecipe>)> = Vec::new();
         let mut total = 0;
         while assignments.len() < CALL_ASSIGNMENTS && total < CALL_BYTES {
-            let next = self.outbox.pop_front_if(|next| matches!(next, Outgoing::Dispatch { .. }));
+            if !matches!(self.outbox.front(), Some(Outgoing::Dispatch { .. })) {
+                break;
+            }
+            let next = self.outbox.pop_front();
             let Some(Outgoing::Dispatch { assignment, inputs, bytes }) = next else { break };
             let Some(run) = runs.get_mut(&assignment.run) else { continue };
             if self.known.entry(assignment.run).or_default().insert(assignment.task)

@@ -58,7 +58,7 @@ impl EventRow {
 
 /// Rows that begin at most so far before index `?3`, as a hint and a condition …
 const SHORT: (&str, &str) = ("", "e.first_index > ?3 - 64 AND e.count <= 64");
-/// … and all others.
+/// … and all others. SQLite refuses the hint when the index does not hold all rows that are meant.
 const LONG: (&str, &str) = ("INDEXED BY events_long", "e.count > 64");
 
 const COLUMNS: &str = "e.first_index, e.seq, e.count, e.state, e.attempt, w.name, e.started,

@@ -339,3 +339,53 @@ fn a_database_that_cannot_be_written_is_reported_and_stays_whole() {
     let states: Vec<_> = page.rows.iter().map(|row| row.state).collect();
     assert_eq!(states, [State::Succeeded, State::Blocked]);
 }
+
+/// Tells the test below, run again as a process of its own, where to write.
+const KILLED_DIR: &str = "DAGRUN_TEST_KILLED_DIR";
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    if let Some(dir) = std::env::var_os(KILLED_DIR) {
+        return write_until_killed(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "history::tests::what_was_acknowledged_survives_a_kill", "--nocapture"])
+        .env(KILLED_DIR, dir.path())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let told = std::io::BufReader::new(child.stderr.take().unwrap());
+    let acknowledged = std::io::BufRead::lines(told).nth(30).unwrap().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let acknowledged: u32 = acknowledged.parse().unwrap();
+    let history = History::open(dir.path()).unwrap();
+    let succeeded = history.status(RunId(1)).unwrap().tasks[0].counts.of(State::Succeeded);
+    assert!(acknowledged > 0 && succeeded >= acknowledged, "{succeeded} of {acknowledged}");
+    // A batch is there as a whole or not at all, and the next scheduler can write on.
+    assert_eq!(succeeded % 7, 0);
+    let (reply_to, _replies) = mpsc::unbounded_channel();
+    let store = Store::start(dir.path(), reply_to).unwrap();
+    let next = begin(&store, &[("a", 1)], &pipeline(vec![task("a", vec![])]));
+    assert_eq!(next, RunId(2));
+}
+
+fn write_until_killed(dir: &Path) {
+    let (reply_to, mut replies) = mpsc::unbounded_channel();
+    let store = Store::start(dir, reply_to).unwrap();
+    let definition = pipeline(vec![task("a", vec![])]);
+    let run = begin(&store, &[("a", 700_000)], &definition);
+    for batch in 1..100_000u32 {
+        let records = (0..7).map(|i| {
+            let record = record(0, (batch - 1) * 7 + i, 1, State::Succeeded);
+            Record { run, ..record }
+        });
+        store.send(Command::Append(batch.into(), records.collect(), vec![]));
+        // Some batches are on their way at every moment.
+        if let Ok(Reply::Committed(number)) = replies.try_recv() {
+            use std::io::Write as _;
+            writeln!(std::io::stderr(), "{}", number * 7).unwrap();
+        }
+    }
+}

@@ -124,7 +124,8 @@ fn checked(mut report: Report) -> Result<Report, Error> {
         let excess = detail.stderr_tail.len().saturating_sub(TAIL);
         detail.stderr_tail.drain(..excess);
         if detail.reason.len() > TAIL {
-            detail.reason.truncate(detail.reason.floor_char_boundary(TAIL));
+            let whole = (0..=TAIL).rev().find(|at| detail.reason.is_char_boundary(*at));
+            detail.reason.truncate(whole.unwrap_or(0));
         }
     }
     Ok(report)

@@ -2,7 +2,7 @@
 //!
 //! `events` is the journal. It has no rowid: its rows lie in the order of run, task and index, in
 //! which they are read, and nearly arrive. The two partial indices hold rows that are rare on the
-//! hot path, so an ordinary success costs no index entry. Rows of more than [`LONG`] instances are
+//! hot path, so an ordinary success costs no index entry. Rows of more than 64 instances are
 //! found through one of them, which bounds how far before a page its rows can begin.
 
 use std::path::{Path, PathBuf};
@@ -14,9 +14,6 @@ use super::StoreError;
 
 /// The version of the tables, in `user_version`.
 const VERSION: i64 = 1;
-
-/// Rows of more instances than this are found through the index `events_long`.
-pub(crate) const LONG: u32 = 64;
 
 const TABLES: &str = "
 CREATE TABLE runs (
@@ -150,11 +147,6 @@ fn create_tables(database: &mut Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_index_of_long_rows_begins_where_the_reader_expects_it() {
-        assert!(TABLES.contains(&format!("WHERE count > {LONG}")));
-    }
 
     #[test]
     fn a_newer_database_is_refused_and_left_alone() {

@@ -1,6 +1,5 @@
 //! A scheduler of a test's own, and peers that do what the test says.
 
-use std::cell::RefCell;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,36 +20,36 @@ use futures::io::{BufReader, BufWriter};
 use tokio::sync::mpsc;
 use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt as _};
 
-pub const CLIENT: &[u8] = b"client's secret";
-pub const WORKER: &[u8] = b"worker's secret";
+pub(crate) const CLIENT: &[u8] = b"client's secret";
+pub(crate) const WORKER: &[u8] = b"worker's secret";
 
 /// Longer than anything here takes; a test that waits for it has failed.
-pub const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-pub struct Scheduler {
-    pub dir: tempfile::TempDir,
-    pub handle: SchedulerHandle,
+pub(crate) struct Scheduler {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) handle: SchedulerHandle,
 }
 
 impl Scheduler {
-    pub fn start() -> Scheduler {
+    pub(crate) fn start() -> Scheduler {
         Scheduler::with(|config| config)
     }
 
-    pub fn with(change: impl FnOnce(Config) -> Config) -> Scheduler {
+    pub(crate) fn with(change: impl FnOnce(Config) -> Config) -> Scheduler {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::new(dir.path().to_owned(), CLIENT.to_vec(), WORKER.to_vec());
         let handle = dagrun_scheduler::spawn(change(config)).unwrap();
         Scheduler { dir, handle }
     }
 
-    pub fn stream(&self) -> UnixStream {
+    pub(crate) fn stream(&self) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().unwrap();
         self.handle.attach(theirs);
         ours
     }
 
-    pub async fn client(&self) -> rpc::client::Client {
+    pub(crate) async fn client(&self) -> rpc::client::Client {
         let granted = login(self.stream(), CLIENT).await.unwrap();
         match granted.get().unwrap().get_granted().unwrap().which().unwrap() {
             rpc::granted::Client(client) => client.unwrap(),
@@ -58,7 +57,7 @@ impl Scheduler {
         }
     }
 
-    pub async fn gate(&self) -> rpc::worker_gate::Client {
+    pub(crate) async fn gate(&self) -> rpc::worker_gate::Client {
         let granted = login(self.stream(), WORKER).await.unwrap();
         match granted.get().unwrap().get_granted().unwrap().which().unwrap() {
             rpc::granted::Gate(gate) => gate.unwrap(),
@@ -68,7 +67,7 @@ impl Scheduler {
 }
 
 /// Runs a test's async part.
-pub fn block_on(test: impl Future<Output = ()>) {
+pub(crate) fn block_on(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let tasks = tokio::task::LocalSet::new();
     let timed = async { tokio::time::timeout(LONG, test).await.expect("the test hangs") };
@@ -77,11 +76,11 @@ pub fn block_on(test: impl Future<Output = ()>) {
 
 type Login = capnp::capability::Response<rpc::bootstrap::login_results::Owned>;
 
-pub async fn login(stream: UnixStream, token: &[u8]) -> Result<Login, capnp::Error> {
+pub(crate) async fn login(stream: UnixStream, token: &[u8]) -> Result<Login, capnp::Error> {
     login_as(stream, token, PROTOCOL_VERSION).await
 }
 
-pub async fn login_as(
+pub(crate) async fn login_as(
     stream: UnixStream,
     token: &[u8],
     protocol: u32,
@@ -93,7 +92,7 @@ pub async fn login_as(
     request.send().promise.await
 }
 
-pub fn connect(stream: UnixStream) -> rpc::bootstrap::Client {
+pub(crate) fn connect(stream: UnixStream) -> rpc::bootstrap::Client {
     stream.set_nonblocking(true).unwrap();
     let (input, output) = tokio::net::UnixStream::from_std(stream).unwrap().into_split();
     let network = twoparty::VatNetwork::new(
@@ -110,7 +109,7 @@ pub fn connect(stream: UnixStream) -> rpc::bootstrap::Client {
 
 /// What a worker was told.
 #[derive(Debug)]
-pub enum Told {
+pub(crate) enum Told {
     Dispatch(Assignment, Vec<Vec<Input>>),
     Revoke(Vec<u64>, bool),
     Forget(u64),
@@ -118,9 +117,9 @@ pub enum Told {
 }
 
 /// A worker that does nothing by itself.
-pub struct FakeWorker {
-    pub session: rpc::session::Client,
-    pub name: String,
+pub(crate) struct FakeWorker {
+    pub(crate) session: rpc::session::Client,
+    pub(crate) name: String,
     told: mpsc::UnboundedReceiver<Told>,
 }
 
@@ -170,7 +169,7 @@ impl rpc::worker::Server for Ears {
 }
 
 impl FakeWorker {
-    pub async fn join(scheduler: &Scheduler, name: &str, slots: u32) -> FakeWorker {
+    pub(crate) async fn join(scheduler: &Scheduler, name: &str, slots: u32) -> FakeWorker {
         let gate = scheduler.gate().await;
         let (sender, told) = mpsc::unbounded_channel();
         let mut request = gate.register_request();
@@ -188,11 +187,11 @@ impl FakeWorker {
         }
     }
 
-    pub async fn told(&mut self) -> Told {
+    pub(crate) async fn told(&mut self) -> Told {
         self.told.recv().await.expect("the scheduler is gone")
     }
 
-    pub async fn dispatched(&mut self) -> (Assignment, Vec<Vec<Input>>) {
+    pub(crate) async fn dispatched(&mut self) -> (Assignment, Vec<Vec<Input>>) {
         loop {
             match self.told().await {
                 Told::Dispatch(assignment, inputs) => return (assignment, inputs),
@@ -202,7 +201,7 @@ impl FakeWorker {
         }
     }
 
-    pub async fn report(&self, reports: &[Report]) -> Result<(), capnp::Error> {
+    pub(crate) async fn report(&self, reports: &[Report]) -> Result<(), capnp::Error> {
         let mut request = self.session.report_request();
         let mut list = request.get().init_reports(u32::try_from(reports.len()).unwrap());
         for (i, report) in (0..).zip(reports) {
@@ -212,14 +211,14 @@ impl FakeWorker {
     }
 
     /// Reports success on all of an assignment.
-    pub async fn succeed(&self, assignment: &Assignment) {
+    pub(crate) async fn succeed(&self, assignment: &Assignment) {
         let mut report = report(assignment.first_attempt, Outcome::Succeeded, None);
         report.count = assignment.count;
         self.report(&[report]).await.unwrap();
     }
 }
 
-pub fn report(first: AttemptId, outcome: Outcome, detail: Option<Detail>) -> Report {
+pub(crate) fn report(first: AttemptId, outcome: Outcome, detail: Option<Detail>) -> Report {
     Report {
         first,
         count: 1,
@@ -230,7 +229,7 @@ pub fn report(first: AttemptId, outcome: Outcome, detail: Option<Detail>) -> Rep
     }
 }
 
-pub fn task(name: &str) -> Task {
+pub(crate) fn task(name: &str) -> Task {
     Task {
         name: name.into(),
         action: TaskAction::Shell("true".into()),
@@ -253,23 +252,23 @@ pub fn task(name: &str) -> Task {
     }
 }
 
-pub fn after(task: u32) -> Clause {
+pub(crate) fn after(task: u32) -> Clause {
     let upstreams = vec![TaskId(task)];
     Clause { upstreams, quantifier: Quantifier::All, on: Outcomes::Success }
 }
 
-pub fn pipeline(tasks: Vec<Task>) -> Pipeline {
+pub(crate) fn pipeline(tasks: Vec<Task>) -> Pipeline {
     Pipeline { name: "test".into(), vars: Vec::new(), tasks }
 }
 
-pub async fn submit(
+pub(crate) async fn submit(
     client: &rpc::client::Client,
     pipeline: &Pipeline,
 ) -> Result<(u64, rpc::run::Client), capnp::Error> {
     submit_json(client, &serde_json::to_vec(pipeline).unwrap(), b"/tmp").await
 }
 
-pub async fn submit_json(
+pub(crate) async fn submit_json(
     client: &rpc::client::Client,
     json: &[u8],
     base_dir: &[u8],
@@ -283,19 +282,23 @@ pub async fn submit_json(
     Ok((response.get_id(), response.get_run()?))
 }
 
-pub async fn status(run: &rpc::run::Client) -> RunStatus {
+pub(crate) async fn status(run: &rpc::run::Client) -> RunStatus {
     let response = run.status_request().send().promise.await.unwrap();
     wire::read_run_status(response.get().unwrap().get_status().unwrap()).unwrap()
 }
 
-pub async fn value(run: &rpc::run::Client, task: &str) -> Result<Vec<u8>, capnp::Error> {
+pub(crate) async fn value(run: &rpc::run::Client, task: &str) -> Result<Vec<u8>, capnp::Error> {
     let mut request = run.value_request();
     request.get().set_task(task);
     let response = request.send().promise.await?;
     Ok(response.get()?.get_value()?.to_vec())
 }
 
-pub async fn cancel(run: &rpc::run::Client, task: &str, index: i64) -> Result<(), capnp::Error> {
+pub(crate) async fn cancel(
+    run: &rpc::run::Client,
+    task: &str,
+    index: i64,
+) -> Result<(), capnp::Error> {
     let mut request = run.cancel_request();
     request.get().set_task(task);
     request.get().set_index(index);
@@ -303,12 +306,13 @@ pub async fn cancel(run: &rpc::run::Client, task: &str, index: i64) -> Result<()
 }
 
 /// An observer that answers an update only when it is taken.
-pub struct Watch {
+pub(crate) struct Watch {
     updates: mpsc::Receiver<Update>,
-    pub subscription: rpc::subscription::Client,
+    /// Dropping it ends the watch.
+    _subscription: rpc::subscription::Client,
 }
 
-struct Eyes(RefCell<Option<mpsc::Sender<Update>>>);
+struct Eyes(mpsc::Sender<Update>);
 
 impl rpc::observer::Server for Eyes {
     async fn update(
@@ -317,30 +321,32 @@ impl rpc::observer::Server for Eyes {
         _: rpc::observer::UpdateResults,
     ) -> Result<(), capnp::Error> {
         let update = wire::read_update(params.get()?.get_update()?)?;
-        let sender = self.0.borrow().clone();
-        if let Some(sender) = sender {
-            // The channel holds one: the next one waits until this one is taken.
-            let _ = sender.send(update).await;
-        }
+        // The channel holds one: the next one waits until this one is taken.
+        let _ = self.0.send(update).await;
         Ok(())
     }
 }
 
-pub async fn watch(run: &rpc::run::Client) -> Result<Watch, capnp::Error> {
+pub(crate) async fn watch(run: &rpc::run::Client) -> Result<Watch, capnp::Error> {
     let (sender, updates) = mpsc::channel(1);
     let mut request = run.watch_request();
-    request.get().set_observer(capnp_rpc::new_client(Eyes(RefCell::new(Some(sender)))));
+    request.get().set_observer(capnp_rpc::new_client(Eyes(sender)));
     let response = request.send().promise.await?;
-    Ok(Watch { updates, subscription: response.get()?.get_subscription()? })
+    Ok(Watch { updates, _subscription: response.get()?.get_subscription()? })
 }
 
 impl Watch {
-    pub async fn next(&mut self) -> Update {
+    /// Drops the subscription; what comes after ends when the scheduler lets the observer go.
+    pub(crate) fn unsubscribe(self) -> mpsc::Receiver<Update> {
+        self.updates
+    }
+
+    pub(crate) async fn next(&mut self) -> Update {
         self.updates.recv().await.expect("the observer was dropped")
     }
 
     /// Waits for the end; the last update.
-    pub async fn end(&mut self) -> Update {
+    pub(crate) async fn end(&mut self) -> Update {
         loop {
             let update = self.next().await;
             if update.state != RunState::Running {

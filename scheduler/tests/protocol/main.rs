@@ -1,6 +1,7 @@
 //! The scheduler from outside, by its protocol: what clients and workers are told, and that nobody
 //! is told more.
 
+mod hostile;
 mod support;
 
 use dagrun_core::engine::Outcome;
@@ -20,7 +21,7 @@ use support::{
 fn sweep(width: usize) -> Option<Space> {
     let rows = (0..width).map(|i| vec![Value::Number(i.to_string())]).collect();
     Some(Space {
-        axes: vec![Axis { names: vec!["i".into()], points: Points::Rows(rows) }],
+        axes: vec![Axis { name: "i".into(), names: vec!["i".into()], points: Points::Rows(rows) }],
         ..Space::default()
     })
 }
@@ -216,7 +217,7 @@ fn a_silent_worker_is_lost_and_told_so() {
     });
     block_on(async {
         let client = scheduler.client().await;
-        let mut worker = FakeWorker::join(&scheduler, "", 1).await;
+        let worker = FakeWorker::join(&scheduler, "", 1).await;
         loop {
             let response = client.workers_request().send().promise.await.unwrap();
             if response.get().unwrap().get_workers().unwrap().is_empty() {
@@ -225,7 +226,6 @@ fn a_silent_worker_is_lost_and_told_so() {
         }
         let error = worker.session.heartbeat_request().send().promise.await.err().unwrap();
         assert!(error.to_string().contains("session has ended"), "{error}");
-        let _ = &mut worker;
     });
 }
 
@@ -258,6 +258,23 @@ fn a_slow_observer_gets_everything_merged() {
         };
         assert!(updates <= 4, "{updates} updates");
         assert_eq!(last.tasks[0].1.of(State::Succeeded), 500);
+    });
+}
+
+#[test]
+fn dropping_a_subscription_ends_it_and_the_run_goes_on() {
+    let scheduler = Scheduler::start();
+    block_on(async {
+        let client = scheduler.client().await;
+        let (_, run) = submit(&client, &pipeline(vec![task("a")])).await.unwrap();
+        let gone = watch(&run).await.unwrap();
+        let mut stays = watch(&run).await.unwrap();
+        let mut updates = gone.unsubscribe();
+        while updates.recv().await.is_some() {}
+        let mut worker = FakeWorker::join(&scheduler, "", 1).await;
+        let (assignment, _) = worker.dispatched().await;
+        worker.succeed(&assignment).await;
+        assert_eq!(stays.end().await.state, RunState::Succeeded);
     });
 }
 

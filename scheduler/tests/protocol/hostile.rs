@@ -1,12 +1,10 @@
 //! Bytes that are no protocol: the scheduler closes that connection, and serves the others.
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use support::{LONG, Scheduler, block_on, pipeline, submit, task};
+use crate::support::{LONG, Scheduler, block_on, pipeline, submit, task};
 
 fn refused(scheduler: &Scheduler, bytes: &[u8]) {
     let mut stream = TcpStream::connect(scheduler.handle.address().unwrap()).unwrap();

@@ -1,0 +1,321 @@
+//! The graph: order, cycles, widths, plans, parts, collisions and pictures.
+
+use dagrun_core::draw::{to_dot, to_mermaid, to_svg};
+use dagrun_core::engine::MapEdge;
+use dagrun_core::graph::{EdgeKind, Graph, GraphError, collisions, find_cycles, only};
+use dagrun_core::ids::{Micros, TaskId};
+use dagrun_core::pipeline::{
+    Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Retry, Task, TaskAction,
+};
+use dagrun_core::space::{Axis, Points, Space};
+use dagrun_core::template::{Part, Placeholder, Template};
+use proptest::prelude::*;
+
+fn task(name: &str) -> Task {
+    Task {
+        name: name.to_owned(),
+        action: TaskAction::Run(vec![Template::literal("true")]),
+        pattern: Pattern::Own,
+        sweep: None,
+        after: Vec::new(),
+        references: Vec::new(),
+        capture: Capture::None,
+        outputs: Vec::new(),
+        stdin: None,
+        inputs: Vec::new(),
+        env: Vec::new(),
+        working_dir: None,
+        retry: Retry::default(),
+        timeout: None,
+        grace: Micros::from_secs(10),
+        allow_failure: false,
+        cpus: 1,
+        max_running: None,
+    }
+}
+
+fn range(name: &str, n: u32) -> Option<Space> {
+    let points = Points::Range { first: 0, step: 1, n };
+    let axis = Axis { name: name.to_owned(), names: vec![name.to_owned()], points };
+    Some(Space { axes: vec![axis], ..Space::default() })
+}
+
+fn after(upstreams: &[u32]) -> Clause {
+    Clause {
+        upstreams: upstreams.iter().copied().map(TaskId).collect(),
+        quantifier: Quantifier::All,
+        on: Outcomes::Success,
+    }
+}
+
+fn pipeline(tasks: Vec<Task>) -> Pipeline {
+    Pipeline { name: "test \"<1>\"".to_owned(), vars: Vec::new(), tasks }
+}
+
+fn path(parts: &[Result<&str, Placeholder>]) -> Vec<(String, Template)> {
+    let part = |part: &Result<&str, Placeholder>| match part {
+        Ok(text) => Part::Literal((*text).to_owned()),
+        Err(placeholder) => Part::Placeholder(placeholder.clone()),
+    };
+    vec![("x".to_owned(), Template { parts: parts.iter().map(part).collect() })]
+}
+
+fn param(name: &str) -> Placeholder {
+    Placeholder::Param(name.to_owned(), Vec::new())
+}
+
+/// mesh ×4 → relax (map ×3) → report (gather), report → notify (after), mesh → notify (reference of
+/// a single task `setup`).
+fn example() -> Pipeline {
+    let mut mesh = task("mesh");
+    mesh.sweep = range("h", 4);
+    let mut relax = task("relax");
+    relax.pattern = Pattern::Map(TaskId(0));
+    relax.sweep = range("tol", 3);
+    let mut report = task("report");
+    report.pattern = Pattern::Gather(vec![TaskId(1)]);
+    report.references = vec![TaskId(4)];
+    let mut notify = task("notify");
+    notify.after = vec![Clause { on: Outcomes::Finish, ..after(&[2, 1]) }];
+    pipeline(vec![mesh, relax, report, notify, task("setup")])
+}
+
+#[test]
+fn widths_edges_and_plan() {
+    let pipeline = example();
+    let graph = Graph::new(&pipeline).unwrap();
+    assert_eq!(graph.widths(), [4, 12, 1, 1, 1]);
+    assert_eq!(graph.instances(), 19);
+    assert_eq!(graph.edges(), 12 + 12 + 1 + (1 + 12));
+    assert_eq!(graph.toposort(), [0, 1, 4, 2, 3].map(TaskId));
+    assert!(graph.task_edges().any(|edge| edge == (TaskId(0), TaskId(1), EdgeKind::Map(3))));
+    let plan = graph.plan(&pipeline, true);
+    assert!(plan.fail_fast);
+    assert_eq!(plan.tasks[1].map, Some(MapEdge { upstream: TaskId(0), factor: 3 }));
+    assert_eq!(plan.tasks[2].clauses, [after(&[1]), after(&[4])]);
+    assert_eq!((plan.tasks[2].implied, plan.tasks[3].implied), (2, 0));
+    assert_eq!(plan.tasks[3].clauses, pipeline.tasks[3].after);
+    assert_eq!(plan.tasks[1].width, 12);
+}
+
+#[test]
+fn the_example_of_the_command_line() {
+    let mut price = task("price");
+    price.sweep = range("p", 225);
+    let mut surface = task("surface");
+    surface.pattern = Pattern::Gather(vec![TaskId(0)]);
+    let graph = Graph::new(&pipeline(vec![price, surface])).unwrap();
+    assert_eq!((graph.widths().len(), graph.instances(), graph.edges()), (2, 226, 225));
+}
+
+#[test]
+fn too_wide_and_dangling() {
+    let mut first = task("first");
+    first.sweep = range("a", 70_000);
+    let mut second = task("second");
+    second.pattern = Pattern::Map(TaskId(0));
+    second.sweep = range("b", 70_000);
+    let error = Graph::new(&pipeline(vec![first, second])).unwrap_err();
+    assert_eq!(error, GraphError::TooWide { task: TaskId(1) });
+    for change in [
+        (|task: &mut Task| task.after = vec![after(&[7])]) as fn(&mut Task),
+        |task| task.references = vec![TaskId(7)],
+        |task| task.pattern = Pattern::Map(TaskId(7)),
+        |task| task.outputs = path(&[Err(Placeholder::Out(3))]),
+        |task| task.outputs = path(&[Err(Placeholder::UpstreamOut(TaskId(0), 3))]),
+        |task| task.outputs = path(&[Err(Placeholder::Manifest(TaskId(7)))]),
+    ] {
+        let mut broken = task("broken");
+        change(&mut broken);
+        let error = Graph::new(&pipeline(vec![broken])).unwrap_err();
+        assert!(matches!(error, GraphError::Dangling { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_part_of_a_pipeline_keeps_its_meaning() {
+    let mut pipeline = example();
+    pipeline.tasks.insert(0, task("unrelated"));
+    // Everything has moved by one.
+    pipeline.tasks[2].pattern = Pattern::Map(TaskId(1));
+    pipeline.tasks[3].pattern = Pattern::Gather(vec![TaskId(2)]);
+    pipeline.tasks[3].references = vec![TaskId(5)];
+    pipeline.tasks[3].outputs = path(&[Err(Placeholder::Manifest(TaskId(2)))]);
+    pipeline.tasks[4].after = vec![after(&[3])];
+    let part = only(&pipeline, &[TaskId(3), TaskId(99)]);
+    let names: Vec<&str> = part.tasks.iter().map(|task| task.name.as_str()).collect();
+    assert_eq!(names, ["mesh", "relax", "report", "setup"]);
+    assert_eq!(part.tasks[1].pattern, Pattern::Map(TaskId(0)));
+    assert_eq!(part.tasks[2].pattern, Pattern::Gather(vec![TaskId(1)]));
+    assert_eq!(part.tasks[2].references, [TaskId(3)]);
+    assert_eq!(part.tasks[2].outputs, path(&[Err(Placeholder::Manifest(TaskId(1)))]));
+    Graph::new(&part).unwrap();
+}
+
+#[test]
+fn long_chains_do_not_overflow_the_stack() {
+    let count = 100_000u32;
+    let mut edges: Vec<(TaskId, TaskId)> =
+        (1..count).map(|at| (TaskId(at - 1), TaskId(at))).collect();
+    assert!(find_cycles(count as usize, &edges).is_empty());
+    edges.push((TaskId(count - 1), TaskId(0)));
+    let cycles = find_cycles(count as usize, &edges);
+    assert_eq!(cycles, [(0..count).map(TaskId).collect::<Vec<_>>()]);
+
+    let tasks = (0..count).map(|at| {
+        let mut task = task(&format!("t{at}"));
+        if at > 0 {
+            task.pattern = Pattern::Map(TaskId(at - 1));
+        }
+        task
+    });
+    let pipeline = pipeline(tasks.collect());
+    let graph = Graph::new(&pipeline).unwrap();
+    assert_eq!(graph.plan(&pipeline, false).tasks.len(), count as usize);
+    assert_eq!(only(&pipeline, &[TaskId(count - 1)]).tasks.len(), count as usize);
+}
+
+proptest! {
+    #[test]
+    fn order_and_cycles_agree(
+        count in 1usize..30,
+        pairs in proptest::collection::vec((0u32..30, 0u32..30), 0..60),
+    ) {
+        let edges: Vec<(TaskId, TaskId)> = pairs
+            .into_iter()
+            .map(|(from, to)| (TaskId(from % count as u32), TaskId(to % count as u32)))
+            .collect();
+        let mut tasks: Vec<Task> = (0..count).map(|at| task(&format!("t{at}"))).collect();
+        for (from, to) in &edges {
+            tasks[to.at()].after.push(after(&[from.0]));
+        }
+        let cycles = find_cycles(count, &edges);
+        let mut reaches = vec![vec![false; count]; count];
+        edges.iter().for_each(|(from, to)| reaches[from.at()][to.at()] = true);
+        for middle in 0..count {
+            for from in 0..count {
+                for to in 0..count {
+                    reaches[from][to] |= reaches[from][middle] && reaches[middle][to];
+                }
+            }
+        }
+        // One cycle for each set of tasks that reach each other, made of real edges.
+        let sets: std::collections::BTreeSet<usize> = (0..count)
+            .filter(|&at| reaches[at][at])
+            .map(|at| (0..count).find(|&other| other == at || reaches[at][other] && reaches[other][at]).unwrap())
+            .collect();
+        let firsts: Vec<usize> = cycles.iter().map(|cycle| cycle[0].at()).collect();
+        prop_assert_eq!(firsts, sets.into_iter().collect::<Vec<_>>());
+        for cycle in &cycles {
+            for (at, from) in cycle.iter().enumerate() {
+                let to = cycle[(at + 1) % cycle.len()];
+                prop_assert!(edges.contains(&(*from, to)));
+            }
+            let distinct: std::collections::BTreeSet<_> = cycle.iter().collect();
+            prop_assert_eq!(distinct.len(), cycle.len());
+        }
+        match Graph::new(&pipeline(tasks)) {
+            Ok(graph) => {
+                prop_assert!(cycles.is_empty());
+                let place = |task: TaskId| {
+                    graph.toposort().iter().position(|other| *other == task).unwrap()
+                };
+                prop_assert!(edges.iter().all(|(from, to)| place(*from) < place(*to)));
+            }
+            Err(error) => prop_assert_eq!(error, GraphError::Cycle(cycles[0].clone())),
+        }
+    }
+
+    /// What the templates prove, and what hashing finds, against rendering everything.
+    #[test]
+    fn collisions_are_found(
+        width in prop_oneof![20 => 1u32..40, 1 => Just(5000u32)],
+        before in proptest::sample::select(vec!["", "d/", "d/1", "./d/", "d//"]),
+        middle in proptest::sample::select(vec![
+            Placeholder::Index(1), Placeholder::Index(3), Placeholder::Key, param("p"), Placeholder::RunId,
+        ]),
+        between in proptest::sample::select(vec!["", "-", "/"]),
+        last in proptest::sample::select(vec![Placeholder::Index(1), param("p"), Placeholder::Seed]),
+        other in proptest::sample::select(vec!["d/1", "d/1.x", "e/1", "d/007-7", "./d/p=3-3"]),
+    ) {
+        let mut first = task("first");
+        first.sweep = range("p", width);
+        first.outputs = path(&[Ok(before), Err(middle), Ok(between), Err(last)]);
+        let mut second = task("second");
+        second.outputs = path(&[Ok(other)]);
+        let pipeline = pipeline(vec![first, second]);
+        let context = dagrun_core::pipeline::RunContext {
+            run: 0, run_dir: "/r".into(), base_dir: "/b".into(), seed: 0,
+        };
+        let mut seen = std::collections::BTreeMap::new();
+        let mut expected = false;
+        for (id, width) in [(0, width), (1, 1)] {
+            let recipe = dagrun_core::recipe::Recipe::new(&pipeline, TaskId(id), &context).unwrap();
+            for index in 0..width {
+                let path = recipe.output_paths(index).unwrap().unwrap().remove(0);
+                // `components` drops `.` and doubled slashes.
+                let path: std::path::PathBuf = path.components().collect();
+                expected |= seen.insert(path, ()).is_some();
+            }
+        }
+        let found = collisions(&pipeline, &Graph::new(&pipeline).unwrap());
+        prop_assert_eq!(!found.is_empty(), expected, "{:?}", found);
+        prop_assert!(found.len() <= 8);
+        prop_assert!(found.iter().all(|collision| collision.first < collision.second));
+    }
+}
+
+#[test]
+fn collisions_of_large_arrays() {
+    let mut first = task("first");
+    first.sweep = range("p", 100_000);
+    first.outputs = path(&[Ok("out/"), Err(Placeholder::Index(3)), Ok(".json")]);
+    let mut second = first.clone();
+    second.outputs = path(&[Ok("other/"), Err(Placeholder::Key), Ok(".json")]);
+    let mut third = task("third");
+    third.outputs = path(&[Ok("out/x.json")]);
+    let mut tasks = vec![first, second, third];
+    let found = |tasks: &[Task]| {
+        let pipeline = pipeline(tasks.to_vec());
+        collisions(&pipeline, &Graph::new(&pipeline).unwrap())
+    };
+    // The third looks as if it could be one of the first, so that those are rendered.
+    assert_eq!(found(&tasks), []);
+    tasks[2].outputs = path(&[Ok("out/../out/77777.json")]);
+    let collisions = found(&tasks);
+    assert_eq!(collisions.len(), 1);
+    let collision = &collisions[0];
+    assert_eq!(collision.path, std::path::Path::new("out/77777.json"));
+    assert_eq!((collision.first.task, collision.first.index), (TaskId(0), 77_777));
+    assert_eq!((collision.second.task, collision.second.index), (TaskId(2), 0));
+    // A path for all: the first few are enough.
+    tasks[0].outputs = path(&[Ok("same")]);
+    assert_eq!(found(&tasks).len(), 4);
+}
+
+#[test]
+fn unknown_paths_are_left_out() {
+    let mut first = task("first");
+    first.capture = Capture::Text;
+    let mut second = task("second");
+    second.sweep = range("p", 2);
+    second.references = vec![TaskId(0)];
+    second.outputs = path(&[Err(Placeholder::UpstreamValue(TaskId(0), Vec::new()))]);
+    let pipeline = pipeline(vec![first, second]);
+    assert_eq!(collisions(&pipeline, &Graph::new(&pipeline).unwrap()), []);
+}
+
+#[test]
+fn pictures() {
+    let pipeline = example();
+    let graph = Graph::new(&pipeline).unwrap();
+    insta::assert_snapshot!("dot", to_dot(&pipeline, &graph, false));
+    insta::assert_snapshot!("mermaid", to_mermaid(&pipeline, &graph, false));
+    let svg = to_svg(&pipeline, &graph, false);
+    assert!(svg.contains("mesh ×4") && svg.contains("&lt;1&gt;") && svg.ends_with("</svg>\n"));
+    assert_eq!(svg.matches("<path d=\"M").count(), 5 + 1);
+    let instances = to_dot(&pipeline, &graph, true);
+    assert!(instances.contains("t0_3 -> t1_11 [label=\"map ×3\"]"));
+    assert_eq!(instances.matches(" -> ").count() as u64, graph.edges());
+    assert!(to_svg(&pipeline, &graph, true).contains("relax[11]"));
+}
