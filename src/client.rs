@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
@@ -153,10 +154,14 @@ impl Client {
     pub async fn connect_tcp(address: SocketAddr, token: &[u8]) -> Result<Client> {
         let unreachable =
             |source| ClientError::Unreachable { address: address.to_string(), source };
-        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-        stream.set_nodelay(true).map_err(unreachable)?;
-        let (reader, writer) = stream.into_split();
-        Client::login(reader, writer, token).await
+        let login = async {
+            let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+            stream.set_nodelay(true).map_err(unreachable)?;
+            let (reader, writer) = stream.into_split();
+            Client::login(reader, writer, token).await
+        };
+        let in_time = tokio::time::timeout(PATIENCE, login).await;
+        in_time.unwrap_or_else(|late| Err(unreachable(late.into())))
     }
 
     /// Logs in over a socket whose other end a scheduler holds. Must be called on a
@@ -262,6 +267,9 @@ impl Client {
         Ok(())
     }
 }
+
+/// How long connecting and logging in may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How large a message from the scheduler may be, in words of 8 bytes. A scheduler is trusted.
 const READ_LIMIT_WORDS: usize = 64 << 20;

@@ -1,7 +1,7 @@
 //! dagrun, a dataflow DAG task engine: pipelines of processes with parameter sweeps, `map` and
 //! `gather`, run in this process or on a cluster.
 //!
-//! [`load`] reads a pipeline file, [`Cluster::embedded`] is a scheduler and a worker in this
+//! [`load()`] reads a pipeline file, [`Cluster::embedded`] is a scheduler and a worker in this
 //! process, [`Client`] speaks to a scheduler, embedded or not.
 //!
 //! ```no_run

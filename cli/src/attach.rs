@@ -8,29 +8,30 @@ use crate::follow::{End, Feed, Followed, OnSignal};
 use crate::report;
 use crate::signals::Signals;
 use crate::source::{RunSource, Source};
-use crate::tail;
-use crate::terminal::{self, Terminal};
+use crate::tail::{self, Advice};
+use crate::terminal;
 
 /// Blocks until a run has ended.
 pub(crate) async fn wait(args: &RunArgs) -> Result<Exit, Failure> {
     let run = Source::open(&args.place).await?.run(args.run).await?;
-    follow(&run, false, true, "").await
+    follow(&run, false, true, None).await
 }
 
 /// Attaches to a run, with progress.
 pub(crate) async fn watch(args: &WatchArgs) -> Result<Exit, Failure> {
     let run = Source::open(&args.run.place).await?.run(args.run.run).await?;
-    let again = format!("dagrun status {} --failed{}", run.id(), run.option());
-    follow(&run, args.json, args.quiet, &again).await
+    let command = format!("dagrun status {} --failed{}", run.id(), run.option());
+    let advice = Advice { label: "others", command };
+    follow(&run, args.json, args.quiet, Some(advice)).await
 }
 
-/// Follows a run that goes on without this process. The failure tail names `again` as what to do;
-/// without it there is none.
+/// Follows a run that goes on without this process. The failure tail ends with the advice; without
+/// one there is no tail.
 pub(crate) async fn follow(
     run: &RunSource,
     json: bool,
     quiet: bool,
-    again: &str,
+    advice: Option<Advice>,
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::take()?;
     let feed = Feed::of(run).await?;
@@ -40,8 +41,8 @@ pub(crate) async fn follow(
     match followed.until_the_end(feed, &mut signals, OnSignal::LetGo).await? {
         End::Finished(state) => {
             followed.finish();
-            if state == RunState::Failed && !again.is_empty() {
-                tail::print(run, &followed.failures, again, Terminal::stderr()).await?;
+            if let (RunState::Failed, Some(advice)) = (state, &advice) {
+                tail::print(run, &followed.failures, advice).await?;
             }
             Ok(exit_of(state))
         }

@@ -4,8 +4,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use dagrun::wire::Update;
-use dagrun_core::ids::{RunId, TaskId};
+use dagrun_core::ids::{RunId, TaskId, Timestamp};
 use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State};
+
+use crate::time;
 
 /// A run, as far as it is known here.
 #[derive(Debug)]
@@ -24,9 +26,8 @@ pub(crate) struct Progress {
     pub(crate) total: Tally,
     /// The tasks that have begun and not ended, by position.
     pub(crate) active: BTreeSet<usize>,
-    /// Tasks that had ended before the first update, to be told with it.
-    ended_before: Vec<usize>,
-    begun: Instant,
+    started: Timestamp,
+    finished: Option<Timestamp>,
     updated: Instant,
     speed: Speed,
 }
@@ -70,40 +71,42 @@ pub(crate) struct News {
 impl Progress {
     /// A run of which `status` is known.
     pub(crate) fn new(status: &RunStatus, now: Instant) -> Progress {
+        // What has happened already comes with the first update, which tells everything.
+        let nothing_yet = |counts: &Counts| {
+            let mut blocked = Counts::default();
+            blocked.0[State::Blocked as usize] = counts.total();
+            blocked
+        };
         let tasks = status.tasks.iter().map(|task| TaskProgress {
             name: task.name.clone(),
-            counts: Counts::default(),
+            counts: nothing_yet(&task.counts),
             running: 0,
             begun: None,
             ended: None,
             speed: Speed::default(),
         });
-        let mut progress = Progress {
+        let tasks: Vec<TaskProgress> = tasks.collect();
+        let total = tasks.iter().map(|task| task.tally().total).sum();
+        Progress {
             run: status.run,
             name: status.name.clone(),
             state: RunState::Running,
             workers: 0,
-            tasks: tasks.collect(),
-            total: Tally::default(),
+            tasks,
+            total: Tally { total, ..Tally::default() },
             active: BTreeSet::new(),
-            ended_before: Vec::new(),
-            begun: now,
+            started: status.started,
+            finished: None,
             updated: now,
             speed: Speed::default(),
-        };
-        for (at, task) in status.tasks.iter().enumerate() {
-            if progress.set_task(at, task.counts, task.running, now) {
-                progress.ended_before.push(at);
-            }
         }
-        progress
     }
 
     /// Takes an update.
     pub(crate) fn apply(&mut self, update: Update, now: Instant) -> News {
-        let ended = std::mem::take(&mut self.ended_before);
-        let mut news = News { ended, failures: update.failures };
+        let mut news = News { ended: Vec::new(), failures: update.failures };
         self.state = update.state;
+        self.finished = update.finished;
         self.workers = update.workers;
         for (task, counts, running) in update.tasks {
             if self.set_task(task.at(), counts, running, now) {
@@ -143,9 +146,9 @@ impl Progress {
         self.tasks.get(task.at()).map_or("?", |task| task.name.as_str())
     }
 
-    /// The time since this process knows of the run.
+    /// How long the run took, or has taken so far.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
+        self.finished.unwrap_or_else(time::now).since(self.started).to_duration()
     }
 
     /// Completions a second, and the time that is left, where they can be told.
@@ -283,6 +286,7 @@ mod tests {
         let start = Instant::now();
         let mut progress = Progress::new(&two_tasks(), start);
         let later = start + Duration::from_secs(2);
+        progress.apply(update(vec![(0, counts(100, 0, 0))]), start);
         progress.apply(update(vec![(0, counts(60, 0, 40))]), later);
         let (rate, left) = progress.tasks[0].forecast(later);
         assert_eq!(rate, Some(20.0));

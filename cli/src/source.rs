@@ -7,6 +7,7 @@ use std::rc::Rc;
 use dagrun::client::{Client, InstancePage, LogPage, Run, Scope, Submission};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::status::{RunState, RunStatus, RunSummary};
+use dagrun_scheduler::connection::ClusterDir;
 use dagrun_scheduler::{History, HistoryError};
 use dagrun_worker::log::{Cursor, LogReader};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -51,9 +52,18 @@ pub(crate) enum RunSource {
     Live {
         /// The run.
         run: Run,
-        /// The cluster, unless the scheduler is in this process.
-        cluster: Option<String>,
+        /// Where its scheduler is.
+        at: At,
     },
+}
+
+/// Where a scheduler is.
+#[derive(Clone, Debug)]
+pub(crate) enum At {
+    /// In this process, with this state directory.
+    Here(PathBuf),
+    /// In the cluster of this name.
+    Cluster(String),
 }
 
 /// A run in the history of a state directory.
@@ -98,7 +108,7 @@ impl Source {
         match self {
             Source::Cluster { name, client } => {
                 let run = client.run(id).await?;
-                Ok(RunSource::Live { run, cluster: Some(name.clone()) })
+                Ok(RunSource::Live { run, at: At::Cluster(name.clone()) })
             }
             Source::Disk { state_dir, history } => {
                 let none =
@@ -330,17 +340,22 @@ impl RunSource {
     fn run_dir(&self) -> PathBuf {
         match self {
             RunSource::Disk(disk) => run_dir(&disk.state_dir, disk.run),
-            RunSource::Live { .. } => "{run.dir}".into(),
+            RunSource::Live { run, at: At::Here(state_dir) } => run_dir(state_dir, run.id()),
+            RunSource::Live { run, at: At::Cluster(name) } => {
+                let usual =
+                    ClusterDir::of(name).map(|folder| run_dir(&folder.state_dir(), run.id()));
+                usual.ok().filter(|dir| dir.is_dir()).unwrap_or_else(|| "{run.dir}".into())
+            }
         }
     }
 
     /// The options that lead a command to this run, with a space before them.
     pub(crate) fn option(&self) -> String {
         match self {
-            RunSource::Live { cluster: Some(name), .. } => {
+            RunSource::Live { at: At::Cluster(name), .. } => {
                 format!(" --cluster {}", crate::quote::word(name))
             }
-            RunSource::Live { cluster: None, .. } | RunSource::Disk(_) => String::new(),
+            RunSource::Live { at: At::Here(_), .. } | RunSource::Disk(_) => String::new(),
         }
     }
 }

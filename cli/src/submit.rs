@@ -17,9 +17,9 @@ use crate::follow::{End, Feed, Followed, OnSignal};
 use crate::quote;
 use crate::report;
 use crate::signals::Signals;
-use crate::source::RunSource;
-use crate::tail;
-use crate::terminal::{self, Output, Terminal};
+use crate::source::{At, RunSource};
+use crate::tail::{self, Advice};
+use crate::terminal::{self, Output};
 
 /// Runs a pipeline.
 pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
@@ -55,8 +55,8 @@ async fn to_cluster(args: &SubmitArgs, loaded: &Loaded, name: &str) -> Result<Ex
         Output::lock().line(run.id());
         return Ok(Exit::Success);
     }
-    let run = RunSource::Live { run, cluster: Some(name.to_owned()) };
-    attach::follow(&run, args.json, args.quiet, &again()).await
+    let run = RunSource::Live { run, at: At::Cluster(name.to_owned()) };
+    attach::follow(&run, args.json, args.quiet, Some(again())).await
 }
 
 async fn embedded(args: &SubmitArgs, loaded: &Loaded) -> Result<Exit, Failure> {
@@ -67,18 +67,21 @@ async fn embedded(args: &SubmitArgs, loaded: &Loaded) -> Result<Exit, Failure> {
         None => loaded.base_dir.join(".dagrun"),
     };
     make_state_dir(&state_dir)?;
-    let mut config = EmbeddedConfig::new(state_dir);
+    let mut config = EmbeddedConfig::new(&state_dir);
     config.slots = args.jobs;
     config.reaper = crate::reaper_argv();
     let cluster =
         Cluster::embedded(config).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
     let client = cluster.client().await?;
     let run = client.submit(&submission(args, loaded)).await?;
-    let run = RunSource::Live { run, cluster: None };
+    let run = RunSource::Live { run, at: At::Here(state_dir) };
     let exit = to_the_end(args, &run, &mut signals).await;
     drop((run, client));
-    cluster.shutdown().await;
-    exit
+    tokio::select! {
+        () = cluster.shutdown() => exit,
+        // Whoever is as impatient as this gets the reaper.
+        signal = signals.next() => std::process::exit(i32::from(signal.exit().code())),
+    }
 }
 
 async fn to_the_end(
@@ -95,10 +98,10 @@ async fn to_the_end(
     let End::Finished(state) = end else { return Ok(Exit::Failed) };
     match (state, followed.cancelled_by) {
         (RunState::Failed, _) => {
-            tail::print(run, &followed.failures, &again(), Terminal::stderr()).await?;
+            tail::print(run, &followed.failures, &again()).await?;
         }
         (RunState::Cancelled, Some(_)) => {
-            terminal::tell(&format!("run it again with: {}", again()));
+            terminal::tell(&format!("run it again with: {}", again().command));
         }
         _ => {}
     }
@@ -120,7 +123,8 @@ fn make_state_dir(dir: &Path) -> Result<(), Failure> {
 }
 
 /// The command that this process was started with.
-fn again() -> String {
+fn again() -> Advice {
     let arguments = std::env::args_os().skip(1);
-    quote::line([OsString::from("dagrun")].into_iter().chain(arguments))
+    let command = quote::line([OsString::from("dagrun")].into_iter().chain(arguments));
+    Advice { label: "again", command }
 }

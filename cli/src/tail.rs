@@ -3,6 +3,7 @@
 use dagrun_core::ids::InstanceId;
 use dagrun_core::recipe::Input;
 use dagrun_core::status::{Failure as FailedInstance, InstanceRow, State, Stream};
+use dagrun_core::value::Value;
 
 use crate::exit::Failure;
 use crate::quote;
@@ -20,14 +21,23 @@ const BYTES: usize = 4096;
 /// How many failed instances are looked at to find the first one.
 const SEARCH: u32 = 10_000;
 
+/// What to do now.
+#[derive(Clone, Debug)]
+pub(crate) struct Advice {
+    /// What it leads to, in a word.
+    pub(crate) label: &'static str,
+    /// The command.
+    pub(crate) command: String,
+}
+
 /// Prints the failure tail on standard error. `told` are the failures that this process was told
 /// of, in order.
 pub(crate) async fn print(
     run: &RunSource,
     told: &[FailedInstance],
-    again: &str,
-    terminal: Terminal,
+    advice: &Advice,
 ) -> Result<(), Failure> {
+    let terminal = Terminal::stderr();
     let mut recipes = run.recipes().await?;
     let Some(first) = first_root(run, &recipes).await? else { return Ok(()) };
     let instance = first.instance;
@@ -36,16 +46,7 @@ pub(crate) async fn print(
 
     let headline = format!("{target} failed: {}", first.reason);
     let mut text = format!("\n{}\n", terminal.paint(Paint::Red, &headline));
-    if first.attempts > 1 {
-        text.push_str(&format!("  attempts: {}\n", first.attempts));
-    }
-    let params = recipes.params(instance);
-    if !params.is_empty() {
-        let shown = params.iter().map(|(name, value)| {
-            format!("{name}={}", String::from_utf8_lossy(&value.to_text()).escape_debug())
-        });
-        text.push_str(&format!("  params:   {}\n", shown.collect::<Vec<_>>().join(" ")));
-    }
+    push_attempt(&mut text, &recipes.params(instance), &first);
     if let Some(argv) = argv(run, &mut recipes, &first).await {
         text.push_str(&format!("  argv:     {argv}\n"));
     }
@@ -53,18 +54,34 @@ pub(crate) async fn print(
         Some(failure) if !failure.stderr_tail.is_empty() => failure.stderr_tail.clone(),
         _ => logged_stderr(run, &target, first.attempts).await.unwrap_or_default(),
     };
-    if !stderr.is_empty() {
-        text.push_str("  stderr:\n");
-        for line in last_lines(&stderr) {
-            text.push_str(&format!("    {line}\n"));
-        }
-    }
+    push_stderr(&mut text, &stderr);
     let option = run.option();
     let log = format!("dagrun logs {} {}{option}", run.id(), quote::word(target.to_string()));
     text.push_str(&format!("  log:      {log}\n"));
-    text.push_str(&format!("  again:    {again}"));
+    text.push_str(&format!("  {:<9} {}", format!("{}:", advice.label), advice.command));
     terminal::tell(&text);
     Ok(())
+}
+
+fn push_attempt(text: &mut String, params: &[(String, Value)], row: &InstanceRow) {
+    if row.attempts > 1 {
+        text.push_str(&format!("  attempts: {}\n", row.attempts));
+    }
+    if !params.is_empty() {
+        let shown = params.iter().map(|(name, value)| {
+            format!("{name}={}", String::from_utf8_lossy(&value.to_text()).escape_debug())
+        });
+        text.push_str(&format!("  params:   {}\n", shown.collect::<Vec<_>>().join(" ")));
+    }
+}
+
+fn push_stderr(text: &mut String, stderr: &[u8]) {
+    if !stderr.is_empty() {
+        text.push_str("  stderr:\n");
+        for line in last_lines(stderr) {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
 }
 
 /// The failed instance that ended first, of the tasks that may not fail.

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+
 /// What standard error (or standard output) is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
@@ -56,6 +58,36 @@ impl Terminal {
             Paint::Bold => "1",
         };
         format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// Keeps the terminal from showing `^C`, which would move what is drawn on it by a line. Dropping it
+/// undoes that.
+#[derive(Debug)]
+pub(crate) struct NoEcho {
+    before: Termios,
+}
+
+impl NoEcho {
+    /// Takes effect on the terminal at standard error; `None` for a process in the background, which
+    /// may not do that.
+    pub(crate) fn new() -> Option<NoEcho> {
+        let stderr = io::stderr();
+        let foreground = termios::tcgetpgrp(&stderr).ok()?;
+        if foreground != rustix::process::getpgrp() {
+            return None;
+        }
+        let before = termios::tcgetattr(&stderr).ok()?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHOCTL);
+        termios::tcsetattr(&stderr, OptionalActions::Now, &quiet).ok()?;
+        Some(NoEcho { before })
+    }
+}
+
+impl Drop for NoEcho {
+    fn drop(&mut self) {
+        let _ = termios::tcsetattr(io::stderr(), OptionalActions::Now, &self.before);
     }
 }
 

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Reporter, conclusion, figures, losses, run_figures};
 use crate::progress::{News, Progress, Tally, TaskProgress};
-use crate::terminal::{Paint, Terminal};
+use crate::terminal::{NoEcho, Paint, Terminal};
 use crate::time;
 
 /// How many tasks have a bar at most.
@@ -31,6 +31,7 @@ pub(crate) struct Bars {
     /// Lines about ended tasks, to be printed with the next drawing: drawing costs more than they.
     lines: Vec<String>,
     name_width: usize,
+    no_echo: Option<NoEcho>,
 }
 
 impl Bars {
@@ -46,12 +47,13 @@ impl Bars {
             more: None,
             lines: Vec::new(),
             name_width: 3,
+            no_echo: NoEcho::new(),
         }
     }
 
     fn style(&self, indent: &str) -> ProgressStyle {
         let (bar, prefix) =
-            if self.terminal.color { ("{bar:24.cyan/238}", ":.bold") } else { ("{bar:24}", "") };
+            if self.terminal.color { ("{bar:24.cyan/238}", ".bold") } else { ("{bar:24}", "") };
         let width = self.name_width + 2 - indent.len();
         let template = format!("{indent}{{prefix:{width}{prefix}}} {bar} {{msg}}");
         ProgressStyle::with_template(&template)
@@ -134,10 +136,10 @@ impl Bars {
         let tally = task.tally();
         let succeeded = task.counts.of(State::Succeeded);
         let lost = losses(task);
-        let (mark, paint) = match (task.counts.of(State::Failed), succeeded) {
-            (1.., _) => ("✗", Paint::Red),
-            (0, 0) if tally.total > 0 => ("-", Paint::Yellow),
-            _ => ("✓", Paint::Green),
+        let (mark, paint) = match task.counts.of(State::Failed) {
+            1.. => ("✗", Paint::Red),
+            0 if u64::from(succeeded) < tally.total => ("-", Paint::Yellow),
+            0 => ("✓", Paint::Green),
         };
         let mark = self.terminal.paint(paint, mark);
         let took = self.terminal.paint(Paint::Dim, &time::span(task.elapsed()));
@@ -198,6 +200,7 @@ impl Reporter for Bars {
         // The drawing ends with nothing but the lines above it.
         let _ = self.area.clear();
         self.area.set_draw_target(ProgressDrawTarget::hidden());
+        self.no_echo = None;
     }
 
     fn finished(&mut self, progress: &Progress) {

@@ -165,3 +165,38 @@ fn losing_the_scheduler_exits_with_3() {
     cluster.run(&["cluster", "stop"]).exits(0);
     client.end().exits(3).err_has("lost");
 }
+
+#[test]
+fn a_scheduler_and_a_worker_in_the_foreground_end_orderly_on_sigterm() {
+    use rustix::process::Signal;
+    let test = Test::new(DEMO);
+    let mut scheduler = test.start(&["scheduler", "--cluster", "c", "--state-dir", "state"]);
+    scheduler.wait_for_line("listening on 127.0.0.1:");
+    test.wait_for_file("clusters/c/client.json");
+    let words = ["worker", "--cluster", "c", "-j", "3", "--name", "big", "--label", "gpu"];
+    let mut worker = test.start(&words);
+    worker.wait_for_line("joined");
+    let workers = test.run(&["workers", "--cluster", "c", "--json"]).exits(0).json();
+    assert_eq!(workers[0]["name"], "big");
+    assert_eq!(workers[0]["slots"], 3);
+    assert_eq!(workers[0]["labels"], serde_json::json!(["gpu"]));
+    test.submit(&["--cluster", "c", "-q"]).exits(0);
+    worker.signal(Signal::TERM);
+    worker.end().exits(0);
+    scheduler.signal(Signal::TERM);
+    scheduler.end().exits(0);
+    assert!(test.path("state/dagrun.db").exists());
+    assert!(!test.path("clusters/c/client.json").exists());
+}
+
+#[test]
+fn workers_end_with_their_scheduler_and_their_tasks_with_them() {
+    let test = Test::new("[task.a]\nshell = 'echo $$ > pid; sleep 1000'");
+    let cluster = Cluster::start(test, "1");
+    cluster.submit(&["--detach"]).exits(0);
+    cluster.0.wait_for_file("pid");
+    wait_until("the pid is written", || cluster.0.read("pid").ends_with('\n'));
+    let pid = cluster.0.read("pid");
+    cluster.run(&["cluster", "stop"]).exits(0);
+    wait_until("the task ends", || !crate::harness::is_alive(&pid));
+}

@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory of its own, with its own clusters.
-pub struct Test {
+pub(crate) struct Test {
     dir: tempfile::TempDir,
 }
 
 /// A program that has ended.
 #[derive(Debug)]
-pub struct Outcome {
-    pub status: ExitStatus,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// A program that runs.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
     seen: String,
@@ -31,29 +31,29 @@ pub struct Process {
 
 impl Test {
     /// A directory with this `pipeline.toml`.
-    pub fn new(pipeline: &str) -> Test {
+    pub(crate) fn new(pipeline: &str) -> Test {
         let test = Test { dir: tempfile::tempdir().unwrap() };
         test.write("pipeline.toml", pipeline);
         test
     }
 
     /// Writes a file.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), content).unwrap();
     }
 
     /// A path below the directory.
-    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// The content of a file.
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         String::from_utf8_lossy(&std::fs::read(self.path(name)).unwrap()).into_owned()
     }
 
     /// The program in this directory, without what the caller's environment would change.
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dagrun"));
         command
             .args(words)
@@ -66,7 +66,7 @@ impl Test {
     }
 
     /// Runs the program to its end.
-    pub fn run(&self, words: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, words: &[&str]) -> Outcome {
         let output = self.command(words).output().unwrap();
         Outcome {
             status: output.status,
@@ -76,12 +76,12 @@ impl Test {
     }
 
     /// `dagrun submit pipeline.toml` with further words.
-    pub fn submit(&self, words: &[&str]) -> Outcome {
+    pub(crate) fn submit(&self, words: &[&str]) -> Outcome {
         self.run(&[&["submit", "pipeline.toml"], words].concat())
     }
 
     /// Starts the program and goes on.
-    pub fn start(&self, words: &[&str]) -> Process {
+    pub(crate) fn start(&self, words: &[&str]) -> Process {
         let mut child =
             self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -97,14 +97,14 @@ impl Test {
     }
 
     /// Waits until a file is there.
-    pub fn wait_for_file(&self, name: &str) {
+    pub(crate) fn wait_for_file(&self, name: &str) {
         let path = self.path(name);
         wait_until(&format!("{} appears", path.display()), || path.exists());
     }
 }
 
 /// Waits for something that has no event of its own.
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "in vain: {what}");
@@ -113,7 +113,7 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Whether a process of this number, whose text is in a file, is alive.
-pub fn is_alive(pid: &str) -> bool {
+pub(crate) fn is_alive(pid: &str) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     // Someone who has not been waited for yet is no longer alive.
     status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
@@ -121,7 +121,7 @@ pub fn is_alive(pid: &str) -> bool {
 
 impl Process {
     /// Waits for a line on standard error that holds this text.
-    pub fn wait_for_line(&mut self, text: &str) -> &mut Process {
+    pub(crate) fn wait_for_line(&mut self, text: &str) -> &mut Process {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| {
                 panic!("no line with {text:?} ({error}); there were:\n{}", self.seen)
@@ -135,14 +135,14 @@ impl Process {
     }
 
     /// Sends a signal.
-    pub fn signal(&mut self, signal: rustix::process::Signal) -> &mut Process {
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) -> &mut Process {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
         self
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> Outcome {
+    pub(crate) fn end(mut self) -> Outcome {
         let mut stdout = Vec::new();
         self.child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
         let status = self.child.wait().unwrap();
@@ -158,49 +158,49 @@ impl Process {
 impl Outcome {
     /// It ended with this code.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Outcome {
+    pub(crate) fn exits(self, code: i32) -> Outcome {
         assert_eq!(self.status.code(), Some(code), "{self:#?}");
         self
     }
 
     /// Standard output is exactly this.
     #[track_caller]
-    pub fn out(self, text: &str) -> Outcome {
+    pub(crate) fn out(self, text: &str) -> Outcome {
         assert_eq!(self.stdout, text, "{}", self.stderr);
         self
     }
 
     /// Standard output holds this.
     #[track_caller]
-    pub fn out_has(self, text: &str) -> Outcome {
+    pub(crate) fn out_has(self, text: &str) -> Outcome {
         assert!(self.stdout.contains(text), "no {text:?} in {self:#?}");
         self
     }
 
     /// Standard error is empty.
     #[track_caller]
-    pub fn silent(self) -> Outcome {
+    pub(crate) fn silent(self) -> Outcome {
         assert_eq!(self.stderr, "");
         self
     }
 
     /// Standard error holds this.
     #[track_caller]
-    pub fn err_has(self, text: &str) -> Outcome {
+    pub(crate) fn err_has(self, text: &str) -> Outcome {
         assert!(self.stderr.contains(text), "no {text:?} in {self:#?}");
         self
     }
 
     /// Standard error does not hold this.
     #[track_caller]
-    pub fn err_lacks(self, text: &str) -> Outcome {
+    pub(crate) fn err_lacks(self, text: &str) -> Outcome {
         assert!(!self.stderr.contains(text), "{text:?} in {self:#?}");
         self
     }
 
     /// Standard output as JSON Lines.
     #[track_caller]
-    pub fn json(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn json(&self) -> Vec<serde_json::Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {self:#?}"));
         self.stdout.lines().map(parse).collect()
     }

@@ -45,6 +45,18 @@ fn the_failure_tail_says_what_failed_first_and_what_to_do() {
 }
 
 #[test]
+fn the_failure_tail_names_files_that_a_gather_was_given() {
+    let test = Test::new(
+        "[task.a]\nrun = ['true']\nsweep = { x = [1, 2] }\n\
+         [task.b]\ngather = 'a'\nrun = ['grep', 'nothing', '{a.manifest}']",
+    );
+    let outcome = test.submit(&[]).exits(1);
+    let argv = outcome.stderr.lines().find(|line| line.contains("argv:")).unwrap();
+    let manifest = argv.rsplit(' ').next().unwrap();
+    assert_eq!(std::fs::read_to_string(manifest).unwrap().lines().count(), 2, "{argv}");
+}
+
+#[test]
 fn plain_progress_has_a_line_per_task() {
     let test = Test::new(
         "name = 'demo'\n[task.a]\nrun = ['true']\nsweep = { x = [1, 2, 3] }\n\
@@ -146,7 +158,7 @@ fn status_lists_instances_in_order() {
     assert!(failed["worker"].is_string() && failed["started"].is_string());
     assert!(rows[2]["reason"].as_str().unwrap().contains("price[1] failed: exit code 3"));
     let only = test.run(&["status", "1", "--failed", "--json"]).exits(0).json();
-    assert_eq!(only, [failed.clone()]);
+    assert_eq!(only, std::slice::from_ref(failed));
 }
 
 #[test]
