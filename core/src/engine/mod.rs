@@ -22,9 +22,10 @@ mod transition;
 mod workers;
 
 pub use event::{
-    Action, Assignment, CancelScope, Cause, Event, Outcome, Record, Report, RevokeMode, WorkerOffer,
+    Action, Assignment, CancelScope, Cause, Event, FollowProblem, Outcome, Record, Report,
+    RevokeMode, WorkerOffer,
 };
-pub use plan::{MapEdge, RunPlan, TaskPlan};
+pub use plan::{GatherPlan, MapEdge, RunPlan, TaskPlan};
 pub use transition::is_legal;
 
 use std::cmp::Reverse;

@@ -54,7 +54,7 @@ mod tests {
                 task(7, vec![after(0)]),
                 task(1, vec![after(0), after(1)]),
             ],
-            fail_fast: false,
+            ..RunPlan::default()
         };
         assert_eq!(ranks(&plan), [13, 8, 1]);
     }

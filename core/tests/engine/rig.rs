@@ -68,7 +68,7 @@ pub(crate) fn array(width: u32) -> TaskPlan {
 
 impl Rig {
     pub(crate) fn new(tasks: Vec<TaskPlan>) -> Rig {
-        let plan = Arc::new(RunPlan { tasks, fail_fast: false });
+        let plan = Arc::new(RunPlan { tasks, ..RunPlan::default() });
         Rig { plan, took: 20_000, ..Rig::default() }
     }
 
@@ -88,7 +88,7 @@ impl Rig {
     pub(crate) fn join(&mut self, id: u32, slots: u32) {
         let worker = WorkerId(id);
         self.workers.insert(worker, FakeWorker { slots, ..FakeWorker::default() });
-        let offer = WorkerOffer { name: format!("w{id}"), slots, labels: Vec::new() };
+        let offer = WorkerOffer { name: format!("w{id}"), slots, ..WorkerOffer::default() };
         self.event(Event::WorkerJoined { worker, offer });
     }
 
@@ -159,6 +159,7 @@ impl Rig {
                 }
             }
             Action::Record(record) => self.records.push(record),
+            Action::WidthKnown { .. } => {}
             Action::RunFinished { run, state } => {
                 assert_eq!(run, RUN);
                 self.finished.push(state);
@@ -261,5 +262,6 @@ pub(crate) fn report(id: AttemptId, outcome: Outcome, started: u64, finished: u6
         started: Timestamp(started),
         finished: Timestamp(finished),
         detail: None,
+        items: None,
     }
 }
