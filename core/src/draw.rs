@@ -4,7 +4,7 @@ mod svg;
 
 use crate::graph::{EdgeKind, Graph};
 use crate::ids::TaskId;
-use crate::pipeline::{Outcomes, Pipeline, Quantifier};
+use crate::pipeline::{Outcomes, Pattern, Pipeline, Quantifier};
 
 pub use svg::to_svg;
 
@@ -45,7 +45,9 @@ impl Drawing {
         for (at, (task, &width)) in pipeline.tasks.iter().zip(graph.widths()).enumerate() {
             let id = TaskId(at as u32);
             let plain = !task.is_array();
-            let alone = instances && !plain && (1..=MAX_DRAWN).contains(&width);
+            let known = graph.width(id);
+            let alone =
+                instances && !plain && known.is_some_and(|known| (1..=MAX_DRAWN).contains(&known));
             places.push((shapes.len(), if alone { width } else { 1 }, alone));
             if alone {
                 shapes.extend((0..width).map(|index| Shape {
@@ -55,8 +57,11 @@ impl Drawing {
                     task: id,
                 }));
             } else {
-                let label =
-                    if plain { task.name.clone() } else { format!("{} ×{width}", task.name) };
+                let label = match known {
+                    _ if plain => task.name.clone(),
+                    Some(width) => format!("{} ×{width}", task.name),
+                    None => format!("{} ×?", task.name),
+                };
                 shapes.push(Shape { id: format!("t{at}"), label, array: !plain, task: id });
             }
         }
@@ -71,6 +76,9 @@ impl Drawing {
                         EdgeKind::Map(factor) if places[from.at()].2 && places[to.at()].2 => {
                             other / factor.max(1) == one
                         }
+                        EdgeKind::Gather if places[from.at()].2 && places[to.at()].2 => graph
+                            .groups(to)
+                            .is_none_or(|groups| groups.get(one as usize) == Some(&other)),
                         _ => true,
                     };
                     if joined {
@@ -89,7 +97,10 @@ fn describe(pipeline: &Pipeline, to: TaskId, kind: EdgeKind) -> (String, bool) {
     match kind {
         EdgeKind::Map(1) => ("map".to_owned(), false),
         EdgeKind::Map(factor) => (format!("map ×{factor}"), false),
-        EdgeKind::Gather => ("gather".to_owned(), false),
+        EdgeKind::Gather => match pipeline.tasks.get(to.at()).map(|task| &task.pattern) {
+            Some(Pattern::GatherBy(_, by)) => (format!("gather by {}", by.join(", ")), false),
+            _ => ("gather".to_owned(), false),
+        },
         EdgeKind::Scatter => ("scatter".to_owned(), false),
         EdgeKind::Reference => (String::new(), false),
         EdgeKind::After(clause) | EdgeKind::Follow(clause) => {
