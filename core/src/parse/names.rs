@@ -1,5 +1,6 @@
 //! What refers to what: tasks by name, parameters through maps, and the order that follows.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;
@@ -39,6 +40,8 @@ pub(super) struct Names<'r, 'a, 't> {
     pub(super) ids: FxHashMap<&'t str, TaskId>,
     pub(super) patterns: Vec<Pattern>,
     pub(super) scopes: Vec<Scope>,
+    /// Owners of parameters that gathers by parameters have, by gather and position in `by`.
+    pub(super) owners: RefCell<FxHashMap<(TaskId, usize), Option<TaskId>>>,
     /// Whether the pattern of each task could be resolved.
     pub(super) whole: Vec<bool>,
     edges: Vec<Edge>,
@@ -60,6 +63,7 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
             ids,
             patterns: Vec::with_capacity(drafts.len()),
             scopes: Vec::new(),
+            owners: RefCell::default(),
             whole: Vec::with_capacity(drafts.len()),
             edges: Vec::new(),
         }

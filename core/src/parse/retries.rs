@@ -74,9 +74,13 @@ impl Reader<'_> {
                 let found = failure(kind.text);
                 if found.is_none() {
                     let words = FAILURES.iter().map(|(word, _)| *word);
-                    let help = keys::did_you_mean(kind.text, words.clone()).unwrap_or_else(|| {
-                        format!("one of `exit:75`, `signal:9`, {}", keys::listed(words))
-                    });
+                    let help = match kind.text.split_once(':') {
+                        Some(("exit", _)) => "exit codes of failures are 1 to 255".to_owned(),
+                        Some(("signal", _)) => "signals are 1 to 64".to_owned(),
+                        _ => keys::did_you_mean(kind.text, words.clone()).unwrap_or_else(|| {
+                            format!("one of `exit:75`, `signal:9`, {}", keys::listed(words))
+                        }),
+                    };
                     let message = format!("unknown failure `{}`", kind.text.escape_debug());
                     self.add(Diagnostic::at(kind.span.clone(), message).help(help));
                 }

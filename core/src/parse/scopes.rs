@@ -74,16 +74,40 @@ impl<'t> Names<'_, '_, 't> {
     /// The task that gives `task` a parameter: itself, one that it maps over, or one that a gather
     /// by this parameter gathers.
     pub(super) fn param(&self, task: TaskId, name: &str) -> Option<TaskId> {
-        self.param_tasks(task, Some(name)).find(|owner| {
+        let mut next = self.scopes[task.at()].params;
+        // What is found through gathers is kept, as each may be asked from the next of a long chain.
+        let mut gathers = Vec::new();
+        let mut found = None;
+        // A cycle of maps is cut by the number of steps.
+        for _ in 0..self.drafts.len() {
+            let Some(owner) = next else { break };
             let sweep = self.drafts[owner.at()].sweep.as_ref();
-            sweep.is_some_and(|sweep| sweep.find(name).is_some())
-        })
+            if sweep.is_some_and(|sweep| sweep.find(name).is_some()) {
+                found = Some(owner);
+                break;
+            }
+            next = match &self.patterns[owner.at()] {
+                Pattern::Map(upstream) => self.scopes[upstream.at()].params,
+                Pattern::GatherBy(upstream, by) => {
+                    let Some(at) = by.iter().position(|known| known == name) else { break };
+                    if let Some(known) = self.owners.borrow().get(&(owner, at)) {
+                        found = *known;
+                        break;
+                    }
+                    gathers.push((owner, at));
+                    self.scopes[upstream.at()].params
+                }
+                _ => None,
+            };
+        }
+        self.owners.borrow_mut().extend(gathers.into_iter().map(|gather| (gather, found)));
+        found
     }
 
     /// The names of all parameters of a task.
     pub(super) fn param_names(&self, task: TaskId) -> Vec<&str> {
         let mut names = Vec::new();
-        for owner in self.param_tasks(task, None) {
+        for owner in self.param_tasks(task) {
             if let Some(sweep) = &self.drafts[owner.at()].sweep {
                 names.extend(sweep.params().map(|param| param.3));
             }
@@ -94,18 +118,13 @@ impl<'t> Names<'_, '_, 't> {
         names
     }
 
-    /// The tasks that may give `task` the parameter `name`, itself first; those of any parameter
-    /// when there is no name, which ends at a gather.
-    fn param_tasks(&self, task: TaskId, name: Option<&str>) -> impl Iterator<Item = TaskId> {
+    /// The tasks that give `task` parameters, itself first; a gather by parameters is the last.
+    fn param_tasks(&self, task: TaskId) -> impl Iterator<Item = TaskId> {
         let mut next = self.scopes[task.at()].params;
-        // A cycle of maps is cut by the number of steps.
         (0..self.drafts.len()).map_while(move |_| {
             let owner = next?;
-            next = match &self.patterns[owner.at()] {
+            next = match self.patterns[owner.at()] {
                 Pattern::Map(upstream) => self.scopes[upstream.at()].params,
-                Pattern::GatherBy(upstream, by) => name
-                    .filter(|name| by.iter().any(|known| known == name))
-                    .and_then(|_| self.scopes[upstream.at()].params),
                 _ => None,
             };
             Some(owner)
