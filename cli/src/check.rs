@@ -107,12 +107,19 @@ fn upstreams(pipeline: &Pipeline, task: &Task) -> String {
         Pattern::Own => {}
         Pattern::Map(upstream) => parts.push(format!("map {}", name(upstream))),
         Pattern::Gather(upstreams) => parts.push(format!("gather {}", names(upstreams))),
+        Pattern::GatherBy(upstream, by) => {
+            parts.push(format!("gather {} by {}", name(upstream), by.join(", ")));
+        }
+        Pattern::Scatter(scatter) => parts.push(format!("scatter {}", name(&scatter.from))),
     }
     if !task.references.is_empty() {
         parts.push(format!("uses {}", names(&task.references)));
     }
     for clause in &task.after {
         parts.push(format!("after {}", names(&clause.upstreams)));
+    }
+    for clause in &task.follow {
+        parts.push(format!("follow {}", names(&clause.upstreams)));
     }
     parts.join("; ")
 }

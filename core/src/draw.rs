@@ -4,7 +4,7 @@ mod svg;
 
 use crate::graph::{EdgeKind, Graph};
 use crate::ids::TaskId;
-use crate::pipeline::{Outcomes, Pattern, Pipeline, Quantifier};
+use crate::pipeline::{Outcomes, Pipeline, Quantifier};
 
 pub use svg::to_svg;
 
@@ -44,7 +44,7 @@ impl Drawing {
         let mut places = Vec::new();
         for (at, (task, &width)) in pipeline.tasks.iter().zip(graph.widths()).enumerate() {
             let id = TaskId(at as u32);
-            let plain = task.sweep.is_none() && !matches!(task.pattern, Pattern::Map(_));
+            let plain = !task.is_array();
             let alone = instances && !plain && (1..=MAX_DRAWN).contains(&width);
             places.push((shapes.len(), if alone { width } else { 1 }, alone));
             if alone {
@@ -90,11 +90,14 @@ fn describe(pipeline: &Pipeline, to: TaskId, kind: EdgeKind) -> (String, bool) {
         EdgeKind::Map(1) => ("map".to_owned(), false),
         EdgeKind::Map(factor) => (format!("map ×{factor}"), false),
         EdgeKind::Gather => ("gather".to_owned(), false),
+        EdgeKind::Scatter => ("scatter".to_owned(), false),
         EdgeKind::Reference => (String::new(), false),
-        EdgeKind::After(clause) => {
+        EdgeKind::After(clause) | EdgeKind::Follow(clause) => {
+            let follow = matches!(kind, EdgeKind::Follow(_));
             let task = pipeline.tasks.get(to.at());
-            let clause = task.and_then(|task| task.after.get(clause as usize));
-            let mut label = "after".to_owned();
+            let clauses = task.map(|task| if follow { &task.follow } else { &task.after });
+            let clause = clauses.and_then(|clauses| clauses.get(clause as usize));
+            let mut label = if follow { "follow" } else { "after" }.to_owned();
             if let Some(clause) = clause {
                 if clause.quantifier == Quantifier::Any {
                     label.push_str(" any");

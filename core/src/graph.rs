@@ -60,8 +60,12 @@ pub enum EdgeKind {
     Map(u32),
     /// All upstream instances into one.
     Gather,
+    /// The captured array of the upstream decides the width of the downstream.
+    Scatter,
     /// A clause of `after`, by position.
     After(u32),
+    /// A clause of `follow`, by position.
+    Follow(u32),
     /// A placeholder that names a single task.
     Reference,
 }
@@ -156,7 +160,7 @@ impl Graph {
         let plan = |(id, (task, &width)): (usize, (&Task, &u32))| {
             self.task_plan(pipeline, TaskId(id as u32), task, width)
         };
-        RunPlan { tasks: tasks.enumerate().map(plan).collect(), fail_fast }
+        RunPlan { tasks: tasks.enumerate().map(plan).collect(), fail_fast, ..RunPlan::default() }
     }
 
     fn task_plan(&self, pipeline: &Pipeline, id: TaskId, task: &Task, width: u32) -> TaskPlan {
@@ -165,8 +169,7 @@ impl Graph {
             quantifier: Quantifier::All,
             on: Outcomes::Success,
         };
-        let gathered: &[TaskId] =
-            if let Pattern::Gather(upstreams) = &task.pattern { upstreams } else { &[] };
+        let gathered = task.pattern.gathered();
         // Long chains of maps are only walked where it matters.
         let mapped =
             if task.references.is_empty() { FxHashSet::default() } else { map_chain(pipeline, id) };
@@ -213,9 +216,9 @@ impl Graph {
                 }
                 None => 1,
             };
-            self.widths[id.at()] = match task.pattern {
-                Pattern::Own => own,
-                Pattern::Gather(_) => 1,
+            self.widths[id.at()] = match &task.pattern {
+                Pattern::Own | Pattern::Scatter(_) => own,
+                Pattern::Gather(_) | Pattern::GatherBy(..) => 1,
                 Pattern::Map(upstream) => self.widths[upstream.at()]
                     .checked_mul(own)
                     .ok_or(GraphError::TooWide { task: id })?,
@@ -261,12 +264,18 @@ fn edges_of(pipeline: &Pipeline) -> Vec<(TaskId, TaskId, EdgeKind)> {
         match &task.pattern {
             Pattern::Own => {}
             Pattern::Map(upstream) => edges.push((*upstream, id, EdgeKind::Map(1))),
-            Pattern::Gather(upstreams) => {
-                edges.extend(upstreams.iter().map(|&upstream| (upstream, id, EdgeKind::Gather)));
+            Pattern::Gather(_) | Pattern::GatherBy(..) => {
+                let gathered = task.pattern.gathered();
+                edges.extend(gathered.iter().map(|&upstream| (upstream, id, EdgeKind::Gather)));
             }
+            Pattern::Scatter(scatter) => edges.push((scatter.from, id, EdgeKind::Scatter)),
         }
         for (position, clause) in task.after.iter().enumerate() {
             let kind = EdgeKind::After(position as u32);
+            edges.extend(clause.upstreams.iter().map(|&upstream| (upstream, id, kind)));
+        }
+        for (position, clause) in task.follow.iter().enumerate() {
+            let kind = EdgeKind::Follow(position as u32);
             edges.extend(clause.upstreams.iter().map(|&upstream| (upstream, id, kind)));
         }
         edges.extend(task.references.iter().map(|&upstream| (upstream, id, EdgeKind::Reference)));
@@ -279,13 +288,9 @@ fn check_references(pipeline: &Pipeline) -> Result<(), GraphError> {
     let tasks = &pipeline.tasks;
     for task in tasks {
         let dangling = |what| Err(GraphError::Dangling { task: task.name.clone(), what });
-        let patterns: &[TaskId] = match &task.pattern {
-            Pattern::Own => &[],
-            Pattern::Map(upstream) => std::slice::from_ref(upstream),
-            Pattern::Gather(upstreams) => upstreams,
-        };
-        let clauses = task.after.iter().flat_map(|clause| &clause.upstreams);
-        let mut upstreams = patterns.iter().chain(clauses).chain(&task.references);
+        let clauses = task.after.iter().chain(&task.follow);
+        let clauses = clauses.flat_map(|clause| &clause.upstreams);
+        let mut upstreams = task.pattern.upstreams().iter().chain(clauses).chain(&task.references);
         if upstreams.any(|upstream| upstream.at() >= tasks.len()) {
             return dangling("a task");
         }

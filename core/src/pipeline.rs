@@ -91,6 +91,53 @@ pub struct Task {
     pub min_success: Option<MinSuccess>,
 }
 
+impl Task {
+    /// A single task of which nothing else is said: every key as if it were absent.
+    #[must_use]
+    pub fn new(name: impl Into<String>, action: TaskAction) -> Task {
+        Task {
+            name: name.into(),
+            action,
+            pattern: Pattern::Own,
+            sweep: None,
+            after: Vec::new(),
+            follow: Vec::new(),
+            references: Vec::new(),
+            capture: Capture::None,
+            outputs: Vec::new(),
+            stdin: None,
+            inputs: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            retry: Retry::default(),
+            timeout: None,
+            grace: DEFAULT_GRACE,
+            allow_failure: false,
+            cpus: 1,
+            max_running: None,
+            max_lost: DEFAULT_MAX_LOST,
+            start_within: None,
+            always: false,
+            priority: 0,
+            memory: 0,
+            resources: Vec::new(),
+            targets: Targets::Any,
+            min_success: None,
+        }
+    }
+
+    /// Whether it may have another number of instances than one: these are named with their index.
+    #[must_use]
+    pub fn is_array(&self) -> bool {
+        self.sweep.is_some()
+            || self.targets == Targets::Each
+            || !matches!(self.pattern, Pattern::Own | Pattern::Gather(_))
+    }
+}
+
+/// How long a process may take to end after SIGTERM, unless the author says otherwise.
+pub const DEFAULT_GRACE: Micros = Micros::from_secs(10);
+
 /// How often a lost attempt is made again, unless the author says otherwise.
 pub const DEFAULT_MAX_LOST: u32 = 5;
 
@@ -157,6 +204,41 @@ pub enum Pattern {
     GatherBy(TaskId, Vec<String>),
     /// As many instances as the JSON array that the upstream captures has elements or parts.
     Scatter(Scatter),
+}
+
+impl Pattern {
+    /// The tasks whose instances this pattern relates to.
+    #[must_use]
+    pub fn upstreams(&self) -> &[TaskId] {
+        match self {
+            Pattern::Own => &[],
+            Pattern::Map(upstream)
+            | Pattern::GatherBy(upstream, _)
+            | Pattern::Scatter(Scatter { from: upstream, .. }) => std::slice::from_ref(upstream),
+            Pattern::Gather(upstreams) => upstreams,
+        }
+    }
+
+    /// The same, to be changed.
+    #[must_use]
+    pub fn upstreams_mut(&mut self) -> &mut [TaskId] {
+        match self {
+            Pattern::Own => &mut [],
+            Pattern::Map(upstream)
+            | Pattern::GatherBy(upstream, _)
+            | Pattern::Scatter(Scatter { from: upstream, .. }) => std::slice::from_mut(upstream),
+            Pattern::Gather(upstreams) => upstreams,
+        }
+    }
+
+    /// The tasks that it gathers.
+    #[must_use]
+    pub fn gathered(&self) -> &[TaskId] {
+        match self {
+            Pattern::Gather(_) | Pattern::GatherBy(..) => self.upstreams(),
+            _ => &[],
+        }
+    }
 }
 
 /// A dynamic fan-out over a captured JSON array.

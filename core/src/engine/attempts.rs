@@ -202,7 +202,8 @@ impl Engine {
 
     fn bound_to_gone(&self, attempt: &Attempt) -> bool {
         let run = self.runs.get(&attempt.run);
-        let bound = run.and_then(|run| run.task(attempt.instance.task).bound_to(attempt.instance.index));
+        let bound =
+            run.and_then(|run| run.task(attempt.instance.task).bound_to(attempt.instance.index));
         bound.is_some_and(|worker| self.workers.get(worker).is_none())
     }
 
@@ -333,7 +334,9 @@ fn backoff(retry: &Retry, failed: u32, seed: u64) -> Micros {
     let wait = if retry.max_delay.0 > 0 { wait.min(retry.max_delay.0) } else { wait };
     let half = wait / 2;
     match retry.jitter {
-        true => Micros(half + SplitMix(seed.wrapping_add(failed.into())).next() % (wait - half + 1)),
+        true => {
+            Micros(half + SplitMix(seed.wrapping_add(failed.into())).next() % (wait - half + 1))
+        }
         false => Micros(wait),
     }
 }

@@ -231,10 +231,7 @@ impl Engine {
             (Some(map), _) => run
                 .spans(map.upstream, run.all(map.upstream), |state| state == State::Succeeded)
                 .into_iter()
-                .map(|span| Span {
-                    first: span.first * map.factor,
-                    count: span.count * map.factor,
-                })
+                .map(|span| Span { first: span.first * map.factor, count: span.count * map.factor })
                 .collect(),
             (None, Some(_)) => groups_with(run, task, Verdict::Met),
         };

@@ -112,7 +112,9 @@ impl Engine {
         let suiting = self
             .workers
             .iter()
-            .filter(|(id, worker)| bound.is_none_or(|bound| bound == *id) && needs.suit(*id, worker))
+            .filter(|(id, worker)| {
+                bound.is_none_or(|bound| bound == *id) && needs.suit(*id, worker)
+            })
             .count();
         match (present, suiting) {
             (0, _) => NotStarted::NoWorker,

@@ -20,13 +20,8 @@ pub(super) struct GroupRun {
 impl GroupRun {
     /// The groups of a gather before anything has happened.
     pub(super) fn all(width: u32, plan: &GatherPlan, tasks: &[TaskRun]) -> Vec<GroupRun> {
-        let empty = GroupRun {
-            pending: 0,
-            unknown: 0,
-            succeeded: 0,
-            failed: 0,
-            verdict: Verdict::Open,
-        };
+        let empty =
+            GroupRun { pending: 0, unknown: 0, succeeded: 0, failed: 0, verdict: Verdict::Open };
         let mut groups = vec![empty; width as usize];
         match &plan.groups {
             Some(of) => of.iter().for_each(|group| {

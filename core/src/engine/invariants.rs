@@ -21,7 +21,8 @@ impl Engine {
             assert_eq!(needs, worker.occupied, "slots of worker {id}");
             let asked = worker.leases.values().filter(|lease| lease.asked_back).count();
             assert_eq!(asked, worker.asked_back as usize, "asked back from worker {id}");
-            let memory = |class| self.classes.get(class).map_or(0, |needs: &super::Needs| needs.memory());
+            let memory =
+                |class| self.classes.get(class).map_or(0, |needs: &super::Needs| needs.memory);
             let memory: u64 = worker.leases.values().map(|lease| memory(lease.class)).sum();
             assert_eq!(memory, worker.memory, "memory of worker {id}");
             assert!(memory <= worker.offer.memory, "worker {id} is oversubscribed");
@@ -34,8 +35,7 @@ impl Engine {
             run.check(*id, &leased);
             for task in (0..).map(TaskId).take(run.tasks.len()) {
                 let state = &run.tasks[task.at()];
-                let listed =
-                    self.ready.contains(state.class, &ready_key(*id, run, task));
+                let listed = self.ready.contains(state.class, &ready_key(*id, run, task));
                 assert_eq!(listed, !state.ready.is_empty() && !state.parked, "ready set, {task}");
             }
         }

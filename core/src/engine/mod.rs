@@ -33,7 +33,7 @@ pub use event::{
     Action, Assignment, CancelScope, Cause, Event, FollowProblem, Outcome, Record, Report,
     RevokeMode, WorkerOffer,
 };
-pub use explain::{Explanation, Missing, NotStarted};
+pub use explain::{Explanation, Missing, MissingEdge, NotStarted};
 pub use plan::{GatherPlan, MapEdge, RunPlan, TaskPlan};
 pub use scheme::Scheme;
 pub use transition::is_legal;

@@ -12,13 +12,13 @@ use crate::pipeline::Targets;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Needs {
     pub(super) cpus: u32,
-    memory: u64,
-    resources: Vec<(String, u64)>,
-    names: Option<Vec<String>>,
+    pub(super) memory: u64,
+    pub(super) resources: Vec<(String, u64)>,
+    pub(super) names: Option<Vec<String>>,
     /// The worker that its task follows.
     pub(super) pin: Option<WorkerId>,
     /// A task whose instances are each for a worker of their own has a class of its own.
-    own: Option<(u64, TaskId)>,
+    pub(super) own: Option<(u64, TaskId)>,
 }
 
 impl Needs {
@@ -39,11 +39,6 @@ impl Needs {
     /// Whether slots are all that matters, and any worker will do.
     pub(super) fn is_plain(&self) -> bool {
         self.only_slots() && self.names.is_none() && self.pin.is_none() && self.own.is_none()
-    }
-
-    /// Memory that it occupies, in bytes.
-    pub(super) fn memory(&self) -> u64 {
-        self.memory
     }
 
     /// Whether it occupies nothing but slots.

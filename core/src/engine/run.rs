@@ -295,12 +295,7 @@ impl Run {
 
     /// Tells a clause how many instances an upstream of hitherto unknown width has. Returns the verdict
     /// when this decided it.
-    pub(super) fn count_width(
-        &mut self,
-        task: TaskId,
-        clause: u32,
-        width: u32,
-    ) -> Option<Verdict> {
+    pub(super) fn count_width(&mut self, task: TaskId, clause: u32, width: u32) -> Option<Verdict> {
         let quantifier = self.plan.tasks[task.at()].clauses[clause as usize].quantifier;
         let run = self.clause_mut(task, clause);
         run.pending = run.pending + u64::from(width) - 1;

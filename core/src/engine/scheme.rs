@@ -26,13 +26,8 @@ pub enum Scheme {
 
 impl Scheme {
     /// All schemes.
-    pub const ALL: [Scheme; 5] = [
-        Scheme::LeastLoad,
-        Scheme::Lru,
-        Scheme::PlainRandom,
-        Scheme::TwoBin,
-        Scheme::Weighted,
-    ];
+    pub const ALL: [Scheme; 5] =
+        [Scheme::LeastLoad, Scheme::Lru, Scheme::PlainRandom, Scheme::TwoBin, Scheme::Weighted];
 
     /// The word for it.
     #[must_use]

@@ -10,7 +10,12 @@ use crate::status::RunState;
 
 impl Engine {
     /// An instance that feeds a scatter succeeded: remember how much it captured.
-    pub(super) fn note_items(&mut self, id: RunId, instance: InstanceId, report_items: Option<u32>) {
+    pub(super) fn note_items(
+        &mut self,
+        id: RunId,
+        instance: InstanceId,
+        report_items: Option<u32>,
+    ) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let feeds = |at| matches!(run.edge(at), Edge::Clause { to, .. } if run.task_plan(to).scatter.is_some_and(|scatter| scatter.from == instance.task));
         if !run.edges(instance.task).any(feeds) {
@@ -113,7 +118,6 @@ impl Engine {
             cascade.queue.push_back(Step::Open(task));
         }
     }
-
 
     fn grow_map(
         &mut self,

@@ -179,7 +179,7 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
                 path.push(at);
                 match self.patterns[at] {
                     Pattern::Map(upstream) => at = upstream.at(),
-                    Pattern::Own | Pattern::Gather(_) => break None,
+                    _ => break None,
                 }
             };
             for at in path.into_iter().rev() {
@@ -226,7 +226,7 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
             let owner = next?;
             next = match self.patterns[owner.at()] {
                 Pattern::Map(upstream) => self.scopes[upstream.at()].params,
-                Pattern::Own | Pattern::Gather(_) => None,
+                _ => None,
             };
             Some(owner)
         })
@@ -289,6 +289,7 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
             allow_failure: draft.allow_failure,
             cpus: draft.cpus,
             max_running: draft.max_running,
+            ..Task::new(draft.name, TaskAction::Run(Vec::new()))
         })
     }
 

@@ -252,8 +252,10 @@ impl Names<'_, '_, '_> {
                 let named = match &self.patterns[hole.task.at()] {
                     Pattern::Own => false,
                     Pattern::Map(task) => *task == upstream,
-                    Pattern::Gather(tasks) => {
-                        matches!(placeholder, Placeholder::Manifest(_)) && tasks.contains(&upstream)
+                    Pattern::Scatter(_) => false,
+                    gather => {
+                        matches!(placeholder, Placeholder::Manifest(_))
+                            && gather.gathered().contains(&upstream)
                     }
                 };
                 if !named && !references.contains(&upstream) {

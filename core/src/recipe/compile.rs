@@ -175,6 +175,7 @@ impl Compiler<'_> {
             Placeholder::Index(digits) => Piece::Index(usize::from((*digits).min(64))),
             Placeholder::Key => Piece::Key,
             Placeholder::Seed => Piece::Seed,
+            Placeholder::Item(fields) => Piece::Missing(dotted("item", "", fields), "no such item"),
             Placeholder::Attempt => Piece::Attempt,
             Placeholder::Out(output) => Piece::Out(*output as usize),
             Placeholder::UpstreamOut(upstream, output) => self.upstream_out(*upstream, *output)?,

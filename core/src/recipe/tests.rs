@@ -48,6 +48,7 @@ pub(crate) fn task(name: &str, words: &[Template]) -> Task {
         allow_failure: false,
         cpus: 1,
         max_running: None,
+        ..Task::new("", TaskAction::Shell(String::new()))
     }
 }
 

@@ -253,6 +253,7 @@ fn report(attempt: AttemptId, outcome: Outcome, detail: Option<&Detail>) -> Repo
         started: Timestamp(0),
         finished: Timestamp(0),
         detail: detail.map(|detail| Box::new(detail.clone())),
+        items: None,
     }
 }
 
