@@ -142,9 +142,8 @@ impl Engine {
         let backlog = held.occupied - held.offer.slots;
         let most = free.min(backlog.div_ceil(2)) as usize;
         let suits = |class| {
-            let thief_held = self.workers.get(thief);
-            let needs = self.classes.get(class).filter(|needs| needs.cpus <= free);
-            needs.zip(thief_held).is_some_and(|(needs, held)| needs.suit(thief, held))
+            let needs = self.classes.get(class);
+            needs.is_some_and(|needs| self.workers.could_start(thief, needs))
         };
         let mut waiting: Vec<AttemptId> = held
             .leases

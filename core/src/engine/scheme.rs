@@ -57,7 +57,7 @@ impl Scheme {
         if self == Scheme::LeastLoad || needs.pin.is_some() {
             return workers.least_loaded(needs, ahead);
         }
-        let candidates: Vec<(WorkerId, &Worker)> = workers.with_room(needs, ahead).collect();
+        let candidates: Vec<(WorkerId, &Worker)> = workers.with_room(needs, ahead);
         let least = |a: usize, b: usize| match candidates[a].1.load() <= candidates[b].1.load() {
             true => a,
             false => b,

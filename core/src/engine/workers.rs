@@ -197,11 +197,22 @@ impl Workers {
             let attempts = room(pin, self.workers.get(&pin)?, needs, ahead);
             return (attempts > 0).then_some(Room { worker: pin, attempts });
         }
+        if needs.cpus > 1
+            && let Some(room) =
+                self.first_with(needs, |id, worker| starts_at_once(id, worker, needs))
+        {
+            return Some(room);
+        }
+        self.first_with(needs, |id, worker| room(id, worker, needs, ahead))
+    }
+
+    /// The least loaded worker with room, and how many attempts bring it up to the load of the next.
+    fn first_with(&self, needs: &Needs, room: impl Fn(WorkerId, &Worker) -> u32) -> Option<Room> {
         let simple = needs.is_plain() && needs.cpus == 1;
         let mut keys = self.by_load.iter();
         while let Some(key) = keys.next() {
             let worker = self.workers.get(&key.id)?;
-            let attempts = room(key.id, worker, needs, ahead);
+            let attempts = room(key.id, worker);
             if attempts > 0 {
                 let next = keys.next();
                 let level = next.map_or(attempts, |next| below(worker, next.load, needs.cpus));
@@ -214,25 +225,30 @@ impl Workers {
         None
     }
 
-    /// The workers with room, the least loaded first.
-    pub(super) fn with_room<'a>(
-        &'a self,
-        needs: &'a Needs,
-        ahead: u32,
-    ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
-        self.iter().filter(move |(id, worker)| room(*id, worker, needs, ahead) > 0)
+    /// The workers with room, the least loaded first: those where an attempt can start at once if there
+    /// are any.
+    pub(super) fn with_room(&self, needs: &Needs, ahead: u32) -> Vec<(WorkerId, &Worker)> {
+        let at_once = self.iter().filter(|(id, worker)| starts_at_once(*id, worker, needs) > 0);
+        let at_once: Vec<_> = at_once.collect();
+        match at_once.is_empty() {
+            true => self.iter().filter(|(id, w)| room(*id, w, needs, ahead) > 0).collect(),
+            false => at_once,
+        }
     }
 
-    /// The worker with room that `used` ranks lowest, the less loaded among equals. One where the
-    /// attempt can start at once goes before one where it would have to wait.
+    /// The worker with room that `used` ranks lowest, the less loaded among equals.
     pub(super) fn least_used(
         &self,
         needs: &Needs,
         used: impl Fn(WorkerId) -> usize,
     ) -> Option<WorkerId> {
-        self.with_room(needs, 0)
-            .min_by_key(|(id, worker)| (worker.free() < needs.cpus, used(*id)))
-            .map(|(id, _)| id)
+        let candidates = self.with_room(needs, 0).into_iter();
+        candidates.min_by_key(|(id, _)| used(*id)).map(|(id, _)| id)
+    }
+
+    /// Whether a worker could start an attempt now.
+    pub(super) fn could_start(&self, id: WorkerId, needs: &Needs) -> bool {
+        self.workers.get(&id).is_some_and(|worker| starts_at_once(id, worker, needs) > 0)
     }
 
     /// Whether a worker has room for an attempt.
@@ -267,6 +283,14 @@ fn room(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
         attempts => attempts,
     };
     if needs.only_slots() { by_slots } else { by_slots.min(needs.fit(worker)) }
+}
+
+/// How many attempts a worker could start now.
+fn starts_at_once(id: WorkerId, worker: &Worker, needs: &Needs) -> u32 {
+    match worker.free() / needs.cpus.max(1) {
+        0 => 0,
+        by_slots => by_slots.min(room(id, worker, needs, 0)),
+    }
 }
 
 /// How many attempts of `cpus` slots bring a worker up to `load`.

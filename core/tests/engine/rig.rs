@@ -69,8 +69,16 @@ pub(crate) fn array(width: u32) -> TaskPlan {
 
 impl Rig {
     pub(crate) fn new(tasks: Vec<TaskPlan>) -> Rig {
-        let plan = Arc::new(RunPlan { tasks, ..RunPlan::default() });
-        Rig { plan, took: 20_000, ..Rig::default() }
+        Rig::of(RunPlan { tasks, ..RunPlan::default() })
+    }
+
+    pub(crate) fn of(plan: RunPlan) -> Rig {
+        Rig { plan: Arc::new(plan), took: 20_000, ..Rig::default() }
+    }
+
+    /// Places by a scheme.
+    pub(crate) fn scheme(self, scheme: Scheme, seed: u64) -> Rig {
+        Rig { engine: Engine::with_scheme(scheme, seed), ..self }
     }
 
     /// Submits the plan.
@@ -87,9 +95,15 @@ impl Rig {
     }
 
     pub(crate) fn join(&mut self, id: u32, slots: u32) {
+        self.join_offering(id, WorkerOffer { slots, ..WorkerOffer::default() });
+    }
+
+    /// Adds a worker with labels, memory or resources.
+    pub(crate) fn join_offering(&mut self, id: u32, offer: WorkerOffer) {
         let worker = WorkerId(id);
+        let slots = offer.slots;
         self.workers.insert(worker, FakeWorker { slots, ..FakeWorker::default() });
-        let offer = WorkerOffer { name: format!("w{id}"), slots, ..WorkerOffer::default() };
+        let offer = WorkerOffer { name: format!("w{id}"), ..offer };
         self.event(Event::WorkerJoined { worker, offer });
     }
 
@@ -164,7 +178,6 @@ impl Rig {
                 assert_eq!(run, RUN);
                 assert!(self.widths.insert(task, width).is_none(), "a width is told once");
             }
-            Action::WidthKnown { .. } => {}
             Action::RunFinished { run, state } => {
                 assert_eq!(run, RUN);
                 self.finished.push(state);
