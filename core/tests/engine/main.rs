@@ -1,6 +1,8 @@
 //! The state machine against a naive model, and the dependency cases by their names.
 
 mod cases;
+mod dynamic;
 mod model;
+mod placement;
 mod rig;
 mod truth_table;
