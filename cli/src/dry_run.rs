@@ -15,19 +15,26 @@ const LISTED: u64 = 1000;
 /// Prints the argv of every instance, or the number of instances of every task.
 pub(crate) fn print(loaded: &Loaded, seed: u64) -> Result<Exit, Failure> {
     let mut output = Output::lock();
-    let tasks = (0..).zip(&loaded.pipeline.tasks).zip(loaded.graph.widths());
+    let tasks = (0..).map(TaskId).zip(&loaded.pipeline.tasks);
     if loaded.graph.instances() > LISTED {
-        for ((_, task), width) in tasks {
-            output.line(format_args!("{} {width}", task.name));
+        for (id, task) in tasks {
+            match loaded.graph.width(id) {
+                Some(width) => output.line(format_args!("{} {width}", task.name)),
+                None => output.line(format_args!("{} ?", task.name)),
+            }
         }
         return Ok(Exit::Success);
     }
     let context =
         RunContext { run: 0, run_dir: "{run.dir}".into(), base_dir: loaded.base_dir.clone(), seed };
-    for ((id, _), width) in tasks {
-        let recipe = Recipe::new(&loaded.pipeline, TaskId(id), &context)
+    for (id, task) in tasks {
+        let recipe = Recipe::new(&loaded.pipeline, id, &context)
             .map_err(|error| Failure::usage(chain(&error)))?;
-        for index in 0..*width {
+        let width = loaded.graph.width(id);
+        if width.is_none() {
+            output.line(format_args!("# {}: ? instances, such as", task.name));
+        }
+        for index in 0..width.unwrap_or(1) {
             let preview = recipe
                 .preview(index)
                 .map_err(|error| Failure::usage(format!("{}[{index}]: {error}", recipe.name())))?;

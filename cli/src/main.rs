@@ -8,12 +8,14 @@ mod cluster;
 mod diagnostics;
 mod docs;
 mod dry_run;
+mod exec;
 mod exit;
 mod file;
 mod follow;
 mod graph;
 mod json;
 mod logs;
+mod offer;
 mod output;
 mod progress;
 mod quote;
@@ -82,6 +84,7 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Cancel(args) => attach::cancel(args).await,
         Command::Cluster(command) => cluster::cluster(command).await,
         Command::Workers(args) => cluster::workers(args).await,
+        Command::Exec(args) => exec::exec(args).await,
         Command::Check(_)
         | Command::Graph(_)
         | Command::Completions { .. }

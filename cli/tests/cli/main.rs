@@ -2,9 +2,12 @@
 
 mod attach;
 mod clusters;
+mod dynamic;
+mod exec;
 mod files;
 mod harness;
 mod hostile;
 mod interrupt;
+mod placement;
 mod reports;
 mod submit;
