@@ -12,7 +12,8 @@ use crate::terminal::Output;
 /// With more instances than this, they are counted instead of listed.
 const LISTED: u64 = 1000;
 
-/// Prints the argv of every instance, or the number of instances of every task.
+/// Prints the argv of every instance, or the number of instances of every task. Where that number is
+/// known only at run time, the argvs are those for one element or worker.
 pub(crate) fn print(loaded: &Loaded, seed: u64) -> Result<Exit, Failure> {
     let mut output = Output::lock();
     let tasks = (0..).map(TaskId).zip(&loaded.pipeline.tasks);
@@ -30,11 +31,11 @@ pub(crate) fn print(loaded: &Loaded, seed: u64) -> Result<Exit, Failure> {
     for (id, task) in tasks {
         let recipe = Recipe::new(&loaded.pipeline, id, &context)
             .map_err(|error| Failure::usage(chain(&error)))?;
-        let width = loaded.graph.width(id);
-        if width.is_none() {
+        if loaded.graph.is_dynamic(id) {
             output.line(format_args!("# {}: ? instances, such as", task.name));
         }
-        for index in 0..width.unwrap_or(1) {
+        let width = loaded.graph.widths().get(id.at()).copied().unwrap_or(0);
+        for index in 0..width {
             let preview = recipe
                 .preview(index)
                 .map_err(|error| Failure::usage(format!("{}[{index}]: {error}", recipe.name())))?;
