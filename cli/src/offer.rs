@@ -81,7 +81,7 @@ fn resource(text: &str) -> Result<(String, u64), String> {
 }
 
 /// A task that none of the workers could ever run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Misfit<'a> {
     /// The task.
     pub(crate) task: &'a Task,

@@ -98,7 +98,7 @@ fn lists_of_lists_are_scattered_again() {
 #[test]
 fn the_tail_of_a_failed_element_shows_what_it_ran() {
     let test = Test::new(
-        "[task.list]\nrun = ['echo', '[{\"n\": 1}, {\"n\": 7}]']\ncapture = 'json'\n\
+        "[task.list]\nrun = ['echo', '[{{\"n\": 1}}, {{\"n\": 7}}]']\ncapture = 'json'\n\
          [task.work]\nscatter = 'list'\nrun = ['test', '{item.n}', '=', '1']\n",
     );
     test.submit(&[]).exits(1).err_has("work[1] failed").err_has("argv:     test 7 = 1");
@@ -125,7 +125,15 @@ fn an_unknown_width_is_shown_as_such() {
         .exits(0)
         .out("{\"valid\":true,\"name\":\"chunks\",\"tasks\":5,\"instances\":3,\"edges\":0}\n");
     let outcome = test.submit(&["--dry-run"]).exits(0).silent();
-    insta::assert_snapshot!(outcome.stdout);
+    insta::assert_snapshot!(outcome.stdout, @r"
+    printf %s '[1, 2, 3, 4, 5]'
+    # work: ? instances, such as
+    printf %s '{item}'
+    # next: ? instances, such as
+    printf '%s %s' '{work.value}' '{item}'
+    wc -l
+    touch after
+    ");
     test.run(&["graph", "pipeline.toml"]).exits(0).out_has("work ×?").out_has("scatter");
     let words = ["graph", "pipeline.toml", "--format", "svg", "--instances"];
     test.run(&words).exits(0).out_has("×?");
