@@ -321,6 +321,34 @@ fn a_group_is_gathered_from_its_own_instances() {
 }
 
 #[test]
+fn min_success() {
+    let ended = Rig::with_worker().run(
+        r#"
+        [task.sim]
+        shell = "exit $((i / 8))"
+        sweep = { i = { range = "0..10" } }
+        allow-failure = true
+        [task.most]
+        gather = "sim"
+        min-success = "80%"
+        run = ["cat", "{sim.manifest}"]
+        capture = "lines"
+        [task.nearly]
+        gather = "sim"
+        min-success = 9
+        run = ["true"]
+        "#,
+    );
+    assert_eq!(ended.status.state, RunState::Succeeded);
+    let lines = ended.values("most");
+    assert_eq!(lines[0].as_array().unwrap().len(), 10);
+    let (state, reason) = ended.reason("nearly");
+    assert_eq!(state, State::Skipped);
+    assert!(reason.starts_with("needs 9 of sim: sim["), "{reason}");
+    assert!(reason.ends_with("] failed: exit code 1"), "{reason}");
+}
+
+#[test]
 fn followers_run_where_their_upstreams_ran() {
     let rig = Rig::new().worker("w1", 2, &["left"], &[]).worker("w2", 2, &["right"], &[]);
     let ended = rig.run(
@@ -360,9 +388,8 @@ fn followers_run_where_their_upstreams_ran() {
     assert_eq!(on("with_b"), ["w2"]);
     let several = "follow a, b on finish: ran on several workers";
     assert_eq!(ended.reason("both"), (State::Skipped, several));
-    let never = "follow never on finish: never never ran on a worker";
-    assert_eq!(ended.reason("lonely").0, State::Skipped);
-    assert!(ended.reason("lonely").1 == never || ended.reason("lonely").1.contains("never ran"));
+    let never = "follow never on finish: never never ran on a worker: b failed: exit code 1";
+    assert_eq!(ended.reason("lonely"), (State::Skipped, never));
     assert_eq!(ended.reason("refused"), (State::Skipped, "follow b: b failed: exit code 1"));
     assert_eq!(ended.status.state, RunState::Failed);
 }

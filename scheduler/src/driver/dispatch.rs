@@ -232,7 +232,7 @@ fn missing_manifests(
             if run.manifests.contains(&key) {
                 continue;
             }
-            let of_upstream = run.recipe_of_upstream(spec.upstream)?;
+            let of_upstream = run.recipe_of_upstream(recipe, spec.upstream)?;
             jobs.push(ManifestJob {
                 upstream: spec.upstream,
                 listed: recipe.listed(index, run.width(spec.upstream)),

@@ -1,7 +1,7 @@
 //! What the driver keeps of a run while it lives: its recipes in use, values that instances will
 //! be given, and its public side. Nothing here grows with instances that wait.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -64,6 +64,8 @@ pub(super) struct TaskRecipe {
     pub(super) inputs: Vec<InputSpec>,
     pub(super) manifests: Vec<ManifestSpec>,
     groups: Option<Members>,
+    /// The recipes of the tasks that manifests list, where each instance has manifests of its own.
+    listed: RefCell<FxHashMap<TaskId, Arc<Recipe>>>,
 }
 
 /// The instances of each group, in order: those of group `g` lie between `starts[g]` and the next.
@@ -219,15 +221,28 @@ impl LiveRun {
             json: serde_json::to_vec(&recipe).unwrap_or_default(),
             inputs: recipe.inputs().to_vec(),
             groups: groups.map(|groups| Members::new(&groups)),
+            listed: RefCell::default(),
             manifests,
         });
         self.recipes.insert(task, Rc::clone(&made));
         Ok(made)
     }
 
-    /// The recipe of a task whose manifest is written; not kept, as its task has ended.
-    pub(super) fn recipe_of_upstream(&self, task: TaskId) -> Result<Arc<Recipe>, RecipeError> {
-        Recipe::new(&self.pipeline, task, &self.context).map(Arc::new)
+    /// The recipe of a task that a manifest of `recipe` lists. Kept only where more manifests will be
+    /// written.
+    pub(super) fn recipe_of_upstream(
+        &self,
+        recipe: &TaskRecipe,
+        upstream: TaskId,
+    ) -> Result<Arc<Recipe>, RecipeError> {
+        if let Some(made) = recipe.listed.borrow().get(&upstream) {
+            return Ok(Arc::clone(made));
+        }
+        let made = Arc::new(Recipe::new(&self.pipeline, upstream, &self.context)?);
+        if recipe.groups.is_some() {
+            recipe.listed.borrow_mut().insert(upstream, Arc::clone(&made));
+        }
+        Ok(made)
     }
 
     /// Keeps a value or outputs that other instances will be given.

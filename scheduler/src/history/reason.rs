@@ -96,7 +96,7 @@ impl Reasons {
         Ok(format!("{because}: {fate}"))
     }
 
-    /// Why a task cannot follow; an error is the clause, where the outcome of the root decided it.
+    /// Why a task cannot follow; an error is what the fate of the root is still to be added to.
     fn follow(
         &self,
         task: TaskId,
@@ -108,15 +108,21 @@ impl Reasons {
         if clause.is_none() && root.task == task {
             return Ok("targets each: its worker is gone".to_owned());
         }
-        let clause = self.clause("follow", clause);
-        Ok(match why {
-            FollowProblem::Outcome => return Err(clause),
-            FollowProblem::SeveralWorkers => format!("{clause}: ran on several workers"),
-            FollowProblem::NeverRan => {
-                format!("{clause}: {} never ran on a worker", self.instance(root))
+        let upstreams = clause.map_or(&[][..], |clause| &clause.upstreams);
+        let words = self.clause("follow", clause);
+        match why {
+            FollowProblem::Outcome => Err(words),
+            FollowProblem::SeveralWorkers => Ok(format!("{words}: ran on several workers")),
+            FollowProblem::WorkerGone => Ok(format!("{words}: its worker is gone")),
+            FollowProblem::NeverRan if upstreams.contains(&root.task) => {
+                Ok(format!("{words}: {} never ran on a worker", self.instance(root)))
             }
-            FollowProblem::WorkerGone => format!("{clause}: its worker is gone"),
-        })
+            // What is followed was itself skipped, for a reason further up.
+            FollowProblem::NeverRan => match upstreams {
+                [only] => Err(format!("{words}: {} never ran on a worker", self.name(*only))),
+                _ => Err(format!("{words}: none of them ever ran on a worker")),
+            },
+        }
     }
 
     fn scatter(&self, task: TaskId, root: InstanceId, items: Option<u64>) -> String {
