@@ -257,7 +257,8 @@ pub(crate) async fn workers(args: &WorkersArgs) -> Result<Exit, Failure> {
 }
 
 fn print(output: &mut Output, workers: &[WorkerStatus]) {
-    let head = ["id", "name", "host", "slots", "running", "memory", "heartbeat", "labels", "resources"];
+    let head =
+        ["id", "name", "host", "slots", "running", "memory", "heartbeat", "labels", "resources"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let now = time::now();
     for worker in workers {

@@ -76,9 +76,9 @@ fn pipeline(args: &ExecArgs, names: &[String]) -> Result<Pipeline, Failure> {
         ..Task::new(name, TaskAction::Run(words.clone()))
     };
     let each = || vec![task("exec".to_owned(), Targets::Each)];
-    let named = (1..).zip(names).map(|(number, name)| {
-        task(format!("exec-{number}"), Targets::Named(vec![name.clone()]))
-    });
+    let named = (1..)
+        .zip(names)
+        .map(|(number, name)| task(format!("exec-{number}"), Targets::Named(vec![name.clone()])));
     let tasks = if names.is_empty() { each() } else { named.collect() };
     Ok(Pipeline { name: "exec".to_owned(), vars: Vec::new(), tasks })
 }

@@ -118,6 +118,7 @@ fn help_shows_what_there_is_and_nothing_else() {
         "cluster",
         "workers",
         "exec",
+        "explain",
         "completions",
         "man",
     ] {

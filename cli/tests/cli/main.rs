@@ -4,6 +4,7 @@ mod attach;
 mod clusters;
 mod dynamic;
 mod exec;
+mod explain;
 mod files;
 mod harness;
 mod hostile;
