@@ -6,5 +6,5 @@
     mean = $0; sub(/.*"mean": */, "", mean); sub(/}.*/, "", mean)
     printf "%-6s %5.1f °C from %d readings\n", station, mean, readings
   } else
-    printf "%-6s too few readings\n", station
+    printf "%-6s  too few readings\n", station
 }
