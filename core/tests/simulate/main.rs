@@ -189,6 +189,7 @@ fn the_same_again_is_the_same() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a test may look at a clock")]
 fn a_million_instances_take_seconds() {
     let tasks = plan(vec![array(400_000), map(0, 1, 400_000), map(1, 1, 400_000), after(&[2])]);
     let durations = |instance: InstanceId| {
