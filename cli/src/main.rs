@@ -8,6 +8,7 @@ mod cluster;
 mod diagnostics;
 mod docs;
 mod dry_run;
+mod durations;
 mod exit;
 mod file;
 mod follow;
@@ -15,6 +16,7 @@ mod graph;
 mod json;
 mod logs;
 mod output;
+mod plan;
 mod progress;
 mod quote;
 mod recipes;
@@ -73,6 +75,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
 async fn talk(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Submit(args) => submit::submit(args).await,
+        Command::Plan(args) => plan::plan(args).await,
         Command::Runs(args) => status::runs(args).await,
         Command::Status(args) => status::status(args).await,
         Command::Logs(args) => logs::logs(args).await,

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use capnp::Error;
@@ -13,7 +14,7 @@ use dagrun_core::status::{Detail, FailureKind};
 use dagrun_schema::dagrun_capnp::worker;
 use dagrun_schema::wire;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use crate::control::Stop;
 use crate::log::RunLog;
@@ -35,8 +36,9 @@ pub(crate) struct Service {
     pub(crate) dispatched: Rc<Notify>,
     /// The name of the logs.
     pub(crate) name: RefCell<String>,
-    pub(crate) reaper_config: RefCell<Option<ReaperConfig>>,
-    pub(crate) reaper: RefCell<Option<JoinHandle<std::io::Result<Reaper>>>>,
+    /// The reaper while it is being started.
+    pub(crate) starting: RefCell<Option<JoinHandle<std::io::Result<Reaper>>>>,
+    pub(crate) reaper: RefCell<Option<Reaper>>,
     /// No new work is taken.
     pub(crate) leaving: Cell<bool>,
     /// Something was started since the last search for strays.
@@ -67,10 +69,9 @@ impl Service {
             // A scheduler that hangs must not keep us.
             let _ = tokio::time::timeout(LAST_WORDS, acknowledged).await;
         }
+        self.await_reaper();
         let reaper = self.reaper.borrow_mut().take();
-        if let Some(reaper) = reaper
-            && let Ok(Ok(reaper)) = reaper.await
-        {
+        if let Some(reaper) = reaper {
             let _ = spawn_blocking(move || reaper.dismiss()).await;
         }
     }
@@ -98,15 +99,11 @@ impl Service {
         }
     }
 
-    /// The reaper comes with the first work, on another thread: nobody waits for it.
-    fn start_reaper(&self) {
-        let Some(config) = self.reaper_config.borrow_mut().take() else { return };
-        let slots = self.slots.clone();
-        *self.reaper.borrow_mut() = Some(spawn_blocking(move || {
-            let runner = slots.runner();
-            let table = runner.groups().ok_or(std::io::ErrorKind::Unsupported)?;
-            Reaper::start(&config, table, runner.mark())
-        }));
+    /// Waits for the reaper, which must be there before the first process is. It has been on its way
+    /// since before the worker registered. One that could not be started is done without.
+    fn await_reaper(&self) {
+        let Some(starting) = self.starting.borrow_mut().take() else { return };
+        *self.reaper.borrow_mut() = starting.join().ok().and_then(Result::ok);
     }
 
     fn learn(&self, recipe: dagrun_schema::dagrun_capnp::recipe::Reader<'_>) -> Result<(), Error> {
@@ -116,6 +113,19 @@ impl Service {
             .learn(run, task, recipe.get_recipe()?, || RunLog::new(log_dir, &self.name.borrow()));
         Ok(())
     }
+}
+
+/// Starts the reaper on a thread of its own, so that nobody waits for it but the first process.
+pub(crate) fn start_reaper(
+    config: ReaperConfig,
+    slots: Slots,
+) -> Option<JoinHandle<std::io::Result<Reaper>>> {
+    let start = move || {
+        let runner = slots.runner();
+        let table = runner.groups().ok_or(std::io::ErrorKind::Unsupported)?;
+        Reaper::start(&config, table, runner.mark())
+    };
+    std::thread::Builder::new().name("dagrun-reaper".into()).spawn(start).ok()
 }
 
 impl worker::Server for Service {
@@ -147,7 +157,7 @@ impl worker::Server for Service {
             return Ok(());
         }
         self.started.set(true);
-        self.start_reaper();
+        self.await_reaper();
         self.slots.push(works);
         self.dispatched.notify_one();
         Ok(())

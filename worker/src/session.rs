@@ -23,7 +23,7 @@ use crate::groups::{GroupTable, Mark};
 use crate::reaper::ReaperConfig;
 use crate::reports::{Message, Pump};
 use crate::runs::Runs;
-use crate::service::Service;
+use crate::service::{self, Service};
 use crate::slots::{Slots, SlotsError};
 
 /// How often the scheduler hears from an idle worker.
@@ -275,13 +275,15 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
         "" => format!("worker-{}", std::process::id()),
         name => name.to_owned(),
     };
+    let slots = Slots::new(config.slots.max(1) as usize, runner, sink)?;
+    let starting = config.reaper.clone().map(|reaper| service::start_reaper(reaper, slots.clone()));
     let service = Service {
-        slots: Slots::new(config.slots.max(1) as usize, runner, sink)?,
+        slots,
         runs: Arc::new(Runs::default()),
         messages: sender,
         dispatched: Rc::new(Notify::new()),
         name: RefCell::new(name),
-        reaper_config: RefCell::new(config.reaper.clone()),
+        starting: RefCell::new(starting.flatten()),
         reaper: RefCell::new(None),
         leaving: Cell::new(false),
         started: Cell::new(false),

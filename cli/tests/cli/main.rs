@@ -6,5 +6,6 @@ mod files;
 mod harness;
 mod hostile;
 mod interrupt;
+mod plan;
 mod reports;
 mod submit;

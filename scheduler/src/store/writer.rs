@@ -17,7 +17,8 @@ use super::{Command, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, ma
 
 /// A transaction is committed when it holds this many records …
 const GROUP_RECORDS: usize = 1_000;
-/// … or has been open for this long, or nothing more is waiting.
+/// … or this long after the one before it, as long as records keep coming. When there was a pause, or
+/// somebody waits for the answer, it is committed as soon as nothing more is waiting.
 const GROUP_TIME: Duration = Duration::from_millis(10);
 
 const INSERT_EVENT: &str = "INSERT INTO events (run, task, first_index, seq, count, state, attempt,
@@ -47,6 +48,15 @@ struct Group {
     begun: Vec<BeginReply>,
 }
 
+/// Whether somebody waits for it to be on disk.
+fn is_urgent(command: &Command) -> bool {
+    match command {
+        Command::Begin(..) => true,
+        Command::Append(_, _, ends) => !ends.is_empty(),
+        _ => false,
+    }
+}
+
 impl Writer {
     pub(super) fn new(
         database: Connection,
@@ -65,13 +75,19 @@ impl Writer {
     }
 
     pub(super) fn run(mut self, inbox: &mpsc::Receiver<Command>) {
+        let mut last_commit: Option<Instant> = None;
         while let Ok(command) = inbox.recv() {
+            let mut urgent = is_urgent(&command);
             self.take(command);
             while self.group.open() {
-                let Ok(command) = inbox.try_recv() else { break };
+                let pause = last_commit.map_or(GROUP_TIME, |last| last.elapsed());
+                let wait = if urgent { Duration::ZERO } else { GROUP_TIME.saturating_sub(pause) };
+                let Ok(command) = inbox.recv_timeout(wait) else { break };
+                urgent |= is_urgent(&command);
                 self.take(command);
             }
             self.commit();
+            last_commit = Some(Instant::now());
         }
     }
 
