@@ -18,6 +18,8 @@ pub struct EmbeddedConfig {
     pub state_dir: PathBuf,
     /// How many attempts may run at once; without a number as many as there are cores.
     pub slots: Option<u32>,
+    /// The custom resources of the worker, by name.
+    pub resources: Vec<(String, u64)>,
     /// Program and arguments of the process that ends what a killed worker left behind: a program
     /// whose `main` calls [`dagrun_worker::reaper::run`] when it sees these arguments. Empty for
     /// none.
@@ -28,7 +30,12 @@ impl EmbeddedConfig {
     /// With its state in this directory, a slot for each core and no reaper.
     #[must_use]
     pub fn new(state_dir: impl Into<PathBuf>) -> EmbeddedConfig {
-        EmbeddedConfig { state_dir: state_dir.into(), slots: None, reaper: Vec::new() }
+        EmbeddedConfig {
+            state_dir: state_dir.into(),
+            slots: None,
+            resources: Vec::new(),
+            reaper: Vec::new(),
+        }
     }
 }
 
@@ -79,7 +86,7 @@ impl Cluster {
         ))?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let slots = config.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1));
-        match start_worker(&scheduler, slots, &worker_token, config.reaper) {
+        match start_worker(&scheduler, slots, config.resources, &worker_token, config.reaper) {
             Ok(worker) => {
                 Ok(Cluster { parts: Some(Parts { scheduler, worker }), token: client_token })
             }
@@ -142,6 +149,7 @@ fn connect(scheduler: &SchedulerHandle) -> io::Result<UnixStream> {
 fn start_worker(
     scheduler: &SchedulerHandle,
     slots: u32,
+    resources: Vec<(String, u64)>,
     token: &Token,
     reaper: Vec<OsString>,
 ) -> Result<WorkerHandle, EmbeddedError> {
@@ -149,6 +157,8 @@ fn start_worker(
         name: String::new(),
         slots,
         labels: Vec::new(),
+        memory: None,
+        resources,
         token: token.bytes().to_vec(),
         connection: dagrun_worker::Connection::Stream(connect(scheduler)?),
         reaper: (!reaper.is_empty()).then_some(ReaperConfig { argv: reaper }),

@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Print the captured value of an instance
     Output(OutputArgs),
+    /// Say why an instance waits, was skipped, failed or ran again
+    Explain(ExplainArgs),
     /// Block until a run has ended
     Wait(RunArgs),
     /// Attach to a run, with progress
@@ -239,6 +241,19 @@ pub(crate) struct LogsArgs {
 /// `dagrun output`.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
+    /// The run: its id, or `last`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: RunName,
+    /// The instance, as in `price[7]`; the index may be left out where there is only one
+    #[arg(value_name = "TASK[INDEX]")]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `dagrun explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
     /// The run: its id, or `last`
     #[arg(value_name = "RUN")]
     pub(crate) run: RunName,

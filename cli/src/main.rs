@@ -10,6 +10,7 @@ mod docs;
 mod dry_run;
 mod durations;
 mod exit;
+mod explain;
 mod file;
 mod follow;
 mod graph;
@@ -80,6 +81,7 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Status(args) => status::status(args).await,
         Command::Logs(args) => logs::logs(args).await,
         Command::Output(args) => output::output(args).await,
+        Command::Explain(args) => explain::explain(args).await,
         Command::Wait(args) => attach::wait(args).await,
         Command::Watch(args) => attach::watch(args).await,
         Command::Cancel(args) => attach::cancel(args).await,

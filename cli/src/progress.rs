@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use dagrun::wire::Update;
+use dagrun::wire::{TaskDelta, Update};
 use dagrun_core::ids::{RunId, TaskId, Timestamp};
 use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State};
 
@@ -108,7 +108,7 @@ impl Progress {
         self.state = update.state;
         self.finished = update.finished;
         self.workers = update.workers;
-        for (task, counts, running) in update.tasks {
+        for TaskDelta { task, counts, running, .. } in update.tasks {
             if self.set_task(task.at(), counts, running, now) {
                 news.ended.push(task.at());
             }
@@ -234,7 +234,7 @@ impl Speed {
 #[cfg(test)]
 mod tests {
     use super::Progress;
-    use dagrun::wire::Update;
+    use dagrun::wire::{TaskDelta, Update};
     use dagrun_core::ids::{RunId, TaskId, Timestamp};
     use dagrun_core::status::{Counts, RunState, RunStatus, TaskStatus};
     use std::time::{Duration, Instant};
@@ -248,6 +248,8 @@ mod tests {
             name: name.to_owned(),
             counts: counts(width, 0, 0),
             running: 0,
+            width_known: true,
+            note: String::new(),
         };
         RunStatus {
             run: RunId(1),
@@ -260,10 +262,16 @@ mod tests {
     }
 
     fn update(tasks: Vec<(u32, Counts)>) -> Update {
+        let delta = |(task, counts)| TaskDelta {
+            task: TaskId(task),
+            counts,
+            running: 0,
+            width_known: true,
+        };
         Update {
             state: RunState::Running,
             finished: None,
-            tasks: tasks.into_iter().map(|(task, counts)| (TaskId(task), counts, 0)).collect(),
+            tasks: tasks.into_iter().map(delta).collect(),
             failures: Vec::new(),
             workers: 1,
         }

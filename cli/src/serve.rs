@@ -98,6 +98,8 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
         name: args.name.clone(),
         slots: args.jobs.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
         labels: args.label.clone(),
+        memory: None,
+        resources: Vec::new(),
         token: connection.token.bytes().to_vec(),
         connection: dagrun_worker::Connection::Tcp(connection.address),
         reaper: Some(ReaperConfig { argv: crate::reaper_argv() }),

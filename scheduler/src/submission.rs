@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use dagrun_core::engine::RunPlan;
 use dagrun_core::graph::{Graph, GraphError};
-use dagrun_core::pipeline::Pipeline;
+use dagrun_core::ids::{Micros, TaskId};
+use dagrun_core::pipeline::{MinSuccess, Pattern, Pipeline, Split, Targets, Task};
 
 /// A pipeline to run, as it travels and as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,9 @@ pub enum SubmissionError {
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) pipeline: Arc<Pipeline>,
-    pub(crate) plan: Arc<RunPlan>,
+    pub(crate) plan: RunPlan,
+    /// The number of instances of each task; none where it is known only later.
+    pub(crate) widths: Vec<Option<u32>>,
 }
 
 impl Submission {
@@ -72,16 +75,64 @@ impl Submission {
             return Err(SubmissionError::Empty);
         }
         for task in &pipeline.tasks {
-            let range = |what| Err(SubmissionError::Range { task: task.name.clone(), what });
-            if task.cpus == 0 {
-                return range("cpus");
-            }
-            if task.max_running == Some(0) {
-                return range("max-running");
+            if let Some(what) = out_of_range(task) {
+                return Err(SubmissionError::Range { task: task.name.clone(), what });
             }
         }
         let graph = Graph::new(&pipeline)?;
-        let plan = graph.plan(&pipeline, self.fail_fast);
-        Ok(Checked { pipeline: Arc::new(pipeline), plan: Arc::new(plan) })
+        let mut plan = graph.plan(&pipeline, self.fail_fast);
+        plan.seed = self.seed;
+        let tasks = (0..u32::try_from(pipeline.tasks.len()).unwrap_or(u32::MAX)).map(TaskId);
+        let widths = tasks.map(|task| graph.width(task)).collect();
+        Ok(Checked { pipeline: Arc::new(pipeline), plan, widths })
     }
+}
+
+/// The longest time that a pipeline may name: about a century.
+const LONGEST: Micros = Micros::from_secs(100 * 366 * 24 * 3600);
+/// Custom resources of a task, names of `targets`, and bytes of such a name.
+const NAMES: usize = 256;
+
+/// The first number of a task that no checked pipeline holds.
+fn out_of_range(task: &Task) -> Option<&'static str> {
+    let long = |span: Option<Micros>| span.is_some_and(|span| span > LONGEST);
+    let mut names: Vec<&str> = task.resources.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let twice = names.windows(2).any(|pair| pair[0] == pair[1]);
+    let bad_resources = twice || names.len() > NAMES || names.iter().any(|name| name.len() > NAMES);
+    let bad_targets = match &task.targets {
+        Targets::Named(names) => {
+            names.is_empty() || names.len() > NAMES || names.iter().any(|name| name.len() > NAMES)
+        }
+        Targets::Each => task.pattern != Pattern::Own,
+        Targets::Any => false,
+    };
+    let bad_split = match &task.pattern {
+        Pattern::Scatter(scatter) => {
+            matches!(scatter.split, Split::Chunk(0) | Split::Parts(0))
+        }
+        _ => false,
+    };
+    let bad_gather = match task.min_success {
+        Some(_) if task.pattern.gathered().is_empty() => true,
+        Some(MinSuccess::Part(part)) => part > 10_000,
+        _ => false,
+    };
+    let amounts = task.resources.iter().map(|(_, amount)| *amount).chain([task.memory]);
+    [
+        (task.cpus == 0 || task.cpus > 65_536, "cpus"),
+        (task.max_running == Some(0), "max-running"),
+        // A worker holds at most 65,536 attempts and as many ahead: sums stay far below 64 bits.
+        (amounts.max() > Some(1 << 44), "memory or a resource"),
+        (bad_resources, "a resource"),
+        (bad_targets, "targets"),
+        (bad_split, "chunk or parts"),
+        (bad_gather, "min-success"),
+        (long(task.start_within), "start-within"),
+        (long(task.timeout), "timeout"),
+        (long(Some(task.grace)), "grace"),
+        (long(Some(task.retry.delay)) || long(Some(task.retry.max_delay)), "the delay of retries"),
+    ]
+    .into_iter()
+    .find_map(|(bad, what)| bad.then_some(what))
 }

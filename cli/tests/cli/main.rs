@@ -2,6 +2,7 @@
 
 mod attach;
 mod clusters;
+mod explain;
 mod files;
 mod harness;
 mod hostile;
