@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use dagrun_core::engine::Scheme;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::target::{RunName, Target};
@@ -183,7 +184,7 @@ pub(crate) struct PlanArgs {
     #[arg(long, value_name = "RUN|FILE.json")]
     pub(crate) durations: Option<String>,
     /// How workers are chosen
-    #[arg(long, value_name = "SCHEME", default_value = "least-load", value_parser = ["least-load"])]
+    #[arg(long, value_name = "SCHEME", default_value = "least-load", value_parser = Scheme::ALL.map(Scheme::word))]
     pub(crate) scheme: String,
     /// Print the result as JSON
     #[arg(long)]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use dagrun::Loaded;
-use dagrun_core::ids::{InstanceId, Micros};
+use dagrun_core::engine::Scheme;
+use dagrun_core::ids::{InstanceId, Micros, TaskId};
 use dagrun_core::simulate::{Cluster, Prediction, SimulateError, simulate};
 use dagrun_scheduler::History;
 use serde::Serialize;
@@ -29,12 +30,14 @@ pub(crate) async fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let loaded = file::load(&args.pipeline)?;
     let durations = durations(args, &loaded).await?;
     let cpus = args.cpus.unwrap_or_else(cores);
-    let cluster = Cluster { workers: args.workers, cpus };
+    let scheme = Scheme::from_word(&args.scheme).unwrap_or_default();
+    let cluster = Cluster { workers: args.workers, cpus, scheme };
     let plan = loaded.graph.plan(&loaded.pipeline, false);
     let of = |instance| durations.of(instance);
     let prediction =
         simulate(&plan, cluster, &of).map_err(|error| failure(&error, &loaded, cluster))?;
     tell_unknown(&durations);
+    tell_dynamic(&loaded);
     if args.json {
         Output::lock().json(&PlanJson::new(&prediction));
     } else {
@@ -101,6 +104,19 @@ fn tell_unknown(durations: &Durations) {
     terminal::tell(&note);
 }
 
+/// Says which widths are guesses.
+fn tell_dynamic(loaded: &Loaded) {
+    let tasks = (0..).map(TaskId).zip(&loaded.pipeline.tasks);
+    let dynamic = tasks.filter(|(id, _)| loaded.graph.is_dynamic(*id));
+    let names: Vec<String> = dynamic.map(|(_, task)| format!("`{}`", task.name)).collect();
+    if !names.is_empty() {
+        terminal::tell(&format!(
+            "note: how many instances {} will have is known only when they run: planned for one element",
+            names.join(", ")
+        ));
+    }
+}
+
 /// `plan --json`: times in seconds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -121,7 +137,7 @@ impl PlanJson {
             work: seconds(prediction.work),
             slots: prediction.slots,
             utilisation: (prediction.utilisation * 1e4).round() / 1e4,
-            scheme: prediction.scheme,
+            scheme: prediction.scheme.word(),
         }
     }
 }
@@ -140,10 +156,12 @@ fn span(micros: Micros) -> String {
 
 fn print(loaded: &Loaded, cluster: Cluster, prediction: &Prediction, durations: &Durations) {
     let mut output = Output::lock();
-    let Cluster { workers, cpus } = cluster;
+    let Cluster { workers, cpus, .. } = cluster;
     output.line(format_args!(
         "{}: {} instances on {workers} × {cpus} slots, {}",
-        loaded.pipeline.name, prediction.instances, prediction.scheme
+        loaded.pipeline.name,
+        prediction.instances,
+        prediction.scheme.word()
     ));
     output.line("");
     let rows = [

@@ -5,6 +5,7 @@
 //! attempt succeeds.
 
 mod path;
+mod stand_in;
 mod worker;
 
 use std::cmp::Reverse;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use self::worker::Worker;
 use crate::engine::{
-    Action, Engine, Event, Outcome, Report, RevokeMode, RunPlan, TaskPlan, WorkerOffer,
+    Action, Engine, Event, Outcome, Report, RevokeMode, RunPlan, Scheme, TaskPlan, WorkerOffer,
 };
 use crate::ids::{AttemptId, InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::FailureKind;
@@ -23,16 +24,21 @@ const RUN: RunId = RunId(1);
 /// When the simulated run is submitted. Zero would mean "never" in the reports of a worker.
 const START: Timestamp = Timestamp(1);
 
+/// For the schemes that draw lots, so that a prediction can be repeated.
+const SEED: u64 = 1;
+
 /// Workers report the start of attempts that run longer than this; shorter ones by their end only.
 const LONG: Micros = Micros(5_000);
 
 /// The workers to imagine, all alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
     /// How many workers.
     pub workers: u32,
     /// The slots of each.
     pub cpus: u32,
+    /// How workers are chosen.
+    pub scheme: Scheme,
 }
 
 /// How a run would go.
@@ -54,7 +60,7 @@ pub struct Prediction {
     /// How many instances run; the others are skipped.
     pub instances: u64,
     /// How workers are chosen.
-    pub scheme: &'static str,
+    pub scheme: Scheme,
 }
 
 /// An instance that has run in the simulation.
@@ -121,10 +127,10 @@ pub fn simulate_with(
     observe: &mut dyn FnMut(Ran),
 ) -> Result<Prediction, SimulateError> {
     check(plan, cluster)?;
-    let plan = weighted(plan, durations);
+    let plan = weighted(stand_in::fixed(plan, cluster.workers), durations);
     let longest = path::longest(&plan, durations).ok_or(SimulateError::Stuck { ended: 0 })?;
     let mut simulation = Simulation {
-        engine: Engine::new(),
+        engine: Engine::with_scheme(cluster.scheme, SEED),
         plan: Arc::new(plan),
         now: START,
         workers: Vec::new(),
@@ -149,7 +155,7 @@ pub fn simulate_with(
         slots,
         utilisation: if offered > 0.0 { simulation.work as f64 / offered } else { 0.0 },
         instances: simulation.ended,
-        scheme: "least-load",
+        scheme: cluster.scheme,
     })
 }
 
@@ -166,8 +172,7 @@ fn check(plan: &RunPlan, cluster: Cluster) -> Result<(), SimulateError> {
 }
 
 /// The plan with the mean duration of each task as its weight.
-fn weighted(plan: &RunPlan, durations: &dyn Fn(InstanceId) -> Micros) -> RunPlan {
-    let mut plan = plan.clone();
+fn weighted(mut plan: RunPlan, durations: &dyn Fn(InstanceId) -> Micros) -> RunPlan {
     for (task, plan) in (0..).map(TaskId).zip(&mut plan.tasks) {
         let each = (0..plan.width).map(|index| durations(InstanceId { task, index }).0);
         let sum: u128 = each.map(u128::from).sum();
@@ -339,5 +344,5 @@ impl Simulation<'_> {
 }
 
 fn report(first: AttemptId, outcome: Outcome, started: Timestamp, finished: Timestamp) -> Report {
-    Report { first, count: 1, outcome, started, finished, detail: None }
+    Report::one(first, outcome, started, finished)
 }

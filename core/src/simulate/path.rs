@@ -24,8 +24,10 @@ struct Times {
     last: Moment,
     /// When its clauses hold, or one of them no longer can.
     gate: Moment,
-    /// Each instance's end; only of tasks that others map.
+    /// Each instance's end; only of tasks that others map or gather by groups.
     ends: Vec<u64>,
+    /// The last of each group to end; only of tasks that gather by groups.
+    groups: Vec<Moment>,
 }
 
 /// The longest path; `None` when tasks wait for each other.
@@ -34,6 +36,11 @@ pub(super) fn longest(plan: &RunPlan, durations: &dyn Fn(InstanceId) -> Micros) 
     let mut mapped = vec![false; plan.tasks.len()];
     for map in plan.tasks.iter().filter_map(|task| task.map) {
         *mapped.get_mut(map.upstream.at())? = true;
+    }
+    for gather in plan.tasks.iter().filter_map(|task| task.gather.as_ref()) {
+        for upstream in &gather.upstreams {
+            *mapped.get_mut(upstream.at())? = true;
+        }
     }
     let mut all: Vec<Times> = plan.tasks.iter().map(|_| Times::default()).collect();
     for id in order {
@@ -61,13 +68,15 @@ fn times(
     let clauses: Vec<(bool, Moment)> = task.clauses.iter().map(|clause| met(clause, all)).collect();
     let dead = clauses.iter().filter(|(met, _)| !met).map(|(_, at)| *at).min();
     let upstream = task.map.map(|map| (&all[map.upstream.at()], map.factor.max(1)));
+    let (gathered, groups) = groups(task, all);
     let skipped = match upstream {
         Some((upstream, _)) if !upstream.ran => Some((upstream.first, upstream.last)),
-        _ => None,
+        None => gathered.filter(|times| !times.ran).map(|times| (times.first, times.last)),
+        Some(_) => None,
     };
     let gate = dead.or(clauses.iter().map(|(_, at)| *at).max()).unwrap_or_default();
     let mut times =
-        Times { ran: false, width: task.width, first: gate, last: gate, gate, ends: Vec::new() };
+        Times { width: task.width, first: gate, last: gate, gate, groups, ..Times::default() };
     if dead.is_some() {
         return times;
     }
@@ -82,7 +91,7 @@ fn times(
                 let end = upstream.ends.get((index / factor) as usize);
                 gate.0.max(end.copied().unwrap_or(0))
             }
-            None => gate.0,
+            None => gate.0.max(times.groups.get(index as usize).map_or(0, |group| group.0)),
         };
         let end = (start.saturating_add(durations(instance).0), Some(instance));
         if index == 0 || end.0 < times.first.0 {
@@ -96,6 +105,23 @@ fn times(
         }
     }
     times
+}
+
+/// The task that one gathers by groups, and when each of its groups is complete.
+fn groups<'a>(task: &TaskPlan, all: &'a [Times]) -> (Option<&'a Times>, Vec<Moment>) {
+    let Some(gather) = &task.gather else { return (None, Vec::new()) };
+    let (Some(upstream), Some(of)) = (gather.upstreams.first(), &gather.groups) else {
+        return (None, Vec::new());
+    };
+    let mut groups = vec![Moment::default(); task.width as usize];
+    for ((index, end), group) in (0..).zip(&all[upstream.at()].ends).zip(of.iter()) {
+        if let Some(group) = groups.get_mut(*group as usize)
+            && (group.1.is_none() || *end > group.0)
+        {
+            *group = (*end, Some(InstanceId { task: *upstream, index }));
+        }
+    }
+    (all.get(upstream.at()), groups)
 }
 
 /// Whether a clause will hold, and when that is decided.
@@ -124,6 +150,9 @@ fn met(clause: &Clause, all: &[Times]) -> (bool, Moment) {
 /// The instance whose end an instance waited for longest.
 fn before(instance: InstanceId, plan: &RunPlan, all: &[Times]) -> Option<InstanceId> {
     let gate = all[instance.task.at()].gate;
+    if let Some(group) = all[instance.task.at()].groups.get(instance.index as usize) {
+        return if group.0 >= gate.0 { group.1 } else { gate.1 };
+    }
     let Some(map) = plan.tasks[instance.task.at()].map else { return gate.1 };
     let upstream = InstanceId { task: map.upstream, index: instance.index / map.factor.max(1) };
     let end = all[map.upstream.at()].ends.get(upstream.index as usize);
@@ -136,7 +165,9 @@ fn topological(plan: &RunPlan) -> Option<Vec<TaskId>> {
     let mut waiting = vec![0u32; plan.tasks.len()];
     for (id, task) in (0..).map(TaskId).zip(&plan.tasks) {
         let clauses = task.clauses.iter().flat_map(|clause| &clause.upstreams);
-        for upstream in task.map.iter().map(|map| &map.upstream).chain(clauses) {
+        let gathered = task.gather.iter().flat_map(|gather| &gather.upstreams);
+        let mapped = task.map.iter().map(|map| &map.upstream);
+        for upstream in mapped.chain(gathered).chain(clauses) {
             downstreams.get_mut(upstream.at())?.push(id);
             waiting[id.at()] += 1;
         }

@@ -36,7 +36,7 @@ fn seconds(by_task: &[u64]) -> impl Fn(InstanceId) -> Micros {
 }
 
 fn predict(tasks: Vec<TaskPlan>, workers: u32, cpus: u32, by_task: &[u64]) -> Prediction {
-    simulate(&plan(tasks), Cluster { workers, cpus }, &seconds(by_task)).unwrap()
+    simulate(&plan(tasks), Cluster { workers, cpus, ..Cluster::default() }, &seconds(by_task)).unwrap()
 }
 
 fn path(prediction: &Prediction) -> Vec<(u32, u32)> {
@@ -71,7 +71,7 @@ fn a_map_waits_for_its_element_and_a_gather_for_all() {
         Micros(SECOND * if instance.task.0 == 0 { 1 + 4 * u64::from(instance.index) } else { 1 })
     };
     let mut ran: Vec<Ran> = Vec::new();
-    let cluster = Cluster { workers: 1, cpus: 8 };
+    let cluster = Cluster { workers: 1, cpus: 8, ..Cluster::default() };
     let prediction = simulate_with(&plan(tasks), cluster, &durations, &mut |one| ran.push(one));
     let prediction = prediction.unwrap();
     assert_eq!(prediction.makespan, Micros(7 * SECOND));
@@ -153,12 +153,12 @@ fn what_takes_no_time_ends() {
 #[test]
 fn an_instance_that_fits_nowhere_is_an_error() {
     let tasks = plan(vec![array(1), TaskPlan { cpus: 5, ..array(1) }]);
-    let result = simulate(&tasks, Cluster { workers: 9, cpus: 4 }, &seconds(&[1, 1]));
+    let result = simulate(&tasks, Cluster { workers: 9, cpus: 4, ..Cluster::default() }, &seconds(&[1, 1]));
     assert_eq!(result, Err(SimulateError::TooLarge { task: TaskId(1), needs: 5, has: 4 }));
-    let result = simulate(&tasks, Cluster { workers: 0, cpus: 4 }, &seconds(&[1, 1]));
+    let result = simulate(&tasks, Cluster { workers: 0, cpus: 4, ..Cluster::default() }, &seconds(&[1, 1]));
     assert_eq!(result, Err(SimulateError::NoSlots));
     let cycle = plan(vec![after(&[1]), after(&[0])]);
-    let result = simulate(&cycle, Cluster { workers: 1, cpus: 1 }, &seconds(&[1, 1]));
+    let result = simulate(&cycle, Cluster { workers: 1, cpus: 1, ..Cluster::default() }, &seconds(&[1, 1]));
     assert_eq!(result, Err(SimulateError::Stuck { ended: 0 }));
 }
 
@@ -167,7 +167,7 @@ fn an_instance_that_fits_nowhere_is_an_error() {
 #[test]
 fn short_attempts_are_balanced_in_the_end() {
     let durations = |instance: InstanceId| Micros(500 + u64::from(instance.index % 7) * 100);
-    let cluster = Cluster { workers: 8, cpus: 4 };
+    let cluster = Cluster { workers: 8, cpus: 4, ..Cluster::default() };
     let prediction = simulate(&plan(vec![array(20_000)]), cluster, &durations).unwrap();
     assert_eq!(prediction.instances, 20_000);
     assert!(prediction.utilisation > 0.99, "{prediction:?}");
@@ -181,7 +181,7 @@ fn the_same_again_is_the_same() {
     let tasks = plan(vec![array(3_000), map(0, 1, 3_000), after(&[1])]);
     let once = || {
         let mut ran = Vec::new();
-        let cluster = Cluster { workers: 3, cpus: 5 };
+        let cluster = Cluster { workers: 3, cpus: 5, ..Cluster::default() };
         let result = simulate_with(&tasks, cluster, &durations, &mut |one| ran.push(one));
         (result.unwrap(), ran)
     };
@@ -196,7 +196,7 @@ fn a_million_instances_take_seconds() {
         Micros(SECOND + u64::from(instance.index).wrapping_mul(0x9E37_79B9_7F4A_7C15) % SECOND)
     };
     let begin = std::time::Instant::now();
-    let prediction = simulate(&tasks, Cluster { workers: 64, cpus: 16 }, &durations).unwrap();
+    let prediction = simulate(&tasks, Cluster { workers: 64, cpus: 16, ..Cluster::default() }, &durations).unwrap();
     let took = begin.elapsed();
     assert_eq!(prediction.instances, 1_200_001);
     assert!(prediction.utilisation > 0.99, "{}", prediction.utilisation);

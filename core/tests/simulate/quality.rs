@@ -60,8 +60,8 @@ impl Graph {
     /// The makespan on as many workers of one slot each, or on one worker that has them all.
     fn simulated(&self, one_worker: bool) -> u64 {
         let cluster = match one_worker {
-            true => Cluster { workers: 1, cpus: self.slots },
-            false => Cluster { workers: self.slots, cpus: 1 },
+            true => Cluster { workers: 1, cpus: self.slots, ..Cluster::default() },
+            false => Cluster { workers: self.slots, cpus: 1, ..Cluster::default() },
         };
         let durations = |instance: InstanceId| Micros(self.durations[instance.task.at()]);
         simulate(&self.plan(), cluster, &durations).unwrap().makespan.0
