@@ -1,11 +1,14 @@
 //! The command line, as clap sees it: words and help texts, no behaviour.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use dagrun_core::engine::Scheme;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dagrun_core::engine::Scheme;
 
+use crate::offer::OfferArgs;
 use crate::target::{RunName, Target};
 
 /// Runs pipelines of processes: parameter sweeps, map, gather, on a laptop or a cluster.
@@ -53,6 +56,8 @@ pub(crate) enum Command {
     Cluster(ClusterCommand),
     /// List the workers of a cluster
     Workers(WorkersArgs),
+    /// Run a command once on every worker of a cluster
+    Exec(ExecArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -127,6 +132,8 @@ pub(crate) struct SubmitArgs {
     /// Print errors only
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten, next_help_heading = "The embedded worker")]
+    pub(crate) offer: OfferArgs,
 }
 
 /// `dagrun check`.
@@ -327,6 +334,9 @@ pub(crate) struct SchedulerArgs {
     /// The state directory [default: in the folder of the cluster]
     #[arg(long, value_name = "DIR", env = "DAGRUN_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Which of the workers with room gets an attempt
+    #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
+    pub(crate) scheme: Scheme,
     /// Leave the session of the terminal
     #[arg(long, hide = true)]
     pub(crate) new_session: bool,
@@ -343,9 +353,8 @@ pub(crate) struct WorkerArgs {
     /// Its name, unique within the cluster [default: the scheduler picks one]
     #[arg(long, value_name = "N", default_value = "")]
     pub(crate) name: String,
-    /// A label of the worker (repeatable)
-    #[arg(long, value_name = "L")]
-    pub(crate) label: Vec<String>,
+    #[command(flatten)]
+    pub(crate) offer: OfferArgs,
     /// Leave the session of the terminal
     #[arg(long, hide = true)]
     pub(crate) new_session: bool,
@@ -373,6 +382,11 @@ pub(crate) struct ClusterStartArgs {
     /// Slots of each worker [default: all cores]
     #[arg(short = 'j', long, value_name = "SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) jobs: Option<u32>,
+    /// Which of the workers with room gets an attempt
+    #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
+    pub(crate) scheme: Scheme,
+    #[command(flatten, next_help_heading = "Each worker")]
+    pub(crate) offer: OfferArgs,
 }
 
 /// `dagrun workers`.
@@ -383,6 +397,33 @@ pub(crate) struct WorkersArgs {
     /// Print one JSON line per worker
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `dagrun exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// The cluster
+    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER")]
+    cluster: Option<String>,
+    /// Only on this worker, by name (repeatable) [default: all]
+    #[arg(long = "worker", value_name = "W")]
+    pub(crate) workers: Vec<String>,
+    /// The program and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl ExecArgs {
+    /// The cluster, unless it is empty, as an emptied environment variable is.
+    pub(crate) fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
+/// Reads a placement scheme.
+pub(crate) fn scheme() -> impl TypedValueParser<Value = Scheme> {
+    let words = PossibleValuesParser::new(Scheme::ALL.map(Scheme::word));
+    words.map(|word| Scheme::from_word(&word).unwrap_or_default())
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

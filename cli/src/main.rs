@@ -9,6 +9,7 @@ mod diagnostics;
 mod docs;
 mod dry_run;
 mod durations;
+mod exec;
 mod exit;
 mod explain;
 mod file;
@@ -16,6 +17,7 @@ mod follow;
 mod graph;
 mod json;
 mod logs;
+mod offer;
 mod output;
 mod plan;
 mod progress;
@@ -87,6 +89,7 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Cancel(args) => attach::cancel(args).await,
         Command::Cluster(command) => cluster::cluster(command).await,
         Command::Workers(args) => cluster::workers(args).await,
+        Command::Exec(args) => exec::exec(args).await,
         Command::Check(_)
         | Command::Graph(_)
         | Command::Completions { .. }

@@ -36,7 +36,8 @@ fn seconds(by_task: &[u64]) -> impl Fn(InstanceId) -> Micros {
 }
 
 fn predict(tasks: Vec<TaskPlan>, workers: u32, cpus: u32, by_task: &[u64]) -> Prediction {
-    simulate(&plan(tasks), Cluster { workers, cpus, ..Cluster::default() }, &seconds(by_task)).unwrap()
+    simulate(&plan(tasks), Cluster { workers, cpus, ..Cluster::default() }, &seconds(by_task))
+        .unwrap()
 }
 
 fn path(prediction: &Prediction) -> Vec<(u32, u32)> {
@@ -153,12 +154,15 @@ fn what_takes_no_time_ends() {
 #[test]
 fn an_instance_that_fits_nowhere_is_an_error() {
     let tasks = plan(vec![array(1), TaskPlan { cpus: 5, ..array(1) }]);
-    let result = simulate(&tasks, Cluster { workers: 9, cpus: 4, ..Cluster::default() }, &seconds(&[1, 1]));
+    let result =
+        simulate(&tasks, Cluster { workers: 9, cpus: 4, ..Cluster::default() }, &seconds(&[1, 1]));
     assert_eq!(result, Err(SimulateError::TooLarge { task: TaskId(1), needs: 5, has: 4 }));
-    let result = simulate(&tasks, Cluster { workers: 0, cpus: 4, ..Cluster::default() }, &seconds(&[1, 1]));
+    let result =
+        simulate(&tasks, Cluster { workers: 0, cpus: 4, ..Cluster::default() }, &seconds(&[1, 1]));
     assert_eq!(result, Err(SimulateError::NoSlots));
     let cycle = plan(vec![after(&[1]), after(&[0])]);
-    let result = simulate(&cycle, Cluster { workers: 1, cpus: 1, ..Cluster::default() }, &seconds(&[1, 1]));
+    let result =
+        simulate(&cycle, Cluster { workers: 1, cpus: 1, ..Cluster::default() }, &seconds(&[1, 1]));
     assert_eq!(result, Err(SimulateError::Stuck { ended: 0 }));
 }
 
@@ -196,7 +200,9 @@ fn a_million_instances_take_seconds() {
         Micros(SECOND + u64::from(instance.index).wrapping_mul(0x9E37_79B9_7F4A_7C15) % SECOND)
     };
     let begin = std::time::Instant::now();
-    let prediction = simulate(&tasks, Cluster { workers: 64, cpus: 16, ..Cluster::default() }, &durations).unwrap();
+    let prediction =
+        simulate(&tasks, Cluster { workers: 64, cpus: 16, ..Cluster::default() }, &durations)
+            .unwrap();
     let took = begin.elapsed();
     assert_eq!(prediction.instances, 1_200_001);
     assert!(prediction.utilisation > 0.99, "{}", prediction.utilisation);
