@@ -2,7 +2,7 @@
 
 mod quality;
 
-use dagrun_core::engine::{MapEdge, RunPlan, TaskPlan};
+use dagrun_core::engine::{MapEdge, RunPlan, Scheme, TaskPlan};
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
 use dagrun_core::pipeline::{Clause, Outcomes, Quantifier};
 use dagrun_core::simulate::{Cluster, Prediction, Ran, SimulateError, simulate, simulate_with};
@@ -53,7 +53,7 @@ fn a_chain_takes_the_sum_however_many_slots() {
     assert_eq!(prediction.work, Micros(6 * SECOND));
     assert_eq!(prediction.slots, 16);
     assert!((prediction.utilisation - 1.0 / 16.0).abs() < 1e-9);
-    assert_eq!(prediction.scheme, "least-load");
+    assert_eq!(prediction.scheme, Scheme::LeastLoad);
 }
 
 #[test]
