@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Draw a pipeline
     Graph(GraphArgs),
+    /// Predict how a pipeline would run; runs nothing
+    Plan(PlanArgs),
     /// List the runs, newest first
     Runs(RunsArgs),
     /// Show one run, by task
@@ -169,6 +171,31 @@ pub(crate) enum GraphFormat {
     Mermaid,
     /// A picture
     Svg,
+}
+
+/// `dagrun plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How many workers
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) workers: u32,
+    /// Slots of each worker [default: all cores]
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) cpus: Option<u32>,
+    /// How long instances take: a recorded run (its id, or `last`), or a JSON file of seconds
+    /// [default: 1 s each]
+    #[arg(long, value_name = "RUN|FILE.json")]
+    pub(crate) durations: Option<String>,
+    /// How workers are chosen
+    #[arg(long, value_name = "SCHEME", default_value = "least-load", value_parser = Scheme::ALL.map(Scheme::word))]
+    pub(crate) scheme: String,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `dagrun runs`.

@@ -8,6 +8,7 @@ mod cluster;
 mod diagnostics;
 mod docs;
 mod dry_run;
+mod durations;
 mod exec;
 mod exit;
 mod explain;
@@ -18,6 +19,7 @@ mod json;
 mod logs;
 mod offer;
 mod output;
+mod plan;
 mod progress;
 mod quote;
 mod recipes;
@@ -76,6 +78,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
 async fn talk(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Submit(args) => submit::submit(args).await,
+        Command::Plan(args) => plan::plan(args).await,
         Command::Runs(args) => status::runs(args).await,
         Command::Status(args) => status::status(args).await,
         Command::Logs(args) => logs::logs(args).await,

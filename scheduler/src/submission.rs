@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dagrun_core::engine::RunPlan;
 use dagrun_core::graph::{Graph, GraphError};
-use dagrun_core::ids::{Micros, TaskId};
+use dagrun_core::ids::TaskId;
 use dagrun_core::pipeline::{MinSuccess, Pattern, Pipeline, Split, Targets, Task};
 
 /// A pipeline to run, as it travels and as it is kept.
@@ -88,51 +88,60 @@ impl Submission {
     }
 }
 
-/// The longest time that a pipeline may name: about a century.
-const LONGEST: Micros = Micros::from_secs(100 * 366 * 24 * 3600);
-/// Custom resources of a task, names of `targets`, and bytes of such a name.
-const NAMES: usize = 256;
-
-/// The first number of a task that no checked pipeline holds.
+/// What of a task no checked pipeline holds, and the state machine must not see. Needs that no worker
+/// could meet are none of it: such a task waits.
 fn out_of_range(task: &Task) -> Option<&'static str> {
-    let long = |span: Option<Micros>| span.is_some_and(|span| span > LONGEST);
-    let mut names: Vec<&str> = task.resources.iter().map(|(name, _)| name.as_str()).collect();
-    names.sort_unstable();
-    let twice = names.windows(2).any(|pair| pair[0] == pair[1]);
-    let bad_resources = twice || names.len() > NAMES || names.iter().any(|name| name.len() > NAMES);
+    let mut resources: Vec<&str> = task.resources.iter().map(|(name, _)| name.as_str()).collect();
+    resources.sort_unstable();
+    let twice = resources.windows(2).any(|pair| pair[0] == pair[1]);
     let bad_targets = match &task.targets {
-        Targets::Named(names) => {
-            names.is_empty() || names.len() > NAMES || names.iter().any(|name| name.len() > NAMES)
-        }
-        Targets::Each => task.pattern != Pattern::Own,
+        Targets::Named(names) => names.is_empty(),
+        Targets::Each => task.pattern != Pattern::Own || task.sweep.is_some(),
         Targets::Any => false,
     };
     let bad_split = match &task.pattern {
-        Pattern::Scatter(scatter) => {
-            matches!(scatter.split, Split::Chunk(0) | Split::Parts(0))
-        }
+        Pattern::Scatter(scatter) => matches!(scatter.split, Split::Chunk(0) | Split::Parts(0)),
         _ => false,
     };
-    let bad_gather = match task.min_success {
+    let bad_tolerance = match task.min_success {
         Some(_) if task.pattern.gathered().is_empty() => true,
         Some(MinSuccess::Part(part)) => part > 10_000,
         _ => false,
     };
-    let amounts = task.resources.iter().map(|(_, amount)| *amount).chain([task.memory]);
-    [
-        (task.cpus == 0 || task.cpus > 65_536, "cpus"),
+    let checks = [
+        (task.cpus == 0, "cpus"),
         (task.max_running == Some(0), "max-running"),
-        // A worker holds at most 65,536 attempts and as many ahead: sums stay far below 64 bits.
-        (amounts.max() > Some(1 << 44), "memory or a resource"),
-        (bad_resources, "a resource"),
+        (twice, "a resource"),
         (bad_targets, "targets"),
         (bad_split, "chunk or parts"),
-        (bad_gather, "min-success"),
-        (long(task.start_within), "start-within"),
-        (long(task.timeout), "timeout"),
-        (long(Some(task.grace)), "grace"),
-        (long(Some(task.retry.delay)) || long(Some(task.retry.max_delay)), "the delay of retries"),
-    ]
-    .into_iter()
-    .find_map(|(bad, what)| bad.then_some(what))
+        (bad_tolerance, "min-success"),
+    ];
+    checks.into_iter().find_map(|(bad, what)| bad.then_some(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use dagrun_core::pipeline::{Scatter, TaskAction};
+
+    use super::*;
+
+    #[test]
+    fn what_no_parser_makes_is_refused() {
+        let task = || Task::new("a", TaskAction::Shell("true".into()));
+        let scatter = |split| Pattern::Scatter(Scatter { from: TaskId(0), split, max_items: None });
+        let gpu = || ("gpu".to_owned(), 1);
+        let bad = [
+            (Task { cpus: 0, ..task() }, "cpus"),
+            (Task { resources: vec![gpu(), gpu()], ..task() }, "a resource"),
+            (Task { targets: Targets::Named(vec![]), ..task() }, "targets"),
+            (Task { targets: Targets::Each, pattern: scatter(Split::Each), ..task() }, "targets"),
+            (Task { pattern: scatter(Split::Chunk(0)), ..task() }, "chunk or parts"),
+            (Task { min_success: Some(MinSuccess::Count(1)), ..task() }, "min-success"),
+        ];
+        for (task, what) in bad {
+            assert_eq!(out_of_range(&task), Some(what));
+        }
+        let large = Task { cpus: u32::MAX, memory: u64::MAX, resources: vec![gpu()], ..task() };
+        assert_eq!(out_of_range(&large), None);
+    }
 }

@@ -106,6 +106,7 @@ fn help_shows_what_there_is_and_nothing_else() {
         "submit",
         "check",
         "graph",
+        "plan",
         "runs",
         "status",
         "logs",

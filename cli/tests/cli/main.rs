@@ -10,5 +10,6 @@ mod harness;
 mod hostile;
 mod interrupt;
 mod placement;
+mod plan;
 mod reports;
 mod submit;
