@@ -38,7 +38,11 @@ pub(crate) async fn exec(args: &ExecArgs) -> Result<Exit, Failure> {
     }
     let names = chosen(&args.workers, &workers)?;
     let (run, end) = run(args, &client, &names, &mut signals).await?;
-    let instances = Said::of_all(&run, &names).await?;
+    let mut instances = Said::of_all(&run, &names).await?;
+    if names.is_empty() {
+        // They joined in any order.
+        instances.sort_by(|one, other| in_order(&one.worker).cmp(&in_order(&other.worker)));
+    }
     instances.iter().for_each(Said::print);
     Ok(match end {
         Ended { by: Some(signal), .. } => signal.exit(),
@@ -51,7 +55,9 @@ fn chosen(named: &[String], workers: &[WorkerStatus]) -> Result<Vec<String>, Fai
     let mut names: Vec<String> = Vec::new();
     for name in named {
         if !workers.iter().any(|worker| worker.name == *name) {
-            let present: Vec<&str> = workers.iter().map(|worker| worker.name.as_str()).collect();
+            let mut present: Vec<&str> =
+                workers.iter().map(|worker| worker.name.as_str()).collect();
+            present.sort_unstable_by_key(|name| in_order(name));
             return Err(Failure::usage(format!("there is no worker `{name}`"))
                 .help(format!("the workers are {}", present.join(", "))));
         }
@@ -60,6 +66,12 @@ fn chosen(named: &[String], workers: &[WorkerStatus]) -> Result<Vec<String>, Fai
         }
     }
     Ok(names)
+}
+
+/// What sorts names as people do: `w10` after `w2`.
+fn in_order(name: &str) -> (&str, u64, &str) {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    (stem, name[stem.len()..].parse().unwrap_or(0), name)
 }
 
 /// One task for each of the names; without names one task with an instance for each worker.
