@@ -308,11 +308,12 @@ fn time(time: Timestamp) -> String {
     }
 }
 
-/// `1 ms`, `0.4 s`, `3 min 5 s`.
+/// `under 1 ms`, `12 ms`, `0.4 s`, `3 min 5 s`.
 fn span(span: Micros) -> String {
     let secs = span.0 / 1_000_000;
     match span.0 {
-        0..100_000 => format!("{} ms", span.0 / 1_000),
+        0..1_000 => "under 1 ms".to_owned(),
+        1_000..100_000 => format!("{} ms", span.0 / 1_000),
         100_000..60_000_000 => format!("{}.{} s", secs, span.0 / 100_000 % 10),
         _ if secs < 3600 => format!("{} min {} s", secs / 60, secs % 60),
         _ => format!("{} h {} min", secs / 3600, secs / 60 % 60),
