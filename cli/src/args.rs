@@ -1,10 +1,14 @@
 //! The command line, as clap sees it: words and help texts, no behaviour.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dagrun_core::engine::Scheme;
 
+use crate::offer::OfferArgs;
 use crate::target::{RunName, Target};
 
 /// Runs pipelines of processes: parameter sweeps, map, gather, on a laptop or a cluster.
@@ -25,6 +29,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Draw a pipeline
     Graph(GraphArgs),
+    /// Predict how a pipeline would run; runs nothing
+    Plan(PlanArgs),
     /// List the runs, newest first
     Runs(RunsArgs),
     /// Show one run, by task
@@ -50,6 +56,8 @@ pub(crate) enum Command {
     Cluster(ClusterCommand),
     /// List the workers of a cluster
     Workers(WorkersArgs),
+    /// Run a command once on every worker of a cluster
+    Exec(ExecArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -124,6 +132,8 @@ pub(crate) struct SubmitArgs {
     /// Print errors only
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten, next_help_heading = "The embedded worker")]
+    pub(crate) offer: OfferArgs,
 }
 
 /// `dagrun check`.
@@ -161,6 +171,31 @@ pub(crate) enum GraphFormat {
     Mermaid,
     /// A picture
     Svg,
+}
+
+/// `dagrun plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) pipeline: PipelineArgs,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How many workers
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) workers: u32,
+    /// Slots of each worker [default: all cores]
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) cpus: Option<u32>,
+    /// How long instances take: a recorded run (its id, or `last`), or a JSON file of seconds
+    /// [default: 1 s each]
+    #[arg(long, value_name = "RUN|FILE.json")]
+    pub(crate) durations: Option<String>,
+    /// How workers are chosen
+    #[arg(long, value_name = "SCHEME", default_value = "least-load", value_parser = Scheme::ALL.map(Scheme::word))]
+    pub(crate) scheme: String,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `dagrun runs`.
@@ -299,6 +334,9 @@ pub(crate) struct SchedulerArgs {
     /// The state directory [default: in the folder of the cluster]
     #[arg(long, value_name = "DIR", env = "DAGRUN_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Which of the workers with room gets an attempt
+    #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
+    pub(crate) scheme: Scheme,
     /// Leave the session of the terminal
     #[arg(long, hide = true)]
     pub(crate) new_session: bool,
@@ -315,9 +353,8 @@ pub(crate) struct WorkerArgs {
     /// Its name, unique within the cluster [default: the scheduler picks one]
     #[arg(long, value_name = "N", default_value = "")]
     pub(crate) name: String,
-    /// A label of the worker (repeatable)
-    #[arg(long, value_name = "L")]
-    pub(crate) label: Vec<String>,
+    #[command(flatten)]
+    pub(crate) offer: OfferArgs,
     /// Leave the session of the terminal
     #[arg(long, hide = true)]
     pub(crate) new_session: bool,
@@ -345,6 +382,11 @@ pub(crate) struct ClusterStartArgs {
     /// Slots of each worker [default: all cores]
     #[arg(short = 'j', long, value_name = "SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) jobs: Option<u32>,
+    /// Which of the workers with room gets an attempt
+    #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
+    pub(crate) scheme: Scheme,
+    #[command(flatten, next_help_heading = "Each worker")]
+    pub(crate) offer: OfferArgs,
 }
 
 /// `dagrun workers`.
@@ -355,6 +397,33 @@ pub(crate) struct WorkersArgs {
     /// Print one JSON line per worker
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `dagrun exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// The cluster
+    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER")]
+    cluster: Option<String>,
+    /// Only on this worker, by name (repeatable) [default: all]
+    #[arg(long = "worker", value_name = "W")]
+    pub(crate) workers: Vec<String>,
+    /// The program and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl ExecArgs {
+    /// The cluster, unless it is empty, as an emptied environment variable is.
+    pub(crate) fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
+/// Reads a placement scheme.
+pub(crate) fn scheme() -> impl TypedValueParser<Value = Scheme> {
+    let words = PossibleValuesParser::new(Scheme::ALL.map(Scheme::word));
+    words.map(|word| Scheme::from_word(&word).unwrap_or_default())
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

@@ -18,7 +18,7 @@ pub(crate) async fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     let index = match args.target.index {
         // All that can be said of instances whose number is not known is said of all alike.
         index if !task.width_known => index.unwrap_or(0),
-        _ => args.target.instance(id, task.counts.total())?.index,
+        _ => args.target.instance(id, task)?.index,
     };
     let mut output = Output::lock();
     for line in run.explain(name, index).await? {

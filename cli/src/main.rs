@@ -8,6 +8,8 @@ mod cluster;
 mod diagnostics;
 mod docs;
 mod dry_run;
+mod durations;
+mod exec;
 mod exit;
 mod explain;
 mod file;
@@ -15,7 +17,9 @@ mod follow;
 mod graph;
 mod json;
 mod logs;
+mod offer;
 mod output;
+mod plan;
 mod progress;
 mod quote;
 mod recipes;
@@ -74,6 +78,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
 async fn talk(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Submit(args) => submit::submit(args).await,
+        Command::Plan(args) => plan::plan(args).await,
         Command::Runs(args) => status::runs(args).await,
         Command::Status(args) => status::status(args).await,
         Command::Logs(args) => logs::logs(args).await,
@@ -84,6 +89,7 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Cancel(args) => attach::cancel(args).await,
         Command::Cluster(command) => cluster::cluster(command).await,
         Command::Workers(args) => cluster::workers(args).await,
+        Command::Exec(args) => exec::exec(args).await,
         Command::Check(_)
         | Command::Graph(_)
         | Command::Completions { .. }

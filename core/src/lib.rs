@@ -11,6 +11,7 @@ pub mod ids;
 pub mod parse;
 pub mod pipeline;
 pub mod recipe;
+pub mod simulate;
 pub mod space;
 pub mod status;
 pub mod template;

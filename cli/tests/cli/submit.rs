@@ -30,7 +30,7 @@ fn a_missing_file_and_wrong_usage_exit_with_2() {
     let test = Test::new("");
     test.run(&["submit", "none.toml"]).exits(2).err_has("none.toml");
     test.run(&["submit"]).exits(2);
-    test.run(&["plan", "pipeline.toml"]).exits(2).err_has("unrecognized subcommand");
+    test.run(&["plant", "pipeline.toml"]).exits(2).err_has("unrecognized subcommand");
 }
 
 #[test]

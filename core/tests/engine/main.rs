@@ -4,5 +4,6 @@ mod cases;
 mod dynamic;
 mod model;
 mod placement;
+mod programs;
 mod rig;
 mod truth_table;

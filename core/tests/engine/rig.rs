@@ -41,6 +41,8 @@ pub(crate) struct Rig {
     /// Every start: instance, attempt number, worker.
     pub(crate) starts: Vec<(InstanceId, u32, WorkerId)>,
     pub(crate) widths: BTreeMap<TaskId, u32>,
+    /// Failed attempts of instances that are tried again, kept by the tests.
+    pub(crate) failures: BTreeMap<InstanceId, u32>,
     pub(crate) plan: Arc<RunPlan>,
     seen: BTreeSet<AttemptId>,
     /// How long an attempt takes, in microseconds.

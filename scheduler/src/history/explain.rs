@@ -50,7 +50,7 @@ impl History {
             (None, None) => {
                 let status = self.status(run)?;
                 self.with_reasons(run, |reasons| {
-                    self.journaled(reasons, instance, &status, story.last(), known)
+                    self.journal_of(reasons, instance, &status, story.last(), known)
                 })?
             }
         };
@@ -78,7 +78,7 @@ impl History {
     }
 
     /// What the journal tells of an instance that has not ended.
-    fn journaled(
+    fn journal_of(
         &self,
         reasons: &Reasons,
         instance: InstanceId,

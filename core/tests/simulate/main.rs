@@ -1,0 +1,211 @@
+//! The simulator: what it predicts of small graphs, of large ones, and how good its schedules are.
+
+mod quality;
+
+use dagrun_core::engine::{MapEdge, RunPlan, Scheme, TaskPlan};
+use dagrun_core::ids::{InstanceId, Micros, TaskId};
+use dagrun_core::pipeline::{Clause, Outcomes, Quantifier};
+use dagrun_core::simulate::{Cluster, Prediction, Ran, SimulateError, simulate, simulate_with};
+
+const SECOND: u64 = 1_000_000;
+
+pub(crate) fn plan(tasks: Vec<TaskPlan>) -> RunPlan {
+    RunPlan { tasks, ..RunPlan::default() }
+}
+
+pub(crate) fn array(width: u32) -> TaskPlan {
+    TaskPlan { width, ..TaskPlan::default() }
+}
+
+fn map(upstream: u32, factor: u32, width: u32) -> TaskPlan {
+    TaskPlan { map: Some(MapEdge { upstream: TaskId(upstream), factor }), ..array(width) }
+}
+
+pub(crate) fn after(upstreams: &[u32]) -> TaskPlan {
+    after_on(Quantifier::All, upstreams, Outcomes::Success)
+}
+
+fn after_on(quantifier: Quantifier, upstreams: &[u32], on: Outcomes) -> TaskPlan {
+    let upstreams = upstreams.iter().map(|task| TaskId(*task)).collect();
+    TaskPlan { clauses: vec![Clause { upstreams, quantifier, on }], ..TaskPlan::default() }
+}
+
+/// Whole seconds by task.
+fn seconds(by_task: &[u64]) -> impl Fn(InstanceId) -> Micros {
+    move |instance| Micros(by_task[instance.task.at()] * SECOND)
+}
+
+fn predict(tasks: Vec<TaskPlan>, workers: u32, cpus: u32, by_task: &[u64]) -> Prediction {
+    simulate(&plan(tasks), Cluster { workers, cpus, ..Cluster::default() }, &seconds(by_task))
+        .unwrap()
+}
+
+fn path(prediction: &Prediction) -> Vec<(u32, u32)> {
+    prediction.path.iter().map(|instance| (instance.task.0, instance.index)).collect()
+}
+
+#[test]
+fn a_chain_takes_the_sum_however_many_slots() {
+    let prediction = predict(vec![array(1), after(&[0]), after(&[1])], 4, 4, &[1, 2, 3]);
+    assert_eq!(prediction.makespan, Micros(6 * SECOND));
+    assert_eq!(prediction.critical_path, Micros(6 * SECOND));
+    assert_eq!(path(&prediction), [(0, 0), (1, 0), (2, 0)]);
+    assert_eq!(prediction.work, Micros(6 * SECOND));
+    assert_eq!(prediction.slots, 16);
+    assert!((prediction.utilisation - 1.0 / 16.0).abs() < 1e-9);
+    assert_eq!(prediction.scheme, Scheme::LeastLoad);
+}
+
+#[test]
+fn a_sweep_fills_all_slots() {
+    let prediction = predict(vec![array(10)], 2, 2, &[3]);
+    assert_eq!(prediction.makespan, Micros(9 * SECOND));
+    assert_eq!(prediction.critical_path, Micros(3 * SECOND));
+    assert!((prediction.utilisation - 30.0 / 36.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_map_waits_for_its_element_and_a_gather_for_all() {
+    // a[0] takes 1 s, a[1] 5 s; b maps a with two instances each; c gathers b.
+    let tasks = vec![array(2), map(0, 2, 4), after(&[1])];
+    let durations = |instance: InstanceId| {
+        Micros(SECOND * if instance.task.0 == 0 { 1 + 4 * u64::from(instance.index) } else { 1 })
+    };
+    let mut ran: Vec<Ran> = Vec::new();
+    let cluster = Cluster { workers: 1, cpus: 8, ..Cluster::default() };
+    let prediction = simulate_with(&plan(tasks), cluster, &durations, &mut |one| ran.push(one));
+    let prediction = prediction.unwrap();
+    assert_eq!(prediction.makespan, Micros(7 * SECOND));
+    assert_eq!(path(&prediction), [(0, 1), (1, 2), (2, 0)]);
+    assert_eq!(prediction.instances, 7);
+    let of = |task, index| {
+        let instance = InstanceId { task: TaskId(task), index };
+        *ran.iter().find(|ran| ran.instance == instance).unwrap()
+    };
+    assert_eq!(of(1, 1).started, Micros(SECOND));
+    assert_eq!(of(1, 3).started, Micros(5 * SECOND));
+    assert_eq!(of(2, 0).started, Micros(6 * SECOND));
+    assert_eq!(of(2, 0).finished, Micros(7 * SECOND));
+}
+
+#[test]
+fn any_waits_for_the_first_and_failure_is_skipped() {
+    let tasks = vec![
+        array(1),
+        array(1),
+        after_on(Quantifier::Any, &[0, 1], Outcomes::Success),
+        after_on(Quantifier::Any, &[0], Outcomes::Failure),
+        after_on(Quantifier::All, &[3], Outcomes::Finish),
+        after_on(Quantifier::All, &[3], Outcomes::Success),
+    ];
+    let prediction = predict(tasks, 1, 8, &[2, 9, 1, 50, 4, 50]);
+    assert_eq!(prediction.makespan, Micros(9 * SECOND));
+    assert_eq!(prediction.critical_path, Micros(9 * SECOND));
+    assert_eq!(prediction.instances, 4);
+    assert_eq!(prediction.work, Micros(16 * SECOND));
+    assert_eq!(path(&prediction), [(1, 0)]);
+}
+
+#[test]
+fn what_follows_a_skipped_task_has_its_path_through_what_decided_that() {
+    let tasks = vec![
+        array(1),
+        after_on(Quantifier::All, &[0], Outcomes::Failure),
+        map(1, 1, 1),
+        after_on(Quantifier::All, &[2], Outcomes::Finish),
+    ];
+    let prediction = predict(tasks, 1, 1, &[2, 50, 50, 4]);
+    assert_eq!(prediction.makespan, Micros(6 * SECOND));
+    assert_eq!(prediction.critical_path, Micros(6 * SECOND));
+    assert_eq!(path(&prediction), [(0, 0), (3, 0)]);
+}
+
+#[test]
+fn the_longer_remaining_path_goes_first() {
+    // Two slots; 0 and 1 are short and lead nowhere, 2 leads to 3.
+    let tasks = vec![array(1), array(1), array(1), after(&[2])];
+    let prediction = predict(tasks, 1, 2, &[4, 4, 2, 6]);
+    assert_eq!(prediction.makespan, Micros(8 * SECOND));
+}
+
+#[test]
+fn work_counts_the_slots_of_each_attempt() {
+    let wide = TaskPlan { cpus: 2, ..array(3) };
+    let prediction = predict(vec![wide], 1, 3, &[1]);
+    assert_eq!(prediction.makespan, Micros(3 * SECOND));
+    assert_eq!(prediction.work, Micros(6 * SECOND));
+    assert!((prediction.utilisation - 6.0 / 9.0).abs() < 1e-9);
+}
+
+#[test]
+fn max_running_is_kept() {
+    let one_by_one = TaskPlan { max_running: Some(1), ..array(4) };
+    assert_eq!(predict(vec![one_by_one], 2, 2, &[1]).makespan, Micros(4 * SECOND));
+}
+
+#[test]
+fn what_takes_no_time_ends() {
+    let prediction = predict(vec![array(100), after(&[0])], 2, 2, &[0, 0]);
+    assert_eq!(prediction.makespan, Micros(0));
+    assert_eq!(prediction.instances, 101);
+    assert!(prediction.utilisation.abs() < 1e-9);
+}
+
+#[test]
+fn an_instance_that_fits_nowhere_is_an_error() {
+    let tasks = plan(vec![array(1), TaskPlan { cpus: 5, ..array(1) }]);
+    let result =
+        simulate(&tasks, Cluster { workers: 9, cpus: 4, ..Cluster::default() }, &seconds(&[1, 1]));
+    assert_eq!(result, Err(SimulateError::TooLarge { task: TaskId(1), needs: 5, has: 4 }));
+    let result =
+        simulate(&tasks, Cluster { workers: 0, cpus: 4, ..Cluster::default() }, &seconds(&[1, 1]));
+    assert_eq!(result, Err(SimulateError::NoSlots));
+    let cycle = plan(vec![after(&[1]), after(&[0])]);
+    let result =
+        simulate(&cycle, Cluster { workers: 1, cpus: 1, ..Cluster::default() }, &seconds(&[1, 1]));
+    assert_eq!(result, Err(SimulateError::Stuck { ended: 0 }));
+}
+
+/// Short attempts are handed out ahead of the slots, long ones are not: both have to end up balanced,
+/// which takes asking some of them back.
+#[test]
+fn short_attempts_are_balanced_in_the_end() {
+    let durations = |instance: InstanceId| Micros(500 + u64::from(instance.index % 7) * 100);
+    let cluster = Cluster { workers: 8, cpus: 4, ..Cluster::default() };
+    let prediction = simulate(&plan(vec![array(20_000)]), cluster, &durations).unwrap();
+    assert_eq!(prediction.instances, 20_000);
+    assert!(prediction.utilisation > 0.99, "{prediction:?}");
+}
+
+#[test]
+fn the_same_again_is_the_same() {
+    let durations = |instance: InstanceId| {
+        Micros(1 + u64::from(instance.index).wrapping_mul(0x9E37_79B9_7F4A_7C15) % 30_000)
+    };
+    let tasks = plan(vec![array(3_000), map(0, 1, 3_000), after(&[1])]);
+    let once = || {
+        let mut ran = Vec::new();
+        let cluster = Cluster { workers: 3, cpus: 5, ..Cluster::default() };
+        let result = simulate_with(&tasks, cluster, &durations, &mut |one| ran.push(one));
+        (result.unwrap(), ran)
+    };
+    assert_eq!(once(), once());
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a test may look at a clock")]
+fn a_million_instances_take_seconds() {
+    let tasks = plan(vec![array(400_000), map(0, 1, 400_000), map(1, 1, 400_000), after(&[2])]);
+    let durations = |instance: InstanceId| {
+        Micros(SECOND + u64::from(instance.index).wrapping_mul(0x9E37_79B9_7F4A_7C15) % SECOND)
+    };
+    let begin = std::time::Instant::now();
+    let prediction =
+        simulate(&tasks, Cluster { workers: 64, cpus: 16, ..Cluster::default() }, &durations)
+            .unwrap();
+    let took = begin.elapsed();
+    assert_eq!(prediction.instances, 1_200_001);
+    assert!(prediction.utilisation > 0.99, "{}", prediction.utilisation);
+    // Without optimisation, beside other tests; a program for users takes a fraction of it.
+    assert!(took.as_secs() < 180, "{took:?}");
+}

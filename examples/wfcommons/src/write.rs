@@ -1,0 +1,44 @@
+//! The pipeline and its durations, as text.
+
+use std::fmt::Write;
+
+use crate::{Task, Workflow};
+
+/// A pipeline whose tasks sleep for their runtimes times `scale`, each after its parents.
+#[must_use]
+pub fn pipeline_toml(workflow: &Workflow, scale: f64) -> String {
+    let mut text = format!(
+        "# Made of a recording in WfFormat by dagrun-example-wfcommons --scale {scale}.\n\
+         name = {}\n",
+        quoted(&workflow.name)
+    );
+    for task in &workflow.tasks {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\n[task.{}]", task.name);
+        if !task.parents.is_empty() {
+            let names = task.parents.iter().filter_map(|parent| workflow.tasks.get(*parent));
+            let names: Vec<String> = names.map(|parent| quoted(&parent.name)).collect();
+            let _ = writeln!(text, "after = [{}]", names.join(", "));
+        }
+        let _ = writeln!(text, "run = [\"sleep\", \"{}\"]", seconds(task, scale));
+    }
+    text
+}
+
+/// The seconds that each task of [`pipeline_toml`] sleeps, for `dagrun plan --durations`.
+#[must_use]
+pub fn durations_json(workflow: &Workflow, scale: f64) -> String {
+    let rows = workflow.tasks.iter();
+    let rows: Vec<String> =
+        rows.map(|task| format!("  \"{}\": {}", task.name, seconds(task, scale))).collect();
+    format!("{{\n{}\n}}\n", rows.join(",\n"))
+}
+
+fn seconds(task: &Task, scale: f64) -> String {
+    format!("{:.6}", task.runtime * scale)
+}
+
+/// A basic string of TOML: one of JSON, where DEL is escaped too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
