@@ -112,57 +112,58 @@ impl History {
         lines: &mut Vec<String>,
     ) -> Result<(), HistoryError> {
         let Some(task) = reasons.task(instance.task) else { return Ok(()) };
-        let mut groups: Vec<(String, &[TaskId])> = Vec::new();
-        let mut implied: Vec<TaskId> = task.references.clone();
+        let mut needed: Vec<TaskId> = task.references.clone();
         match &task.pattern {
             Pattern::Map(upstream) => {
-                let width = |task: TaskId| {
-                    status.tasks.get(task.at()).map_or(0, |task| task.counts.total())
-                };
-                let factor = width(instance.task).checked_div(width(*upstream)).unwrap_or(0);
-                let index = instance.index.checked_div(factor).unwrap_or(0);
-                let mapped = InstanceId { task: *upstream, index };
-                let entry =
-                    self.read(journal::entry(&self.database, reasons.run, mapped, false))?;
-                if entry.last.is_none_or(|event| !event.state.is_terminal()) {
-                    let (name, mapped) = (reasons.name(*upstream), reasons.instance(mapped));
-                    lines.push(format!("needs {name}: {mapped} has not ended"));
-                }
+                lines.extend(self.open_mapped(reasons, instance, *upstream, status)?);
             }
-            pattern => implied.extend(pattern.upstreams()),
+            pattern => needed.extend(pattern.upstreams()),
         }
-        for upstream in &implied {
-            groups.push((
-                format!("needs {}", reasons.name(*upstream)),
-                std::slice::from_ref(upstream),
-            ));
+        for upstream in needed {
+            let words = format!("needs {}", reasons.name(upstream));
+            lines.extend(open_text(status, &words, upstream));
         }
         for (word, clauses) in [("after", &task.after), ("follow", &task.follow)] {
-            let clauses = clauses.iter();
-            groups.extend(
-                clauses.map(|clause| {
-                    (reasons.clause(word, Some(clause)), clause.upstreams.as_slice())
-                }),
-            );
-        }
-        for (words, upstreams) in groups {
-            for upstream in upstreams {
-                let Some(task) = status.tasks.get(upstream.at()) else { continue };
-                let open = task.counts.total() - task.counts.terminal();
-                let name = &task.name;
-                if !task.width_known {
-                    lines.push(format!("{words}: {}", width_unknown(name)));
-                } else if open > 0 && task.counts.total() == 1 {
-                    lines.push(format!("{words}: {name} has not ended"));
-                } else if open > 0 {
-                    let total = task.counts.total();
-                    lines.push(format!(
-                        "{words}: {open} of {total} instances of {name} have not ended"
-                    ));
-                }
+            for clause in clauses {
+                let words = reasons.clause(word, Some(clause));
+                let open = clause.upstreams.iter();
+                lines.extend(open.filter_map(|upstream| open_text(status, &words, *upstream)));
             }
         }
         Ok(())
+    }
+
+    /// A line for the instance that an instance maps, unless it has ended.
+    fn open_mapped(
+        &self,
+        reasons: &Reasons,
+        instance: InstanceId,
+        upstream: TaskId,
+        status: &RunStatus,
+    ) -> Result<Option<String>, HistoryError> {
+        let width =
+            |task: TaskId| status.tasks.get(task.at()).map_or(0, |task| task.counts.total());
+        let factor = width(instance.task).checked_div(width(upstream)).unwrap_or(0);
+        let index = instance.index.checked_div(factor).unwrap_or(0);
+        let mapped = InstanceId { task: upstream, index };
+        let entry = self.read(journal::entry(&self.database, reasons.run, mapped, false))?;
+        let ended = entry.last.is_some_and(|event| event.state.is_terminal());
+        let (name, mapped) = (reasons.name(upstream), reasons.instance(mapped));
+        Ok((!ended).then(|| format!("needs {name}: {mapped} has not ended")))
+    }
+}
+
+/// A line for a task of which instances have not ended.
+fn open_text(status: &RunStatus, words: &str, upstream: TaskId) -> Option<String> {
+    let task = status.tasks.get(upstream.at())?;
+    let (name, total) = (&task.name, task.counts.total());
+    if !task.width_known {
+        return Some(format!("{words}: {}", width_unknown(name)));
+    }
+    match total - task.counts.terminal() {
+        0 => None,
+        1 if total == 1 => Some(format!("{words}: {name} has not ended")),
+        open => Some(format!("{words}: {open} of {total} instances of {name} have not ended")),
     }
 }
 
@@ -307,11 +308,12 @@ fn time(time: Timestamp) -> String {
     }
 }
 
-/// `1 ms`, `0.4 s`, `3 min 5 s`.
+/// `under 1 ms`, `12 ms`, `0.4 s`, `3 min 5 s`.
 fn span(span: Micros) -> String {
     let secs = span.0 / 1_000_000;
     match span.0 {
-        0..100_000 => format!("{} ms", span.0 / 1_000),
+        0..1_000 => "under 1 ms".to_owned(),
+        1_000..100_000 => format!("{} ms", span.0 / 1_000),
         100_000..60_000_000 => format!("{}.{} s", secs, span.0 / 100_000 % 10),
         _ if secs < 3600 => format!("{} min {} s", secs / 60, secs % 60),
         _ => format!("{} h {} min", secs / 3600, secs / 60 % 60),
