@@ -114,14 +114,16 @@ impl Runner {
             let Fault(kind, reason) = stop_fault(attempt.control);
             return Ended::without_start(kind, reason);
         }
+        // Before the process runs: on a busy machine this thread may have to wait afterwards, and the
+        // attempt would seem shorter than it was.
+        let started = clock::now();
         let (process, pipes) = match self.start(attempt) {
-            Ok(started) => started,
+            Ok(process) => process,
             Err(reason) => {
                 outputs::discard(&invocation.outputs);
                 return Ended::without_start(FailureKind::Start, reason);
             }
         };
-        let started = clock::now();
         attempt.control.set_started(started);
         let mut output =
             Output::new(attempt.log, attempt.owner, invocation.capture, self.log_limit);
