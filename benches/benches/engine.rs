@@ -22,9 +22,9 @@ struct Fixture {
 impl Fixture {
     fn new(tasks: Vec<TaskPlan>, slots: u32) -> Fixture {
         let mut fixture = Fixture { engine: Engine::new(), now: 1, handed: Default::default() };
-        let offer = WorkerOffer { name: "w1".into(), slots, labels: Vec::new() };
+        let offer = WorkerOffer { name: "w1".into(), slots, ..WorkerOffer::default() };
         fixture.event(Event::WorkerJoined { worker: WORKER, offer });
-        let plan = Arc::new(RunPlan { tasks, fail_fast: false });
+        let plan = Arc::new(RunPlan { tasks, ..RunPlan::default() });
         fixture.event(Event::RunSubmitted { run: RUN, plan });
         fixture
     }
@@ -56,6 +56,7 @@ impl Fixture {
                 started,
                 finished: now,
                 detail: None,
+                items: None,
             });
             let reports = reports.collect();
             self.event(Event::Reported { worker: WORKER, reports });

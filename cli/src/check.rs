@@ -76,8 +76,12 @@ fn print(pipeline: &Pipeline, graph: &Graph) {
     output.line(format_args!("{} is valid", pipeline.name));
     output.line("");
     let mut rows = vec![["task", "instances", "upstreams"].map(str::to_owned).to_vec()];
-    for (task, width) in pipeline.tasks.iter().zip(graph.widths()) {
-        rows.push(vec![task.name.clone(), width.to_string(), upstreams(pipeline, task)]);
+    let mut open = 0;
+    for (id, task) in (0..).map(TaskId).zip(&pipeline.tasks) {
+        let width = graph.width(id);
+        open += u64::from(width.is_none());
+        let width = width.map_or_else(|| "?".to_owned(), |width| width.to_string());
+        rows.push(vec![task.name.clone(), width, upstreams(pipeline, task)]);
     }
     for line in table(&rows, &[false, true]) {
         output.line(line);
@@ -92,6 +96,12 @@ fn print(pipeline: &Pipeline, graph: &Graph) {
         graph.edges(),
         plural(graph.edges(), "edge"),
     ));
+    if open > 0 {
+        output.line(format_args!(
+            "without those of {open} {} whose number of instances is known only at run time",
+            plural(open, "task"),
+        ));
+    }
 }
 
 fn plural(count: u64, word: &str) -> String {
@@ -107,12 +117,19 @@ fn upstreams(pipeline: &Pipeline, task: &Task) -> String {
         Pattern::Own => {}
         Pattern::Map(upstream) => parts.push(format!("map {}", name(upstream))),
         Pattern::Gather(upstreams) => parts.push(format!("gather {}", names(upstreams))),
+        Pattern::GatherBy(upstream, by) => {
+            parts.push(format!("gather {} by {}", name(upstream), by.join(", ")));
+        }
+        Pattern::Scatter(scatter) => parts.push(format!("scatter {}", name(&scatter.from))),
     }
     if !task.references.is_empty() {
         parts.push(format!("uses {}", names(&task.references)));
     }
     for clause in &task.after {
         parts.push(format!("after {}", names(&clause.upstreams)));
+    }
+    for clause in &task.follow {
+        parts.push(format!("follow {}", names(&clause.upstreams)));
     }
     parts.join("; ")
 }

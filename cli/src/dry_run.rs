@@ -12,13 +12,17 @@ use crate::terminal::Output;
 /// With more instances than this, they are counted instead of listed.
 const LISTED: u64 = 1000;
 
-/// Prints the argv of every instance, or the number of instances of every task.
+/// Prints the argv of every instance, or the number of instances of every task. Where that number is
+/// known only at run time, the argvs are those for one element or worker.
 pub(crate) fn print(loaded: &Loaded, seed: u64) -> Result<Exit, Failure> {
     let mut output = Output::lock();
     let tasks = (0..).zip(&loaded.pipeline.tasks).zip(loaded.graph.widths());
     if loaded.graph.instances() > LISTED {
-        for ((_, task), width) in tasks {
-            output.line(format_args!("{} {width}", task.name));
+        for ((id, task), _) in tasks {
+            match loaded.graph.width(TaskId(id)) {
+                Some(width) => output.line(format_args!("{} {width}", task.name)),
+                None => output.line(format_args!("{} ?", task.name)),
+            }
         }
         return Ok(Exit::Success);
     }

@@ -44,8 +44,10 @@ impl Drawing {
         let mut places = Vec::new();
         for (at, (task, &width)) in pipeline.tasks.iter().zip(graph.widths()).enumerate() {
             let id = TaskId(at as u32);
-            let plain = task.sweep.is_none() && !matches!(task.pattern, Pattern::Map(_));
-            let alone = instances && !plain && (1..=MAX_DRAWN).contains(&width);
+            let plain = !task.is_array();
+            let known = graph.width(id);
+            let alone =
+                instances && !plain && known.is_some_and(|known| (1..=MAX_DRAWN).contains(&known));
             places.push((shapes.len(), if alone { width } else { 1 }, alone));
             if alone {
                 shapes.extend((0..width).map(|index| Shape {
@@ -55,8 +57,11 @@ impl Drawing {
                     task: id,
                 }));
             } else {
-                let label =
-                    if plain { task.name.clone() } else { format!("{} ×{width}", task.name) };
+                let label = match known {
+                    _ if plain => task.name.clone(),
+                    Some(width) => format!("{} ×{width}", task.name),
+                    None => format!("{} ×?", task.name),
+                };
                 shapes.push(Shape { id: format!("t{at}"), label, array: !plain, task: id });
             }
         }
@@ -71,6 +76,9 @@ impl Drawing {
                         EdgeKind::Map(factor) if places[from.at()].2 && places[to.at()].2 => {
                             other / factor.max(1) == one
                         }
+                        EdgeKind::Gather if places[from.at()].2 && places[to.at()].2 => graph
+                            .groups(to)
+                            .is_none_or(|groups| groups.get(one as usize) == Some(&other)),
                         _ => true,
                     };
                     if joined {
@@ -89,12 +97,18 @@ fn describe(pipeline: &Pipeline, to: TaskId, kind: EdgeKind) -> (String, bool) {
     match kind {
         EdgeKind::Map(1) => ("map".to_owned(), false),
         EdgeKind::Map(factor) => (format!("map ×{factor}"), false),
-        EdgeKind::Gather => ("gather".to_owned(), false),
+        EdgeKind::Gather => match pipeline.tasks.get(to.at()).map(|task| &task.pattern) {
+            Some(Pattern::GatherBy(_, by)) => (format!("gather by {}", by.join(", ")), false),
+            _ => ("gather".to_owned(), false),
+        },
+        EdgeKind::Scatter => ("scatter".to_owned(), false),
         EdgeKind::Reference => (String::new(), false),
-        EdgeKind::After(clause) => {
+        EdgeKind::After(clause) | EdgeKind::Follow(clause) => {
+            let follow = matches!(kind, EdgeKind::Follow(_));
             let task = pipeline.tasks.get(to.at());
-            let clause = task.and_then(|task| task.after.get(clause as usize));
-            let mut label = "after".to_owned();
+            let clauses = task.map(|task| if follow { &task.follow } else { &task.after });
+            let clause = clauses.and_then(|clauses| clauses.get(clause as usize));
+            let mut label = if follow { "follow" } else { "after" }.to_owned();
             if let Some(clause) = clause {
                 if clause.quantifier == Quantifier::Any {
                     label.push_str(" any");

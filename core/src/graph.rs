@@ -2,25 +2,28 @@
 
 mod collisions;
 mod cycles;
+mod grids;
 mod only;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::engine::{MapEdge, RunPlan, TaskPlan};
+use crate::engine::{GatherPlan, MapEdge, RunPlan, TaskPlan};
 use crate::ids::{Micros, TaskId};
-use crate::pipeline::{Clause, Outcomes, Pattern, Pipeline, Quantifier, Task};
+use crate::pipeline::{Clause, Outcomes, Pattern, Pipeline, Quantifier, Targets, Task};
 use crate::recipe::placeholders;
 use crate::space::SpaceError;
 use crate::template::Placeholder;
 
 pub use collisions::{Collision, collisions};
 pub use cycles::find_cycles;
+pub(crate) use grids::{GridError, Grids};
 pub use only::only;
 
 /// Why a pipeline has no graph.
@@ -51,6 +54,12 @@ pub enum GraphError {
         /// The task.
         task: TaskId,
     },
+    /// Groups that cannot be made. The parser never makes one.
+    #[error("the instances that task {task} gathers cannot be put into groups")]
+    Groups {
+        /// The task.
+        task: TaskId,
+    },
 }
 
 /// How the instances of two tasks are joined.
@@ -58,10 +67,14 @@ pub enum GraphError {
 pub enum EdgeKind {
     /// Element-wise, with so many downstream instances for each upstream one.
     Map(u32),
-    /// All upstream instances into one.
+    /// All upstream instances into one, or those of a group.
     Gather,
+    /// The captured array of the upstream decides the width of the downstream.
+    Scatter,
     /// A clause of `after`, by position.
     After(u32),
+    /// A clause of `follow`, by position.
+    Follow(u32),
     /// A placeholder that names a single task.
     Reference,
 }
@@ -72,6 +85,10 @@ pub struct Graph {
     /// A task is the vertex of its number.
     graph: DiGraph<(), EdgeKind>,
     widths: Vec<u32>,
+    /// The tasks whose width is known only at run time.
+    dynamic: Vec<bool>,
+    /// The tables of those that gather by parameters.
+    groups: FxHashMap<TaskId, Arc<[u32]>>,
     order: Vec<TaskId>,
 }
 
@@ -96,15 +113,49 @@ impl Graph {
             let cycles = find_cycles(pipeline.tasks.len(), &plain);
             return Err(GraphError::Cycle(cycles.into_iter().next().unwrap_or_default()));
         }
-        let mut graph = Graph { graph, widths: vec![1; pipeline.tasks.len()], order };
+        let (widths, dynamic) = (vec![1; pipeline.tasks.len()], vec![false; pipeline.tasks.len()]);
+        let mut graph = Graph { graph, widths, dynamic, groups: FxHashMap::default(), order };
         graph.set_widths(pipeline)?;
         Ok(graph)
     }
 
-    /// The number of instances of each task.
+    /// The number of instances of each task; where that is known only at run time
+    /// ([`Graph::is_dynamic`]), how many there are for each element or worker.
     #[must_use]
     pub fn widths(&self) -> &[u32] {
         &self.widths
+    }
+
+    /// The number of instances of a task; `None` when it is known only at run time, or when there is
+    /// no such task.
+    #[must_use]
+    pub fn width(&self, task: TaskId) -> Option<u32> {
+        self.widths.get(task.at()).copied().filter(|_| !self.is_dynamic(task))
+    }
+
+    /// Whether the number of instances is known only at run time: that of a scatter, of a task with
+    /// `targets = "each"`, and of the maps of such tasks.
+    #[must_use]
+    pub fn is_dynamic(&self, task: TaskId) -> bool {
+        self.dynamic.get(task.at()).copied().unwrap_or(false)
+    }
+
+    /// The group of each instance of the only upstream of a task that gathers by parameters. A group
+    /// is the index of the instance that gathers it.
+    #[must_use]
+    pub fn groups(&self, task: TaskId) -> Option<&Arc<[u32]>> {
+        self.groups.get(&task)
+    }
+
+    /// How many instances the largest group of a gather has; `None` when it is known only at run
+    /// time.
+    pub(crate) fn largest_group(&self, task: TaskId, gathered: &[TaskId]) -> Option<u64> {
+        if let Some(groups) = self.groups(task) {
+            let mut sizes = vec![0u64; self.widths[task.at()] as usize];
+            groups.iter().for_each(|group| sizes[*group as usize] += 1);
+            return Some(sizes.into_iter().max().unwrap_or(0));
+        }
+        gathered.iter().map(|task| self.width(*task).map(u64::from)).sum()
     }
 
     /// The tasks in an order in which each comes after its upstreams; among several possible
@@ -114,10 +165,12 @@ impl Graph {
         &self.order
     }
 
-    /// The number of instances of the whole pipeline.
+    /// The number of instances of the whole pipeline, without those of tasks whose number of
+    /// instances is known only at run time.
     #[must_use]
     pub fn instances(&self) -> u64 {
-        self.widths.iter().map(|&width| u64::from(width)).sum()
+        let known = self.widths.iter().zip(&self.dynamic).filter(|(_, dynamic)| !**dynamic);
+        known.map(|(&width, _)| u64::from(width)).sum()
     }
 
     /// The edges between tasks: upstream, downstream and how their instances are joined. Two tasks
@@ -133,30 +186,36 @@ impl Graph {
     }
 
     /// The number of dependencies between instances: an upstream of width n and a downstream of
-    /// width m count n × m, but for a map, which counts m. Two tasks count once, however often the
-    /// one is mentioned by the other.
+    /// width m count n × m, but for a map, which counts m, and a gather of groups, which counts n.
+    /// Two tasks count once, however often the one is mentioned by the other. Those from and to
+    /// tasks whose width is known only at run time are not counted.
     #[must_use]
     pub fn edges(&self) -> u64 {
-        let mut pairs: FxHashMap<(TaskId, TaskId), bool> = FxHashMap::default();
+        let mut pairs: FxHashMap<(TaskId, TaskId), u64> = FxHashMap::default();
         for (from, to, kind) in self.task_edges() {
-            let only_map = pairs.entry((from, to)).or_insert(true);
-            *only_map &= matches!(kind, EdgeKind::Map(_) | EdgeKind::Reference);
-            // A reference alone is one of single tasks: 1 × m, the same as a map.
+            let (Some(n), Some(m)) = (self.width(from), self.width(to)) else { continue };
+            let (n, m) = (u64::from(n), u64::from(m));
+            let count = match kind {
+                // A reference alone is one of single tasks: 1 × m, the same as a map.
+                EdgeKind::Map(_) | EdgeKind::Reference => m,
+                EdgeKind::Gather if self.groups.contains_key(&to) => n,
+                _ => n * m,
+            };
+            let most = pairs.entry((from, to)).or_insert(0);
+            *most = count.max(*most);
         }
-        pairs.into_iter().fold(0u64, |sum, ((from, to), only_map)| {
-            let width = |task: TaskId| u64::from(self.widths[task.at()]);
-            sum.saturating_add(if only_map { width(to) } else { width(from) * width(to) })
-        })
+        pairs.into_values().fold(0, u64::saturating_add)
     }
 
-    /// The plan for the state machine. `pipeline` is the one that the graph was made of.
+    /// The plan for the state machine. `pipeline` is the one that the graph was made of; weights
+    /// and the seed are for the caller to fill in.
     #[must_use]
     pub fn plan(&self, pipeline: &Pipeline, fail_fast: bool) -> RunPlan {
         let tasks = pipeline.tasks.iter().zip(&self.widths);
         let plan = |(id, (task, &width)): (usize, (&Task, &u32))| {
             self.task_plan(pipeline, TaskId(id as u32), task, width)
         };
-        RunPlan { tasks: tasks.enumerate().map(plan).collect(), fail_fast }
+        RunPlan { tasks: tasks.enumerate().map(plan).collect(), fail_fast, ..RunPlan::default() }
     }
 
     fn task_plan(&self, pipeline: &Pipeline, id: TaskId, task: &Task, width: u32) -> TaskPlan {
@@ -165,23 +224,40 @@ impl Graph {
             quantifier: Quantifier::All,
             on: Outcomes::Success,
         };
-        let gathered: &[TaskId] =
-            if let Pattern::Gather(upstreams) = &task.pattern { upstreams } else { &[] };
+        let gathered = task.pattern.gathered();
+        let groups = self.groups.get(&id);
+        let gather = (groups.is_some() || task.min_success.is_some()) && !gathered.is_empty();
+        let gather = gather.then(|| GatherPlan {
+            upstreams: gathered.to_vec(),
+            groups: groups.cloned(),
+            min_success: task.min_success,
+        });
+        let scatter = match task.pattern {
+            Pattern::Scatter(scatter) => Some(scatter),
+            _ => None,
+        };
+        let mut clauses = Vec::new();
+        // What a tolerant gather gathers need not succeed.
+        if gather.is_none() && !gathered.is_empty() {
+            clauses.push(all_succeed(gathered.to_vec()));
+        }
+        if let Some(scatter) = &scatter {
+            clauses.push(all_succeed(vec![scatter.from]));
+        }
         // Long chains of maps are only walked where it matters.
         let mapped =
             if task.references.is_empty() { FxHashSet::default() } else { map_chain(pipeline, id) };
-        let implied =
-            |upstream: &TaskId| !gathered.contains(upstream) && !mapped.contains(upstream);
-        let references: Vec<TaskId> = task.references.iter().copied().filter(implied).collect();
-        let mut clauses = Vec::new();
-        if !gathered.is_empty() {
-            clauses.push(all_succeed(gathered.to_vec()));
-        }
+        let told = |upstream: &TaskId| {
+            mapped.contains(upstream)
+                || clauses.iter().any(|clause| clause.upstreams.contains(upstream))
+        };
+        let references: Vec<TaskId> =
+            task.references.iter().copied().filter(|upstream| !told(upstream)).collect();
         if !references.is_empty() {
             clauses.push(all_succeed(references));
         }
         let implied = clauses.len() as u32;
-        clauses.extend(task.after.iter().cloned());
+        clauses.extend(task.after.iter().chain(&task.follow).cloned());
         let edges = self.graph.edges_directed(vertex(id), Direction::Incoming);
         let map = edges.filter_map(|edge| match edge.weight() {
             EdgeKind::Map(factor) => {
@@ -192,43 +268,66 @@ impl Graph {
         TaskPlan {
             width,
             map: map.last(),
+            scatter,
+            gather,
             clauses,
             implied,
+            follows: task.follow.len() as u32,
             retry: task.retry.clone(),
+            max_lost: task.max_lost,
             allow_failure: task.allow_failure,
+            always: task.always,
             cpus: task.cpus,
+            memory: task.memory,
+            resources: task.resources.clone(),
+            targets: task.targets.clone(),
             max_running: task.max_running,
+            priority: task.priority,
+            start_within: task.start_within,
             weight: Micros(0),
-            ..TaskPlan::default()
         }
     }
 
     fn set_widths(&mut self, pipeline: &Pipeline) -> Result<(), GraphError> {
+        let mut grids = Grids::new(pipeline);
         for &id in &self.order {
             let task = &pipeline.tasks[id.at()];
-            let own = match &task.sweep {
-                Some(space) => {
-                    let grid = space.compile();
-                    grid.map_err(|error| GraphError::Space { task: id, error })?.width()
-                }
-                None => 1,
-            };
+            let own = grids.own(id)?;
+            let width = own.width();
+            if let Some(groups) = own.groups {
+                self.groups.insert(id, groups);
+            }
+            self.dynamic[id.at()] = task.targets == Targets::Each
+                || match task.pattern {
+                    Pattern::Scatter(_) => true,
+                    Pattern::Map(upstream) => self.dynamic[upstream.at()],
+                    _ => false,
+                };
             self.widths[id.at()] = match task.pattern {
-                Pattern::Own => own,
+                Pattern::Own | Pattern::Scatter(_) | Pattern::GatherBy(..) => width,
                 Pattern::Gather(_) => 1,
                 Pattern::Map(upstream) => self.widths[upstream.at()]
-                    .checked_mul(own)
+                    .checked_mul(width)
                     .ok_or(GraphError::TooWide { task: id })?,
             };
             if let Pattern::Map(upstream) = task.pattern {
                 let edges = self.graph.edges_connecting(vertex(upstream), vertex(id));
                 let map = edges.filter(|edge| matches!(edge.weight(), EdgeKind::Map(_)));
                 if let Some(edge) = map.map(|edge| edge.id()).last() {
-                    self.graph[edge] = EdgeKind::Map(own);
+                    self.graph[edge] = EdgeKind::Map(width);
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl From<GridError> for GraphError {
+    fn from(error: GridError) -> GraphError {
+        match error {
+            GridError::Space(task, error) => GraphError::Space { task, error },
+            GridError::Task(task) | GridError::Groups(task) => GraphError::Groups { task },
+        }
     }
 }
 
@@ -261,12 +360,18 @@ fn edges_of(pipeline: &Pipeline) -> Vec<(TaskId, TaskId, EdgeKind)> {
         match &task.pattern {
             Pattern::Own => {}
             Pattern::Map(upstream) => edges.push((*upstream, id, EdgeKind::Map(1))),
-            Pattern::Gather(upstreams) => {
-                edges.extend(upstreams.iter().map(|&upstream| (upstream, id, EdgeKind::Gather)));
+            Pattern::Gather(_) | Pattern::GatherBy(..) => {
+                let gathered = task.pattern.gathered();
+                edges.extend(gathered.iter().map(|&upstream| (upstream, id, EdgeKind::Gather)));
             }
+            Pattern::Scatter(scatter) => edges.push((scatter.from, id, EdgeKind::Scatter)),
         }
         for (position, clause) in task.after.iter().enumerate() {
             let kind = EdgeKind::After(position as u32);
+            edges.extend(clause.upstreams.iter().map(|&upstream| (upstream, id, kind)));
+        }
+        for (position, clause) in task.follow.iter().enumerate() {
+            let kind = EdgeKind::Follow(position as u32);
             edges.extend(clause.upstreams.iter().map(|&upstream| (upstream, id, kind)));
         }
         edges.extend(task.references.iter().map(|&upstream| (upstream, id, EdgeKind::Reference)));
@@ -279,13 +384,9 @@ fn check_references(pipeline: &Pipeline) -> Result<(), GraphError> {
     let tasks = &pipeline.tasks;
     for task in tasks {
         let dangling = |what| Err(GraphError::Dangling { task: task.name.clone(), what });
-        let patterns: &[TaskId] = match &task.pattern {
-            Pattern::Own => &[],
-            Pattern::Map(upstream) => std::slice::from_ref(upstream),
-            Pattern::Gather(upstreams) => upstreams,
-        };
-        let clauses = task.after.iter().flat_map(|clause| &clause.upstreams);
-        let mut upstreams = patterns.iter().chain(clauses).chain(&task.references);
+        let clauses = task.after.iter().chain(&task.follow);
+        let clauses = clauses.flat_map(|clause| &clause.upstreams);
+        let mut upstreams = task.pattern.upstreams().iter().chain(clauses).chain(&task.references);
         if upstreams.any(|upstream| upstream.at() >= tasks.len()) {
             return dangling("a task");
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Micros, TaskId};
 use crate::space::Space;
+use crate::status::FailureKind;
 use crate::template::Template;
 use crate::value::Value;
 
@@ -35,6 +36,9 @@ pub struct Task {
     pub sweep: Option<Space>,
     /// Clauses of `after`; all must hold.
     pub after: Vec<Clause>,
+    /// Clauses of `follow`: like `after`, and they place the task where their upstreams ran.
+    #[serde(default)]
+    pub follow: Vec<Clause>,
     /// Single tasks that its placeholders refer to; each must succeed first.
     pub references: Vec<TaskId>,
     /// What becomes of standard output.
@@ -61,6 +65,118 @@ pub struct Task {
     pub cpus: u32,
     /// How many of its instances may run at once.
     pub max_running: Option<u32>,
+    /// How often an attempt that lost its worker is made again.
+    #[serde(default = "default_max_lost")]
+    pub max_lost: u32,
+    /// How long an instance may wait, once it is ready, before its first attempt starts.
+    #[serde(default)]
+    pub start_within: Option<Micros>,
+    /// Whether it runs even when the run is being cancelled.
+    #[serde(default)]
+    pub always: bool,
+    /// Higher first.
+    #[serde(default)]
+    pub priority: i32,
+    /// Memory that an attempt occupies on its worker, in bytes.
+    #[serde(default)]
+    pub memory: u64,
+    /// Custom resources that an attempt occupies on its worker, by name.
+    #[serde(default)]
+    pub resources: Vec<(String, u64)>,
+    /// The workers that may run it.
+    #[serde(default)]
+    pub targets: Targets,
+    /// How many gathered instances must succeed; all when not given. Only with a gather.
+    #[serde(default)]
+    pub min_success: Option<MinSuccess>,
+}
+
+impl Task {
+    /// A single task of which nothing else is said: every key as if it were absent.
+    #[must_use]
+    pub fn new(name: impl Into<String>, action: TaskAction) -> Task {
+        Task {
+            name: name.into(),
+            action,
+            pattern: Pattern::Own,
+            sweep: None,
+            after: Vec::new(),
+            follow: Vec::new(),
+            references: Vec::new(),
+            capture: Capture::None,
+            outputs: Vec::new(),
+            stdin: None,
+            inputs: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            retry: Retry::default(),
+            timeout: None,
+            grace: DEFAULT_GRACE,
+            allow_failure: false,
+            cpus: 1,
+            max_running: None,
+            max_lost: DEFAULT_MAX_LOST,
+            start_within: None,
+            always: false,
+            priority: 0,
+            memory: 0,
+            resources: Vec::new(),
+            targets: Targets::Any,
+            min_success: None,
+        }
+    }
+
+    /// Whether it may have another number of instances than one: these are named with their index.
+    #[must_use]
+    pub fn is_array(&self) -> bool {
+        self.sweep.is_some()
+            || self.targets == Targets::Each
+            || !matches!(self.pattern, Pattern::Own | Pattern::Gather(_))
+    }
+}
+
+/// How long a process may take to end after SIGTERM, unless the author says otherwise.
+pub const DEFAULT_GRACE: Micros = Micros::from_secs(10);
+
+/// How often a lost attempt is made again, unless the author says otherwise.
+pub const DEFAULT_MAX_LOST: u32 = 5;
+
+fn default_max_lost() -> u32 {
+    DEFAULT_MAX_LOST
+}
+
+/// The workers that may run a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Targets {
+    /// Any.
+    #[default]
+    Any,
+    /// Those with one of these names or labels.
+    Named(Vec<String>),
+    /// One instance for each worker present when the task becomes ready, each on its own.
+    Each,
+}
+
+/// How many of the gathered instances must succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MinSuccess {
+    /// At least so many, or all when there are fewer.
+    Count(u32),
+    /// At least this part of them, in 1/10,000, rounded up.
+    Part(u32),
+}
+
+impl MinSuccess {
+    /// How many of `total` must succeed.
+    #[must_use]
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            MinSuccess::Count(count) => u64::from(count),
+            MinSuccess::Part(part) => (total * u64::from(part)).div_ceil(10_000),
+        }
+    }
 }
 
 /// What an attempt does.
@@ -83,6 +199,98 @@ pub enum Pattern {
     Map(TaskId),
     /// One instance after all instances of these tasks.
     Gather(Vec<TaskId>),
+    /// One instance for each distinct combination of these parameters of the task's, after its
+    /// instances of that combination.
+    GatherBy(TaskId, Vec<String>),
+    /// As many instances as the JSON array that the upstream captures has elements or parts.
+    Scatter(Scatter),
+}
+
+impl Pattern {
+    /// The tasks whose instances this pattern relates to.
+    #[must_use]
+    pub fn upstreams(&self) -> &[TaskId] {
+        match self {
+            Pattern::Own => &[],
+            Pattern::Map(upstream)
+            | Pattern::GatherBy(upstream, _)
+            | Pattern::Scatter(Scatter { from: upstream, .. }) => std::slice::from_ref(upstream),
+            Pattern::Gather(upstreams) => upstreams,
+        }
+    }
+
+    /// The same, to be changed.
+    #[must_use]
+    pub fn upstreams_mut(&mut self) -> &mut [TaskId] {
+        match self {
+            Pattern::Own => &mut [],
+            Pattern::Map(upstream)
+            | Pattern::GatherBy(upstream, _)
+            | Pattern::Scatter(Scatter { from: upstream, .. }) => std::slice::from_mut(upstream),
+            Pattern::Gather(upstreams) => upstreams,
+        }
+    }
+
+    /// The tasks that it gathers.
+    #[must_use]
+    pub fn gathered(&self) -> &[TaskId] {
+        match self {
+            Pattern::Gather(_) | Pattern::GatherBy(..) => self.upstreams(),
+            _ => &[],
+        }
+    }
+}
+
+/// A dynamic fan-out over a captured JSON array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scatter {
+    /// The task that captures the array; of several instances, their arrays one after the other.
+    pub from: TaskId,
+    /// What an instance gets of it.
+    pub split: Split,
+    /// More elements than this are an error.
+    pub max_items: Option<u32>,
+}
+
+/// What an instance of a scatter gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// One element.
+    Each,
+    /// An array of up to so many consecutive elements.
+    Chunk(u32),
+    /// One of so many contiguous, balanced arrays; never an empty one.
+    Parts(u32),
+}
+
+impl Split {
+    /// How many instances `items` elements make.
+    #[must_use]
+    pub fn width(self, items: u64) -> u64 {
+        match self {
+            Split::Each => items,
+            Split::Chunk(chunk) => items.div_ceil(u64::from(chunk.max(1))),
+            Split::Parts(parts) => items.min(parts.into()),
+        }
+    }
+
+    /// The elements of part `part`: the first, and how many.
+    #[must_use]
+    pub fn elements(self, items: u64, part: u64) -> (u64, u64) {
+        match self {
+            Split::Each => (part, 1),
+            Split::Chunk(chunk) => {
+                let first = part * u64::from(chunk);
+                (first, items.saturating_sub(first).min(chunk.into()))
+            }
+            Split::Parts(_) => {
+                let width = self.width(items).max(1);
+                let (least, larger) = (items / width, items % width);
+                (part * least + part.min(larger), least + u64::from(part < larger))
+            }
+        }
+    }
 }
 
 /// A condition on upstream instances.
@@ -147,6 +355,56 @@ pub struct Retry {
     /// The longest wait; zero is no limit.
     #[serde(default)]
     pub max_delay: Micros,
+    /// Whether each wait is a random part of itself, between a half and the whole.
+    #[serde(default)]
+    pub jitter: bool,
+    /// The failures that are tried again; empty is all. `lost` here lifts nothing: lost attempts are
+    /// made again anyway.
+    #[serde(default)]
+    pub on: Vec<RetryOn>,
+}
+
+/// A kind of failure that is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryOn {
+    /// `exit:75`: this exit code.
+    Exit(i32),
+    /// `exit`: any exit code.
+    AnyExit,
+    /// `signal:9`: this signal.
+    Signal(i32),
+    /// `signal`: any signal.
+    AnySignal,
+    /// `timeout`.
+    Timeout,
+    /// `lost`.
+    Lost,
+    /// `output`: a declared output is missing.
+    Output,
+    /// `capture`: the output could not become the value.
+    Capture,
+    /// `start`: the process could not be started.
+    Start,
+}
+
+impl RetryOn {
+    /// Whether a failure is of this kind.
+    #[must_use]
+    pub fn covers(self, kind: FailureKind) -> bool {
+        match (self, kind) {
+            (RetryOn::Exit(code), FailureKind::Exit(other)) => code == other,
+            (RetryOn::Signal(signal), FailureKind::Signal(other)) => signal == other,
+            (RetryOn::AnyExit, FailureKind::Exit(_))
+            | (RetryOn::AnySignal, FailureKind::Signal(_))
+            | (RetryOn::Timeout, FailureKind::Timeout)
+            | (RetryOn::Lost, FailureKind::Lost)
+            | (RetryOn::Output, FailureKind::MissingOutput)
+            | (RetryOn::Capture, FailureKind::Capture)
+            | (RetryOn::Start, FailureKind::Start) => true,
+            _ => false,
+        }
+    }
 }
 
 /// What an attempt needs to know of its run, besides its task.

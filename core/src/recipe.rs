@@ -9,18 +9,29 @@
 //! than ASCII letters, digits and `._+-` become `_`; when that lost something, or the whole is
 //! longer than 100 bytes and is cut there, `~` and 16 hexadecimal digits follow that tell such keys
 //! apart. Points whose texts are all the same are told apart by `~` and their index. The key of a
-//! task without parameters is its index, `0`.
+//! task without parameters is its index, `0`, and so it is where the number of instances is known only
+//! at run time.
 //!
 //! `{seed}` is FNV-1a (64 bits), finished with one step of SplitMix64, over: the run's seed in 8
 //! bytes, little end first; the task's name; for each parameter, in the order of the names' bytes,
 //! its name and its value. Names and values are encoded by
 //! [`Value::write_canonical`](crate::value::Value::write_canonical), names as text. So a seed depends on what a number means,
 //! not on its spelling (`0.1` and `0.10` agree), and neither on the index nor on the order of the
-//! axes; points with the same parameters have the same seed.
+//! axes; points with the same parameters have the same seed. In a scatter and the maps over one the
+//! element or chunk counts as a parameter called `item`; with `targets = "each"` the number of the
+//! worker counts as one called `index`.
+//!
+//! # Items
+//!
+//! The instances of a scatter, and of the maps over one, get elements of a captured array. With a
+//! sweep of *w* points (*w* = 1 without one), instance *i* of the scatter gets part *i / w* and
+//! point *i mod w*; an instance of a map gets what its upstream instance got. [`Items`] makes the
+//! parts; [`Recipe::inputs`] asks for one with [`InputKind::Item`].
 
 mod build;
 mod compile;
 mod identity;
+mod items;
 mod render;
 mod shape;
 #[cfg(test)]
@@ -28,9 +39,11 @@ mod tests;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::graph::GridError;
 use crate::ids::{Micros, TaskId};
 use crate::pipeline::{Capture, Pipeline, RunContext};
 use crate::space::SpaceError;
@@ -38,6 +51,7 @@ use crate::value::{Value, write_json_string};
 use build::RecipeData;
 pub(crate) use build::placeholders;
 use compile::Compiled;
+pub use items::{Items, count_items};
 use render::Frame;
 pub(crate) use shape::PathShape;
 
@@ -51,17 +65,32 @@ pub struct Recipe {
     compiled: Compiled,
 }
 
-/// An upstream for which the scheduler passes an [`Input`] along with an instance.
+/// Something that the scheduler passes as an [`Input`] along with an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputSpec {
-    /// The upstream task.
+    /// The upstream task; for an item, the task that scatters, which may be the recipe's own.
     pub task: TaskId,
     /// Instance `i` needs instance `i / factor` of it; without a factor, instance 0.
     pub factor: Option<u32>,
+    /// What of it.
+    #[serde(default)]
+    pub kind: InputKind,
+}
+
+/// What an [`Input`] holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputKind {
+    /// The value and outputs of the instance [`InputSpec::upstream_index`] of the task.
+    #[default]
+    Instance,
+    /// The part [`InputSpec::upstream_index`] of the [`Items`] of the task, which scatters, as the
+    /// input's value; no outputs.
+    Item,
 }
 
 impl InputSpec {
-    /// The upstream instance that instance `index` needs.
+    /// The upstream instance that instance `index` needs, or the part of the items.
     #[must_use]
     pub fn upstream_index(self, index: u32) -> u32 {
         self.factor.map_or(0, |factor| index / factor.max(1))
@@ -73,8 +102,32 @@ impl InputSpec {
 pub struct ManifestSpec {
     /// The task whose instances it lists, a line each, see [`Recipe::manifest_line`].
     pub upstream: TaskId,
-    /// Where it belongs, absolute.
-    pub path: PathBuf,
+    /// The group of each instance of `upstream`, when each instance of the recipe's task has a
+    /// manifest of its own: that of instance `g` lists the instances of group `g` only.
+    pub groups: Option<Arc<[u32]>>,
+    /// Without the group and the ending.
+    stem: PathBuf,
+}
+
+impl ManifestSpec {
+    /// Where the manifest for instance `index` belongs, absolute; the same for all when there are no
+    /// groups.
+    #[must_use]
+    pub fn path(&self, index: u32) -> PathBuf {
+        let mut path = self.stem.clone().into_os_string();
+        if self.groups.is_some() {
+            path.push(format!(".{index}"));
+        }
+        path.push(".jsonl");
+        path.into()
+    }
+
+    /// Whether the manifest for instance `index` lists instance `upstream` of the upstream.
+    #[must_use]
+    pub fn lists(&self, index: u32, upstream: u32) -> bool {
+        let groups = self.groups.as_ref();
+        groups.is_none_or(|groups| groups.get(upstream as usize) == Some(&index))
+    }
 }
 
 /// What the scheduler passes along with an instance: one entry for each of [`Recipe::inputs`].
@@ -139,6 +192,19 @@ pub enum RecipeError {
     /// A sweep without points.
     #[error(transparent)]
     Space(#[from] SpaceError),
+    /// Groups that cannot be made.
+    #[error("the instances that task {0} gathers cannot be put into groups")]
+    Groups(TaskId),
+}
+
+impl From<GridError> for RecipeError {
+    fn from(error: GridError) -> RecipeError {
+        match error {
+            GridError::Task(task) => RecipeError::Task(task),
+            GridError::Space(_, error) => RecipeError::Space(error),
+            GridError::Groups(task) => RecipeError::Groups(task),
+        }
+    }
 }
 
 /// Why an instance could not be rendered.
@@ -190,18 +256,27 @@ impl Recipe {
         &self.data.own.name
     }
 
-    /// For which upstream instances an [`Input`] must come with each instance, in this order.
+    /// For what an [`Input`] must come with each instance, in this order.
     #[must_use]
     pub fn inputs(&self) -> &[InputSpec] {
         &self.data.inputs
     }
 
-    /// The manifests that must exist before any instance starts: those that placeholders mention.
+    /// The items that the instances of this task have, whether or not they need them: of which task
+    /// that scatters, and which part; `None` when it is no scatter and maps over none.
+    #[must_use]
+    pub fn item(&self) -> Option<InputSpec> {
+        self.data.own.item()
+    }
+
+    /// The manifests that must exist before an instance starts: those that placeholders mention. Ask
+    /// a recipe that was made by [`Recipe::new`]: the groups are not sent.
     #[must_use]
     pub fn manifests(&self) -> Vec<ManifestSpec> {
         let spec = |upstream: &(TaskId, String)| ManifestSpec {
             upstream: upstream.0,
-            path: self.data.manifest_path(&upstream.1),
+            groups: self.data.groups.clone(),
+            stem: self.data.manifest_stem(&upstream.1),
         };
         self.data.manifests.iter().map(spec).collect()
     }
@@ -212,7 +287,8 @@ impl Recipe {
         self.data.report_outputs
     }
 
-    /// The parameters of an instance, inherited ones first.
+    /// The parameters of an instance, inherited ones first; what a scatter gives it is not among
+    /// them.
     #[must_use]
     pub fn params(&self, index: u32) -> Vec<(String, Value)> {
         let frame = Frame::new(&self.compiled.own, index);
@@ -225,10 +301,13 @@ impl Recipe {
         Frame::new(&self.compiled.own, index).key()
     }
 
-    /// `{seed}` of an instance.
-    #[must_use]
-    pub fn seed(&self, index: u32) -> u64 {
-        Frame::new(&self.compiled.own, index).seed(self.data.seed)
+    /// `{seed}` of an instance; `inputs` as for [`Recipe::invocation`], which matter where
+    /// [`Recipe::item`] is not `None`.
+    ///
+    /// # Errors
+    /// When the instance's item is missing or no JSON.
+    pub fn seed(&self, index: u32, inputs: &[Input]) -> Result<u64, RenderError> {
+        self.render_seed(index, inputs)
     }
 
     /// The process that attempt number `attempt` (from 1) of instance `index` starts; `inputs` as
@@ -280,8 +359,25 @@ impl Recipe {
         value: Option<&[u8]>,
         outputs: &[Vec<u8>],
     ) -> Vec<u8> {
+        self.manifest_line_of_item(index, None, state, value, outputs)
+    }
+
+    /// The same for an instance with an item, a JSON document, which becomes `"item"` among the
+    /// parameters.
+    #[must_use]
+    pub fn manifest_line_of_item(
+        &self,
+        index: u32,
+        item: Option<&[u8]>,
+        state: &str,
+        value: Option<&[u8]>,
+        outputs: &[Vec<u8>],
+    ) -> Vec<u8> {
         let mut line = format!("{{\"index\":{index},\"params\":").into_bytes();
-        Value::Table(self.params(index)).write_json(&mut line);
+        let mut params = self.params(index);
+        let item = item.and_then(|item| Value::from_json(item).ok());
+        params.extend(item.map(|item| ("item".to_owned(), item)));
+        Value::Table(params).write_json(&mut line);
         line.extend_from_slice(b",\"state\":");
         write_json_string(state.as_bytes(), &mut line);
         line.extend_from_slice(b",\"value\":");

@@ -36,6 +36,8 @@ pub enum Placeholder {
     Index(u8),
     /// `{key}`.
     Key,
+    /// `{item}`, `{item.field}`: what a scatter gives the instance.
+    Item(Vec<String>),
     /// `{seed}`.
     Seed,
     /// `{out.NAME}`: position in the task's own outputs.

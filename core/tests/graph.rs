@@ -31,6 +31,7 @@ fn task(name: &str) -> Task {
         allow_failure: false,
         cpus: 1,
         max_running: None,
+        ..Task::new("", TaskAction::Shell(String::new()))
     }
 }
 

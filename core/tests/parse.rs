@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use dagrun_core::ids::TaskId;
 use dagrun_core::parse::{Diagnostic, ParseOptions, Parsed, parse};
-use dagrun_core::pipeline::{RunContext, Task};
+use dagrun_core::pipeline::{Retry, RunContext, Task};
 use dagrun_core::recipe::Recipe;
 use proptest::prelude::*;
 use sources::TestFiles;
@@ -65,13 +65,18 @@ fn told(parsed: &Parsed) -> String {
     for (name, value) in &pipeline.vars {
         writeln!(text, "vars.{name}: {}", serde_json::to_string(value).unwrap()).unwrap();
     }
-    for (task, width) in pipeline.tasks.iter().zip(parsed.graph.widths()) {
+    for (task, id) in pipeline.tasks.iter().zip((0..).map(TaskId)) {
+        let width = parsed.graph.width(id).map_or("?".to_owned(), |width| width.to_string());
         writeln!(text, "\n{} ({width})", task.name).unwrap();
         for (key, value) in fields(task) {
             match key.as_str() {
                 "name" => {}
                 _ if smallest.get(&key) == Some(&value) => {}
-                "retry" => writeln!(text, "    retry: {}", task.retry.count).unwrap(),
+                "retry"
+                    if task.retry == (Retry { count: task.retry.count, ..Retry::default() }) =>
+                {
+                    writeln!(text, "    retry: {}", task.retry.count).unwrap();
+                }
                 _ => writeln!(text, "    {key}: {value}").unwrap(),
             }
         }

@@ -152,6 +152,7 @@ pub fn read_report(from: wire::report::Reader<'_>) -> Result<Report> {
         started: Timestamp(from.get_started()),
         finished: Timestamp(from.get_finished()),
         detail,
+        items: None,
     })
 }
 

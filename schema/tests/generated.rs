@@ -79,6 +79,7 @@ fn reports_survive_the_wire() {
                 value: Some(b"{}".to_vec()),
                 outputs: vec![b"a".to_vec(), b"".to_vec()],
             })),
+            items: None,
         };
         let mut message = capnp::message::Builder::new_default();
         let mut builder = message.init_root::<dagrun_capnp::report::Builder<'_>>();

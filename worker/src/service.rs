@@ -94,6 +94,7 @@ impl Service {
                 started: Timestamp(0),
                 finished: Timestamp(0),
                 detail: reason.map(|reason| Box::new(detail(reason))),
+                items: None,
             }));
         }
     }

@@ -265,7 +265,15 @@ fn attempt_at(assignment: &Assignment, offset: u32) -> AttemptId {
 
 /// A report without detail.
 fn report(attempt: AttemptId, outcome: Outcome, started: Timestamp) -> Report {
-    Report { first: attempt, count: 1, outcome, started, finished: Timestamp(0), detail: None }
+    Report {
+        first: attempt,
+        count: 1,
+        outcome,
+        started,
+        finished: Timestamp(0),
+        detail: None,
+        items: None,
+    }
 }
 
 /// Runs an attempt, then those that its end makes room for: the first of them on this thread.
@@ -308,6 +316,7 @@ impl Slot<'_> {
             started: ended.started,
             finished: ended.finished,
             detail: ended.detail,
+            items: None,
         });
         self.shared.told(taken.attempt());
         ready

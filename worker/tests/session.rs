@@ -230,6 +230,7 @@ fn recipe(dir: &Path, script: &str, width: u32, cpus: u32, capture: Capture) -> 
         allow_failure: false,
         cpus,
         max_running: None,
+        ..Task::new("", TaskAction::Shell(String::new()))
     };
     let pipeline = Pipeline { name: "test".into(), vars: Vec::new(), tasks: vec![task] };
     let context =

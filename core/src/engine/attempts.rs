@@ -1,10 +1,9 @@
 //! What workers report of attempts, and what becomes of their instances.
 
-use std::cmp::Reverse;
-
-use super::dependencies::Ended;
+use super::cascade::Ended;
 use super::ready::Span;
 use super::run::History;
+use super::scheme::SplitMix;
 use super::workers::Lease;
 use super::{Action, CancelScope, Cause, Engine, Outcome, Record, Report};
 use crate::ids::{AttemptId, InstanceId, Micros, RunId, Timestamp, WorkerId};
@@ -42,6 +41,10 @@ impl Attempt {
     fn span(&self) -> Span {
         Span { first: self.instance.index, count: 1 }
     }
+
+    fn without_detail(&self) -> Attempt {
+        Attempt { detail: None, ..*self }
+    }
 }
 
 impl Engine {
@@ -71,8 +74,19 @@ impl Engine {
                     self.stale += 1;
                     continue;
                 };
-                let times = (report.started, report.finished);
-                self.end(now, worker, lease, report.outcome, times, detail.take(), out);
+                if report.outcome == Outcome::Succeeded {
+                    self.note_items(lease.run, lease.instance, report.items);
+                }
+                let attempt = Attempt {
+                    run: lease.run,
+                    instance: lease.instance,
+                    number: lease.number,
+                    worker,
+                    started: report.started,
+                    finished: if report.finished.0 == 0 { now } else { report.finished },
+                    detail: detail.take(),
+                };
+                self.end(now, lease, attempt, report.outcome, out);
             }
         }
     }
@@ -106,28 +120,22 @@ impl Engine {
         out.push(attempt.record(State::Leased, None));
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one report")]
     fn end(
         &mut self,
         now: Timestamp,
-        worker: WorkerId,
         lease: Lease,
+        attempt: Attempt,
         outcome: Outcome,
-        (started, finished): (Timestamp, Timestamp),
-        detail: Option<Box<Detail>>,
         out: &mut Vec<Action>,
     ) {
-        self.unlease(&lease);
-        let finished = if finished.0 == 0 { now } else { finished };
-        let Lease { run, instance, number, .. } = lease;
-        let attempt = Attempt { run, instance, number, worker, started, finished, detail };
+        self.unlease(attempt.worker, &lease);
         match outcome {
             Outcome::Succeeded => {
                 self.learn_duration(&attempt);
                 self.succeed(now, attempt, out);
             }
             _ if lease.cancelled => self.end_cancelled(now, attempt, out),
-            Outcome::Returned | Outcome::Started => self.give_back(&attempt),
+            Outcome::Returned | Outcome::Started => self.give_back(now, &attempt, out),
             // A worker that shuts down ends what it runs: no fault of the task's.
             Outcome::Failed(FailureKind::Lost | FailureKind::Cancelled) => {
                 self.lost(now, attempt, true, out);
@@ -137,13 +145,16 @@ impl Engine {
                 self.fail(now, attempt, kind, out);
             }
         }
-        self.finish_if_done(now, run, out);
+        self.finish_if_done(lease.run, out);
     }
 
-    /// What a lease's end means to its task, whatever the outcome.
-    fn unlease(&mut self, lease: &Lease) {
+    /// What a lease's end means to its worker and its task, whatever the outcome.
+    fn unlease(&mut self, worker: WorkerId, lease: &Lease) {
+        if let Some(needs) = self.classes.get(lease.class) {
+            self.workers.update(worker, |held| needs.vacate(held));
+        }
         let Some(run) = self.runs.get_mut(&lease.run) else { return };
-        let task = &mut run.tasks[lease.instance.task.at()];
+        let task = run.task_mut(lease.instance.task);
         task.running -= u32::from(lease.started);
         task.parked = false;
         self.enlist(lease.run, lease.instance.task);
@@ -169,12 +180,31 @@ impl Engine {
         self.conclude(now, &attempt, State::Cancelled, out);
     }
 
-    fn give_back(&mut self, attempt: &Attempt) {
-        let Some(run) = self.runs.get_mut(&attempt.run) else { return };
+    /// The instance is the next of its task again.
+    fn give_back(&mut self, now: Timestamp, attempt: &Attempt, out: &mut Vec<Action>) {
         let task = attempt.instance.task;
+        if self.bound_to_gone(attempt) {
+            // What it is bound to will not come back.
+            let cause = Some(Cause::Attempt(FailureKind::Lost));
+            let mut attempt = attempt.without_detail();
+            out.push(attempt.record(State::Failed, cause));
+            self.conclude(now, &attempt, State::Failed, out);
+            return;
+        }
+        let Some(run) = self.runs.get_mut(&attempt.run) else { return };
         run.transition(task, attempt.span(), State::Ready);
-        run.tasks[task.at()].ready.push_front(attempt.instance.index);
+        run.task_mut(task).ready.push_front(attempt.instance.index);
+        if !run.histories.contains_key(&attempt.instance) {
+            self.bound_wait(now, attempt.run, task, attempt.span());
+        }
         self.enlist(attempt.run, task);
+    }
+
+    fn bound_to_gone(&self, attempt: &Attempt) -> bool {
+        let run = self.runs.get(&attempt.run);
+        let bound =
+            run.and_then(|run| run.task(attempt.instance.task).bound_to(attempt.instance.index));
+        bound.is_some_and(|worker| self.workers.get(worker).is_none())
     }
 
     fn fail(
@@ -184,37 +214,42 @@ impl Engine {
         kind: FailureKind,
         out: &mut Vec<Action>,
     ) {
+        let bound_to_gone = self.bound_to_gone(&attempt);
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };
         let task = attempt.instance.task;
-        let retry = &run.plan.tasks[task.at()].retry;
+        let plan = std::sync::Arc::clone(&run.plan);
+        let retry = &plan.tasks[task.at()].retry;
         let history = run.histories.entry(attempt.instance).or_default();
         history.note(&attempt);
         history.failed += 1;
         let cause = Some(Cause::Attempt(kind));
-        if history.failed > retry.count {
+        let wanted = retry.on.is_empty() || retry.on.iter().any(|on| on.covers(kind));
+        let ending = run.ending && !plan.tasks[task.at()].always;
+        if history.failed > retry.count || !wanted || ending || bound_to_gone {
             out.push(attempt.record(State::Failed, cause));
             self.conclude(now, &attempt, State::Failed, out);
             return;
         }
-        let wait = backoff(retry, history.failed);
+        let seed = plan.seed ^ u64::from(task.0) << 32 ^ u64::from(attempt.instance.index);
+        let wait = backoff(retry, history.failed, seed);
         if wait.0 == 0 {
             out.push(attempt.record(State::Ready, cause));
             self.make_ready(attempt.run, task, attempt.span());
         } else {
             run.transition(task, attempt.span(), State::Backoff);
-            self.backoffs.push(Reverse((now.plus(wait), attempt.run, attempt.instance)));
+            self.deadlines.retry(now.plus(wait), attempt.run, attempt.instance);
             out.push(attempt.record(State::Backoff, cause));
         }
     }
 
     /// The attempt's worker is gone. Only an attempt that may have run counts as lost.
     fn lost(&mut self, now: Timestamp, mut attempt: Attempt, ran: bool, out: &mut Vec<Action>) {
-        let Some(run) = self.runs.get_mut(&attempt.run) else { return };
-        if !ran {
-            self.give_back(&attempt);
+        if !ran || self.bound_to_gone(&attempt) {
+            self.give_back(now, &attempt, out);
             return;
         }
-        let most = run.plan.tasks[attempt.instance.task.at()].max_lost;
+        let Some(run) = self.runs.get_mut(&attempt.run) else { return };
+        let most = run.task_plan(attempt.instance.task).max_lost;
         let history = run.histories.entry(attempt.instance).or_default();
         history.note(&attempt);
         history.lost += 1;
@@ -224,7 +259,7 @@ impl Engine {
         } else {
             let cause = Some(Cause::Attempt(FailureKind::Lost));
             out.push(attempt.record(State::Ready, cause));
-            self.give_back(&attempt);
+            self.give_back(now, &attempt, out);
         }
     }
 
@@ -235,24 +270,38 @@ impl Engine {
         run.transition(task, attempt.span(), state);
         run.histories.remove(&attempt.instance);
         let success = state == State::Succeeded;
-        let counts = !success && !run.plan.tasks[task.at()].allow_failure;
+        let counts = !success && !run.task_plan(task).allow_failure;
         run.failed |= counts;
-        let fail_fast = counts && run.plan.fail_fast && run.state == RunState::Running;
-        let ended = Ended { task, span: attempt.span(), success, root: attempt.instance };
+        let ended = Ended {
+            task,
+            span: attempt.span(),
+            success,
+            root: attempt.instance,
+            worker: (attempt.started.0 > 0).then_some(attempt.worker),
+        };
         self.propagate(now, attempt.run, ended, out);
-        if fail_fast {
-            self.end_all(now, attempt.run, CancelScope::Run, out);
+        if counts {
+            self.after_failure(now, attempt.run, out);
+        }
+    }
+
+    /// An instance failed for good: with fail-fast the rest ends.
+    pub(super) fn after_failure(&mut self, now: Timestamp, id: RunId, out: &mut Vec<Action>) {
+        let Some(run) = self.runs.get(&id) else { return };
+        if run.failed && run.plan.fail_fast && !run.ending && run.state == RunState::Running {
+            self.end_all(now, id, CancelScope::Run, out);
         }
     }
 
     pub(super) fn lose(&mut self, now: Timestamp, id: WorkerId, out: &mut Vec<Action>) {
-        let Some(worker) = self.workers.leave(id) else {
+        let Some(mut worker) = self.workers.leave(id) else {
             self.stale += 1;
             return;
         };
+        let followers = std::mem::take(&mut worker.followers);
         // Latest first, as each goes to the front of its queue.
         for (lease, ran) in worker.into_leases().into_iter().rev() {
-            self.unlease(&lease);
+            self.unlease(id, &lease);
             let Lease { run, instance, number, .. } = lease;
             let started = Timestamp(0);
             let mut attempt =
@@ -263,8 +312,9 @@ impl Engine {
             } else {
                 self.lost(now, attempt, ran, out);
             }
-            self.finish_if_done(now, run, out);
+            self.finish_if_done(run, out);
         }
+        self.drop_followers(now, id, followers, out);
     }
 }
 
@@ -278,8 +328,15 @@ impl History {
 }
 
 /// The wait before the attempt that follows failure number `failed`, from 1.
-fn backoff(retry: &Retry, failed: u32) -> Micros {
+fn backoff(retry: &Retry, failed: u32, seed: u64) -> Micros {
     let doublings = if retry.exponential { (failed - 1).min(63) } else { 0 };
     let wait = retry.delay.0.saturating_mul(1 << doublings);
-    Micros(if retry.max_delay.0 > 0 { wait.min(retry.max_delay.0) } else { wait })
+    let wait = if retry.max_delay.0 > 0 { wait.min(retry.max_delay.0) } else { wait };
+    let half = wait / 2;
+    match retry.jitter {
+        true => {
+            Micros(half + SplitMix(seed.wrapping_add(failed.into())).next() % (wait - half + 1))
+        }
+        false => Micros(wait),
+    }
 }

@@ -2,16 +2,17 @@
 
 use rustc_hash::FxHashMap;
 
-use super::dependencies::Ended;
+use super::cascade::{Cascade, Ended, Step};
 use super::ready::Span;
-use super::{Action, CancelScope, Cause, Engine, Record, RevokeMode};
+use super::run::Run;
+use super::{Action, CancelScope, Cause, Engine, RevokeMode};
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::{RunState, State};
 
 impl CancelScope {
-    fn covers(self, instance: InstanceId) -> bool {
+    fn covers(self, run: &Run, instance: InstanceId) -> bool {
         match self {
-            CancelScope::Run => true,
+            CancelScope::Run => !run.task_plan(instance.task).always,
             CancelScope::Task(task) => instance.task == task,
             CancelScope::Instance(one) => instance == one,
         }
@@ -34,9 +35,8 @@ impl Engine {
             self.stale += 1;
             return;
         }
-        match scope {
-            CancelScope::Run => run.cancelled = true,
-            CancelScope::Task(_) | CancelScope::Instance(_) => {}
+        if scope == CancelScope::Run {
+            run.cancelled = true;
         }
         self.end_all(now, id, scope, out);
     }
@@ -49,84 +49,87 @@ impl Engine {
         scope: CancelScope,
         out: &mut Vec<Action>,
     ) {
-        let mut ended = Vec::new();
-        for (task, span) in self.scope_spans(id, scope) {
-            self.cancel_waiting(now, id, task, span, &mut ended, out);
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.ending |= scope == CancelScope::Run;
+        let parts = run.parts(scope);
+        // First all of them, then what follows from it: otherwise one would start the next.
+        let mut cascade = Cascade::new(now, id, out);
+        for (task, span) in parts {
+            self.cancel_waiting(task, span, &mut cascade);
         }
-        self.revoke(id, scope, out);
-        for span in ended {
-            self.propagate(now, id, span, out);
-        }
-        self.finish_if_done(now, id, out);
+        self.revoke(id, scope, cascade.out);
+        self.run_cascade(cascade);
+        self.finish_if_done(id, out);
     }
 
-    fn scope_spans(&self, id: RunId, scope: CancelScope) -> Vec<(TaskId, Span)> {
-        let Some(run) = self.runs.get(&id) else { return Vec::new() };
-        match scope {
-            CancelScope::Run => {
-                (0..).map(TaskId).take(run.tasks.len()).map(|task| (task, run.all(task))).collect()
+    fn cancel_waiting(&mut self, task: TaskId, span: Span, cascade: &mut Cascade<'_>) {
+        let id = cascade.id;
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if !run.task(task).known {
+            run.failed |= !run.task_plan(task).allow_failure;
+            run.task_mut(task).rare_mut().doomed = Some(Cause::Cancelled);
+            if run.task_plan(task).map.is_none() {
+                cascade.queue.push_back(Step::Width(task, 1));
             }
-            // One by one, so that those downstream of each name it as their root.
-            CancelScope::Task(task) => (0..run.tasks[task.at()].width)
-                .map(|index| (task, Span { first: index, count: 1 }))
-                .collect(),
-            CancelScope::Instance(instance) => {
-                vec![(instance.task, Span { first: instance.index, count: 1 })]
-            }
+            return;
+        }
+        let waits = |state| matches!(state, State::Blocked | State::Ready | State::Backoff);
+        for span in self.withdraw(id, task, span, waits, State::Cancelled) {
+            let Some(run) = self.runs.get_mut(&id) else { return };
+            run.failed |= !run.task_plan(task).allow_failure;
+            cascade.record(task, span, State::Cancelled, Cause::Cancelled);
+            let root = InstanceId { task, index: span.first };
+            let ended = Ended { task, span, success: false, root, worker: None };
+            cascade.queue.push_back(Step::Ended(ended));
         }
     }
 
-    /// Cancels those instances of the span that are blocked, ready or in backoff.
-    fn cancel_waiting(
+    /// Moves those instances of the span that `wanted` names, and that no worker holds, to their
+    /// terminal state; says which.
+    pub(super) fn withdraw(
         &mut self,
-        now: Timestamp,
         id: RunId,
         task: TaskId,
         span: Span,
-        ended: &mut Vec<Ended>,
-        out: &mut Vec<Action>,
-    ) {
-        let waits = |state| matches!(state, State::Blocked | State::Ready | State::Backoff);
-        let Some(run) = self.runs.get(&id) else { return };
-        let spans = run.spans(task, span, waits);
+        wanted: impl Fn(State) -> bool,
+        to: State,
+    ) -> Vec<Span> {
+        let Some(run) = self.runs.get(&id) else { return Vec::new() };
+        let spans = run.spans(task, span, wanted);
+        if spans.is_empty() {
+            return spans;
+        }
         let whole = span == run.all(task);
         self.delist(id, task);
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        for span in spans {
-            if whole {
-                run.tasks[task.at()].ready.clear();
-            } else {
-                for index in span.first..span.first + span.count {
-                    run.tasks[task.at()].ready.remove(index);
-                }
-            }
+        let Some(run) = self.runs.get_mut(&id) else { return Vec::new() };
+        if whole {
+            // What is ready is among those that end.
+            run.task_mut(task).ready.clear();
+        }
+        for span in &spans {
             for index in span.first..span.first + span.count {
-                if run.histories.is_empty() {
+                let queued = !whole && !run.task(task).ready.is_empty();
+                if queued {
+                    run.task_mut(task).ready.remove(index);
+                }
+                if !run.histories.is_empty() {
+                    run.histories.remove(&InstanceId { task, index });
+                } else if !queued {
                     break;
                 }
-                run.histories.remove(&InstanceId { task, index });
             }
-            run.transition(task, span, State::Cancelled);
-            run.failed |= !run.plan.tasks[task.at()].allow_failure;
-            out.push(Action::Record(Record::without_attempt(
-                id,
-                task,
-                span,
-                State::Cancelled,
-                now,
-                Cause::Cancelled,
-            )));
-            let root = InstanceId { task, index: span.first };
-            ended.push(Ended { task, span, success: false, root });
+            run.transition(task, *span, to);
         }
         self.enlist(id, task);
+        spans
     }
 
     fn revoke(&mut self, id: RunId, scope: CancelScope, out: &mut Vec<Action>) {
+        let Some(run) = self.runs.get(&id) else { return };
         let mut by_worker: FxHashMap<WorkerId, Vec<AttemptId>> = FxHashMap::default();
         for (worker, held) in self.workers.iter() {
             for (attempt, lease) in &held.leases {
-                if lease.run == id && !lease.cancelled && scope.covers(lease.instance) {
+                if lease.run == id && !lease.cancelled && scope.covers(run, lease.instance) {
                     by_worker.entry(worker).or_default().push(*attempt);
                 }
             }
@@ -147,13 +150,30 @@ impl Engine {
     }
 }
 
-impl super::run::Run {
+impl Run {
     fn knows(&self, scope: CancelScope) -> bool {
         match scope {
             CancelScope::Run => true,
             CancelScope::Task(task) => task.at() < self.tasks.len(),
             CancelScope::Instance(instance) => {
                 self.tasks.get(instance.task.at()).is_some_and(|task| instance.index < task.width)
+            }
+        }
+    }
+
+    fn parts(&self, scope: CancelScope) -> Vec<(TaskId, Span)> {
+        match scope {
+            CancelScope::Run => {
+                let tasks = self.ids().filter(|task| !self.task_plan(*task).always);
+                tasks.map(|task| (task, self.all(task))).collect()
+            }
+            CancelScope::Task(task) if !self.task(task).known => vec![(task, self.all(task))],
+            // One by one, so that those downstream of each name it as their root.
+            CancelScope::Task(task) => (0..self.task(task).width)
+                .map(|index| (task, Span { first: index, count: 1 }))
+                .collect(),
+            CancelScope::Instance(instance) => {
+                vec![(instance.task, Span { first: instance.index, count: 1 })]
             }
         }
     }

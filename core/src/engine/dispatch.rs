@@ -1,9 +1,10 @@
 //! Who runs what: ready instances go to workers with room, idle workers get what others hold ahead.
 
+use super::needs::ClassId;
 use super::ready::{ReadyKey, Span};
-use super::workers::{Lease, Room};
+use super::workers::{Lease, Room, Worker};
 use super::{Action, Assignment, Engine, RevokeMode};
-use crate::ids::{AttemptId, InstanceId, Micros, TaskId, WorkerId};
+use crate::ids::{AttemptId, InstanceId, Micros, WorkerId};
 use crate::status::State;
 
 /// A worker holds about this much work beyond its slots, so that it need not wait for the scheduler
@@ -24,10 +25,10 @@ fn ahead(mean: Micros) -> u32 {
 impl Engine {
     /// Hands out ready instances until no worker has room for any.
     pub(super) fn schedule(&mut self, out: &mut Vec<Action>) {
-        let mut full: Vec<u32> = Vec::new();
-        while let Some((cpus, key)) = self.ready.best(&full) {
-            if !self.place(cpus, key, out) {
-                full.push(cpus);
+        let mut full: Vec<ClassId> = Vec::new();
+        while let Some((class, key)) = self.ready.best(&full) {
+            if !self.place(class, key, out) {
+                full.push(class);
             }
         }
         if self.ready.is_empty() {
@@ -36,78 +37,95 @@ impl Engine {
     }
 
     /// Hands out the first instances of a task. Returns whether there was room.
-    fn place(&mut self, cpus: u32, key: ReadyKey, out: &mut Vec<Action>) -> bool {
+    fn place(&mut self, class: ClassId, key: ReadyKey, out: &mut Vec<Action>) -> bool {
         let Some(run) = self.runs.get_mut(&key.run) else { return false };
-        let task = &mut run.tasks[key.task.at()];
-        let leased = task.counts.of(State::Leased);
-        let most = run.plan.tasks[key.task.at()].max_running;
+        let leased = run.task(key.task).counts.of(State::Leased);
+        let most = run.task_plan(key.task).max_running;
         let allowed = most.map_or(u32::MAX, |most| most.saturating_sub(leased));
         if allowed == 0 {
-            task.parked = true;
+            run.task_mut(key.task).parked = true;
             self.delist(key.run, key.task);
             return true;
         }
-        let Some(room) = self.find_room(cpus, key) else { return false };
+        let Some((index, room)) = self.find_room(class, key) else { return false };
         let Some(run) = self.runs.get_mut(&key.run) else { return false };
-        let queue = &mut run.tasks[key.task.at()].ready;
         // Instances with a history have attempt numbers of their own.
         let alone = !run.histories.is_empty();
         let most = if alone { 1 } else { room.attempts.min(allowed) };
-        let Some(span) = queue.pop(most) else { return false };
+        let queue = &mut run.task_mut(key.task).ready;
+        let span = if queue.front() == Some(index) {
+            queue.pop(most)
+        } else {
+            queue.remove(index).then_some(Span { first: index, count: 1 })
+        };
+        let Some(span) = span else { return false };
         if queue.is_empty() {
             self.delist(key.run, key.task);
         }
-        self.lease(key, span, cpus, room.worker, out);
+        self.lease(class, key, span, room.worker, out);
         true
     }
 
-    fn find_room(&self, cpus: u32, key: ReadyKey) -> Option<Room> {
+    /// A worker for the first instance of a task; for tasks whose instances are each bound to a worker,
+    /// for the first instance whose worker has room.
+    fn find_room(&mut self, class: ClassId, key: ReadyKey) -> Option<(u32, Room)> {
         let run = self.runs.get(&key.run)?;
-        let task = &run.tasks[key.task.at()];
-        let instance = InstanceId { task: key.task, index: task.ready.front()? };
-        match run.histories.get(&instance) {
-            None => self.workers.least_loaded(cpus, ahead(task.mean)),
+        let needs = self.classes.get(class)?;
+        let task = run.task(key.task);
+        let first = task.ready.front()?;
+        if task.rare().is_some_and(|rare| !rare.each.is_empty()) {
+            return task.ready.iter().find_map(|index| {
+                let worker = task.bound_to(index)?;
+                let room = Room { worker, attempts: 1 };
+                self.workers.has_room(worker, needs).then_some((index, room))
+            });
+        }
+        let instance = InstanceId { task: key.task, index: first };
+        let room = match run.histories.get(&instance) {
+            None => {
+                let ahead = ahead(task.mean);
+                self.scheme.pick(&self.workers, needs, ahead, &mut self.random)?
+            }
             Some(history) => {
                 let used = |worker| history.workers.iter().filter(|w| **w == worker).count();
-                let worker = self.workers.least_used(cpus, used)?;
-                Some(Room { worker, attempts: 1 })
+                Room { worker: self.workers.least_used(needs, used)?, attempts: 1 }
             }
-        }
+        };
+        Some((first, room))
     }
 
     fn lease(
         &mut self,
+        class: ClassId,
         key: ReadyKey,
         span: Span,
-        cpus: u32,
         worker: WorkerId,
         out: &mut Vec<Action>,
     ) {
         let Some(run) = self.runs.get_mut(&key.run) else { return };
+        let Some(needs) = self.classes.get(class) else { return };
         let first = AttemptId(self.last_attempt + 1);
         self.last_attempt += u64::from(span.count);
-        let instance = |index| InstanceId { task: key.task, index };
-        let history = run.histories.get(&instance(span.first));
-        let number = history.map_or(0, |history| history.attempts) + 1;
+        let instance = InstanceId { task: key.task, index: span.first };
+        let number = run.histories.get(&instance).map_or(0, |history| history.attempts) + 1;
         run.transition(key.task, span, State::Leased);
-        let leases: Vec<Lease> = (span.first..span.first + span.count)
-            .map(|index| Lease {
-                run: key.run,
-                instance: instance(index),
-                number,
-                cpus,
-                started: false,
-                asked_back: false,
-                cancelled: false,
-            })
-            .collect();
-        self.workers.lease(worker, first, &leases);
+        let lease = Lease {
+            run: key.run,
+            instance,
+            number,
+            cpus: needs.cpus,
+            class,
+            started: false,
+            asked_back: false,
+            cancelled: false,
+        };
+        self.workers.lease(worker, needs, first, lease, span.count);
         self.note_dirty(key.run);
         out.push(Action::Dispatch {
             worker,
             assignment: Assignment {
                 run: key.run,
-                task: TaskId(key.task.0),
+                task: key.task,
                 first_index: span.first,
                 count: span.count,
                 first_attempt: first,
@@ -119,31 +137,33 @@ impl Engine {
     /// Asks the most loaded worker to give back, for an idle one, what it has not started.
     fn steal(&mut self, out: &mut Vec<Action>) {
         let Some((thief, victim)) = self.workers.imbalance() else { return };
-        let Some(free) = self.workers.get(thief).map(super::workers::Worker::free) else { return };
-        let attempts = self.workers.update(victim, |held| {
-            let backlog = held.occupied - held.offer.slots;
-            let most = free.min(backlog.div_ceil(2)) as usize;
-            let mut waiting: Vec<AttemptId> = held
-                .leases
-                .iter()
-                .filter(|(_, lease)| !lease.started && !lease.cancelled && lease.cpus <= free)
-                .map(|(attempt, _)| *attempt)
-                .collect();
-            waiting.sort_unstable();
-            let attempts = waiting.split_off(waiting.len() - most.min(waiting.len()));
+        let Some(free) = self.workers.get(thief).map(Worker::free) else { return };
+        let Some(held) = self.workers.get(victim) else { return };
+        let backlog = held.occupied - held.offer.slots;
+        let most = free.min(backlog.div_ceil(2)) as usize;
+        let suits = |class| {
+            let needs = self.classes.get(class);
+            needs.is_some_and(|needs| self.workers.could_start(thief, needs))
+        };
+        let mut waiting: Vec<AttemptId> = held
+            .leases
+            .iter()
+            .filter(|(_, lease)| !lease.started && !lease.cancelled && suits(lease.class))
+            .map(|(attempt, _)| *attempt)
+            .collect();
+        waiting.sort_unstable();
+        let attempts = waiting.split_off(waiting.len() - most.min(waiting.len()));
+        if attempts.is_empty() {
+            return;
+        }
+        self.workers.update(victim, |held| {
             for attempt in &attempts {
                 if let Some(lease) = held.leases.get_mut(attempt) {
                     lease.asked_back = true;
                     held.asked_back += 1;
                 }
             }
-            attempts
         });
-        match attempts {
-            Some(attempts) if !attempts.is_empty() => {
-                out.push(Action::Revoke { worker: victim, attempts, mode: RevokeMode::Steal });
-            }
-            _ => {}
-        }
+        out.push(Action::Revoke { worker: victim, attempts, mode: RevokeMode::Steal });
     }
 }

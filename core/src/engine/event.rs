@@ -66,6 +66,10 @@ pub struct WorkerOffer {
     pub slots: u32,
     /// Its labels.
     pub labels: Vec<String>,
+    /// Its memory in bytes.
+    pub memory: u64,
+    /// Its custom resources.
+    pub resources: Vec<(String, u64)>,
 }
 
 /// What a worker says of consecutive attempts.
@@ -83,6 +87,9 @@ pub struct Report {
     pub finished: Timestamp,
     /// What else is known.
     pub detail: Option<Box<Detail>>,
+    /// How many elements the captured JSON array has, when the task feeds a scatter and its value is
+    /// an array. The host counts them before it hands the report on.
+    pub items: Option<u32>,
 }
 
 /// What happened to an attempt.
@@ -119,6 +126,15 @@ pub enum Action {
     },
     /// Write down what happened, then tell observers.
     Record(Record),
+    /// A task's width is known now: until then it had no instances.
+    WidthKnown {
+        /// The run.
+        run: RunId,
+        /// The task.
+        task: TaskId,
+        /// Its number of instances. A task whose upstream gave no array has one, skipped.
+        width: u32,
+    },
     /// Every instance of the run is terminal.
     RunFinished {
         /// The run.
@@ -199,8 +215,39 @@ pub enum Cause {
         /// The instance at the beginning of the chain.
         root: InstanceId,
     },
+    /// Clause number `clause` of `follow` can never be met; `root` decided it.
+    Follow {
+        /// Position among the task's clauses of `follow`.
+        clause: u32,
+        /// The instance at the beginning of the chain.
+        root: InstanceId,
+        /// What about it.
+        why: FollowProblem,
+    },
+    /// The array it was to scatter is none, or has more elements than `max-items`.
+    Scatter {
+        /// The instance whose value it is.
+        root: InstanceId,
+        /// How many elements there are; `None` when the value is not an array.
+        items: Option<u64>,
+    },
     /// The user cancelled it.
     Cancelled,
     /// It lost its worker too often.
     LostTooOften,
+    /// No worker started it within `start-within`.
+    NotStartedInTime,
+}
+
+/// Why an instance cannot follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowProblem {
+    /// The outcomes that count can no longer come about, as with `after`.
+    Outcome,
+    /// The upstreams ran on several workers.
+    SeveralWorkers,
+    /// No upstream that counts ran on a worker.
+    NeverRan,
+    /// The worker where they ran is gone.
+    WorkerGone,
 }

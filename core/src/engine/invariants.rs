@@ -2,10 +2,11 @@
 
 use rustc_hash::FxHashMap;
 
-use super::run::{ClauseRun, Run, Verdict};
+use super::clause::{ClauseRun, Verdict, counts};
+use super::run::Run;
 use super::{Engine, ready_key};
 use crate::ids::{InstanceId, RunId, TaskId};
-use crate::pipeline::{Clause, Outcomes, Quantifier};
+use crate::pipeline::Quantifier;
 use crate::status::{RunState, State};
 
 impl Engine {
@@ -20,6 +21,11 @@ impl Engine {
             assert_eq!(needs, worker.occupied, "slots of worker {id}");
             let asked = worker.leases.values().filter(|lease| lease.asked_back).count();
             assert_eq!(asked, worker.asked_back as usize, "asked back from worker {id}");
+            let memory =
+                |class| self.classes.get(class).map_or(0, |needs: &super::Needs| needs.memory);
+            let memory: u64 = worker.leases.values().map(|lease| memory(lease.class)).sum();
+            assert_eq!(memory, worker.memory, "memory of worker {id}");
+            assert!(memory <= worker.offer.memory, "worker {id} is oversubscribed");
             for lease in worker.leases.values() {
                 *leased.entry((lease.run, lease.instance)).or_default() += 1;
             }
@@ -29,8 +35,7 @@ impl Engine {
             run.check(*id, &leased);
             for task in (0..).map(TaskId).take(run.tasks.len()) {
                 let state = &run.tasks[task.at()];
-                let listed =
-                    self.ready.contains(run.plan.tasks[task.at()].cpus, &ready_key(*id, run, task));
+                let listed = self.ready.contains(state.class, &ready_key(*id, run, task));
                 assert_eq!(listed, !state.ready.is_empty() && !state.parked, "ready set, {task}");
             }
         }
@@ -49,6 +54,7 @@ impl Run {
                 assert_eq!(count, run.counts.of(state) as usize, "count of {state:?} in {task}");
             }
             open += states.iter().filter(|state| !state.is_terminal()).count() as u64;
+            open += u64::from(!run.known);
             let mut ready: Vec<u32> = run.ready.iter().collect();
             ready.sort_unstable();
             let expected: Vec<u32> =
@@ -65,44 +71,47 @@ impl Run {
     }
 
     fn check_clauses(&self, task: TaskId) {
-        let clauses = &self.plan.tasks[task.at()].clauses;
+        let plan = self.task_plan(task);
+        let others = plan.clauses.len() - plan.follows as usize;
         let mut unmet = 0;
-        for (number, clause) in (0..).zip(clauses) {
-            let ClauseRun { pending, verdict } = self.clause(task, number);
-            let (expected, left) = self.judge(clause);
+        for number in 0..u32::try_from(plan.clauses.len()).unwrap_or(0) {
+            let ClauseRun { pending, verdict, .. } = self.clause(task, number);
+            let (expected, left) = judge(self, task, number);
             assert_eq!(pending, left, "pending of clause {number} of {task}");
-            assert_eq!(verdict, expected, "verdict on clause {number} of {task}");
+            // Where an upstream ran decides on `follow` as well.
+            if (number as usize) < others {
+                assert_eq!(verdict, expected, "verdict on clause {number} of {task}");
+            }
             unmet += u32::from(verdict != Verdict::Met);
         }
-        assert_eq!(unmet, self.tasks[task.at()].unmet, "unmet clauses of {task}");
+        assert_eq!(unmet, self.task(task).unmet, "unmet clauses of {task}");
     }
+}
 
-    /// The verdict by definition: from all outcomes at once.
-    fn judge(&self, clause: &Clause) -> (Verdict, u64) {
-        let (mut hits, mut misses, mut pending) = (0u64, 0u64, 0u64);
-        for upstream in &clause.upstreams {
-            for index in 0..self.tasks[upstream.at()].width {
-                let state = self.state(*upstream, index);
-                let hit = match clause.on {
-                    Outcomes::Success => state == State::Succeeded,
-                    Outcomes::Failure => state != State::Succeeded,
-                    Outcomes::Finish => true,
-                };
-                match (state.is_terminal(), hit) {
-                    (false, _) => pending += 1,
-                    (true, true) => hits += 1,
-                    (true, false) => misses += 1,
-                }
+/// The verdict by definition: from all outcomes at once.
+fn judge(run: &Run, task: TaskId, clause: u32) -> (Verdict, u64) {
+    let plan = &run.task_plan(task).clauses[clause as usize];
+    let (mut hits, mut misses, mut pending) = (0u64, 0u64, 0u64);
+    for upstream in &plan.upstreams {
+        if !run.task(*upstream).known {
+            pending += 1;
+        }
+        for index in 0..run.task(*upstream).width {
+            let state = run.state(*upstream, index);
+            match (state.is_terminal(), counts(plan.on, state == State::Succeeded)) {
+                (false, _) => pending += 1,
+                (true, true) => hits += 1,
+                (true, false) => misses += 1,
             }
         }
-        let verdict = match clause.quantifier {
-            _ if hits + misses + pending == 0 => Verdict::Met,
-            Quantifier::All if misses > 0 => Verdict::Dead,
-            Quantifier::All if pending == 0 => Verdict::Met,
-            Quantifier::Any if hits > 0 => Verdict::Met,
-            Quantifier::Any if pending == 0 => Verdict::Dead,
-            _ => Verdict::Open,
-        };
-        (verdict, pending)
     }
+    let verdict = match plan.quantifier {
+        _ if hits + misses + pending == 0 => Verdict::Met,
+        Quantifier::All if misses > 0 => Verdict::Dead,
+        Quantifier::All if pending == 0 => Verdict::Met,
+        Quantifier::Any if hits > 0 => Verdict::Met,
+        Quantifier::Any if pending == 0 => Verdict::Dead,
+        _ => Verdict::Open,
+    };
+    (verdict, pending)
 }

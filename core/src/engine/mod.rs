@@ -10,31 +10,45 @@
 
 mod attempts;
 mod cancel;
-mod dependencies;
+mod cascade;
+mod clause;
+mod deadlines;
 mod dispatch;
 pub mod event;
+mod explain;
+mod follow;
+mod groups;
 mod invariants;
+mod needs;
 pub mod plan;
 mod rank;
 mod ready;
 mod run;
+mod scheme;
 mod transition;
+mod widths;
 mod workers;
 
 pub use event::{
-    Action, Assignment, CancelScope, Cause, Event, Outcome, Record, Report, RevokeMode, WorkerOffer,
+    Action, Assignment, CancelScope, Cause, Event, FollowProblem, Outcome, Record, Report,
+    RevokeMode, WorkerOffer,
 };
-pub use plan::{MapEdge, RunPlan, TaskPlan};
+pub use explain::{Explanation, Missing, MissingEdge, NotStarted};
+pub use plan::{GatherPlan, MapEdge, RunPlan, TaskPlan};
+pub use scheme::Scheme;
 pub use transition::is_legal;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use self::ready::{ReadyKey, ReadyTasks, Span};
+use self::cascade::Cascade;
+use self::deadlines::Deadlines;
+use self::needs::{ClassId, Classes, Needs};
+use self::ready::{ReadyKey, ReadyTasks};
 use self::run::Run;
+use self::scheme::SplitMix;
 use self::workers::Workers;
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::{Counts, RunState, State};
@@ -44,9 +58,11 @@ use crate::status::{Counts, RunState, State};
 pub struct Engine {
     runs: FxHashMap<RunId, Run>,
     workers: Workers,
+    classes: Classes,
     ready: ReadyTasks,
-    /// Instances in `backoff`, by the time of their next attempt.
-    backoffs: BinaryHeap<Reverse<(Timestamp, RunId, InstanceId)>>,
+    deadlines: Deadlines,
+    scheme: Scheme,
+    random: SplitMix,
     last_attempt: u64,
     submitted: u64,
     stale: u64,
@@ -54,10 +70,22 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// A machine without runs and workers.
+    /// A machine without runs and workers, which places attempts where the load is least.
     #[must_use]
     pub fn new() -> Engine {
         Engine::default()
+    }
+
+    /// A machine that places attempts by `scheme`; `seed` is for those that draw lots.
+    #[must_use]
+    pub fn with_scheme(scheme: Scheme, seed: u64) -> Engine {
+        Engine { scheme, random: SplitMix(seed), ..Engine::default() }
+    }
+
+    /// The placement scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// Takes one event and appends what must be done.
@@ -71,10 +99,11 @@ impl Engine {
                 if !self.workers.join(worker, offer) {
                     self.stale += 1;
                 }
+                self.open_waiting(now, out);
             }
             Event::WorkerLost { worker } => self.lose(now, worker, out),
             Event::Reported { worker, reports } => self.report(now, worker, reports, out),
-            Event::Tick => self.wake(now),
+            Event::Tick => self.wake(now, out),
         }
         self.schedule(out);
     }
@@ -82,7 +111,7 @@ impl Engine {
     /// When [`Event::Tick`] is next due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.backoffs.peek().map(|Reverse((at, ..))| *at)
+        self.deadlines.next()
     }
 
     /// The tasks of `run` by state, and how many run; `None` when the run or task is unknown.
@@ -90,6 +119,13 @@ impl Engine {
     pub fn counts(&self, run: RunId, task: TaskId) -> Option<(Counts, u32)> {
         let task = self.runs.get(&run)?.tasks.get(task.at())?;
         Some((task.counts, task.running))
+    }
+
+    /// The number of instances of a task; `None` when it is not known yet, or the task is not.
+    #[must_use]
+    pub fn width(&self, run: RunId, task: TaskId) -> Option<u32> {
+        let task = self.runs.get(&run)?.tasks.get(task.at())?;
+        task.known.then_some(task.width)
     }
 
     /// The state of an instance; `None` when it or its run is unknown.
@@ -119,8 +155,10 @@ impl Engine {
 
     /// Forgets a run that has finished; one that has not is kept.
     pub fn forget(&mut self, run: RunId) {
-        if self.runs.get(&run).is_some_and(|run| run.state != RunState::Running) {
-            self.runs.remove(&run);
+        if self.runs.get(&run).is_some_and(|run| run.state != RunState::Running)
+            && let Some(run) = self.runs.remove(&run)
+        {
+            run.tasks.iter().for_each(|task| self.classes.leave(task.class));
         }
     }
 
@@ -148,53 +186,30 @@ impl Engine {
             return;
         }
         self.submitted += 1;
-        let mut run = Run::new(plan, self.submitted);
-        let tasks = (0..).map(TaskId).take(run.tasks.len());
-        for task in tasks.clone() {
-            run.touch(task);
-            for clause in 0..run.tasks[task.at()].unmet {
-                if run.settle_if_empty(task, clause) {
-                    run.tasks[task.at()].unmet -= 1;
-                }
-            }
-        }
+        let submitted = self.submitted;
+        let classes: Vec<ClassId> = (0..)
+            .map(TaskId)
+            .zip(&plan.tasks)
+            .map(|(task, plan)| self.classes.join(Needs::of(plan, submitted, task)))
+            .collect();
+        let run = Run::new(plan, submitted, &classes);
+        let tasks = run.ids();
         self.dirty.push(id);
         self.runs.insert(id, run);
+        let mut cascade = Cascade::new(now, id, out);
         for task in tasks {
-            if self.runs.get(&id).is_some_and(|run| run.tasks[task.at()].unmet == 0) {
-                self.open(id, task);
-            }
+            self.begin(task, &mut cascade);
         }
-        self.finish_if_done(now, id, out);
-    }
-
-    /// Instances that waited for their next attempt are ready again when it is due.
-    fn wake(&mut self, now: Timestamp) {
-        while let Some(Reverse((at, id, instance))) = self.backoffs.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.backoffs.pop();
-            let Some(run) = self.runs.get_mut(&id) else { continue };
-            if run.state(instance.task, instance.index) == State::Backoff {
-                self.make_ready(id, instance.task, Span { first: instance.index, count: 1 });
-            }
-        }
-    }
-
-    /// Makes instances ready, behind those that already are.
-    fn make_ready(&mut self, id: RunId, task: TaskId, span: Span) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        run.transition(task, span, State::Ready);
-        run.tasks[task.at()].ready.push_back(span);
-        self.enlist(id, task);
+        self.run_cascade(cascade);
+        self.finish_if_done(id, out);
     }
 
     /// Puts a task into the ready set if it belongs there.
     fn enlist(&mut self, id: RunId, task: TaskId) {
         let Some(run) = self.runs.get(&id) else { return };
-        if !run.tasks[task.at()].ready.is_empty() && !run.tasks[task.at()].parked {
-            self.ready.insert(run.plan.tasks[task.at()].cpus, ready_key(id, run, task));
+        let state = run.task(task);
+        if !state.ready.is_empty() && !state.parked {
+            self.ready.insert(state.class, ready_key(id, run, task));
         }
         self.note_dirty(id);
     }
@@ -202,7 +217,7 @@ impl Engine {
     /// Takes a task out of the ready set.
     fn delist(&mut self, id: RunId, task: TaskId) {
         let Some(run) = self.runs.get(&id) else { return };
-        self.ready.remove(run.plan.tasks[task.at()].cpus, &ready_key(id, run, task));
+        self.ready.remove(run.task(task).class, &ready_key(id, run, task));
     }
 
     fn note_dirty(&mut self, id: RunId) {
@@ -211,7 +226,7 @@ impl Engine {
         }
     }
 
-    fn finish_if_done(&mut self, _now: Timestamp, id: RunId, out: &mut Vec<Action>) {
+    fn finish_if_done(&mut self, id: RunId, out: &mut Vec<Action>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if run.open > 0 || run.state != RunState::Running {
             return;
@@ -229,8 +244,8 @@ impl Engine {
 
 fn ready_key(id: RunId, run: &Run, task: TaskId) -> ReadyKey {
     ReadyKey {
-        priority: Reverse(run.plan.tasks[task.at()].priority),
-        rank: Reverse(run.tasks[task.at()].rank),
+        priority: Reverse(run.task_plan(task).priority),
+        rank: Reverse(run.task(task).rank),
         submitted: run.submitted,
         task,
         run: id,

@@ -15,12 +15,11 @@ pub(super) fn ranks(plan: &RunPlan) -> Vec<u64> {
     let mut done: Vec<usize> =
         (0..plan.tasks.len()).filter(|task| downstreams_left[*task] == 0).collect();
     while let Some(task) = done.pop() {
-        let upstreams = plan.tasks[task]
-            .map
-            .iter()
-            .map(|map| map.upstream)
-            .chain(plan.tasks[task].clauses.iter().flat_map(|clause| clause.upstreams.clone()));
-        for upstream in upstreams {
+        let plan = &plan.tasks[task];
+        let mapped = plan.map.iter().map(|map| map.upstream);
+        let gathered = plan.gather.iter().flat_map(|gather| gather.upstreams.iter().copied());
+        let named = plan.clauses.iter().flat_map(|clause| clause.upstreams.iter().copied());
+        for upstream in mapped.chain(gathered).chain(named) {
             let at = upstream.at();
             ranks[at] = ranks[at].max(own(at).saturating_add(ranks[task]));
             downstreams_left[at] -= 1;
@@ -54,7 +53,7 @@ mod tests {
                 task(7, vec![after(0)]),
                 task(1, vec![after(0), after(1)]),
             ],
-            fail_fast: false,
+            ..RunPlan::default()
         };
         assert_eq!(ranks(&plan), [13, 8, 1]);
     }

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::needs::ClassId;
 use crate::ids::{RunId, TaskId};
 
 /// Consecutive instances of a task.
@@ -19,6 +20,16 @@ impl Span {
 
     fn contains(self, index: u32) -> bool {
         (self.first..self.end()).contains(&index)
+    }
+
+    /// What is left of it without one instance, in order.
+    pub(super) fn without(self, index: u32) -> Vec<Span> {
+        if !self.contains(index) {
+            return vec![self];
+        }
+        let before = Span { first: self.first, count: index - self.first };
+        let after = Span { first: index + 1, count: self.end() - index - 1 };
+        [before, after].into_iter().filter(|part| part.count > 0).collect()
     }
 }
 
@@ -77,13 +88,9 @@ impl ReadyQueue {
             return false;
         };
         let span = self.spans[at];
-        let before = Span { first: span.first, count: index - span.first };
-        let after = Span { first: index + 1, count: span.end() - index - 1 };
         self.spans.remove(at);
-        for part in [after, before] {
-            if part.count > 0 {
-                self.spans.insert(at, part);
-            }
+        for part in span.without(index).into_iter().rev() {
+            self.spans.insert(at, part);
         }
         true
     }
@@ -105,42 +112,42 @@ pub(super) struct ReadyKey {
     pub(super) run: RunId,
 }
 
-/// All tasks with ready instances, apart by the slots that they need: when one kind finds no room, the
+/// All tasks with ready instances, apart by what they need: when one class finds no room, the
 /// others may.
 #[derive(Debug, Default)]
 pub(super) struct ReadyTasks {
-    by_cpus: BTreeMap<u32, BTreeSet<ReadyKey>>,
+    by_class: BTreeMap<ClassId, BTreeSet<ReadyKey>>,
 }
 
 impl ReadyTasks {
-    pub(super) fn insert(&mut self, cpus: u32, key: ReadyKey) {
-        self.by_cpus.entry(cpus).or_default().insert(key);
+    pub(super) fn insert(&mut self, class: ClassId, key: ReadyKey) {
+        self.by_class.entry(class).or_default().insert(key);
     }
 
-    pub(super) fn remove(&mut self, cpus: u32, key: &ReadyKey) {
-        if let Some(keys) = self.by_cpus.get_mut(&cpus) {
+    pub(super) fn remove(&mut self, class: ClassId, key: &ReadyKey) {
+        if let Some(keys) = self.by_class.get_mut(&class) {
             keys.remove(key);
             if keys.is_empty() {
-                self.by_cpus.remove(&cpus);
+                self.by_class.remove(&class);
             }
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.by_cpus.is_empty()
+        self.by_class.is_empty()
     }
 
     /// The first task among those whose needs are not in `full`.
-    pub(super) fn best(&self, full: &[u32]) -> Option<(u32, ReadyKey)> {
-        self.by_cpus
+    pub(super) fn best(&self, full: &[ClassId]) -> Option<(ClassId, ReadyKey)> {
+        self.by_class
             .iter()
-            .filter(|(cpus, _)| !full.contains(cpus))
-            .filter_map(|(cpus, keys)| keys.first().map(|key| (*cpus, *key)))
+            .filter(|(class, _)| !full.contains(class))
+            .filter_map(|(class, keys)| keys.first().map(|key| (*class, *key)))
             .min_by_key(|(_, key)| *key)
     }
 
-    pub(super) fn contains(&self, cpus: u32, key: &ReadyKey) -> bool {
-        self.by_cpus.get(&cpus).is_some_and(|keys| keys.contains(key))
+    pub(super) fn contains(&self, class: ClassId, key: &ReadyKey) -> bool {
+        self.by_class.get(&class).is_some_and(|keys| keys.contains(key))
     }
 }
 

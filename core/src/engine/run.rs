@@ -1,14 +1,18 @@
-//! One run: a column of states, counters per task and clause, the edges downstream.
+//! One run: a column of states, counters per task, clause and group, the edges downstream.
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::plan::RunPlan;
+use super::clause::{ClauseRun, Verdict, verdict};
+use super::event::Cause;
+use super::groups::GroupRun;
+use super::needs::ClassId;
+use super::plan::{RunPlan, TaskPlan};
 use super::ready::{ReadyQueue, Span};
 use super::transition::is_legal;
 use crate::ids::{InstanceId, Micros, TaskId, WorkerId};
-use crate::pipeline::{Clause, Outcomes, Quantifier};
+use crate::pipeline::{Clause, Targets};
 use crate::status::{Counts, RunState, State};
 
 /// What is known of one task while its run lasts.
@@ -16,7 +20,10 @@ use crate::status::{Counts, RunState, State};
 pub(super) struct TaskRun {
     /// Where its instances begin in the column of states.
     offset: usize,
+    /// Its number of instances; zero as long as that is not known.
     pub(super) width: u32,
+    /// Whether its width is known.
+    pub(super) known: bool,
     pub(super) counts: Counts,
     /// Leases that are known to run.
     pub(super) running: u32,
@@ -28,29 +35,48 @@ pub(super) struct TaskRun {
     /// Out of the ready set because `max-running` instances run.
     pub(super) parked: bool,
     dirty: bool,
+    pub(super) class: ClassId,
     /// The longest remaining path, in microseconds, its own attempt included.
     pub(super) rank: u64,
     /// Mean duration of its attempts so far; zero when none has ended.
     pub(super) mean: Micros,
+    /// What only few tasks have.
+    rare: Option<Box<Rare>>,
 }
 
-/// The state of a clause, for all instances of its task alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ClauseRun {
-    /// Upstream instances that are not terminal.
-    pub(super) pending: u64,
-    pub(super) verdict: Verdict,
+/// What only few tasks have.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// Its groups, when it gathers with groups or a tolerance.
+    pub(super) groups: Vec<GroupRun>,
+    /// Elements that its instances captured so far, when it feeds a scatter.
+    pub(super) items: u64,
+    /// An instance whose value is no array, when it feeds a scatter.
+    pub(super) no_array: Option<InstanceId>,
+    /// Where its upstreams ran, for each clause of `follow`.
+    pub(super) followed: Vec<Vec<WorkerId>>,
+    /// The worker that it follows.
+    pub(super) pin: Option<WorkerId>,
+    /// The worker of each instance, with `targets = "each"`.
+    pub(super) each: Vec<WorkerId>,
+    /// What its instances end with as soon as their number is known.
+    pub(super) doomed: Option<Cause>,
 }
 
-/// What can be said of a clause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Not known yet.
-    Open,
-    /// It holds.
-    Met,
-    /// It can never hold.
-    Dead,
+impl TaskRun {
+    pub(super) fn rare(&self) -> Option<&Rare> {
+        self.rare.as_deref()
+    }
+
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The worker that an instance is bound to, if it is.
+    pub(super) fn bound_to(&self, index: u32) -> Option<WorkerId> {
+        let rare = self.rare()?;
+        rare.pin.or_else(|| rare.each.get(index as usize).copied())
+    }
 }
 
 /// What happened before to an instance that is tried again.
@@ -73,6 +99,8 @@ pub(super) enum Edge {
     Map { to: TaskId, factor: u32 },
     /// This task is named once in clause number `clause` of `to`.
     Clause { to: TaskId, clause: u32 },
+    /// `to` gathers this task, with groups or a tolerance.
+    Gather { to: TaskId },
 }
 
 /// A run that has not been forgotten.
@@ -88,61 +116,70 @@ pub(super) struct Run {
     /// Where each task's edges begin in `edges`; one more than there are tasks.
     edge_starts: Vec<u32>,
     pub(super) histories: FxHashMap<InstanceId, History>,
-    /// Instances that are not terminal.
+    /// Instances that are not terminal, and tasks whose width is not known.
     pub(super) open: u64,
     pub(super) cancelled: bool,
+    /// Everything but `always` tasks is being ended.
+    pub(super) ending: bool,
     pub(super) failed: bool,
     pub(super) state: RunState,
     pub(super) dirty: Vec<TaskId>,
 }
 
 impl Run {
-    pub(super) fn new(plan: Arc<RunPlan>, submitted: u64) -> Run {
+    pub(super) fn new(plan: Arc<RunPlan>, submitted: u64, classes: &[ClassId]) -> Run {
+        let dynamic = dynamic_tasks(&plan);
+        let ranks = super::rank::ranks(&plan);
         let mut offset = 0;
         let mut first_clause = 0;
-        let ranks = super::rank::ranks(&plan);
-        let tasks: Vec<TaskRun> = plan
-            .tasks
-            .iter()
-            .zip(ranks)
-            .map(|(task, rank)| {
-                let mut counts = Counts::default();
-                counts.0[State::Blocked as usize] = task.width;
-                let run = TaskRun {
-                    offset,
-                    width: task.width,
-                    counts,
-                    running: 0,
-                    unmet: u32::try_from(task.clauses.len()).unwrap_or(u32::MAX),
-                    first_clause,
-                    ready: ReadyQueue::default(),
-                    parked: false,
-                    dirty: false,
-                    rank,
-                    mean: Micros(0),
-                };
-                offset += task.width as usize;
-                first_clause += task.clauses.len();
-                run
-            })
-            .collect();
-        let clauses = plan
-            .tasks
-            .iter()
-            .flat_map(|task| &task.clauses)
-            .map(|clause| ClauseRun { pending: pending(clause, &tasks), verdict: Verdict::Open })
-            .collect();
+        let mut tasks: Vec<TaskRun> = Vec::with_capacity(plan.tasks.len());
+        for (at, task) in plan.tasks.iter().enumerate() {
+            let width = if dynamic[at] { 0 } else { task.width };
+            let mut counts = Counts::default();
+            counts.0[State::Blocked as usize] = width;
+            tasks.push(TaskRun {
+                offset,
+                width,
+                known: !dynamic[at],
+                counts,
+                running: 0,
+                unmet: u32::try_from(task.clauses.len()).unwrap_or(u32::MAX),
+                first_clause,
+                ready: ReadyQueue::default(),
+                parked: false,
+                dirty: false,
+                class: classes[at],
+                rank: ranks[at],
+                mean: Micros(0),
+                rare: None,
+            });
+            offset += width as usize;
+            first_clause += task.clauses.len();
+        }
+        for (at, task) in plan.tasks.iter().enumerate() {
+            if let Some(gather) = &task.gather {
+                tasks[at].rare_mut().groups = GroupRun::all(task.width, gather, &tasks);
+            }
+            if task.follows > 0 {
+                tasks[at].rare_mut().followed = vec![Vec::new(); task.follows as usize];
+            }
+        }
+        let clauses =
+            plan.tasks.iter().flat_map(|task| &task.clauses).map(|clause| begin(clause, &tasks));
+        let clauses = clauses.collect();
+        let unknown = tasks.iter().filter(|task| !task.known).count();
         let (edges, edge_starts) = edges(&plan);
         Run {
             submitted,
             states: vec![State::Blocked as u8; offset],
-            open: offset as u64,
+            open: (offset + unknown) as u64,
             tasks,
             clauses,
             edges,
             edge_starts,
             histories: FxHashMap::default(),
             cancelled: false,
+            ending: false,
             failed: false,
             state: RunState::Running,
             dirty: Vec::new(),
@@ -150,14 +187,41 @@ impl Run {
         }
     }
 
+    pub(super) fn task(&self, task: TaskId) -> &TaskRun {
+        &self.tasks[task.at()]
+    }
+
+    pub(super) fn task_mut(&mut self, task: TaskId) -> &mut TaskRun {
+        &mut self.tasks[task.at()]
+    }
+
+    pub(super) fn task_plan(&self, task: TaskId) -> &TaskPlan {
+        &self.plan.tasks[task.at()]
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = TaskId> + use<> {
+        (0..).map(TaskId).take(self.tasks.len())
+    }
+
     pub(super) fn state(&self, task: TaskId, index: u32) -> State {
         let at = self.tasks[task.at()].offset + index as usize;
         State::from_u8(self.states[at]).expect("the column holds states only")
     }
 
-    pub(super) fn states(&self, task: TaskId) -> &[u8] {
+    fn states(&self, task: TaskId) -> &[u8] {
         let task = &self.tasks[task.at()];
         &self.states[task.offset..task.offset + task.width as usize]
+    }
+
+    /// Gives a task its instances.
+    pub(super) fn grow(&mut self, task: TaskId, width: u32) {
+        let offset = self.states.len();
+        self.states.resize(offset + width as usize, State::Blocked as u8);
+        self.open = self.open + u64::from(width) - 1;
+        let run = &mut self.tasks[task.at()];
+        (run.offset, run.width, run.known) = (offset, width, true);
+        run.counts.0[State::Blocked as usize] = width;
+        self.touch(task);
     }
 
     /// The one place where states are written.
@@ -206,33 +270,41 @@ impl Run {
         self.clauses[self.tasks[task.at()].first_clause + clause as usize]
     }
 
-    /// Tells a clause that `count` of its upstream instances became terminal, all alike. Returns the
-    /// verdict when this decided it.
+    pub(super) fn clause_mut(&mut self, task: TaskId, clause: u32) -> &mut ClauseRun {
+        &mut self.clauses[self.tasks[task.at()].first_clause + clause as usize]
+    }
+
+    /// Tells a clause that `count` of its upstream instances became terminal, and whether they are
+    /// what it counts. Returns the verdict when this decided it.
     pub(super) fn count_outcome(
         &mut self,
         task: TaskId,
         clause: u32,
         count: u32,
-        success: bool,
+        hit: bool,
     ) -> Option<Verdict> {
-        let run = &mut self.clauses[self.tasks[task.at()].first_clause + clause as usize];
+        let quantifier = self.plan.tasks[task.at()].clauses[clause as usize].quantifier;
+        let run = self.clause_mut(task, clause);
         run.pending -= u64::from(count);
         if run.verdict != Verdict::Open || count == 0 {
             return None;
         }
-        let plan = &self.plan.tasks[task.at()].clauses[clause as usize];
-        run.verdict = verdict(plan, run.pending, success);
+        run.verdict = verdict(quantifier, run.pending, hit);
         (run.verdict != Verdict::Open).then_some(run.verdict)
     }
 
-    /// Decides a clause over an empty set, which is met.
-    pub(super) fn settle_if_empty(&mut self, task: TaskId, clause: u32) -> bool {
-        let run = &mut self.clauses[self.tasks[task.at()].first_clause + clause as usize];
-        let empty = run.pending == 0 && run.verdict == Verdict::Open;
-        if empty {
-            run.verdict = Verdict::Met;
+    /// Tells a clause how many instances an upstream of hitherto unknown width has. Returns the verdict
+    /// when this decided it.
+    pub(super) fn count_width(&mut self, task: TaskId, clause: u32, width: u32) -> Option<Verdict> {
+        let quantifier = self.plan.tasks[task.at()].clauses[clause as usize].quantifier;
+        let run = self.clause_mut(task, clause);
+        run.pending = run.pending + u64::from(width) - 1;
+        run.total += u64::from(width);
+        if run.verdict != Verdict::Open {
+            return None;
         }
-        empty
+        run.settle(quantifier);
+        (run.verdict != Verdict::Open).then_some(run.verdict)
     }
 
     /// Runs of consecutive instances of `within` for which `wanted` holds.
@@ -262,28 +334,40 @@ impl Run {
     }
 }
 
-/// Whether an outcome is one that the clause counts.
-pub(super) fn counts(on: Outcomes, success: bool) -> bool {
-    match on {
-        Outcomes::Success => success,
-        Outcomes::Failure => !success,
-        Outcomes::Finish => true,
+/// The tasks whose width is known only while the run goes on.
+fn dynamic_tasks(plan: &RunPlan) -> Vec<bool> {
+    let mut dynamic: Vec<bool> = plan
+        .tasks
+        .iter()
+        .map(|task| task.scatter.is_some() || task.targets == Targets::Each)
+        .collect();
+    let mut maps: Vec<Vec<usize>> = vec![Vec::new(); plan.tasks.len()];
+    for (at, task) in plan.tasks.iter().enumerate() {
+        if let Some(map) = task.map {
+            maps[map.upstream.at()].push(at);
+        }
     }
+    let mut queue: Vec<usize> = (0..dynamic.len()).filter(|at| dynamic[*at]).collect();
+    while let Some(at) = queue.pop() {
+        for &map in &maps[at] {
+            if !dynamic[map] {
+                dynamic[map] = true;
+                queue.push(map);
+            }
+        }
+    }
+    dynamic
 }
 
-/// What a clause says when `pending` upstreams are left and the latest outcome is `success`; the
-/// clause was open before.
-fn verdict(clause: &Clause, pending: u64, success: bool) -> Verdict {
-    let hit = counts(clause.on, success);
-    match (clause.quantifier, hit, pending) {
-        (Quantifier::All, false, _) | (Quantifier::Any, false, 0) => Verdict::Dead,
-        (Quantifier::Any, true, _) | (Quantifier::All, true, 0) => Verdict::Met,
-        (Quantifier::All, true, _) | (Quantifier::Any, false, _) => Verdict::Open,
+/// A clause before anything has happened. An upstream of unknown width stands for one instance.
+fn begin(clause: &Clause, tasks: &[TaskRun]) -> ClauseRun {
+    let mut run = ClauseRun { pending: 0, total: 0, verdict: Verdict::Open };
+    for upstream in &clause.upstreams {
+        let upstream = &tasks[upstream.at()];
+        run.total += u64::from(upstream.width);
+        run.pending += if upstream.known { upstream.width.into() } else { 1 };
     }
-}
-
-fn pending(clause: &Clause, tasks: &[TaskRun]) -> u64 {
-    clause.upstreams.iter().map(|task| u64::from(tasks[task.at()].width)).sum()
+    run
 }
 
 /// The edges of all tasks, by upstream: `edges[starts[t]..starts[t + 1]]` are those of task `t`.
@@ -307,6 +391,9 @@ pub(super) fn for_each_edge(plan: &RunPlan, mut visit: impl FnMut(TaskId, Edge))
     for (to, task) in (0..).map(TaskId).zip(&plan.tasks) {
         if let Some(map) = task.map {
             visit(map.upstream, Edge::Map { to, factor: map.factor });
+        }
+        for upstream in task.gather.iter().flat_map(|gather| &gather.upstreams) {
+            visit(*upstream, Edge::Gather { to });
         }
         for (clause, plan) in (0..).zip(&task.clauses) {
             for upstream in &plan.upstreams {

@@ -8,9 +8,9 @@ pub fn is_legal(from: State, to: State) -> bool {
     use State::{Backoff, Blocked, Cancelled, Failed, Leased, Ready, Skipped, Succeeded};
     match from {
         Blocked => matches!(to, Ready | Skipped | Cancelled),
-        Ready => matches!(to, Leased | Cancelled),
+        Ready => matches!(to, Leased | Failed | Skipped | Cancelled),
         Leased => matches!(to, Ready | Backoff | Succeeded | Failed | Cancelled),
-        Backoff => matches!(to, Ready | Cancelled),
+        Backoff => matches!(to, Ready | Skipped | Cancelled),
         Succeeded | Failed | Skipped | Cancelled => false,
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use rustc_hash::FxHashMap;
 
 use super::WorkerOffer;
-use crate::ids::{AttemptId, InstanceId, RunId, WorkerId};
+use super::needs::{ClassId, Needs};
+use crate::ids::{AttemptId, InstanceId, RunId, TaskId, WorkerId};
 
 /// An attempt in a worker's hands. It exists as long as the instance is `leased`.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,7 @@ pub(super) struct Lease {
     /// The attempt's number within its instance, from 1.
     pub(super) number: u32,
     pub(super) cpus: u32,
+    pub(super) class: ClassId,
     /// The worker said that it runs.
     pub(super) started: bool,
     /// Asked back so that an idle worker can have it.
@@ -30,13 +32,40 @@ pub(super) struct Worker {
     pub(super) leases: FxHashMap<AttemptId, Lease>,
     /// Slots that its leases need, more than it has when it holds work ahead.
     pub(super) occupied: u32,
+    /// Memory that its leases need, in bytes.
+    pub(super) memory: u64,
+    /// Custom resources that its leases need.
+    pub(super) resources: FxHashMap<String, u64>,
     /// How many of its leases are asked back and not answered.
     pub(super) asked_back: u32,
+    /// Tasks that follow upstreams which ran here.
+    pub(super) followers: Vec<(RunId, TaskId)>,
     /// When it last got work, in dispatches.
-    used: u64,
+    pub(super) used: u64,
+}
+
+impl WorkerOffer {
+    /// How much of a custom resource it offers.
+    pub(super) fn amount(&self, resource: &str) -> u64 {
+        let found = self.resources.iter().find(|(name, _)| name == resource);
+        found.map_or(0, |(_, amount)| *amount)
+    }
 }
 
 impl Worker {
+    fn new(offer: WorkerOffer) -> Worker {
+        Worker {
+            offer,
+            leases: FxHashMap::default(),
+            occupied: 0,
+            memory: 0,
+            resources: FxHashMap::default(),
+            asked_back: 0,
+            followers: Vec::new(),
+            used: 0,
+        }
+    }
+
     pub(super) fn free(&self) -> u32 {
         self.offer.slots.saturating_sub(self.occupied)
     }
@@ -55,7 +84,7 @@ impl Worker {
     }
 
     /// Occupied slots as a fraction of all, in 1/65536.
-    fn load(&self) -> u64 {
+    pub(super) fn load(&self) -> u64 {
         (u64::from(self.occupied) << 16) / u64::from(self.offer.slots.max(1))
     }
 
@@ -91,8 +120,9 @@ impl Workers {
         self.workers.get(&id)
     }
 
+    /// All workers, the least loaded first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.workers.iter().map(|(id, worker)| (*id, worker))
+        self.by_load.iter().filter_map(|key| Some((key.id, self.workers.get(&key.id)?)))
     }
 
     /// Returns whether the id was new.
@@ -100,8 +130,7 @@ impl Workers {
         if self.workers.contains_key(&id) {
             return false;
         }
-        let worker =
-            Worker { offer, leases: FxHashMap::default(), occupied: 0, asked_back: 0, used: 0 };
+        let worker = Worker::new(offer);
         self.by_load.insert(worker.key(id));
         self.workers.insert(id, worker);
         true
@@ -130,60 +159,101 @@ impl Workers {
         Some(result)
     }
 
-    pub(super) fn lease(&mut self, id: WorkerId, first: AttemptId, leases: &[Lease]) {
+    /// Hands `count` consecutive attempts to a worker; `lease` describes the first.
+    pub(super) fn lease(
+        &mut self,
+        id: WorkerId,
+        needs: &Needs,
+        first: AttemptId,
+        lease: Lease,
+        count: u32,
+    ) {
         self.dispatches += 1;
         let now = self.dispatches;
         self.update(id, |worker| {
             worker.used = now;
-            for (number, lease) in (first.0..).zip(leases) {
-                worker.occupied += lease.cpus;
-                worker.leases.insert(AttemptId(number), *lease);
+            needs.occupy(worker, count);
+            for offset in 0..count {
+                let index = lease.instance.index + offset;
+                let instance = InstanceId { index, ..lease.instance };
+                let attempt = AttemptId(first.0 + u64::from(offset));
+                worker.leases.insert(attempt, Lease { instance, ..lease });
             }
         });
     }
 
-    /// Ends a lease; `None` when the worker does not hold it.
+    /// Ends a lease; `None` when the worker does not hold it. What it occupied is still to be vacated.
     pub(super) fn release(&mut self, id: WorkerId, attempt: AttemptId) -> Option<Lease> {
-        self.update(id, |worker| {
-            let lease = worker.leases.remove(&attempt)?;
-            worker.occupied -= lease.cpus;
-            worker.asked_back -= u32::from(lease.asked_back);
-            Some(lease)
-        })
-        .flatten()
+        let worker = self.workers.get_mut(&id)?;
+        let lease = worker.leases.remove(&attempt)?;
+        worker.asked_back -= u32::from(lease.asked_back);
+        Some(lease)
     }
 
-    /// The least loaded worker that takes an attempt of `cpus` slots. `ahead` is how many attempts per
-    /// slot it may hold beyond those that run.
-    pub(super) fn least_loaded(&self, cpus: u32, ahead: u32) -> Option<Room> {
+    /// The least loaded worker that takes an attempt. `ahead` is how many attempts per slot it may hold
+    /// beyond those that run.
+    pub(super) fn least_loaded(&self, needs: &Needs, ahead: u32) -> Option<Room> {
+        if let Some(pin) = needs.pin {
+            let attempts = room(pin, self.workers.get(&pin)?, needs, ahead);
+            return (attempts > 0).then_some(Room { worker: pin, attempts });
+        }
+        if needs.cpus > 1
+            && let Some(room) =
+                self.first_with(needs, |id, worker| starts_at_once(id, worker, needs))
+        {
+            return Some(room);
+        }
+        self.first_with(needs, |id, worker| room(id, worker, needs, ahead))
+    }
+
+    /// The least loaded worker with room, and how many attempts bring it up to the load of the next.
+    fn first_with(&self, needs: &Needs, room: impl Fn(WorkerId, &Worker) -> u32) -> Option<Room> {
+        let simple = needs.is_plain() && needs.cpus == 1;
         let mut keys = self.by_load.iter();
         while let Some(key) = keys.next() {
             let worker = self.workers.get(&key.id)?;
-            let attempts = room(worker, cpus, ahead);
+            let attempts = room(key.id, worker);
             if attempts > 0 {
-                let level = keys.next().map_or(attempts, |next| below(worker, next.load, cpus));
+                let next = keys.next();
+                let level = next.map_or(attempts, |next| below(worker, next.load, needs.cpus));
                 return Some(Room { worker: key.id, attempts: attempts.min(level.max(1)) });
             }
-            if cpus == 1 {
+            if simple {
                 return None; // All others are loaded at least as much.
             }
         }
         None
     }
 
-    /// The worker with room that `used` ranks lowest, the less loaded among equals. One where the
-    /// attempt can start at once goes before one where it would have to wait.
+    /// The workers with room, the least loaded first: those where an attempt can start at once if there
+    /// are any.
+    pub(super) fn with_room(&self, needs: &Needs, ahead: u32) -> Vec<(WorkerId, &Worker)> {
+        let at_once = self.iter().filter(|(id, worker)| starts_at_once(*id, worker, needs) > 0);
+        let at_once: Vec<_> = at_once.collect();
+        match at_once.is_empty() {
+            true => self.iter().filter(|(id, w)| room(*id, w, needs, ahead) > 0).collect(),
+            false => at_once,
+        }
+    }
+
+    /// The worker with room that `used` ranks lowest, the less loaded among equals.
     pub(super) fn least_used(
         &self,
-        cpus: u32,
+        needs: &Needs,
         used: impl Fn(WorkerId) -> usize,
     ) -> Option<WorkerId> {
-        self.by_load
-            .iter()
-            .filter_map(|key| Some((key.id, self.workers.get(&key.id)?)))
-            .filter(|(_, worker)| room(worker, cpus, 0) > 0)
-            .min_by_key(|(id, worker)| (worker.free() < cpus, used(*id)))
-            .map(|(id, _)| id)
+        let candidates = self.with_room(needs, 0).into_iter();
+        candidates.min_by_key(|(id, _)| used(*id)).map(|(id, _)| id)
+    }
+
+    /// Whether a worker could start an attempt now.
+    pub(super) fn could_start(&self, id: WorkerId, needs: &Needs) -> bool {
+        self.workers.get(&id).is_some_and(|worker| starts_at_once(id, worker, needs) > 0)
+    }
+
+    /// Whether a worker has room for an attempt.
+    pub(super) fn has_room(&self, id: WorkerId, needs: &Needs) -> bool {
+        self.workers.get(&id).is_some_and(|worker| room(id, worker, needs, 0) > 0)
     }
 
     /// An idle worker and one that holds work ahead of its slots, if there are both.
@@ -196,19 +266,30 @@ impl Workers {
     }
 }
 
-/// How many attempts of `cpus` slots a worker takes now.
+/// How many attempts a worker takes now.
 ///
 /// One that needs several slots may be queued as soon as one is free: the worker keeps order, so the
 /// slots that become free gather for it and a stream of small attempts cannot starve it.
-fn room(worker: &Worker, cpus: u32, ahead: u32) -> u32 {
-    let slots = worker.offer.slots;
-    if cpus > slots {
+fn room(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
+    if !needs.suit(id, worker) {
         return 0;
     }
+    // What occupies more than slots is not handed out ahead: only slots are kept by the worker.
+    let ahead = if needs.only_slots() { ahead } else { 0 };
+    let slots = worker.offer.slots;
     let limit = slots.saturating_add(slots.saturating_mul(ahead));
-    match limit.saturating_sub(worker.occupied) / cpus.max(1) {
+    let by_slots = match limit.saturating_sub(worker.occupied) / needs.cpus.max(1) {
         0 => u32::from(worker.free() > 0),
         attempts => attempts,
+    };
+    if needs.only_slots() { by_slots } else { by_slots.min(needs.fit(worker)) }
+}
+
+/// How many attempts a worker could start now.
+fn starts_at_once(id: WorkerId, worker: &Worker, needs: &Needs) -> u32 {
+    match worker.free() / needs.cpus.max(1) {
+        0 => 0,
+        by_slots => by_slots.min(room(id, worker, needs, 0)),
     }
 }
 

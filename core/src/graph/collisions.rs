@@ -43,8 +43,8 @@ const MAX_SHAPES: usize = 64;
 /// Instances that would write the same file, at most a few for each task.
 ///
 /// Paths are compared without looking at the file system: `a/../b` is `b`. Paths that hold captured
-/// values or the number of the attempt are not known before the run and are left out. `graph` is
-/// that of the pipeline.
+/// values or the number of the attempt are not known before the run and are left out, and so are those
+/// of arrays whose width is not known. `graph` is that of the pipeline.
 #[must_use]
 pub fn collisions(pipeline: &Pipeline, graph: &Graph) -> Vec<Collision> {
     let outputs = outputs(pipeline, graph);
@@ -179,19 +179,24 @@ fn outputs(pipeline: &Pipeline, graph: &Graph) -> Vec<Output> {
         seed: 0,
     };
     let mut outputs = Vec::new();
-    for (id, (task, &width)) in pipeline.tasks.iter().zip(graph.widths()).enumerate() {
-        let id = TaskId(id as u32);
+    for (id, task) in (0..).map(TaskId).zip(&pipeline.tasks) {
+        let width = graph.width(id);
         let mut recipe = None;
         for (position, (_, template)) in task.outputs.iter().enumerate() {
-            let paths = match template.parts.as_slice() {
-                [Part::Literal(path)] => Paths::Fixed(path.clone().into_bytes()),
-                _ => {
+            // How often an array of unknown width will write is not known; the same path for all of
+            // its instances is still one that no other task may have.
+            let (width, paths) = match (template.parts.as_slice(), width) {
+                ([Part::Literal(path)], width) => {
+                    (width.unwrap_or(1), Paths::Fixed(path.clone().into_bytes()))
+                }
+                (_, None) => continue,
+                (_, Some(width)) => {
                     let made = recipe.get_or_insert_with(|| {
                         Recipe::new(pipeline, id, &context).ok().map(Rc::new)
                     });
                     match made {
                         Some(recipe) if !recipe.reports_outputs() => {
-                            Paths::Rendered(recipe.clone())
+                            (width, Paths::Rendered(recipe.clone()))
                         }
                         _ => continue,
                     }

@@ -1,7 +1,7 @@
 //! A part of a pipeline: some tasks and all that they need.
 
 use crate::ids::TaskId;
-use crate::pipeline::{Pattern, Pipeline, Task, TaskAction};
+use crate::pipeline::{Pipeline, Task, TaskAction};
 use crate::recipe::placeholders;
 use crate::template::{Part, Placeholder, Template};
 
@@ -34,12 +34,9 @@ pub fn only(pipeline: &Pipeline, tasks: &[TaskId]) -> Pipeline {
 
 /// The tasks that a task waits for or mentions.
 fn needs(task: &Task) -> Vec<TaskId> {
-    let mut needs = match &task.pattern {
-        Pattern::Own => Vec::new(),
-        Pattern::Map(upstream) => vec![*upstream],
-        Pattern::Gather(upstreams) => upstreams.clone(),
-    };
-    needs.extend(task.after.iter().flat_map(|clause| &clause.upstreams));
+    let mut needs = task.pattern.upstreams().to_vec();
+    let clauses = task.after.iter().chain(&task.follow);
+    needs.extend(clauses.flat_map(|clause| &clause.upstreams));
     needs.extend(&task.references);
     needs.extend(placeholders(task).filter_map(upstream));
     needs
@@ -58,12 +55,9 @@ fn upstream(placeholder: &Placeholder) -> Option<TaskId> {
 fn renumbered(task: &Task, new_ids: &[TaskId]) -> Task {
     let mut task = task.clone();
     let renumber = |id: &mut TaskId| *id = new_ids.get(id.at()).copied().unwrap_or(*id);
-    match &mut task.pattern {
-        Pattern::Own => {}
-        Pattern::Map(upstream) => renumber(upstream),
-        Pattern::Gather(upstreams) => upstreams.iter_mut().for_each(renumber),
-    }
-    task.after.iter_mut().flat_map(|clause| &mut clause.upstreams).for_each(renumber);
+    task.pattern.upstreams_mut().iter_mut().for_each(renumber);
+    let clauses = task.after.iter_mut().chain(&mut task.follow);
+    clauses.flat_map(|clause| &mut clause.upstreams).for_each(renumber);
     task.references.iter_mut().for_each(renumber);
     for template in templates(&mut task) {
         for part in &mut template.parts {

@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::task::Draft;
 use crate::graph::{self, Graph, GraphError};
 use crate::ids::{InstanceId, TaskId};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{MinSuccess, Pipeline};
 
 /// Tells of `inputs` that are missing.
 pub(super) fn inputs(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
@@ -58,7 +58,7 @@ pub(super) fn graph(
     };
     let task = match &error {
         GraphError::TooWide { task } | GraphError::Space { task, .. } => drafts.get(task.at()),
-        GraphError::Dangling { .. } | GraphError::Cycle(_) => None,
+        GraphError::Dangling { .. } | GraphError::Cycle(_) | GraphError::Groups { .. } => None,
     };
     let problem = match (task, &error) {
         (Some(draft), GraphError::TooWide { .. }) => Diagnostic::at(
@@ -72,6 +72,31 @@ pub(super) fn graph(
     None
 }
 
+/// Tells of tasks that want more gathered instances to succeed than there are.
+pub(super) fn min_success(
+    reader: &mut Reader<'_>,
+    pipeline: &Pipeline,
+    graph: &Graph,
+    drafts: &[Draft<'_>],
+) {
+    for ((id, task), draft) in (0..).map(TaskId).zip(&pipeline.tasks).zip(drafts) {
+        let (Some(MinSuccess::Count(least)), Some((_, span))) =
+            (task.min_success, &draft.min_success)
+        else {
+            continue;
+        };
+        let gathered = task.pattern.gathered();
+        // A width that is known only later may still be enough.
+        let Some(largest) = graph.largest_group(id, gathered) else { continue };
+        if u64::from(least) <= largest {
+            continue;
+        }
+        let what = if graph.groups(id).is_some() { "the largest group has" } else { "there are" };
+        let message = format!("`min-success` wants {least} to succeed, but {what} only {largest}");
+        reader.add(Diagnostic::at(span.clone(), message));
+    }
+}
+
 /// Tells of instances that would write the same file.
 pub(super) fn collisions(
     reader: &mut Reader<'_>,
@@ -79,11 +104,8 @@ pub(super) fn collisions(
     graph: &Graph,
     drafts: &[Draft<'_>],
 ) {
-    let is_array = |task: TaskId| {
-        pipeline.tasks.get(task.at()).is_some_and(|task| {
-            task.sweep.is_some() || matches!(task.pattern, crate::pipeline::Pattern::Map(_))
-        })
-    };
+    let is_array =
+        |task: TaskId| pipeline.tasks.get(task.at()).is_some_and(crate::pipeline::Task::is_array);
     let shown = |instance: InstanceId| {
         let name = drafts.get(instance.task.at()).map_or("", |draft| draft.name);
         match is_array(instance.task) {

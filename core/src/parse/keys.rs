@@ -11,8 +11,12 @@ pub(super) const TASK: &[&str] = &[
     "sweep",
     "combine",
     "map",
+    "scatter",
+    "max-items",
     "gather",
+    "min-success",
     "after",
+    "follow",
     "capture",
     "out",
     "stdin",
@@ -20,29 +24,23 @@ pub(super) const TASK: &[&str] = &[
     "env",
     "working-dir",
     "retries",
+    "max-lost",
     "timeout",
     "grace",
+    "start-within",
     "allow-failure",
+    "always",
+    "priority",
     "cpus",
+    "memory",
+    "resources",
+    "targets",
     "max-running",
 ];
 
 /// Keys of a task that belong to the format but cannot be run yet: refused, never ignored. To
 /// support one, move it to [`TASK`] and read it in `task.rs`.
-pub(super) const LATER: &[&str] = &[
-    "call",
-    "args",
-    "scatter",
-    "follow",
-    "min-success",
-    "max-items",
-    "targets",
-    "start-within",
-    "always",
-    "priority",
-    "memory",
-    "resources",
-];
+pub(super) const LATER: &[&str] = &["call", "args"];
 
 /// Keys of a task that make no sense as a default for all.
 pub(super) const NOT_DEFAULTS: &[&str] =

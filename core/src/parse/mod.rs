@@ -14,8 +14,12 @@ mod duration;
 mod files;
 mod keys;
 mod names;
+mod pattern;
 mod placeholders;
+mod placement;
 mod reader;
+mod retries;
+mod scopes;
 mod sweep;
 mod tables;
 mod task;
@@ -203,6 +207,7 @@ impl<'t> Top<'t> {
             return None;
         }
         let graph = checks::graph(reader, &pipeline, &self.tasks)?;
+        checks::min_success(reader, &pipeline, &graph, &self.tasks);
         checks::collisions(reader, &pipeline, &graph, &self.tasks);
         Some(Parsed { pipeline, graph })
     }

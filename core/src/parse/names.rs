@@ -1,16 +1,20 @@
 //! What refers to what: tasks by name, parameters through maps, and the order that follows.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
+use super::clauses::DraftClause;
 use super::diagnostic::Diagnostic;
 use super::keys;
+use super::pattern::{DraftPattern, DraftScatter};
 use super::reader::{Name, Reader};
-use super::task::{Draft, DraftAction, DraftPattern};
+use super::scopes::Scope;
+use super::task::{Draft, DraftAction};
 use crate::graph::find_cycles;
 use crate::ids::TaskId;
-use crate::pipeline::{Clause, Pattern, Task, TaskAction};
+use crate::pipeline::{Capture, Clause, Pattern, Scatter, Task, TaskAction};
 use crate::value::Value;
 
 /// How many problems there may be before misspelt task names are no longer compared with all others.
@@ -26,17 +30,6 @@ pub(super) struct Edge {
     span: Range<usize>,
 }
 
-/// What a task can refer to.
-#[derive(Clone, Debug)]
-pub(super) struct Scope {
-    /// The nearest task with parameters of its own: itself, or one that it maps over.
-    params: Option<TaskId>,
-    /// Whether it may have more than one instance.
-    pub(super) array: bool,
-    /// Whether not all of its parameters are known, because of a problem that has been told.
-    pub(super) unknown: bool,
-}
-
 /// The tasks and variables of a file, by name, and what has been resolved so far.
 pub(super) struct Names<'r, 'a, 't> {
     pub(super) reader: &'r mut Reader<'a>,
@@ -47,6 +40,10 @@ pub(super) struct Names<'r, 'a, 't> {
     pub(super) ids: FxHashMap<&'t str, TaskId>,
     pub(super) patterns: Vec<Pattern>,
     pub(super) scopes: Vec<Scope>,
+    /// Owners of parameters that gathers by parameters have, by gather and position in `by`.
+    pub(super) owners: RefCell<FxHashMap<(TaskId, usize), Option<TaskId>>>,
+    /// Whether the pattern of each task could be resolved.
+    pub(super) whole: Vec<bool>,
     edges: Vec<Edge>,
 }
 
@@ -66,37 +63,67 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
             ids,
             patterns: Vec::with_capacity(drafts.len()),
             scopes: Vec::new(),
+            owners: RefCell::default(),
+            whole: Vec::with_capacity(drafts.len()),
             edges: Vec::new(),
         }
     }
 
     /// Resolves all tasks, each `None` when something of it could not be.
     pub(super) fn tasks(&mut self) -> Vec<Option<Task>> {
-        let mut whole: Vec<bool> = (0..self.drafts.len()).map(|task| self.pattern(task)).collect();
+        for task in 0..self.drafts.len() {
+            let pattern = self.pattern(task);
+            self.whole.push(pattern.is_some());
+            self.patterns.push(pattern.unwrap_or(Pattern::Own));
+        }
         self.scopes();
         self.inherited_twice();
+        self.groups();
         let ids = (0..).map(TaskId).zip(self.drafts);
-        ids.zip(&mut whole).map(|((id, draft), whole)| self.task(id, draft, *whole)).collect()
+        ids.map(|(id, draft)| self.task(id, draft)).collect()
     }
 
-    /// Resolves `map` or `gather`; whether that was possible.
-    fn pattern(&mut self, at: usize) -> bool {
+    /// Resolves `map`, `scatter` or `gather`; `None` when that is not possible.
+    fn pattern(&mut self, at: usize) -> Option<Pattern> {
         let draft = &self.drafts[at];
         let id = TaskId(at as u32);
-        let (pattern, whole) = match &draft.pattern {
-            DraftPattern::Own => (Pattern::Own, true),
-            DraftPattern::Map(name) => match self.upstream(id, name, "map") {
-                Some(upstream) => (Pattern::Map(upstream), true),
-                None => (Pattern::Own, false),
-            },
-            DraftPattern::Gather(names) => {
-                let upstreams = self.upstreams(id, names, "gather");
-                let whole = upstreams.len() == names.len();
-                (Pattern::Gather(upstreams), whole)
+        match &draft.pattern {
+            DraftPattern::Own => Some(Pattern::Own),
+            DraftPattern::Map(name) => self.upstream(id, name, "map").map(Pattern::Map),
+            DraftPattern::Scatter(scatter) => {
+                let from = self.upstream(id, &scatter.from, "scatter")?;
+                self.captures_array(from, &scatter.from);
+                let DraftScatter { split, max_items, .. } = *scatter;
+                Some(Pattern::Scatter(Scatter { from, split, max_items }))
             }
+            DraftPattern::Gather(gather) => {
+                let before = self.reader.problems.len();
+                let upstreams = self.upstreams(id, &gather.tasks, "gather");
+                let by = gather.by.iter().map(|name| name.text.to_owned()).collect::<Vec<_>>();
+                match upstreams.as_slice() {
+                    [] => None,
+                    [one] if !by.is_empty() => Some(Pattern::GatherBy(*one, by)),
+                    _ if self.reader.problems.len() > before => None,
+                    _ => Some(Pattern::Gather(upstreams)),
+                }
+            }
+        }
+    }
+
+    /// Tells when a task whose value is scattered captures no array.
+    fn captures_array(&mut self, from: TaskId, name: &Name<'_>) {
+        let draft = &self.drafts[from.at()];
+        if draft.unknown.capture || matches!(draft.capture, Capture::Json | Capture::Lines) {
+            return;
+        }
+        let message = match draft.capture {
+            Capture::Text => format!("`{}` captures text, not an array", name.text),
+            _ => format!("`{}` captures no value", name.text),
         };
-        self.patterns.push(pattern);
-        whole
+        let problem = Diagnostic::at(name.span.clone(), message)
+            .label("by `scatter`")
+            .help(format!("add capture = \"json\" or \"lines\" to task `{}`", name.text));
+        self.reader.add(problem);
     }
 
     /// Resolves a list of tasks; one that is named twice counts once.
@@ -159,110 +186,27 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
         self.edges.push(Edge { upstream, downstream: task, kind, span });
     }
 
-    /// Follows the maps, so that parameters can be found; without recursion, as chains may be long.
-    fn scopes(&mut self) {
-        let mut scopes: Vec<Option<Scope>> = vec![None; self.drafts.len()];
-        let mut on_path = vec![false; self.drafts.len()];
-        for start in 0..self.drafts.len() {
-            let mut path = Vec::new();
-            let mut at = start;
-            // Down to a task whose scope is known or that maps over nothing, or round a cycle,
-            // which is told elsewhere and leaves the parameters of its tasks unknown.
-            let mut base = loop {
-                if let Some(scope) = &scopes[at] {
-                    break Some(scope.clone());
-                }
-                if on_path[at] {
-                    break Some(Scope { params: None, array: true, unknown: true });
-                }
-                on_path[at] = true;
-                path.push(at);
-                match self.patterns[at] {
-                    Pattern::Map(upstream) => at = upstream.at(),
-                    Pattern::Own | Pattern::Gather(_) => break None,
-                }
-            };
-            for at in path.into_iter().rev() {
-                let scope = self.scope(at, base.as_ref());
-                base = Some(scope.clone());
-                scopes[at] = Some(scope);
-            }
-        }
-        self.scopes = scopes.into_iter().flatten().collect();
-    }
-
-    fn scope(&self, at: usize, upstream: Option<&Scope>) -> Scope {
-        let draft = &self.drafts[at];
-        let own = draft.sweep.as_ref().map(|_| TaskId(at as u32));
-        let unresolved = match &draft.pattern {
-            DraftPattern::Own => false,
-            DraftPattern::Map(_) => matches!(self.patterns[at], Pattern::Own),
-            DraftPattern::Gather(names) => {
-                matches!(&self.patterns[at], Pattern::Gather(found) if found.len() < names.len())
-            }
-        };
-        Scope {
-            params: own.or_else(|| upstream.and_then(|scope| scope.params)),
-            array: own.is_some() || upstream.is_some_and(|scope| scope.array),
-            unknown: draft.unknown.params
-                || unresolved
-                || upstream.is_some_and(|scope| scope.unknown),
-        }
-    }
-
-    /// The task that gives `task` a parameter: itself or one that it maps over.
-    pub(super) fn param(&self, task: TaskId, name: &str) -> Option<TaskId> {
-        self.param_tasks(task).find(|owner| {
-            let sweep = self.drafts[owner.at()].sweep.as_ref();
-            sweep.is_some_and(|sweep| sweep.find(name).is_some())
-        })
-    }
-
-    /// The tasks that give `task` parameters, itself first.
-    pub(super) fn param_tasks(&self, task: TaskId) -> impl Iterator<Item = TaskId> {
-        let mut next = self.scopes[task.at()].params;
-        // A cycle of maps is cut by the number of steps.
-        (0..self.drafts.len()).map_while(move |_| {
-            let owner = next?;
-            next = match self.patterns[owner.at()] {
-                Pattern::Map(upstream) => self.scopes[upstream.at()].params,
-                Pattern::Own | Pattern::Gather(_) => None,
-            };
-            Some(owner)
-        })
-    }
-
-    /// Tells of parameters that a task sweeps although it inherits them.
-    fn inherited_twice(&mut self) {
-        let mut twice = Vec::new();
-        for (draft, pattern) in self.drafts.iter().zip(&self.patterns) {
-            let (Some(sweep), Pattern::Map(upstream)) = (&draft.sweep, pattern) else { continue };
-            for (span, _, _, name) in sweep.params() {
-                if let Some(owner) = self.param(*upstream, name) {
-                    let owner = self.drafts[owner.at()].name;
-                    let message = format!("parameter `{name}` is already inherited from `{owner}`");
-                    twice.push(
-                        Diagnostic::at(span.clone(), message).help("give this one another name"),
-                    );
-                }
-            }
-        }
-        for problem in twice {
-            self.reader.add(problem);
-        }
-    }
-
-    /// Resolves one task; `whole` is whether its pattern was.
-    fn task(&mut self, id: TaskId, draft: &Draft<'t>, whole: bool) -> Option<Task> {
-        let before = self.reader.problems.len();
-        let after = draft.after.iter().map(|clause| Clause {
-            upstreams: self.upstreams(id, &clause.upstreams, "after"),
+    fn clauses(
+        &mut self,
+        task: TaskId,
+        clauses: &[DraftClause<'t>],
+        kind: &'static str,
+    ) -> Vec<Clause> {
+        let resolved = clauses.iter().map(|clause| Clause {
+            upstreams: self.upstreams(task, &clause.upstreams, kind),
             quantifier: clause.quantifier,
             on: clause.on,
         });
-        let after = after.collect();
+        resolved.collect()
+    }
+
+    /// Resolves one task.
+    fn task(&mut self, id: TaskId, draft: &Draft<'t>) -> Option<Task> {
+        let before = self.reader.problems.len();
+        let after = self.clauses(id, &draft.after, "after");
+        let follow = self.clauses(id, &draft.follow, "follow");
         let texts = self.texts(id, draft);
-        if !whole || draft.unknown.params || self.reader.problems.len() > before {
+        if !self.whole[id.at()] || draft.unknown.params || self.reader.problems.len() > before {
             return None;
         }
         let action = match (&draft.action, texts.argv) {
@@ -289,6 +233,18 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
             allow_failure: draft.allow_failure,
             cpus: draft.cpus,
             max_running: draft.max_running,
+            follow,
+            max_lost: draft.max_lost,
+            start_within: draft.start_within,
+            always: draft.always,
+            priority: draft.priority,
+            memory: draft.memory,
+            resources: draft.resources.clone(),
+            targets: draft.targets.clone(),
+            min_success: self.patterns[id.at()]
+                .gathered()
+                .first()
+                .and(draft.min_success.as_ref().map(|(least, _)| *least)),
         })
     }
 

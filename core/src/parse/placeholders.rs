@@ -153,7 +153,7 @@ impl Names<'_, '_, '_> {
             "key" => return Ok(Placeholder::Key),
             "seed" => return Ok(Placeholder::Seed),
             "attempt" => return Ok(Placeholder::Attempt),
-            "item" => return Err(self.item(hole)),
+            "item" => return self.item(hole),
             "vars" => "write {vars.NAME}".to_owned(),
             "out" => "write {out.NAME}".to_owned(),
             "run" => "write {run.id} or {run.dir}".to_owned(),
@@ -167,10 +167,17 @@ impl Names<'_, '_, '_> {
         Err(Some(hole.problem(format!("`{{{head}}}` is {what}")).help(help)))
     }
 
-    /// `{item}` of a scatter; nothing to add where `scatter` itself has been refused.
-    fn item(&self, hole: &Hole<'_>) -> Option<Diagnostic> {
-        let told = self.scopes[hole.task.at()].unknown;
-        (!told).then(|| hole.problem(keys::not_supported("{item}")))
+    /// `{item}`, `{item.field}` of a scatter, or of a map over one.
+    fn item(&self, hole: &Hole<'_>) -> Result<Placeholder, Option<Diagnostic>> {
+        let scope = &self.scopes[hole.task.at()];
+        if matches!(self.patterns[scope.root.at()], Pattern::Scatter(_)) {
+            return Ok(Placeholder::Item(hole.rest(0)));
+        }
+        if scope.unknown {
+            return Err(None);
+        }
+        let problem = hole.problem(format!("`{{{}}}` outside of a scatter", hole.text));
+        Err(Some(problem.help("add scatter = \"task\", or map a task that scatters")))
     }
 
     /// What can be said of a task in a placeholder.
@@ -196,19 +203,19 @@ impl Names<'_, '_, '_> {
         let head = hole.head;
         let problem = hole.problem(format!("unknown placeholder `{{{}}}`", hole.text));
         let problem = problem.label("nothing has this name");
-        if let Pattern::Gather(gathered) = &self.patterns[hole.task.at()]
-            && let Some(owner) = gathered.iter().find(|task| self.param(**task, head).is_some())
-        {
+        let pattern = &self.patterns[hole.task.at()];
+        let mut gathered = pattern.gathered().iter();
+        if let Some(owner) = gathered.find(|task| self.param(**task, head).is_some()) {
             let owner = self.drafts[owner.at()].name;
+            if matches!(pattern, Pattern::GatherBy(..)) {
+                let help = format!("add `{head}` to `by`, or read it in {{{owner}.manifest}}");
+                return Err(Some(problem.help(help)));
+            }
             return Err(Some(problem.help(format!(
                 "a gather does not have the parameters of what it gathers; they stand in {{{owner}.manifest}}"
             ))));
         }
-        let params: Vec<&str> = self
-            .param_tasks(hole.task)
-            .filter_map(|owner| self.drafts[owner.at()].sweep.as_ref())
-            .flat_map(|sweep| sweep.params().map(|param| param.3))
-            .collect();
+        let params = self.param_names(hole.task);
         let near = params.iter().copied().chain(self.vars.keys().copied());
         let near = near.chain(keys::BUILTINS.iter().copied());
         let guess = keys::closest(head, near).or_else(|| self.guess_task(head));
@@ -252,8 +259,10 @@ impl Names<'_, '_, '_> {
                 let named = match &self.patterns[hole.task.at()] {
                     Pattern::Own => false,
                     Pattern::Map(task) => *task == upstream,
-                    Pattern::Gather(tasks) => {
-                        matches!(placeholder, Placeholder::Manifest(_)) && tasks.contains(&upstream)
+                    Pattern::Scatter(_) => false,
+                    gather => {
+                        matches!(placeholder, Placeholder::Manifest(_))
+                            && gather.gathered().contains(&upstream)
                     }
                 };
                 if !named && !references.contains(&upstream) {
@@ -279,7 +288,7 @@ impl Names<'_, '_, '_> {
                 hole.problem(format!("unknown placeholder `{{{}}}`", hole.text))
                     .help("the run has {run.id} and {run.dir}"),
             )),
-            ("item", _) => Err(self.item(hole)),
+            ("item", _) => self.item(hole),
             ("index" | "key" | "seed" | "attempt", _) => Err(Some(
                 hole.problem(format!("`{{{}}}` has no fields", hole.head))
                     .help(format!("write {{{}}}", hole.head)),
@@ -395,8 +404,8 @@ impl Names<'_, '_, '_> {
         upstream: TaskId,
     ) -> Result<Placeholder, Option<Diagnostic>> {
         let name = self.drafts[upstream.at()].name;
-        match &self.patterns[hole.task.at()] {
-            Pattern::Gather(gathered) if gathered.contains(&upstream) => {
+        match self.patterns[hole.task.at()].gathered() {
+            gathered if gathered.contains(&upstream) => {
                 if hole.fields.len() > 1 {
                     let problem = hole.problem("a manifest has no fields");
                     return Err(Some(problem.help(format!("write {{{name}.manifest}}"))));
@@ -423,10 +432,12 @@ impl Names<'_, '_, '_> {
         }
         let name = self.drafts[upstream.at()].name;
         let help = match pattern {
-            Pattern::Gather(gathered) if gathered.contains(&upstream) => {
+            gather if gather.gathered().contains(&upstream) => {
                 format!("the files and values of all its instances stand in {{{name}.manifest}}")
             }
-            Pattern::Gather(_) => format!("add `{name}` to `gather` and read {{{name}.manifest}}"),
+            Pattern::Gather(_) | Pattern::GatherBy(..) => {
+                format!("add `{name}` to `gather` and read {{{name}.manifest}}")
+            }
             _ => format!(
                 "map = \"{name}\" makes one instance for each of its instances, gather = \"{name}\" one after all"
             ),

@@ -130,6 +130,18 @@ impl Reader<'_> {
         span
     }
 
+    /// A length of time that is not zero.
+    pub(super) fn limit(&mut self, node: &Node<'_>, what: &str) -> Option<Micros> {
+        let limit = self.duration(node, what)?;
+        if limit == Micros(0) {
+            let problem =
+                Diagnostic::at(node.span(), format!("{what} must be longer than nothing"))
+                    .help("leave it out for no limit");
+            self.add(problem);
+        }
+        Some(limit)
+    }
+
     /// One of a few words.
     pub(super) fn word<T: Copy>(
         &mut self,

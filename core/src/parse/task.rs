@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 
-use super::clauses::{DraftClause, TASKS};
+use super::clauses::DraftClause;
 use super::diagnostic::Diagnostic;
 use super::document::{Key, Node};
 use super::keys::{self, LATER, NOT_DEFAULTS, TASK};
+use super::pattern::DraftPattern;
 use super::reader::{Name, Reader};
 use super::sweep::Sweep;
 use super::text::Text;
 use crate::ids::Micros;
-use crate::pipeline::{Capture, Retry};
+use crate::pipeline::{Capture, DEFAULT_GRACE, DEFAULT_MAX_LOST, MinSuccess, Retry, Targets};
 
 /// The entries of a table.
 pub(super) type Fields<'t, 'i> = Vec<(&'t Key<'i>, &'t Node<'i>)>;
@@ -20,14 +21,6 @@ pub(super) type Fields<'t, 'i> = Vec<(&'t Key<'i>, &'t Node<'i>)>;
 pub(super) enum DraftAction<'t> {
     Run(Vec<Text<'t>>),
     Shell(&'t str),
-}
-
-/// How a task's instances relate to those of others, names unresolved.
-#[derive(Clone, Debug)]
-pub(super) enum DraftPattern<'t> {
-    Own,
-    Map(Name<'t>),
-    Gather(Vec<Name<'t>>),
 }
 
 /// What is not known of a task because of a problem that has been told: nothing that may only
@@ -53,6 +46,11 @@ pub(super) struct Draft<'t> {
     pub(super) pattern: DraftPattern<'t>,
     pub(super) sweep: Option<Sweep>,
     pub(super) after: Vec<DraftClause<'t>>,
+    pub(super) follow: Vec<DraftClause<'t>>,
+    /// Only with a gather, and where it is written.
+    pub(super) min_success: Option<(MinSuccess, Range<usize>)>,
+    /// Only with a scatter.
+    max_items: Option<u32>,
     pub(super) capture: Capture,
     /// Name, place of the name, path.
     pub(super) outputs: Vec<(&'t str, Range<usize>, Option<Text<'t>>)>,
@@ -66,14 +64,18 @@ pub(super) struct Draft<'t> {
     pub(super) allow_failure: bool,
     pub(super) cpus: u32,
     pub(super) max_running: Option<u32>,
+    pub(super) max_lost: u32,
+    pub(super) start_within: Option<Micros>,
+    pub(super) always: bool,
+    pub(super) priority: i32,
+    pub(super) memory: u64,
+    pub(super) resources: Vec<(String, u64)>,
+    pub(super) targets: Targets,
     pub(super) unknown: Unknown,
 }
 
 const CAPTURES: [(&str, Capture); 3] =
     [("text", Capture::Text), ("json", Capture::Json), ("lines", Capture::Lines)];
-
-/// How long a process may take to end after SIGTERM when the author does not say.
-const DEFAULT_GRACE: Micros = Micros::from_secs(10);
 
 impl<'t> Draft<'t> {
     /// A task of which nothing is known but its name.
@@ -85,6 +87,9 @@ impl<'t> Draft<'t> {
             pattern: DraftPattern::Own,
             sweep: None,
             after: Vec::new(),
+            follow: Vec::new(),
+            min_success: None,
+            max_items: None,
             capture: Capture::None,
             outputs: Vec::new(),
             stdin: None,
@@ -97,6 +102,13 @@ impl<'t> Draft<'t> {
             allow_failure: false,
             cpus: 1,
             max_running: None,
+            max_lost: DEFAULT_MAX_LOST,
+            start_within: None,
+            always: false,
+            priority: 0,
+            memory: 0,
+            resources: Vec::new(),
+            targets: Targets::Any,
             unknown: Unknown::default(),
         }
     }
@@ -134,6 +146,7 @@ impl<'t> Draft<'t> {
         for (key, node) in early.into_iter().chain(&own).chain(late) {
             draft.field(reader, key, node, combine);
         }
+        draft.goes_together(reader, &own, defaults);
         draft.nothing_to_do(reader);
         draft
     }
@@ -160,6 +173,42 @@ impl<'t> Draft<'t> {
             let problem = Diagnostic::at(key.span(), "`combine` without `sweep`")
                 .help("it pairs the axes of the task's own sweep");
             reader.add(problem);
+        }
+    }
+
+    /// Tells of keys that need another one or exclude it, and drops defaults that do not matter here.
+    fn goes_together(
+        &mut self,
+        reader: &mut Reader<'_>,
+        own: &Fields<'_, '_>,
+        defaults: &Fields<'_, '_>,
+    ) {
+        let find = |name: &str| own.iter().find(|(key, _)| key.get_ref() == name);
+        for (key, needs) in [("min-success", "gather"), ("max-items", "scatter")] {
+            if let (Some((key, _)), None, false) = (find(key), find(needs), self.unknown.params) {
+                let message = format!("`{}` without `{needs}`", key.get_ref());
+                reader.add(Diagnostic::at(key.span(), message));
+            }
+        }
+        match &mut self.pattern {
+            DraftPattern::Gather(gather) => {
+                self.min_success = gather.min_success.take().or(self.min_success.take());
+            }
+            DraftPattern::Scatter(scatter) => {
+                scatter.max_items = scatter.max_items.or(self.max_items);
+            }
+            DraftPattern::Own | DraftPattern::Map(_) => {}
+        }
+        let mut patterns = ["sweep", "map", "scatter", "gather"].into_iter().filter_map(find);
+        if self.targets == Targets::Each
+            && let Some((pattern, _)) = patterns.next()
+        {
+            let mut both = own.iter().chain(defaults);
+            let span = both.find(|(key, _)| key.get_ref() == "targets");
+            let span = span.map_or(self.span.clone(), |(_, node)| node.span());
+            let message = format!("`targets = \"each\"` does not go with `{}`", pattern.get_ref());
+            let help = "it makes one instance for each worker; `map` it from a task of its own";
+            reader.add(Diagnostic::at(span, message).help(help));
         }
     }
 
@@ -193,8 +242,14 @@ impl<'t> Draft<'t> {
             // Read together with `sweep`.
             "combine" => {}
             "map" => self.set_pattern(reader.name(node).map(DraftPattern::Map)),
-            "gather" => self.set_pattern(gather(reader, node)),
+            "scatter" => self.set_pattern(reader.scatter(node)),
+            "gather" => self.set_pattern(reader.gather(node)),
+            "max-items" => self.max_items = reader.count(node, "`max-items`", 0),
+            "min-success" => {
+                self.min_success = reader.min_success(node).map(|least| (least, node.span()));
+            }
             "after" => self.after = reader.clauses(node),
+            "follow" => self.follow = reader.clauses(node),
             "capture" => match reader.word(node, "capture", &CAPTURES) {
                 Some(capture) => self.capture = capture,
                 None => self.unknown.capture = true,
@@ -206,8 +261,17 @@ impl<'t> Draft<'t> {
             }
             "env" => self.env(reader, node),
             "working-dir" => self.working_dir = reader.filled_text(node, "the path"),
-            "retries" => self.retries(reader, node),
-            "timeout" => self.timeout(reader, node),
+            "retries" => self.retry = reader.retries(node),
+            "max-lost" => {
+                self.max_lost = reader.count(node, "`max-lost`", 0).unwrap_or(self.max_lost);
+            }
+            "timeout" => self.timeout = reader.limit(node, "`timeout`"),
+            "start-within" => self.start_within = reader.limit(node, "`start-within`"),
+            "always" => self.always = reader.boolean(node).unwrap_or_default(),
+            "priority" => self.priority = reader.priority(node).unwrap_or_default(),
+            "memory" => self.memory = reader.memory(node).unwrap_or_default(),
+            "resources" => self.resources = reader.resources(node),
+            "targets" => self.targets = reader.targets(node).unwrap_or_default(),
             "grace" => self.grace = reader.duration(node, "`grace`").unwrap_or(self.grace),
             "allow-failure" => self.allow_failure = reader.boolean(node).unwrap_or_default(),
             "cpus" => self.cpus = reader.count(node, "`cpus`", 1).unwrap_or(1),
@@ -263,25 +327,6 @@ impl<'t> Draft<'t> {
         }
     }
 
-    fn retries(&mut self, reader: &mut Reader<'_>, node: &Node<'_>) {
-        if let toml::de::DeValue::Table(_) = node.get_ref() {
-            let problem = Diagnostic::at(node.span(), "`retries` as a table is not supported yet")
-                .help("write how many extra attempts: retries = 2");
-            reader.add(problem);
-            return;
-        }
-        self.retry.count = reader.count(node, "`retries`", 0).unwrap_or_default();
-    }
-
-    fn timeout(&mut self, reader: &mut Reader<'_>, node: &Node<'_>) {
-        self.timeout = reader.duration(node, "`timeout`");
-        if self.timeout == Some(Micros(0)) {
-            let problem = Diagnostic::at(node.span(), "`timeout` must be longer than nothing")
-                .help("leave it out for no limit");
-            reader.add(problem);
-        }
-    }
-
     /// A key that is not read: one of a later version, or a misspelt one.
     fn other_key(&mut self, reader: &mut Reader<'_>, key: &Key<'_>) {
         let name = &**key.get_ref();
@@ -310,21 +355,6 @@ fn exclusive(reader: &mut Reader<'_>, own: &Fields<'_, '_>, keys: &[&str], rule:
     let problem = Diagnostic::at(second.span(), message).help(format!("a task {rule}"));
     reader.add(problem);
     false
-}
-
-fn gather<'t>(reader: &mut Reader<'_>, node: &'t Node<'_>) -> Option<DraftPattern<'t>> {
-    if let toml::de::DeValue::Table(_) = node.get_ref() {
-        let problem = Diagnostic::at(node.span(), "`gather` as a table is not supported yet")
-            .help("write gather = \"task\" or gather = [\"task\", \"other\"]");
-        reader.add(problem);
-        return None;
-    }
-    let names = reader.names(node, TASKS)?;
-    if names.is_empty() {
-        reader.add(Diagnostic::at(node.span(), "`gather` names no task"));
-        return None;
-    }
-    Some(DraftPattern::Gather(names))
 }
 
 /// The keys of `[defaults]` that tasks can have, the others told.

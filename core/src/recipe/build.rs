@@ -3,13 +3,15 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use super::{InputSpec, RecipeError};
+use super::{InputKind, InputSpec, RecipeError};
+use crate::graph::Grids;
 use crate::ids::{Micros, TaskId};
-use crate::pipeline::{Capture, Pattern, Pipeline, RunContext, Task, TaskAction};
+use crate::pipeline::{Capture, Pattern, Pipeline, RunContext, Targets, Task, TaskAction};
 use crate::space::Grid;
 use crate::template::{Placeholder, Template};
 use crate::value::{RawString, Value};
@@ -46,6 +48,12 @@ pub(super) struct RecipeData {
     pub(super) input_names: Vec<(String, Vec<String>)>,
     /// The tasks whose manifests are mentioned, with their names.
     pub(super) manifests: Vec<(TaskId, String)>,
+    /// Whether each instance has manifests of its own.
+    #[serde(default)]
+    pub(super) grouped: bool,
+    /// The group of each gathered instance; only for those who write the manifests.
+    #[serde(skip)]
+    pub(super) groups: Option<Arc<[u32]>>,
     pub(super) report_outputs: bool,
 }
 
@@ -57,10 +65,35 @@ pub(super) struct Scope {
     /// The tasks from which it gets parameters, the outermost first, itself last, each with the
     /// number of instances of this task for each of theirs.
     pub(super) chain: Vec<(TaskId, u32)>,
+    #[serde(default)]
+    pub(super) root: Root,
     pub(super) outputs: Vec<(String, Template)>,
 }
 
+/// What decides the number of instances of the outermost task of a scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Root {
+    /// Its parameters, or nothing.
+    #[default]
+    Grid,
+    /// Items, with so many instances of the scope's task for each part.
+    Items(u32),
+    /// Workers, with so many instances of the scope's task for each.
+    Workers(u32),
+}
+
 impl Scope {
+    /// The items that its instances have.
+    pub(super) fn item(&self) -> Option<InputSpec> {
+        match (self.root, self.chain.first()) {
+            (Root::Items(factor), Some(&(task, _))) => {
+                Some(InputSpec { task, factor: Some(factor), kind: InputKind::Item })
+            }
+            _ => None,
+        }
+    }
+
     /// How many instances of this task there are for each one of `upstream`, when this task maps it,
     /// directly or through others.
     pub(super) fn factor(&self, upstream: TaskId) -> Option<u32> {
@@ -99,9 +132,14 @@ impl RecipeData {
                 _ => continue,
             };
             if inputs.iter().all(|input| input.task != upstream) {
-                inputs.push(InputSpec { task: upstream, factor: own.factor(upstream) });
+                let factor = own.factor(upstream);
+                inputs.push(InputSpec { task: upstream, factor, kind: InputKind::Instance });
             }
         }
+        let needs_item = matches!(task.action, TaskAction::Shell(_))
+            || placeholders(task).any(|p| matches!(p, Placeholder::Item(_) | Placeholder::Seed));
+        inputs.extend(own.item().filter(|_| needs_item));
+        let groups = builder.makers.own(id)?.groups;
         let related = builder.related(related)?;
         let report_outputs = !task.outputs.is_empty() && !builder.computable(id);
         let mut input_names = Vec::new();
@@ -130,6 +168,8 @@ impl RecipeData {
             inputs,
             input_names,
             manifests,
+            grouped: groups.is_some(),
+            groups,
             report_outputs,
         })
     }
@@ -149,9 +189,9 @@ impl RecipeData {
         self.base_dir().join(OsString::from_vec(rendered.to_vec()))
     }
 
-    /// Where the manifest of an upstream belongs.
-    pub(super) fn manifest_path(&self, upstream: &str) -> PathBuf {
-        let file = format!("{}.{upstream}.jsonl", self.own.name);
+    /// Where the manifests of an upstream belong, without group and ending.
+    pub(super) fn manifest_stem(&self, upstream: &str) -> PathBuf {
+        let file = format!("{}.{upstream}", self.own.name);
         self.run_dir().join("manifests").join(file)
     }
 }
@@ -191,6 +231,7 @@ fn used_vars(pipeline: &Pipeline, task: &Task, related: &[Scope]) -> Vec<(String
 
 struct Builder<'a> {
     pipeline: &'a Pipeline,
+    makers: Grids<'a>,
     grids: Vec<(TaskId, Grid)>,
     /// Whether the paths of a task can be computed in so many levels.
     known: FxHashMap<(TaskId, u8), bool>,
@@ -198,7 +239,12 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn new(pipeline: &'a Pipeline) -> Self {
-        Builder { pipeline, grids: Vec::new(), known: FxHashMap::default() }
+        Builder {
+            pipeline,
+            makers: Grids::new(pipeline),
+            grids: Vec::new(),
+            known: FxHashMap::default(),
+        }
     }
 
     fn task(&self, id: TaskId) -> Result<&'a Task, RecipeError> {
@@ -207,13 +253,12 @@ impl<'a> Builder<'a> {
 
     /// The width of a task's own grid.
     fn own_width(&mut self, id: TaskId) -> Result<u32, RecipeError> {
-        let Some(space) = &self.task(id)?.sweep else { return Ok(1) };
         if let Some((_, grid)) = self.grids.iter().find(|(known, _)| *known == id) {
             return Ok(grid.width());
         }
-        let grid = space.compile()?;
-        let width = grid.width();
-        self.grids.push((id, grid));
+        let own = self.makers.own(id)?;
+        let width = own.width();
+        self.grids.extend(own.grid.map(|grid| (id, grid)));
         Ok(width)
     }
 
@@ -229,9 +274,29 @@ impl<'a> Builder<'a> {
             chain.push((upstream, factor));
             at = upstream;
         }
-        self.own_width(at)?;
+        let whole = factor.saturating_mul(self.own_width(at)?);
         chain.reverse();
-        Ok(Scope { id, name: task.name.clone(), chain, outputs: task.outputs.clone() })
+        let outermost = self.task(at)?;
+        let root = match outermost.pattern {
+            Pattern::Scatter(_) => Root::Items(whole),
+            _ if outermost.targets == Targets::Each => Root::Workers(whole),
+            _ => Root::Grid,
+        };
+        Ok(Scope { id, name: task.name.clone(), chain, root, outputs: task.outputs.clone() })
+    }
+
+    /// Whether a task is a scatter or maps over one, directly or through others.
+    fn has_items(&self, id: TaskId) -> bool {
+        let mut at = id;
+        // A cycle of maps is cut by the number of steps.
+        for _ in &self.pipeline.tasks {
+            match self.pipeline.tasks.get(at.at()).map(|task| &task.pattern) {
+                Some(Pattern::Map(upstream)) => at = *upstream,
+                Some(Pattern::Scatter(_)) => return true,
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// Whether the output paths of a task follow from the index alone. All tasks must agree on the
@@ -247,7 +312,11 @@ impl<'a> Builder<'a> {
         let Ok(task) = self.task(id) else { return false };
         let mut all = task.outputs.iter().flat_map(|(_, template)| template.placeholders());
         let computable = all.all(|placeholder| match placeholder {
-            Placeholder::UpstreamValue(..) | Placeholder::Attempt | Placeholder::Out(_) => false,
+            Placeholder::UpstreamValue(..)
+            | Placeholder::Item(_)
+            | Placeholder::Attempt
+            | Placeholder::Out(_) => false,
+            Placeholder::Seed => !self.has_items(id),
             Placeholder::UpstreamOut(upstream, _) => {
                 levels > 0 && self.computable_in(*upstream, levels - 1)
             }

@@ -2,8 +2,9 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use super::InputKind;
 use super::RecipeError;
-use super::build::{RecipeData, Scope};
+use super::build::{RecipeData, Root, Scope};
 use crate::ids::TaskId;
 use crate::pipeline::TaskAction;
 use crate::space::Grid;
@@ -30,8 +31,10 @@ pub(super) enum Piece {
     Computed(usize, usize, Option<u32>),
     /// An upstream's path, reported: position in the inputs, the output, the placeholder.
     Reported(usize, usize, String),
-    /// An upstream's value: position in the inputs, fields, the placeholder.
+    /// An upstream's value, or the item: position in the inputs, fields, the placeholder.
     Value(usize, Vec<String>, String),
+    /// A manifest: its path without group and ending, and whether it is that of a group.
+    Manifest(Vec<u8>, bool),
     /// Something that can have no value: the placeholder, and why.
     Missing(String, &'static str),
 }
@@ -49,6 +52,7 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) struct CompiledScope {
     pub(super) name: String,
+    pub(super) root: Root,
     /// The grids, the outermost first.
     pub(super) grids: Vec<Grid>,
     /// All parameters in the order of their names' bytes.
@@ -65,6 +69,8 @@ pub(super) struct Compiled {
     pub(super) env: Vec<(String, Pieces)>,
     pub(super) stdin: Option<Pieces>,
     pub(super) working_dir: Option<Pieces>,
+    /// The position of the item among the inputs.
+    pub(super) item: Option<usize>,
 }
 
 impl CompiledScope {
@@ -109,12 +115,17 @@ impl Compiled {
             working_dir: data.working_dir.as_ref().map(|path| compiler.pieces(path)).transpose()?,
             related: Vec::new(),
             own: CompiledScope { outputs, ..own.clone() },
+            item: data.inputs.iter().position(|input| input.kind == InputKind::Item),
         };
         for (scope, bare) in data.related.iter().zip(related) {
             let compiler = Compiler { data, scope, compiled: &bare };
             let outputs = all(&compiler, &scope.outputs)?;
             // Paths of related tasks are rendered without inputs; hostile data may want some.
-            let reported = |piece: &Piece| matches!(piece, Piece::Reported(..) | Piece::Value(..));
+            let reported = |piece: &Piece| match piece {
+                Piece::Reported(..) | Piece::Value(..) => true,
+                Piece::Seed => scope.item().is_some(),
+                _ => false,
+            };
             if outputs.iter().any(|(_, pieces)| pieces.iter().any(reported)) {
                 return Err(RecipeError::Incomplete("a computable path"));
             }
@@ -128,8 +139,13 @@ impl Compiled {
 fn bare_scope(data: &RecipeData, scope: &Scope) -> CompiledScope {
     let grid = |task: TaskId| data.grids.iter().find(|(id, _)| *id == task).map(|(_, grid)| grid);
     let grids = scope.chain.iter().filter_map(|link| grid(link.0)).cloned().collect();
-    let mut compiled =
-        CompiledScope { name: scope.name.clone(), grids, by_name: Vec::new(), outputs: Vec::new() };
+    let mut compiled = CompiledScope {
+        name: scope.name.clone(),
+        root: scope.root,
+        grids,
+        by_name: Vec::new(),
+        outputs: Vec::new(),
+    };
     let mut places: Vec<Place> = compiled.places().collect();
     places.sort_by_key(|&place| compiled.name_of(place).as_bytes().to_vec());
     compiled.by_name = places;
@@ -175,6 +191,12 @@ impl Compiler<'_> {
             Placeholder::Index(digits) => Piece::Index(usize::from((*digits).min(64))),
             Placeholder::Key => Piece::Key,
             Placeholder::Seed => Piece::Seed,
+            Placeholder::Item(fields) => {
+                let mut inputs = data.inputs.iter();
+                let item = inputs.position(|input| input.kind == InputKind::Item);
+                let item = item.ok_or(RecipeError::Incomplete("an item"))?;
+                Piece::Value(item, fields.clone(), dotted("item", "", fields))
+            }
             Placeholder::Attempt => Piece::Attempt,
             Placeholder::Out(output) => Piece::Out(*output as usize),
             Placeholder::UpstreamOut(upstream, output) => self.upstream_out(*upstream, *output)?,
@@ -185,7 +207,8 @@ impl Compiler<'_> {
             Placeholder::Manifest(upstream) => {
                 let found = data.manifests.iter().find(|(id, _)| id == upstream);
                 let (_, name) = found.ok_or(RecipeError::Incomplete("a manifest"))?;
-                Piece::Text(data.manifest_path(name).as_os_str().as_bytes().to_vec())
+                let stem = data.manifest_stem(name);
+                Piece::Manifest(stem.as_os_str().as_bytes().to_vec(), data.grouped)
             }
             Placeholder::RunId => Piece::Text(data.run.to_string().into_bytes()),
             Placeholder::RunDir => Piece::Text(data.run_dir().as_os_str().as_bytes().to_vec()),
@@ -206,7 +229,9 @@ impl Compiler<'_> {
     /// The position of an input, the names of its task and of its outputs.
     fn input(&self, upstream: TaskId) -> Result<(usize, &(String, Vec<String>)), RecipeError> {
         let inputs = self.data.inputs.iter().zip(&self.data.input_names);
-        let found = inputs.enumerate().find(|(_, (input, _))| input.task == upstream);
+        let found = inputs
+            .enumerate()
+            .find(|(_, (input, _))| input.task == upstream && input.kind == InputKind::Instance);
         let (at, (_, names)) = found.ok_or(RecipeError::Incomplete("an input"))?;
         Ok((at, names))
     }

@@ -1,9 +1,11 @@
 //! `{key}` and `{seed}`: what an instance is called, whatever its index. Both are part of the
 //! contract with users' files and must never change; see the page of [`super`].
 
+use std::borrow::Cow;
+
 use super::render::Frame;
 use crate::hash::StableHash;
-use crate::value::write_canonical_text;
+use crate::value::{Value, write_canonical_text};
 
 /// Longest readable part of a key, in bytes: a file name has room for 255 with what users add.
 const MAX_TEXT: usize = 100;
@@ -25,7 +27,7 @@ impl Frame<'_> {
             write_canonical_text(name.as_bytes(), &mut exact);
             write_canonical_text(&text, &mut exact);
         }
-        if key.is_empty() {
+        if key.is_empty() || self.is_dynamic() {
             return self.index().to_string();
         }
         if lossy || key.len() > MAX_TEXT {
@@ -38,11 +40,17 @@ impl Frame<'_> {
         key
     }
 
-    /// `{seed}` of the instance.
-    pub(super) fn seed(&self, run_seed: u64) -> u64 {
+    /// `{seed}` of the instance, which has this item.
+    pub(super) fn seed(&self, run_seed: u64, item: Option<&Value>) -> u64 {
         let mut encoded = run_seed.to_le_bytes().to_vec();
         write_canonical_text(self.task_name().as_bytes(), &mut encoded);
-        for (name, value) in self.params_by_name() {
+        // Neither name can be one of a parameter.
+        let item = item.map(|item| ("item", Cow::Borrowed(item)));
+        let worker =
+            self.worker().map(|worker| ("index", Cow::Owned(Value::Number(worker.to_string()))));
+        let mut params: Vec<_> = self.params_by_name().chain(item).chain(worker).collect();
+        params.sort_by_key(|(name, _)| *name);
+        for (name, value) in params {
             write_canonical_text(name.as_bytes(), &mut encoded);
             value.write_canonical(&mut encoded);
         }

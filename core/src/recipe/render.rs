@@ -5,8 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use super::build::Root;
 use super::compile::{CompiledScope, Piece, Place, dotted};
-use super::{Input, InputSpec, Invocation, OutputFile, Recipe, RenderError};
+use super::{Input, InputKind, InputSpec, Invocation, OutputFile, Recipe, RenderError};
 use crate::hash::StableHash;
 use crate::pipeline::TaskAction;
 use crate::space::Point;
@@ -32,7 +33,8 @@ impl<'a> Frame<'a> {
         for (at, grid) in scope.grids.iter().enumerate().rev() {
             let width = grid.width().max(1);
             // The outermost grid takes what is left, so that an index beyond the end has no point.
-            let own = if at == 0 { rest } else { rest % width };
+            let known = scope.root == Root::Grid;
+            let own = if at == 0 && known { rest } else { rest % width };
             points[at] = grid.point(own);
             rest /= width;
         }
@@ -41,6 +43,19 @@ impl<'a> Frame<'a> {
 
     pub(super) fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Whether the number of instances is known only at run time.
+    pub(super) fn is_dynamic(&self) -> bool {
+        self.scope.root != Root::Grid
+    }
+
+    /// The number of the worker that the instance, or the one that it maps, is for.
+    pub(super) fn worker(&self) -> Option<u32> {
+        match self.scope.root {
+            Root::Workers(factor) => Some(self.index / factor.max(1)),
+            Root::Grid | Root::Items(_) => None,
+        }
     }
 
     pub(super) fn task_name(&self) -> &'a str {
@@ -120,9 +135,16 @@ impl Renderer<'_> {
                 out.extend_from_slice(format!("{:0digits$}", self.frame.index).as_bytes());
             }
             Piece::Key => out.extend_from_slice(self.frame.key().as_bytes()),
-            Piece::Seed => {
-                let seed = self.frame.seed(self.recipe.data.seed);
-                out.extend_from_slice(seed.to_string().as_bytes());
+            Piece::Seed => match (self.recipe.compiled.item, self.depth, self.inputs) {
+                (Some(_), 0, None) => out.extend_from_slice(b"{seed}"),
+                _ => out.extend_from_slice(self.seed()?.to_string().as_bytes()),
+            },
+            Piece::Manifest(stem, grouped) => {
+                out.extend_from_slice(stem);
+                if *grouped {
+                    out.extend_from_slice(format!(".{}", self.frame.index).as_bytes());
+                }
+                out.extend_from_slice(b".jsonl");
             }
             Piece::Attempt => out.extend_from_slice(self.attempt.to_string().as_bytes()),
             Piece::Out(output) => {
@@ -166,6 +188,18 @@ impl Renderer<'_> {
         Ok(())
     }
 
+    /// `{seed}`; with the item where there is one.
+    fn seed(&self) -> Result<u64, RenderError> {
+        let of_this_task = self.depth == 0;
+        let item = self.recipe.compiled.item.filter(|_| of_this_task).map(|at| {
+            let input = self.inputs.and_then(|inputs| inputs.get(at));
+            let value = input.and_then(|input| input.value.as_deref());
+            let value = value.ok_or_else(|| missing("seed", "the item is not known"))?;
+            Value::from_json(value).map_err(|error| missing("seed", error.to_string()))
+        });
+        Ok(self.frame.seed(self.recipe.data.seed, item.transpose()?.as_ref()))
+    }
+
     /// An input; before the run none, and the placeholder is put in its place.
     fn input(
         &self,
@@ -195,7 +229,8 @@ impl Renderer<'_> {
             return Err(missing("out", "paths refer to each other"));
         }
         // What an index means upstream is the same as for an input.
-        let spec = InputSpec { task: self.recipe.task(), factor };
+        let kind = InputKind::Instance;
+        let spec = InputSpec { task: self.recipe.task(), factor, kind };
         let renderer = Renderer {
             recipe: self.recipe,
             frame: Frame::new(scope, spec.upstream_index(self.frame.index)),
@@ -244,7 +279,7 @@ impl Renderer<'_> {
     }
 
     /// The environment of a `shell` script: constants, parameters, outputs, as a shell can use them.
-    fn shell_env(&self, env: &mut Vec<(OsString, OsString)>) {
+    fn shell_env(&self, env: &mut Vec<(OsString, OsString)>) -> Result<(), RenderError> {
         let usable = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
         for (name, value) in &self.recipe.data.vars {
             if usable(name) {
@@ -256,15 +291,21 @@ impl Renderer<'_> {
                 env.push((name.into(), os(value.to_text())));
             }
         }
+        if let Some(item) = self.recipe.compiled.item {
+            let mut text = Vec::new();
+            self.push(&Piece::Value(item, Vec::new(), "item".to_owned()), &mut text)?;
+            env.push(("item".into(), os(text)));
+        }
         for output in &self.outputs {
             env.push((format!("out_{}", output.name).into(), output.temporary.clone().into()));
         }
+        Ok(())
     }
 
     fn env(&self, shell: bool) -> Result<Vec<(OsString, OsString)>, RenderError> {
         let mut env = Vec::new();
         if shell {
-            self.shell_env(&mut env);
+            self.shell_env(&mut env)?;
         }
         let data = &self.recipe.data;
         let mut number = |name: &str, value: u64| env.push((name.into(), value.to_string().into()));
@@ -344,6 +385,11 @@ impl Recipe {
     ) -> Renderer<'a> {
         let frame = Frame::new(&self.compiled.own, index);
         Renderer { recipe: self, frame, attempt, inputs, outputs: Vec::new(), depth: 0 }
+    }
+
+    pub(super) fn render_seed(&self, index: u32, inputs: &[Input]) -> Result<u64, RenderError> {
+        let renderer = self.renderer(index, 1, Some(inputs));
+        renderer.seed()
     }
 
     /// One output path as rendered, when it follows from the index.

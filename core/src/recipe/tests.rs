@@ -48,6 +48,7 @@ pub(crate) fn task(name: &str, words: &[Template]) -> Task {
         allow_failure: false,
         cpus: 1,
         max_running: None,
+        ..Task::new("", TaskAction::Shell(String::new()))
     }
 }
 
@@ -81,6 +82,10 @@ fn recipe(pipeline: &Pipeline, task: u32) -> Recipe {
     let recipe = Recipe::new(pipeline, TaskId(task), &context()).unwrap();
     // What a worker gets renders the same.
     serde_json::from_slice(&serde_json::to_vec(&recipe).unwrap()).unwrap()
+}
+
+fn instance_of(task: u32, factor: Option<u32>) -> InputSpec {
+    InputSpec { task: TaskId(task), factor, kind: InputKind::Instance }
 }
 
 fn argv(invocation: &Invocation) -> Vec<&str> {
@@ -143,7 +148,8 @@ fn a_gather_mentions_its_manifest() {
     let report = recipe(&pipeline, 2);
     let path = Path::new("/s/runs/7/manifests/report.relax.jsonl");
     let manifests = report.manifests();
-    assert_eq!(manifests, [ManifestSpec { upstream: TaskId(1), path: path.into() }]);
+    let [manifest] = manifests.as_slice() else { panic!("one") };
+    assert_eq!((manifest.upstream, manifest.path(0).as_path()), (TaskId(1), path));
     let invocation = report.invocation(0, 1, &[]).unwrap();
     assert_eq!(argv(&invocation), [path.to_str().unwrap()]);
     assert_eq!(invocation.stdin.as_deref(), Some(path));
@@ -175,7 +181,7 @@ fn values_and_paths_made_of_them_come_with_the_dispatch() {
     let pipeline = pipeline(vec![first, second, third]);
 
     let second = recipe(&pipeline, 1);
-    assert_eq!(second.inputs(), [InputSpec { task: TaskId(0), factor: None }]);
+    assert_eq!(second.inputs(), [instance_of(0, None)]);
     let json = br#"{"a": [1e-9], "name": "n v"}"#.to_vec();
     let input = Input { value: Some(json), outputs: Vec::new() };
     let invocation = second.invocation(0, 1, std::slice::from_ref(&input)).unwrap();
@@ -187,7 +193,7 @@ fn values_and_paths_made_of_them_come_with_the_dispatch() {
     assert_eq!(argv(&second.preview(0).unwrap()), ["second{first.value.a.0}"]);
 
     let third = recipe(&pipeline, 2);
-    assert_eq!(third.inputs(), [InputSpec { task: TaskId(1), factor: None }]);
+    assert_eq!(third.inputs(), [instance_of(1, None)]);
     let input = Input { value: None, outputs: vec![b"d/n v".to_vec()] };
     assert_eq!(argv(&third.invocation(0, 1, &[input]).unwrap()), ["/p/d/n v"]);
     assert_eq!(argv(&third.preview(0).unwrap()), ["{second.x}"]);
@@ -318,14 +324,15 @@ fn seeds_depend_on_what_a_point_is() {
     let k = axis("k", &[number("1"), text(b"x")]);
     let one = swept(vec![h.clone(), k.clone()]);
     // Pinned: results are reproduced from seeds.
-    assert_eq!(one.seed(0), 15_752_599_092_436_567_399);
+    assert_eq!(one.seed(0, &[]).unwrap(), 15_752_599_092_436_567_399);
     let other = swept(vec![
         axis("k", &[text(b"x"), number("7"), number("1.0")]),
         axis("h", &[number("0.20"), number("1e-1")]),
     ]);
-    assert_eq!(one.seed(0), other.seed(5));
-    assert_eq!(one.seed(3), other.seed(0));
-    let seeds: std::collections::BTreeSet<u64> = (0..4).map(|at| one.seed(at)).collect();
+    assert_eq!(one.seed(0, &[]).unwrap(), other.seed(5, &[]).unwrap());
+    assert_eq!(one.seed(3, &[]).unwrap(), other.seed(0, &[]).unwrap());
+    let seeds: std::collections::BTreeSet<u64> =
+        (0..4).map(|at| one.seed(at, &[]).unwrap()).collect();
     assert_eq!(seeds.len(), 4);
 }
 

@@ -1,6 +1,6 @@
 //! The dependency cases, each by its name.
 
-use dagrun_core::engine::{CancelScope, Cause, Event, MapEdge, Outcome, TaskPlan};
+use dagrun_core::engine::{CancelScope, Cause, Event, MapEdge, Outcome, RunPlan, TaskPlan};
 use dagrun_core::ids::{AttemptId, TaskId, WorkerId};
 use dagrun_core::pipeline::{Outcomes, Quantifier, Retry};
 use dagrun_core::status::{FailureKind, RunState, State};
@@ -338,9 +338,8 @@ fn map_is_element_wise() {
 
 #[test]
 fn fail_fast_ends_the_rest() {
-    let plan = dagrun_core::engine::RunPlan { tasks: vec![array(5)], fail_fast: true };
-    let mut rig = Rig::new(plan.tasks.clone()).worker(1, 2);
-    rig.event(Event::RunSubmitted { run: crate::rig::RUN, plan: plan.into() });
+    let plan = RunPlan { tasks: vec![array(5)], fail_fast: true, ..RunPlan::default() };
+    let mut rig = Rig::of(plan).worker(1, 2).submit();
     rig.fail(0, 0);
     rig.finish(0, 1, Outcome::Failed(FailureKind::Cancelled));
     assert_eq!(rig.states(0), [Failed, Cancelled, Cancelled, Cancelled, Cancelled]);

@@ -1,6 +1,9 @@
 //! The state machine against a naive model, and the dependency cases by their names.
 
 mod cases;
+mod dynamic;
 mod model;
+mod placement;
+mod programs;
 mod rig;
 mod truth_table;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dagrun_core::engine::{
-    Action, CancelScope, Engine, Event, Outcome, Record, Report, RevokeMode, RunPlan, TaskPlan,
-    WorkerOffer,
+    Action, CancelScope, Engine, Event, Outcome, Record, Report, RevokeMode, RunPlan, Scheme,
+    TaskPlan, WorkerOffer,
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::pipeline::{Clause, Outcomes, Quantifier};
@@ -40,7 +40,10 @@ pub(crate) struct Rig {
     pub(crate) finished: Vec<RunState>,
     /// Every start: instance, attempt number, worker.
     pub(crate) starts: Vec<(InstanceId, u32, WorkerId)>,
-    plan: Arc<RunPlan>,
+    pub(crate) widths: BTreeMap<TaskId, u32>,
+    /// Failed attempts of instances that are tried again, kept by the tests.
+    pub(crate) failures: BTreeMap<InstanceId, u32>,
+    pub(crate) plan: Arc<RunPlan>,
     seen: BTreeSet<AttemptId>,
     /// How long an attempt takes, in microseconds.
     pub(crate) took: u64,
@@ -68,8 +71,16 @@ pub(crate) fn array(width: u32) -> TaskPlan {
 
 impl Rig {
     pub(crate) fn new(tasks: Vec<TaskPlan>) -> Rig {
-        let plan = Arc::new(RunPlan { tasks, fail_fast: false });
-        Rig { plan, took: 20_000, ..Rig::default() }
+        Rig::of(RunPlan { tasks, ..RunPlan::default() })
+    }
+
+    pub(crate) fn of(plan: RunPlan) -> Rig {
+        Rig { plan: Arc::new(plan), took: 20_000, ..Rig::default() }
+    }
+
+    /// Places by a scheme.
+    pub(crate) fn scheme(self, scheme: Scheme, seed: u64) -> Rig {
+        Rig { engine: Engine::with_scheme(scheme, seed), ..self }
     }
 
     /// Submits the plan.
@@ -86,9 +97,15 @@ impl Rig {
     }
 
     pub(crate) fn join(&mut self, id: u32, slots: u32) {
+        self.join_offering(id, WorkerOffer { slots, ..WorkerOffer::default() });
+    }
+
+    /// Adds a worker with labels, memory or resources.
+    pub(crate) fn join_offering(&mut self, id: u32, offer: WorkerOffer) {
         let worker = WorkerId(id);
+        let slots = offer.slots;
         self.workers.insert(worker, FakeWorker { slots, ..FakeWorker::default() });
-        let offer = WorkerOffer { name: format!("w{id}"), slots, labels: Vec::new() };
+        let offer = WorkerOffer { name: format!("w{id}"), ..offer };
         self.event(Event::WorkerJoined { worker, offer });
     }
 
@@ -159,6 +176,10 @@ impl Rig {
                 }
             }
             Action::Record(record) => self.records.push(record),
+            Action::WidthKnown { run, task, width } => {
+                assert_eq!(run, RUN);
+                assert!(self.widths.insert(task, width).is_none(), "a width is told once");
+            }
             Action::RunFinished { run, state } => {
                 assert_eq!(run, RUN);
                 self.finished.push(state);
@@ -191,11 +212,22 @@ impl Rig {
     }
 
     pub(crate) fn end(&mut self, worker: WorkerId, id: AttemptId, outcome: Outcome) {
+        self.end_with(worker, id, outcome, None);
+    }
+
+    /// Ends an attempt that may feed a scatter.
+    pub(crate) fn end_with(
+        &mut self,
+        worker: WorkerId,
+        id: AttemptId,
+        outcome: Outcome,
+        items: Option<u32>,
+    ) {
         let held = self.workers.get_mut(&worker).and_then(|fake| fake.held.remove(&id));
         assert!(held.is_some_and(|held| held.started), "only what runs can end");
         self.start_what_fits(worker);
         let finished = self.now + self.took;
-        let reports = vec![report(id, outcome, self.now, finished)];
+        let reports = vec![Report { items, ..report(id, outcome, self.now, finished) }];
         self.now = finished;
         self.event(Event::Reported { worker, reports });
     }
@@ -234,7 +266,25 @@ impl Rig {
     }
 
     pub(crate) fn states(&self, task: u32) -> Vec<State> {
-        (0..self.plan.tasks[task as usize].width).map(|index| self.state(task, index)).collect()
+        let width = self.engine.width(RUN, TaskId(task)).expect("a known width");
+        (0..width).map(|index| self.state(task, index)).collect()
+    }
+
+    /// The worker on which an instance ran last.
+    pub(crate) fn ran_on(&self, task: u32, index: u32) -> Option<u32> {
+        let mut starts = self.starts.iter().rev();
+        let (_, _, worker) = starts.find(|(instance, ..)| *instance == at(task, index))?;
+        Some(worker.0)
+    }
+
+    /// Ends the running attempt of an instance with success, having captured an array.
+    pub(crate) fn captures(&mut self, task: u32, index: u32, items: Option<u32>) {
+        let (worker, id, _) = *self
+            .running()
+            .iter()
+            .find(|(_, _, held)| held.instance == at(task, index))
+            .unwrap_or_else(|| panic!("{task}[{index}] does not run"));
+        self.end_with(worker, id, Outcome::Succeeded, items);
     }
 
     /// The last record of an instance.
@@ -254,12 +304,5 @@ impl Rig {
 }
 
 pub(crate) fn report(id: AttemptId, outcome: Outcome, started: u64, finished: u64) -> Report {
-    Report {
-        first: id,
-        count: 1,
-        outcome,
-        started: Timestamp(started),
-        finished: Timestamp(finished),
-        detail: None,
-    }
+    Report::one(id, outcome, Timestamp(started), Timestamp(finished))
 }

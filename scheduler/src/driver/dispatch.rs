@@ -176,7 +176,7 @@ fn missing_manifests(run: &LiveRun, recipe: &TaskRecipe) -> Result<Vec<ManifestJ
             upstream: spec.upstream,
             width: run.width(spec.upstream),
             recipe: run.recipe_of_upstream(spec.upstream)?,
-            path: spec.path.clone(),
+            path: spec.path(0),
         })
     });
     jobs.collect()
@@ -253,6 +253,7 @@ fn report(attempt: AttemptId, outcome: Outcome, detail: Option<&Detail>) -> Repo
         started: Timestamp(0),
         finished: Timestamp(0),
         detail: detail.map(|detail| Box::new(detail.clone())),
+        items: None,
     }
 }
 

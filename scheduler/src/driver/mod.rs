@@ -257,6 +257,8 @@ impl Driver {
                     self.revoke(worker, attempts, mode, inbox);
                 }
                 Action::Record(record) => self.record(record, &mut batch),
+                // The plan's widths are all known beforehand as long as no scatter can be submitted.
+                Action::WidthKnown { .. } => {}
                 Action::RunFinished { run, state } => batch.ends.push((run, state)),
             }
         }

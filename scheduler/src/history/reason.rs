@@ -4,7 +4,7 @@
 use dagrun_core::engine::{Cause, RunPlan};
 use dagrun_core::graph::Graph;
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
-use dagrun_core::pipeline::{Clause, Outcomes, Pattern, Pipeline, Quantifier, Task};
+use dagrun_core::pipeline::{Clause, Outcomes, Pipeline, Quantifier, Task};
 use dagrun_core::status::State;
 use rusqlite::Connection;
 use rustc_hash::FxHashMap;
@@ -15,8 +15,13 @@ use crate::submission::Submission;
 /// The instance that decided a skip.
 pub(super) fn root(cause: Option<Cause>) -> Option<InstanceId> {
     match cause? {
-        Cause::After { root, .. } | Cause::Upstream { root } => Some(root),
-        Cause::Attempt(_) | Cause::Cancelled | Cause::LostTooOften => None,
+        Cause::After { root, .. }
+        | Cause::Upstream { root }
+        | Cause::Follow { root, .. }
+        | Cause::Scatter { root, .. } => Some(root),
+        Cause::Attempt(_) | Cause::Cancelled | Cause::LostTooOften | Cause::NotStartedInTime => {
+            None
+        }
     }
 }
 
@@ -90,9 +95,7 @@ impl Reasons {
     /// `price[7]`, or the task's name alone where it can have but one instance.
     fn instance(&self, instance: InstanceId) -> String {
         let name = self.name(instance.task);
-        let single = self
-            .task(instance.task)
-            .is_some_and(|task| task.sweep.is_none() && !matches!(task.pattern, Pattern::Map(_)));
+        let single = self.task(instance.task).is_some_and(|task| !task.is_array());
         if single { name.to_owned() } else { format!("{name}[{}]", instance.index) }
     }
 

@@ -34,6 +34,7 @@ fn task(name: &str, after: Vec<Clause>) -> Task {
         allow_failure: false,
         cpus: 1,
         max_running: None,
+        ..Task::new("", TaskAction::Shell(String::new()))
     }
 }
 

@@ -45,7 +45,7 @@ impl worker_gate::Server for Gate {
         let (worker, name) = {
             let mut driver = self.shared.driver.borrow_mut();
             let (worker, name) = driver.admit(&wanted);
-            let offer = WorkerOffer { name: name.clone(), slots, labels };
+            let offer = WorkerOffer { name: name.clone(), slots, labels, ..WorkerOffer::default() };
             driver.welcome(Joining { worker, offer, host, client }, &self.shared.inbox);
             (worker, name)
         };

@@ -1,6 +1,6 @@
 //! Records as rows: numbers for causes, bytes for outputs, and words for people.
 
-use dagrun_core::engine::Cause;
+use dagrun_core::engine::{Cause, FollowProblem};
 use dagrun_core::ids::{InstanceId, TaskId};
 use dagrun_core::status::FailureKind;
 
@@ -8,6 +8,9 @@ const AFTER: i64 = 20;
 const UPSTREAM: i64 = 21;
 const CANCELLED: i64 = 22;
 const LOST_TOO_OFTEN: i64 = 23;
+const NOT_STARTED: i64 = 24;
+const FOLLOW: i64 = 25;
+const SCATTER: i64 = 26;
 
 /// A cause as columns: `cause`, `code`, `root_task`, `root_index`.
 pub(crate) type CauseColumns = (Option<i64>, Option<i64>, Option<i64>, Option<i64>);
@@ -30,6 +33,21 @@ pub(super) fn encode_cause(cause: Option<Cause>) -> CauseColumns {
         }
         Some(Cause::Cancelled) => (Some(CANCELLED), None, None, None),
         Some(Cause::LostTooOften) => (Some(LOST_TOO_OFTEN), None, None, None),
+        Some(Cause::NotStartedInTime) => (Some(NOT_STARTED), None, None, None),
+        Some(Cause::Follow { clause, root, why }) => {
+            let (task, index) = root_of(root);
+            let why = match why {
+                FollowProblem::Outcome => 0,
+                FollowProblem::SeveralWorkers => 1,
+                FollowProblem::NeverRan => 2,
+                FollowProblem::WorkerGone => 3,
+            };
+            (Some(FOLLOW), Some(i64::from(clause) * 4 + why), task, index)
+        }
+        Some(Cause::Scatter { root, items }) => {
+            let (task, index) = root_of(root);
+            (Some(SCATTER), items.and_then(|items| i64::try_from(items).ok()), task, index)
+        }
     }
 }
 
@@ -46,6 +64,20 @@ pub(crate) fn decode_cause((cause, code, root_task, root_index): CauseColumns) -
         UPSTREAM => Cause::Upstream { root: root()? },
         CANCELLED => Cause::Cancelled,
         LOST_TOO_OFTEN => Cause::LostTooOften,
+        NOT_STARTED => Cause::NotStartedInTime,
+        FOLLOW => Cause::Follow {
+            clause: u32::try_from(code? / 4).ok()?,
+            root: root()?,
+            why: match code? % 4 {
+                0 => FollowProblem::Outcome,
+                1 => FollowProblem::SeveralWorkers,
+                2 => FollowProblem::NeverRan,
+                _ => FollowProblem::WorkerGone,
+            },
+        },
+        SCATTER => {
+            Cause::Scatter { root: root()?, items: code.map(u64::try_from).transpose().ok()? }
+        }
         number => Cause::Attempt(decode_failure(number, code)?),
     })
 }
@@ -99,7 +131,11 @@ pub(crate) fn cause_text(cause: Cause) -> String {
         Cause::Attempt(FailureKind::Capture) => "its output could not be captured".into(),
         Cause::Attempt(FailureKind::Cancelled) | Cause::Cancelled => "cancelled".into(),
         Cause::LostTooOften => "lost its worker too often".into(),
-        Cause::After { .. } | Cause::Upstream { .. } => "its dependencies cannot be met".into(),
+        Cause::NotStartedInTime => "not started within `start-within`".into(),
+        Cause::After { .. }
+        | Cause::Upstream { .. }
+        | Cause::Follow { .. }
+        | Cause::Scatter { .. } => "its dependencies cannot be met".into(),
     }
 }
 
@@ -150,6 +186,11 @@ mod tests {
             Cause::Upstream { root },
             Cause::Cancelled,
             Cause::LostTooOften,
+            Cause::NotStartedInTime,
+            Cause::Follow { clause: 3, root, why: FollowProblem::NeverRan },
+            Cause::Follow { clause: 0, root, why: FollowProblem::WorkerGone },
+            Cause::Scatter { root, items: None },
+            Cause::Scatter { root, items: Some(12) },
         ]);
         for cause in causes {
             assert_eq!(decode_cause(encode_cause(Some(cause))), Some(cause));

@@ -226,6 +226,7 @@ pub(crate) fn report(first: AttemptId, outcome: Outcome, detail: Option<Detail>)
         started: Timestamp(1_000),
         finished: Timestamp(2_000),
         detail: detail.map(Box::new),
+        items: None,
     }
 }
 
@@ -249,6 +250,7 @@ pub(crate) fn task(name: &str) -> Task {
         allow_failure: false,
         cpus: 1,
         max_running: None,
+        ..Task::new("", TaskAction::Shell(String::new()))
     }
 }
 

@@ -1,0 +1,213 @@
+//! Why an instance is where it is: what it waits for, why no worker has it yet.
+
+use super::Engine;
+use super::clause::Verdict;
+use super::run::Run;
+use crate::ids::{InstanceId, RunId, TaskId, WorkerId};
+use crate::status::State;
+
+/// At most so many instances are named.
+const NAMED: usize = 5;
+
+/// Why an instance is in its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Explanation {
+    /// It waits for upstreams.
+    Blocked(Vec<Missing>),
+    /// Its task does not know yet how many instances it has.
+    WidthUnknown(Vec<Missing>),
+    /// It could start.
+    Ready(NotStarted),
+    /// A worker has it.
+    Leased {
+        /// The worker.
+        worker: WorkerId,
+        /// The number of the attempt, from 1.
+        number: u32,
+        /// Whether it is known to run.
+        started: bool,
+        /// Whether it is being ended.
+        cancelled: bool,
+    },
+    /// It waits for its next attempt.
+    Backoff {
+        /// Attempts made.
+        attempts: u32,
+    },
+    /// It has ended; the history knows how.
+    Ended(State),
+}
+
+/// Upstreams that an instance waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// What makes it wait for them.
+    pub edge: MissingEdge,
+    /// How many of them are not terminal.
+    pub pending: u64,
+    /// Upstream tasks whose number of instances is not known.
+    pub unknown: Vec<TaskId>,
+    /// The first of those that are pending.
+    pub first: Vec<InstanceId>,
+}
+
+/// What makes an instance wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingEdge {
+    /// A map, gather, scatter or placeholder.
+    Upstream,
+    /// A clause of `after`, by position.
+    After(u32),
+    /// A clause of `follow`, by position.
+    Follow(u32),
+}
+
+/// Why a ready instance has not been handed to a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotStarted {
+    /// No worker is present.
+    NoWorker,
+    /// No worker that is present could ever run it.
+    NoneSuits {
+        /// Workers present.
+        workers: usize,
+    },
+    /// As many of its task as `max-running` allows run.
+    MaxRunning,
+    /// All workers that could run it are busy.
+    Busy {
+        /// Workers that could run it.
+        workers: usize,
+    },
+}
+
+impl Engine {
+    /// Why an instance is in its state; `None` when it or its run is unknown.
+    #[must_use]
+    pub fn explain(&self, id: RunId, instance: InstanceId) -> Option<Explanation> {
+        let run = self.runs.get(&id)?;
+        let task = run.tasks.get(instance.task.at())?;
+        if !task.known {
+            return Some(Explanation::WidthUnknown(run.missing(instance)));
+        }
+        if instance.index >= task.width {
+            return None;
+        }
+        Some(match run.state(instance.task, instance.index) {
+            State::Blocked => Explanation::Blocked(run.missing(instance)),
+            State::Ready => Explanation::Ready(self.not_started(run, instance)),
+            State::Leased => self.leased(id, instance)?,
+            State::Backoff => Explanation::Backoff {
+                attempts: run.histories.get(&instance).map_or(0, |history| history.attempts),
+            },
+            ended => Explanation::Ended(ended),
+        })
+    }
+
+    fn not_started(&self, run: &Run, instance: InstanceId) -> NotStarted {
+        let task = run.task(instance.task);
+        let Some(needs) = self.classes.get(task.class) else { return NotStarted::NoWorker };
+        let present = self.workers.iter().count();
+        let bound = task.bound_to(instance.index);
+        let suiting = self
+            .workers
+            .iter()
+            .filter(|(id, worker)| {
+                bound.is_none_or(|bound| bound == *id) && needs.suit(*id, worker)
+            })
+            .count();
+        match (present, suiting) {
+            (0, _) => NotStarted::NoWorker,
+            (workers, 0) => NotStarted::NoneSuits { workers },
+            _ if task.parked => NotStarted::MaxRunning,
+            (_, workers) => NotStarted::Busy { workers },
+        }
+    }
+
+    fn leased(&self, id: RunId, instance: InstanceId) -> Option<Explanation> {
+        self.workers.iter().find_map(|(worker, held)| {
+            let mut leases = held.leases.values();
+            let lease = leases.find(|lease| lease.run == id && lease.instance == instance)?;
+            Some(Explanation::Leased {
+                worker,
+                number: lease.number,
+                started: lease.started,
+                cancelled: lease.cancelled,
+            })
+        })
+    }
+}
+
+impl Run {
+    fn missing(&self, instance: InstanceId) -> Vec<Missing> {
+        let plan = self.task_plan(instance.task);
+        let mut missing = Vec::new();
+        if let Some(map) = plan.map {
+            let known = self.task(map.upstream).known;
+            let upstream =
+                InstanceId { task: map.upstream, index: instance.index / map.factor.max(1) };
+            let pending = known && !self.state(upstream.task, upstream.index).is_terminal();
+            if pending || !known {
+                missing.push(Missing {
+                    edge: MissingEdge::Upstream,
+                    pending: pending.into(),
+                    unknown: if known { Vec::new() } else { vec![map.upstream] },
+                    first: if pending { vec![upstream] } else { Vec::new() },
+                });
+            }
+        }
+        missing.extend(self.missing_group(instance));
+        let others = plan.clauses.len() - plan.follows as usize;
+        for (number, clause) in (0u32..).zip(&plan.clauses) {
+            let state = self.clause(instance.task, number);
+            if state.verdict != Verdict::Open {
+                continue;
+            }
+            let edge = match (number as usize).checked_sub(others) {
+                Some(follow) => MissingEdge::Follow(u32::try_from(follow).unwrap_or(u32::MAX)),
+                None => match number.checked_sub(plan.implied) {
+                    Some(after) => MissingEdge::After(after),
+                    None => MissingEdge::Upstream,
+                },
+            };
+            missing.push(self.pending_of(edge, &clause.upstreams, |_, _| true));
+        }
+        missing
+    }
+
+    fn missing_group(&self, instance: InstanceId) -> Option<Missing> {
+        let gather = self.task_plan(instance.task).gather.as_ref()?;
+        let group = self.task(instance.task).rare()?.groups.get(instance.index as usize)?;
+        let in_group = |_: TaskId, index: u32| {
+            let groups = gather.groups.as_ref();
+            groups.is_none_or(|groups| groups.get(index as usize) == Some(&instance.index))
+        };
+        (group.verdict == Verdict::Open)
+            .then(|| self.pending_of(MissingEdge::Upstream, &gather.upstreams, in_group))
+    }
+
+    fn pending_of(
+        &self,
+        edge: MissingEdge,
+        upstreams: &[TaskId],
+        wanted: impl Fn(TaskId, u32) -> bool,
+    ) -> Missing {
+        let mut missing = Missing { edge, pending: 0, unknown: Vec::new(), first: Vec::new() };
+        for &task in upstreams {
+            if !self.task(task).known {
+                missing.unknown.push(task);
+            }
+            for span in self.spans(task, self.all(task), |state| !state.is_terminal()) {
+                for index in span.first..span.first + span.count {
+                    if wanted(task, index) {
+                        missing.pending += 1;
+                        if missing.first.len() < NAMED {
+                            missing.first.push(InstanceId { task, index });
+                        }
+                    }
+                }
+            }
+        }
+        missing
+    }
+}

@@ -1,0 +1,147 @@
+//! What an attempt needs of its worker. Tasks with equal needs share a class: when one of them finds no
+//! room, none of the others would.
+
+use rustc_hash::FxHashMap;
+
+use super::plan::TaskPlan;
+use super::workers::Worker;
+use crate::ids::{TaskId, WorkerId};
+use crate::pipeline::Targets;
+
+/// What an attempt needs of its worker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Needs {
+    pub(super) cpus: u32,
+    pub(super) memory: u64,
+    pub(super) resources: Vec<(String, u64)>,
+    pub(super) names: Option<Vec<String>>,
+    /// The worker that its task follows.
+    pub(super) pin: Option<WorkerId>,
+    /// A task whose instances are each for a worker of their own has a class of its own.
+    pub(super) own: Option<(u64, TaskId)>,
+}
+
+impl Needs {
+    pub(super) fn of(plan: &TaskPlan, submitted: u64, task: TaskId) -> Needs {
+        Needs {
+            cpus: plan.cpus,
+            memory: plan.memory,
+            resources: plan.resources.iter().filter(|(_, amount)| *amount > 0).cloned().collect(),
+            names: match &plan.targets {
+                Targets::Named(names) => Some(names.clone()),
+                Targets::Any | Targets::Each => None,
+            },
+            pin: None,
+            own: (plan.targets == Targets::Each).then_some((submitted, task)),
+        }
+    }
+
+    /// Whether slots are all that matters, and any worker will do.
+    pub(super) fn is_plain(&self) -> bool {
+        self.only_slots() && self.names.is_none() && self.pin.is_none() && self.own.is_none()
+    }
+
+    /// Whether it occupies nothing but slots.
+    pub(super) fn only_slots(&self) -> bool {
+        self.memory == 0 && self.resources.is_empty()
+    }
+
+    /// Whether a worker may and, once it is idle, can run it.
+    pub(super) fn suit(&self, id: WorkerId, worker: &Worker) -> bool {
+        let offer = &worker.offer;
+        let named = |names: &Vec<String>| {
+            names.iter().any(|name| *name == offer.name || offer.labels.contains(name))
+        };
+        self.pin.is_none_or(|pin| pin == id)
+            && self.names.as_ref().is_none_or(named)
+            && self.cpus <= offer.slots
+            && self.memory <= offer.memory
+            && self.resources.iter().all(|(name, amount)| *amount <= offer.amount(name))
+    }
+
+    /// How many more attempts fit, as far as memory and custom resources go.
+    pub(super) fn fit(&self, worker: &Worker) -> u32 {
+        let memory = worker.offer.memory.saturating_sub(worker.memory);
+        let by_memory = memory.checked_div(self.memory).unwrap_or(u64::MAX);
+        let by_resource = |(name, amount): &(String, u64)| {
+            let used = worker.resources.get(name).copied().unwrap_or(0);
+            worker.offer.amount(name).saturating_sub(used) / amount
+        };
+        let by_resources = self.resources.iter().map(by_resource).min().unwrap_or(u64::MAX);
+        u32::try_from(by_memory.min(by_resources)).unwrap_or(u32::MAX)
+    }
+
+    /// Notes that `attempts` more of them are on a worker.
+    pub(super) fn occupy(&self, worker: &mut Worker, attempts: u32) {
+        worker.occupied += self.cpus * attempts;
+        worker.memory += self.memory * u64::from(attempts);
+        for (name, amount) in &self.resources {
+            let used = worker.resources.entry(name.clone()).or_default();
+            *used += amount * u64::from(attempts);
+        }
+    }
+
+    /// Notes that one of them has left a worker.
+    pub(super) fn vacate(&self, worker: &mut Worker) {
+        worker.occupied -= self.cpus;
+        worker.memory -= self.memory;
+        for (name, amount) in &self.resources {
+            if let Some(used) = worker.resources.get_mut(name) {
+                *used -= amount;
+            }
+        }
+    }
+}
+
+/// A class of needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ClassId(u32);
+
+#[derive(Debug)]
+struct Class {
+    needs: Needs,
+    tasks: u32,
+}
+
+/// The classes of all tasks of all runs; those that no task has are forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Classes {
+    classes: Vec<Option<Class>>,
+    free: Vec<u32>,
+    ids: FxHashMap<Needs, ClassId>,
+}
+
+impl Classes {
+    /// The class of one more task.
+    pub(super) fn join(&mut self, needs: Needs) -> ClassId {
+        if let Some(&id) = self.ids.get(&needs) {
+            if let Some(Some(class)) = self.classes.get_mut(id.0 as usize) {
+                class.tasks += 1;
+            }
+            return id;
+        }
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.classes.push(None);
+            u32::try_from(self.classes.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.classes[at as usize] = Some(Class { needs: needs.clone(), tasks: 1 });
+        self.ids.insert(needs, ClassId(at));
+        ClassId(at)
+    }
+
+    /// A task has left a class.
+    pub(super) fn leave(&mut self, id: ClassId) {
+        let Some(slot) = self.classes.get_mut(id.0 as usize) else { return };
+        let Some(class) = slot else { return };
+        class.tasks -= 1;
+        if class.tasks == 0 {
+            self.ids.remove(&class.needs);
+            *slot = None;
+            self.free.push(id.0);
+        }
+    }
+
+    pub(super) fn get(&self, id: ClassId) -> Option<&Needs> {
+        Some(&self.classes.get(id.0 as usize)?.as_ref()?.needs)
+    }
+}

@@ -1,0 +1,178 @@
+//! The parameters that tasks have themselves: those of their sweep, and those of the groups of a
+//! gather, whose combinations follow from the sweeps of what it gathers.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::ids::TaskId;
+use crate::pipeline::{Pattern, Pipeline, Targets};
+use crate::space::{Axis, Grid, Points, Space, SpaceError};
+
+/// What a task has itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Own {
+    /// Its parameters; none is one instance without any.
+    pub(crate) grid: Option<Grid>,
+    /// For a gather by parameters, the group of each gathered instance. A group is an instance of
+    /// the gather and a point of its grid.
+    pub(crate) groups: Option<Arc<[u32]>>,
+}
+
+impl Own {
+    /// How many instances it makes of one upstream instance, element or worker.
+    pub(crate) fn width(&self) -> u32 {
+        self.grid.as_ref().map_or(1, Grid::width)
+    }
+}
+
+/// Why a task's own parameters cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GridError {
+    /// There is no such task, or it depends on itself.
+    Task(TaskId),
+    /// Its sweep has no points.
+    Space(TaskId, SpaceError),
+    /// Its groups are made of too many instances, of one whose number is not known, or by what is
+    /// no parameter.
+    Groups(TaskId),
+}
+
+/// The own parameters of tasks, each made once.
+#[derive(Debug)]
+pub(crate) struct Grids<'a> {
+    pipeline: &'a Pipeline,
+    known: FxHashMap<TaskId, Own>,
+}
+
+impl<'a> Grids<'a> {
+    pub(crate) fn new(pipeline: &'a Pipeline) -> Grids<'a> {
+        Grids { pipeline, known: FxHashMap::default() }
+    }
+
+    /// What a task has itself; without recursion, as gathers may gather gathers.
+    pub(crate) fn own(&mut self, task: TaskId) -> Result<Own, GridError> {
+        let mut open = vec![task];
+        let mut waiting = FxHashSet::default();
+        while let Some(&at) = open.last() {
+            if self.known.contains_key(&at) {
+                open.pop();
+                continue;
+            }
+            let found = self.pipeline.tasks.get(at.at()).ok_or(GridError::Task(at))?;
+            let own = if let Pattern::GatherBy(upstream, by) = &found.pattern {
+                let chain = self.map_chain(*upstream)?;
+                let unknown = |task: &TaskId| !self.known.contains_key(task);
+                let missing: Vec<TaskId> = chain.iter().copied().filter(unknown).collect();
+                if !missing.is_empty() {
+                    if !waiting.insert(at) {
+                        return Err(GridError::Task(at));
+                    }
+                    open.extend(missing);
+                    continue;
+                }
+                self.groups(&chain, by).ok_or(GridError::Groups(at))??
+            } else {
+                let grid = found.sweep.as_ref().map(Space::compile).transpose();
+                let grid = grid.map_err(|error| GridError::Space(at, error))?;
+                Own { grid, groups: None }
+            };
+            self.known.insert(at, own);
+            open.pop();
+        }
+        self.known.get(&task).cloned().ok_or(GridError::Task(task))
+    }
+
+    /// A task and those that it maps, the outermost first.
+    fn map_chain(&self, task: TaskId) -> Result<Vec<TaskId>, GridError> {
+        let tasks = &self.pipeline.tasks;
+        let mut chain = vec![task];
+        let mut at = task;
+        while let Pattern::Map(upstream) = tasks.get(at.at()).ok_or(GridError::Task(at))?.pattern {
+            if chain.len() > tasks.len() {
+                return Err(GridError::Task(task));
+            }
+            chain.push(upstream);
+            at = upstream;
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    /// The groups of the last task of a chain of maps; `None` when they cannot be made.
+    fn groups(&self, chain: &[TaskId], by: &[String]) -> Option<Result<Own, GridError>> {
+        let root = self.pipeline.tasks.get(chain.first()?.at())?;
+        if matches!(root.pattern, Pattern::Scatter(_)) || root.targets == Targets::Each {
+            return None;
+        }
+        let grids: Vec<&Grid> =
+            chain.iter().filter_map(|task| self.known.get(task)?.grid.as_ref()).collect();
+        let width = grids.iter().try_fold(1u32, |width, grid| width.checked_mul(grid.width()))?;
+        let mut columns = Vec::with_capacity(by.len());
+        for name in by {
+            let find = |grid: &Grid| grid.names().iter().position(|known| known == name);
+            let found = grids.iter().enumerate();
+            columns.push(found.filter_map(|(at, grid)| Some((at, find(grid)?))).next()?);
+        }
+        let classes: Vec<(Vec<u32>, u32)> = grids
+            .iter()
+            .enumerate()
+            .map(|(at, grid)| {
+                let slots = columns.iter().filter(|column| column.0 == at).map(|column| column.1);
+                classes(grid, &slots.collect::<Vec<_>>())
+            })
+            .collect();
+        let mut group_of = FxHashMap::default();
+        let mut rows = Vec::new();
+        let mut groups = Vec::with_capacity(width as usize);
+        let mut points = vec![0u32; grids.len()];
+        for index in 0..width {
+            let mut rest = index;
+            // All classes as one number, below the width.
+            let (mut class, mut radix) = (0u32, 1u32);
+            for (at, grid) in grids.iter().enumerate().rev() {
+                points[at] = rest % grid.width();
+                rest /= grid.width();
+                let (of_points, count) = &classes[at];
+                class += of_points[points[at] as usize] * radix;
+                radix = radix.saturating_mul(*count);
+            }
+            let group = *group_of.entry(class).or_insert_with(|| {
+                let value = |&(at, slot): &(usize, usize)| {
+                    let point = grids[at].point(points[at])?;
+                    Some(grids[at].value(point, slot).into_owned())
+                };
+                rows.push(columns.iter().filter_map(value).collect());
+                rows.len() as u32 - 1
+            });
+            groups.push(group);
+        }
+        let axis = Axis { name: by.join(","), names: by.to_vec(), points: Points::Rows(rows) };
+        let space = Space { axes: vec![axis], ..Space::default() };
+        let grid = if by.is_empty() { Ok(None) } else { space.compile().map(Some) };
+        let task = *chain.last()?;
+        Some(match grid {
+            Ok(grid) => Ok(Own { grid, groups: Some(groups.into()) }),
+            Err(error) => Err(GridError::Space(task, error)),
+        })
+    }
+}
+
+/// For each point of a grid a number for the values in `slots`, and how many numbers there are: the
+/// same for the same values, whatever their spelling.
+fn classes(grid: &Grid, slots: &[usize]) -> (Vec<u32>, u32) {
+    if slots.is_empty() {
+        return (vec![0; grid.width() as usize], 1);
+    }
+    let mut known: FxHashMap<Vec<u8>, u32> = FxHashMap::default();
+    let mut classes = Vec::with_capacity(grid.width() as usize);
+    for index in 0..grid.width() {
+        let mut encoded = Vec::new();
+        if let Some(point) = grid.point(index) {
+            slots.iter().for_each(|&slot| grid.value(point, slot).write_canonical(&mut encoded));
+        }
+        let next = known.len() as u32;
+        classes.push(*known.entry(encoded).or_insert(next));
+    }
+    (classes, known.len() as u32)
+}

@@ -1,0 +1,178 @@
+//! `map`, `scatter` and `gather` as they are written: how a task's instances relate to those of
+//! others, names unresolved.
+
+use std::ops::Range;
+
+use toml::de::DeValue;
+
+use super::clauses::TASKS;
+use super::diagnostic::Diagnostic;
+use super::document::Node;
+use super::reader::{Name, Reader};
+use crate::pipeline::{MinSuccess, Split};
+
+/// How a task's instances relate to those of others.
+#[derive(Clone, Debug)]
+pub(super) enum DraftPattern<'t> {
+    Own,
+    Map(Name<'t>),
+    Gather(DraftGather<'t>),
+    Scatter(DraftScatter<'t>),
+}
+
+/// A fan-in.
+#[derive(Clone, Debug)]
+pub(super) struct DraftGather<'t> {
+    pub(super) tasks: Vec<Name<'t>>,
+    /// The parameters that make the groups; none is one group.
+    pub(super) by: Vec<Name<'t>>,
+    pub(super) min_success: Option<(MinSuccess, Range<usize>)>,
+}
+
+/// A dynamic fan-out.
+#[derive(Clone, Debug)]
+pub(super) struct DraftScatter<'t> {
+    pub(super) from: Name<'t>,
+    pub(super) split: Split,
+    pub(super) max_items: Option<u32>,
+}
+
+impl Reader<'_> {
+    /// `"task"`, a list of names, or `{ task = .., by = [..] }`.
+    pub(super) fn gather<'t>(&mut self, node: &'t Node<'_>) -> Option<DraftPattern<'t>> {
+        let gather = match node.get_ref() {
+            DeValue::Table(_) => self.gather_table(node)?,
+            _ => {
+                let tasks = self.names(node, TASKS)?;
+                DraftGather { tasks, by: Vec::new(), min_success: None }
+            }
+        };
+        if gather.tasks.is_empty() {
+            self.add(Diagnostic::at(node.span(), "`gather` names no task"));
+            return None;
+        }
+        if let ([_, second, ..], [_, ..]) = (gather.tasks.as_slice(), gather.by.as_slice()) {
+            let problem = Diagnostic::at(second.span.clone(), "`by` makes groups of one task only")
+                .help("gather one task, or leave out `by`");
+            self.add(problem);
+            return None;
+        }
+        Some(DraftPattern::Gather(gather))
+    }
+
+    fn gather_table<'t>(&mut self, node: &'t Node<'_>) -> Option<DraftGather<'t>> {
+        const KEYS: &[&str] = &["task", "by", "min-success"];
+        let (mut tasks, mut by, mut min_success) = (None, Some(Vec::new()), None);
+        let mut unknown = false;
+        for (key, value) in self.table(node, "a gather")? {
+            match &**key.get_ref() {
+                "task" => {
+                    tasks = self.names(value, TASKS);
+                    unknown |= tasks.is_none();
+                }
+                "by" => by = self.names(value, "a parameter's name or a list of names"),
+                "min-success" => {
+                    min_success = self.min_success(value).map(|least| (least, value.span()));
+                }
+                _ => {
+                    self.unknown_key(key, "a gather", KEYS);
+                    unknown = true;
+                }
+            }
+        }
+        if tasks.is_none() && !unknown {
+            let problem = Diagnostic::at(node.span(), "the gather names no task")
+                .help("write { task = \"sim\", by = [\"h\"] }");
+            self.add(problem);
+        }
+        let (tasks, mut by) = (tasks?, by?);
+        let mut seen = rustc_hash::FxHashSet::default();
+        by.retain(|name| seen.insert(name.text));
+        Some(DraftGather { tasks, by, min_success })
+    }
+
+    /// `"task"`, or `{ from = "task", chunk = 100 }`.
+    pub(super) fn scatter<'t>(&mut self, node: &'t Node<'_>) -> Option<DraftPattern<'t>> {
+        const KEYS: &[&str] = &["from", "chunk", "parts", "max-items"];
+        match node.get_ref() {
+            DeValue::String(_) => {
+                let from = self.name(node)?;
+                let scatter = DraftScatter { from, split: Split::Each, max_items: None };
+                return Some(DraftPattern::Scatter(scatter));
+            }
+            DeValue::Table(_) => {}
+            _ => {
+                let problem = self
+                    .mismatch(node, "a task's name or a table")
+                    .help("write scatter = \"list\" or { from = \"list\", chunk = 100 }");
+                self.add(problem);
+                return None;
+            }
+        }
+        let (mut from, mut split, mut max_items) = (None, None, None);
+        let mut known = true;
+        for (key, value) in self.table(node, "a scatter")? {
+            match &**key.get_ref() {
+                "from" => {
+                    from = self.name(value);
+                    known &= from.is_some();
+                }
+                word @ ("chunk" | "parts") => {
+                    if split.is_some() {
+                        let problem = Diagnostic::at(key.span(), "both `chunk` and `parts`")
+                            .help("`chunk` is how many elements, `parts` is how many instances");
+                        self.add(problem);
+                        continue;
+                    }
+                    let what = format!("`{word}`");
+                    let count = self.count(value, &what, 1).unwrap_or(1);
+                    let chunk = word == "chunk";
+                    split = Some(if chunk { Split::Chunk(count) } else { Split::Parts(count) });
+                }
+                "max-items" => max_items = self.count(value, "`max-items`", 0),
+                _ => {
+                    self.unknown_key(key, "a scatter", KEYS);
+                    known = false;
+                }
+            }
+        }
+        if from.is_none() && known {
+            let problem = Diagnostic::at(node.span(), "the scatter names no task")
+                .help("write { from = \"list\", chunk = 100 }");
+            self.add(problem);
+        }
+        let split = split.unwrap_or(Split::Each);
+        Some(DraftPattern::Scatter(DraftScatter { from: from?, split, max_items }))
+    }
+
+    /// `"90%"`, or a count.
+    pub(super) fn min_success(&mut self, node: &Node<'_>) -> Option<MinSuccess> {
+        const FORMS: &str = "write a percentage such as \"90%\", or how many must succeed";
+        let text = match node.get_ref() {
+            DeValue::Integer(_) => {
+                return self.count(node, "`min-success`", 0).map(MinSuccess::Count);
+            }
+            DeValue::String(text) => text,
+            _ => {
+                let problem = self.mismatch(node, "a percentage or a count").help(FORMS);
+                self.add(problem);
+                return None;
+            }
+        };
+        let number = text.trim().strip_suffix('%').map(str::trim_end);
+        let plain = |number: &&str| number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let Some(percent) = number.filter(plain).and_then(|number| number.parse::<f64>().ok())
+        else {
+            let message = format!("`min-success` is not a percentage: `{}`", text.escape_debug());
+            self.add(Diagnostic::at(node.span(), message).help(FORMS));
+            return None;
+        };
+        if percent > 100.0 {
+            self.add(Diagnostic::at(node.span(), "`min-success` is above 100 %").help(FORMS));
+            return None;
+        }
+        // At most 10,000, see above.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        Some(MinSuccess::Part((percent * 100.0).round() as u32))
+    }
+}

@@ -1,0 +1,106 @@
+//! `retries`: a count, or a table that says when the next attempt is made, and after what.
+
+use toml::de::DeValue;
+
+use super::diagnostic::Diagnostic;
+use super::document::Node;
+use super::keys;
+use super::reader::Reader;
+use crate::pipeline::{Retry, RetryOn};
+
+const KEYS: &[&str] = &["count", "delay", "backoff", "max-delay", "jitter", "on"];
+
+const BACKOFFS: [(&str, bool); 2] = [("constant", false), ("exponential", true)];
+
+/// The kinds of failures that are one word.
+const FAILURES: [(&str, RetryOn); 7] = [
+    ("exit", RetryOn::AnyExit),
+    ("signal", RetryOn::AnySignal),
+    ("timeout", RetryOn::Timeout),
+    ("lost", RetryOn::Lost),
+    ("output", RetryOn::Output),
+    ("capture", RetryOn::Capture),
+    ("start", RetryOn::Start),
+];
+
+impl Reader<'_> {
+    /// `2`, or `{ count = 2, delay = "5s", … }`.
+    pub(super) fn retries(&mut self, node: &Node<'_>) -> Retry {
+        let mut retry = Retry::default();
+        if let DeValue::Table(_) = node.get_ref() {
+            self.retries_table(node, &mut retry);
+        } else {
+            retry.count = self.count(node, "`retries`", 0).unwrap_or_default();
+        }
+        retry
+    }
+
+    fn retries_table(&mut self, node: &Node<'_>, retry: &mut Retry) {
+        let mut counted = false;
+        for (key, value) in self.table(node, "a table").unwrap_or_default() {
+            match &**key.get_ref() {
+                "count" => {
+                    counted = true;
+                    retry.count = self.count(value, "`count`", 0).unwrap_or_default();
+                }
+                "delay" => retry.delay = self.duration(value, "`delay`").unwrap_or_default(),
+                "backoff" => {
+                    let word = self.word(value, "backoff", &BACKOFFS);
+                    retry.exponential = word.unwrap_or_default();
+                }
+                "max-delay" => {
+                    retry.max_delay = self.duration(value, "`max-delay`").unwrap_or_default();
+                }
+                "jitter" => retry.jitter = self.boolean(value).unwrap_or_default(),
+                "on" => retry.on = self.failures(value),
+                name => {
+                    self.unknown_key(key, "`retries`", KEYS);
+                    counted |= keys::closest(name, KEYS.iter().copied()) == Some("count");
+                }
+            }
+        }
+        if !counted {
+            let problem = Diagnostic::at(node.span(), "`retries` lacks `count`")
+                .help("say how many extra attempts: retries = { count = 2, delay = \"5s\" }");
+            self.add(problem);
+        }
+    }
+
+    fn failures(&mut self, node: &Node<'_>) -> Vec<RetryOn> {
+        let kinds = self.names(node, "a kind of failure or a list of them").unwrap_or_default();
+        let kinds: Vec<_> = kinds
+            .iter()
+            .filter_map(|kind| {
+                let found = failure(kind.text);
+                if found.is_none() {
+                    let words = FAILURES.iter().map(|(word, _)| *word);
+                    let help = match kind.text.split_once(':') {
+                        Some(("exit", _)) => "exit codes of failures are 1 to 255".to_owned(),
+                        Some(("signal", _)) => "signals are 1 to 64".to_owned(),
+                        _ => keys::did_you_mean(kind.text, words.clone()).unwrap_or_else(|| {
+                            format!("one of `exit:75`, `signal:9`, {}", keys::listed(words))
+                        }),
+                    };
+                    let message = format!("unknown failure `{}`", kind.text.escape_debug());
+                    self.add(Diagnostic::at(kind.span.clone(), message).help(help));
+                }
+                found
+            })
+            .collect();
+        kinds
+    }
+}
+
+/// `exit:75`, `signal:9`, or a word.
+fn failure(text: &str) -> Option<RetryOn> {
+    let number = |text: &str, most: i32| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| digits && (1..=most).contains(number))
+    };
+    match text.split_once(':') {
+        Some(("exit", code)) => number(code, 255).map(RetryOn::Exit),
+        Some(("signal", signal)) => number(signal, 64).map(RetryOn::Signal),
+        Some(_) => None,
+        None => FAILURES.iter().find(|(word, _)| *word == text).map(|(_, kind)| *kind),
+    }
+}
