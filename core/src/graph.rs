@@ -247,12 +247,12 @@ impl Graph {
         // Long chains of maps are only walked where it matters.
         let mapped =
             if task.references.is_empty() { FxHashSet::default() } else { map_chain(pipeline, id) };
-        let told = |upstream: &TaskId| {
-            mapped.contains(upstream)
-                || clauses.iter().any(|clause| clause.upstreams.contains(upstream))
-        };
-        let references: Vec<TaskId> =
-            task.references.iter().copied().filter(|upstream| !told(upstream)).collect();
+        let mut references = task.references.clone();
+        if !references.is_empty() {
+            let told: FxHashSet<TaskId> =
+                clauses.iter().flat_map(|clause| &clause.upstreams).copied().collect();
+            references.retain(|upstream| !mapped.contains(upstream) && !told.contains(upstream));
+        }
         if !references.is_empty() {
             clauses.push(all_succeed(references));
         }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::clauses::DraftClause;
 use super::diagnostic::Diagnostic;
@@ -40,6 +40,8 @@ pub(super) struct Names<'r, 'a, 't> {
     pub(super) ids: FxHashMap<&'t str, TaskId>,
     pub(super) patterns: Vec<Pattern>,
     pub(super) scopes: Vec<Scope>,
+    /// Every task with each one that it gathers.
+    pub(super) gathers: FxHashSet<(TaskId, TaskId)>,
     /// Owners of parameters that gathers by parameters have, by gather and position in `by`.
     pub(super) owners: RefCell<FxHashMap<(TaskId, usize), Option<TaskId>>>,
     /// Whether the pattern of each task could be resolved.
@@ -63,6 +65,7 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
             ids,
             patterns: Vec::with_capacity(drafts.len()),
             scopes: Vec::new(),
+            gathers: FxHashSet::default(),
             owners: RefCell::default(),
             whole: Vec::with_capacity(drafts.len()),
             edges: Vec::new(),
@@ -99,6 +102,7 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
             DraftPattern::Gather(gather) => {
                 let before = self.reader.problems.len();
                 let upstreams = self.upstreams(id, &gather.tasks, "gather");
+                self.gathers.extend(upstreams.iter().map(|upstream| (id, *upstream)));
                 let by = gather.by.iter().map(|name| name.text.to_owned()).collect::<Vec<_>>();
                 match upstreams.as_slice() {
                     [] => None,

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rustc_hash::FxHashSet;
+
 use super::diagnostic::Diagnostic;
 use super::keys;
 use super::names::Names;
@@ -21,6 +23,13 @@ pub(super) struct Texts {
     pub(super) env: Vec<(String, Template)>,
     pub(super) working_dir: Option<Template>,
     pub(super) references: Vec<TaskId>,
+}
+
+/// Tasks that placeholders refer to, each once, in the order of the text.
+#[derive(Default)]
+struct References {
+    order: Vec<TaskId>,
+    seen: FxHashSet<TaskId>,
 }
 
 /// What to say to those who did not mean a placeholder.
@@ -61,7 +70,7 @@ impl Names<'_, '_, '_> {
     /// Resolves all texts of a task.
     pub(super) fn texts(&mut self, task: TaskId, draft: &Draft<'_>) -> Texts {
         let mut texts = Texts::default();
-        let refs = &mut texts.references;
+        let refs = &mut References::default();
         if let Some(DraftAction::Run(argv)) = &draft.action {
             let words = argv.iter().map(|text| self.template(task, text, Field::Other, refs));
             texts.argv = words.collect();
@@ -79,6 +88,7 @@ impl Names<'_, '_, '_> {
         texts.stdin = stdin.map(|text| self.template(task, text, Field::Other, refs));
         let working_dir = draft.working_dir.as_ref();
         texts.working_dir = working_dir.map(|text| self.template(task, text, Field::Other, refs));
+        texts.references = std::mem::take(&mut refs.order);
         texts
     }
 
@@ -87,7 +97,7 @@ impl Names<'_, '_, '_> {
         task: TaskId,
         text: &Text<'_>,
         field: Field,
-        references: &mut Vec<TaskId>,
+        references: &mut References,
     ) -> Template {
         let raw = match scan(&text.text) {
             Ok(raw) => raw,
@@ -121,7 +131,7 @@ impl Names<'_, '_, '_> {
         field: Field,
         text: &str,
         span: Range<usize>,
-        references: &mut Vec<TaskId>,
+        references: &mut References,
     ) -> Option<Placeholder> {
         let (path, format) = match text.split_once(':') {
             Some((path, format)) => (path, Some(format)),
@@ -234,7 +244,7 @@ impl Names<'_, '_, '_> {
     fn dotted(
         &mut self,
         hole: &Hole<'_>,
-        references: &mut Vec<TaskId>,
+        references: &mut References,
     ) -> Result<Placeholder, Option<Diagnostic>> {
         let upstream = self.ids.get(hole.head).copied();
         let param = self.param(hole.task, hole.head);
@@ -260,13 +270,12 @@ impl Names<'_, '_, '_> {
                     Pattern::Own => false,
                     Pattern::Map(task) => *task == upstream,
                     Pattern::Scatter(_) => false,
-                    gather => {
+                    Pattern::Gather(_) | Pattern::GatherBy(..) => {
                         matches!(placeholder, Placeholder::Manifest(_))
-                            && gather.gathered().contains(&upstream)
                     }
                 };
-                if !named && !references.contains(&upstream) {
-                    references.push(upstream);
+                if !named && references.seen.insert(upstream) {
+                    references.order.push(upstream);
                 }
                 Ok(placeholder)
             }
@@ -404,16 +413,16 @@ impl Names<'_, '_, '_> {
         upstream: TaskId,
     ) -> Result<Placeholder, Option<Diagnostic>> {
         let name = self.drafts[upstream.at()].name;
-        match self.patterns[hole.task.at()].gathered() {
-            gathered if gathered.contains(&upstream) => {
+        match self.gathers.contains(&(hole.task, upstream)) {
+            true => {
                 if hole.fields.len() > 1 {
                     let problem = hole.problem("a manifest has no fields");
                     return Err(Some(problem.help(format!("write {{{name}.manifest}}"))));
                 }
                 Ok(Placeholder::Manifest(upstream))
             }
-            _ if self.scopes[hole.task.at()].unknown => Err(None),
-            _ => Err(Some(
+            false if self.scopes[hole.task.at()].unknown => Err(None),
+            false => Err(Some(
                 hole.problem(format!("`{name}` is not gathered here, so it has no manifest"))
                     .help(format!("add gather = \"{name}\" to the task")),
             )),
@@ -432,7 +441,7 @@ impl Names<'_, '_, '_> {
         }
         let name = self.drafts[upstream.at()].name;
         let help = match pattern {
-            gather if gather.gathered().contains(&upstream) => {
+            _ if self.gathers.contains(&(hole.task, upstream)) => {
                 format!("the files and values of all its instances stand in {{{name}.manifest}}")
             }
             Pattern::Gather(_) | Pattern::GatherBy(..) => {

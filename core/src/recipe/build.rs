@@ -112,6 +112,7 @@ impl RecipeData {
         let mut builder = Builder::new(pipeline);
         let own = builder.scope(id)?;
         let mut inputs: Vec<InputSpec> = Vec::new();
+        let (mut known, mut listed) = (FxHashSet::default(), FxHashSet::default());
         let mut manifests = Vec::new();
         let mut related = Vec::new();
         for placeholder in placeholders(task) {
@@ -123,15 +124,14 @@ impl RecipeData {
                 }
                 Placeholder::UpstreamOut(upstream, _) => *upstream,
                 Placeholder::Manifest(upstream) => {
-                    let name = builder.task(*upstream)?.name.clone();
-                    if !manifests.contains(&(*upstream, name.clone())) {
-                        manifests.push((*upstream, name));
+                    if listed.insert(*upstream) {
+                        manifests.push((*upstream, builder.task(*upstream)?.name.clone()));
                     }
                     continue;
                 }
                 _ => continue,
             };
-            if inputs.iter().all(|input| input.task != upstream) {
+            if known.insert(upstream) {
                 let factor = own.factor(upstream);
                 inputs.push(InputSpec { task: upstream, factor, kind: InputKind::Instance });
             }

@@ -2,6 +2,8 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use rustc_hash::FxHashMap;
+
 use super::InputKind;
 use super::RecipeError;
 use super::build::{RecipeData, Root, Scope};
@@ -106,7 +108,8 @@ impl Compiled {
                 outputs.iter().map(|(name, path)| Ok((name.clone(), compiler.pieces(path)?)));
             pieces.collect::<Result<Vec<_>, RecipeError>>()
         };
-        let compiler = Compiler { data, scope: &data.own, compiled: &own };
+        let lookup = &Lookup::new(data);
+        let compiler = Compiler { data, lookup, scope: &data.own, compiled: &own };
         let outputs = all(&compiler, &data.own.outputs)?;
         let mut compiled = Compiled {
             argv: argv.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
@@ -115,10 +118,10 @@ impl Compiled {
             working_dir: data.working_dir.as_ref().map(|path| compiler.pieces(path)).transpose()?,
             related: Vec::new(),
             own: CompiledScope { outputs, ..own.clone() },
-            item: data.inputs.iter().position(|input| input.kind == InputKind::Item),
+            item: lookup.item,
         };
         for (scope, bare) in data.related.iter().zip(related) {
-            let compiler = Compiler { data, scope, compiled: &bare };
+            let compiler = Compiler { data, lookup, scope, compiled: &bare };
             let outputs = all(&compiler, &scope.outputs)?;
             // Paths of related tasks are rendered without inputs; hostile data may want some.
             let reported = |piece: &Piece| match piece {
@@ -152,8 +155,33 @@ fn bare_scope(data: &RecipeData, scope: &Scope) -> CompiledScope {
     compiled
 }
 
+/// Where tasks stand in the lists of a recipe.
+struct Lookup {
+    inputs: FxHashMap<TaskId, usize>,
+    related: FxHashMap<TaskId, usize>,
+    manifests: FxHashMap<TaskId, usize>,
+    item: Option<usize>,
+}
+
+impl Lookup {
+    fn new(data: &RecipeData) -> Lookup {
+        let numbered = |tasks: &mut dyn Iterator<Item = TaskId>| {
+            tasks.enumerate().map(|(at, task)| (task, at)).collect()
+        };
+        let inputs = data.inputs.iter().enumerate();
+        let instances = inputs.filter(|(_, input)| input.kind == InputKind::Instance);
+        Lookup {
+            inputs: instances.map(|(at, input)| (input.task, at)).collect(),
+            related: numbered(&mut data.related.iter().map(|scope| scope.id)),
+            manifests: numbered(&mut data.manifests.iter().map(|manifest| manifest.0)),
+            item: data.inputs.iter().position(|input| input.kind == InputKind::Item),
+        }
+    }
+}
+
 struct Compiler<'a> {
     data: &'a RecipeData,
+    lookup: &'a Lookup,
     scope: &'a Scope,
     compiled: &'a CompiledScope,
 }
@@ -192,9 +220,7 @@ impl Compiler<'_> {
             Placeholder::Key => Piece::Key,
             Placeholder::Seed => Piece::Seed,
             Placeholder::Item(fields) => {
-                let mut inputs = data.inputs.iter();
-                let item = inputs.position(|input| input.kind == InputKind::Item);
-                let item = item.ok_or(RecipeError::Incomplete("an item"))?;
+                let item = self.lookup.item.ok_or(RecipeError::Incomplete("an item"))?;
                 Piece::Value(item, fields.clone(), dotted("item", "", fields))
             }
             Placeholder::Attempt => Piece::Attempt,
@@ -205,7 +231,8 @@ impl Compiler<'_> {
                 Piece::Value(input, fields.clone(), dotted(task, "value", fields))
             }
             Placeholder::Manifest(upstream) => {
-                let found = data.manifests.iter().find(|(id, _)| id == upstream);
+                let found = self.lookup.manifests.get(upstream);
+                let found = found.and_then(|at| data.manifests.get(*at));
                 let (_, name) = found.ok_or(RecipeError::Incomplete("a manifest"))?;
                 let stem = data.manifest_stem(name);
                 Piece::Manifest(stem.as_os_str().as_bytes().to_vec(), data.grouped)
@@ -217,8 +244,7 @@ impl Compiler<'_> {
 
     fn upstream_out(&self, upstream: TaskId, output: u32) -> Result<Piece, RecipeError> {
         let output = output as usize;
-        let related = self.data.related.iter().position(|scope| scope.id == upstream);
-        if let Some(related) = related {
+        if let Some(&related) = self.lookup.related.get(&upstream) {
             return Ok(Piece::Computed(related, output, self.scope.factor(upstream)));
         }
         let (input, (task, outputs)) = self.input(upstream)?;
@@ -228,11 +254,9 @@ impl Compiler<'_> {
 
     /// The position of an input, the names of its task and of its outputs.
     fn input(&self, upstream: TaskId) -> Result<(usize, &(String, Vec<String>)), RecipeError> {
-        let inputs = self.data.inputs.iter().zip(&self.data.input_names);
-        let found = inputs
-            .enumerate()
-            .find(|(_, (input, _))| input.task == upstream && input.kind == InputKind::Instance);
-        let (at, (_, names)) = found.ok_or(RecipeError::Incomplete("an input"))?;
+        let at = self.lookup.inputs.get(&upstream).copied();
+        let found = at.and_then(|at| Some((at, self.data.input_names.get(at)?)));
+        let (at, names) = found.ok_or(RecipeError::Incomplete("an input"))?;
         Ok((at, names))
     }
 }
