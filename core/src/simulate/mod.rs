@@ -5,6 +5,7 @@
 //! attempt succeeds.
 
 mod path;
+mod widths;
 mod worker;
 
 use std::cmp::Reverse;
@@ -13,10 +14,13 @@ use std::sync::Arc;
 
 use self::worker::Worker;
 use crate::engine::{
-    Action, Engine, Event, Outcome, Report, RevokeMode, RunPlan, TaskPlan, WorkerOffer,
+    Action, Engine, Event, Outcome, Report, RevokeMode, RunPlan, Scheme, TaskPlan, WorkerOffer,
 };
 use crate::ids::{AttemptId, InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
-use crate::status::FailureKind;
+use crate::pipeline::Targets;
+use crate::status::{FailureKind, State};
+
+pub use widths::with_widths;
 
 const RUN: RunId = RunId(1);
 
@@ -27,12 +31,14 @@ const START: Timestamp = Timestamp(1);
 const LONG: Micros = Micros(5_000);
 
 /// The workers to imagine, all alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
     /// How many workers.
     pub workers: u32,
     /// The slots of each.
     pub cpus: u32,
+    /// How workers are chosen.
+    pub scheme: Scheme,
 }
 
 /// How a run would go.
@@ -53,8 +59,8 @@ pub struct Prediction {
     pub utilisation: f64,
     /// How many instances run; the others are skipped.
     pub instances: u64,
-    /// How workers are chosen.
-    pub scheme: &'static str,
+    /// How workers were chosen.
+    pub scheme: Scheme,
 }
 
 /// An instance that has run in the simulation.
@@ -98,7 +104,8 @@ pub enum SimulateError {
 /// `durations` says.
 ///
 /// The weights of the tasks, from which the longest remaining path of each follows, become the means
-/// of the given durations.
+/// of the given durations. A scatter has one element, unless [`with_widths`] says otherwise. Memory,
+/// resources, names of workers and `start-within` are not looked at.
 ///
 /// # Errors
 /// See [`SimulateError`].
@@ -121,10 +128,16 @@ pub fn simulate_with(
     observe: &mut dyn FnMut(Ran),
 ) -> Result<Prediction, SimulateError> {
     check(plan, cluster)?;
-    let plan = weighted(plan, durations);
-    let longest = path::longest(&plan, durations).ok_or(SimulateError::Stuck { ended: 0 })?;
+    let plan = unbounded(with_widths(plan, &|_| None));
+    // What the plan of the state machine leaves open until there are workers is known here.
+    let mut known = widths::per_worker(&plan, cluster.workers);
+    weigh(&mut known, durations);
+    let mut plan = plan;
+    for (task, known) in plan.tasks.iter_mut().zip(&known.tasks) {
+        task.weight = known.weight;
+    }
     let mut simulation = Simulation {
-        engine: Engine::new(),
+        engine: Engine::with_scheme(cluster.scheme, 0),
         plan: Arc::new(plan),
         now: START,
         workers: Vec::new(),
@@ -138,6 +151,11 @@ pub fn simulate_with(
         finished: false,
     };
     simulation.run(cluster)?;
+    let engine = &simulation.engine;
+    let ran =
+        |task| engine.counts(RUN, task).is_some_and(|(counts, _)| counts.of(State::Succeeded) > 0);
+    let longest = path::longest(&known, durations, &ran);
+    let longest = longest.ok_or(SimulateError::Stuck { ended: simulation.ended })?;
     let makespan = simulation.last_end.since(START);
     let slots = u64::from(cluster.workers) * u64::from(cluster.cpus);
     let offered = makespan.0 as f64 * slots as f64;
@@ -149,7 +167,7 @@ pub fn simulate_with(
         slots,
         utilisation: if offered > 0.0 { simulation.work as f64 / offered } else { 0.0 },
         instances: simulation.ended,
-        scheme: "least-load",
+        scheme: cluster.scheme,
     })
 }
 
@@ -165,16 +183,27 @@ fn check(plan: &RunPlan, cluster: Cluster) -> Result<(), SimulateError> {
     }
 }
 
-/// The plan with the mean duration of each task as its weight.
-fn weighted(plan: &RunPlan, durations: &dyn Fn(InstanceId) -> Micros) -> RunPlan {
-    let mut plan = plan.clone();
+/// The plan without what depends on workers that are not all alike, and on the time of day.
+fn unbounded(mut plan: RunPlan) -> RunPlan {
+    for task in &mut plan.tasks {
+        task.memory = 0;
+        task.resources = Vec::new();
+        task.start_within = None;
+        if let Targets::Named(_) = task.targets {
+            task.targets = Targets::Any;
+        }
+    }
+    plan
+}
+
+/// Makes the mean duration of each task its weight.
+fn weigh(plan: &mut RunPlan, durations: &dyn Fn(InstanceId) -> Micros) {
     for (task, plan) in (0..).map(TaskId).zip(&mut plan.tasks) {
         let each = (0..plan.width).map(|index| durations(InstanceId { task, index }).0);
         let sum: u128 = each.map(u128::from).sum();
         let mean = sum / u128::from(plan.width.max(1));
         plan.weight = Micros(u64::try_from(mean).unwrap_or(u64::MAX));
     }
-    plan
 }
 
 /// An attempt on a slot, ordered by its end.
@@ -271,7 +300,7 @@ impl Simulation<'_> {
         self.last_end = end;
         let (from, to) = (started.since(START), end.since(START));
         (self.observe)(Ran { instance, worker: worker.0, started: from, finished: to });
-        report(attempt, Outcome::Succeeded, started, end)
+        Report::one(attempt, Outcome::Succeeded, started, end)
     }
 
     fn task(&self, task: TaskId) -> Option<&TaskPlan> {
@@ -286,7 +315,7 @@ impl Simulation<'_> {
             let (started, end) = (self.now, self.now.plus(took));
             self.running.push(Reverse(Running { end, worker: id, attempt, instance, started }));
             if took > LONG {
-                reports.push(report(attempt, Outcome::Started, started, Timestamp(0)));
+                reports.push(Report::one(attempt, Outcome::Started, started, Timestamp(0)));
             }
         }
         if !reports.is_empty() {
@@ -331,13 +360,9 @@ impl Simulation<'_> {
         };
         let withdrawn = worker.withdraw(attempts);
         let never = Timestamp(0);
-        let answer = |attempt| report(attempt, outcome, never, never);
+        let answer = |attempt| Report::one(attempt, outcome, never, never);
         if !withdrawn.is_empty() {
             self.reports.push_back((id, withdrawn.into_iter().map(answer).collect()));
         }
     }
-}
-
-fn report(first: AttemptId, outcome: Outcome, started: Timestamp, finished: Timestamp) -> Report {
-    Report { first, count: 1, outcome, started, finished, detail: None }
 }
