@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dagrun_core::engine::Scheme;
 
 use crate::target::{RunName, Target};
 
@@ -180,9 +182,9 @@ pub(crate) struct PlanArgs {
     /// [default: 1 s each]
     #[arg(long, value_name = "RUN|FILE.json")]
     pub(crate) durations: Option<String>,
-    /// How workers are chosen
-    #[arg(long, value_name = "SCHEME", default_value = "least-load", value_parser = ["least-load"])]
-    pub(crate) scheme: String,
+    /// How workers are chosen [default: least-load, compared with the others]
+    #[arg(long, value_name = "SCHEME", value_parser = scheme())]
+    pub(crate) scheme: Option<Scheme>,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -374,4 +376,10 @@ fn assignment(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
     }
+}
+
+/// Takes the name of a placement scheme.
+fn scheme() -> impl TypedValueParser<Value = Scheme> {
+    PossibleValuesParser::new(Scheme::ALL.map(Scheme::word))
+        .map(|word| Scheme::from_word(&word).unwrap_or_default())
 }
