@@ -54,6 +54,8 @@ interface Run {
       -> (chunks :List(LogChunk), cursor :Data, more :Bool);
   # `cursor` is opaque, empty to begin with. `more` is false at the present end.
   pipeline @6 () -> (submission :Submission);
+  explain @7 (task :Text, index :UInt32) -> (lines :List(Text));
+  # Why an instance is where it is, and how each of its attempts went; for people to read.
 }
 
 interface Subscription {}
@@ -77,6 +79,8 @@ struct TaskDelta {
   task @0 :UInt32;
   counts @1 :List(UInt32);
   running @2 :UInt32;
+  widthUnknown @3 :Bool;
+  # The number of instances is not known yet, and all counts are zero.
 }
 
 struct Failure {
@@ -111,6 +115,9 @@ struct TaskStatus {
   counts @1 :List(UInt32);
   # By number of the state: blocked, ready, leased, backoff, succeeded, failed, skipped, cancelled.
   running @2 :UInt32;
+  widthUnknown @3 :Bool;
+  note @4 :Text;
+  # Why its ready instances can never start with the workers present; empty otherwise.
 }
 
 struct InstanceRow {
@@ -144,6 +151,13 @@ struct WorkerStatus {
   running @4 :UInt32;
   labels @5 :List(Text);
   lastHeartbeat @6 :UInt64;
+  memory @7 :UInt64;
+  resources @8 :List(Resource);
+}
+
+struct Resource {
+  name @0 :Text;
+  amount @1 :UInt64;
 }
 
 # ---------------------------------------------------------------------------------- workers
@@ -159,6 +173,9 @@ struct WorkerInfo {
   pid @2 :UInt32;
   slots @3 :UInt32;
   labels @4 :List(Text);
+  memory @5 :UInt64;
+  # Bytes.
+  resources @6 :List(Resource);
 }
 
 interface Session {

@@ -441,6 +441,18 @@ impl Run {
         })
     }
 
+    /// Why an instance is where it is, and how each of its attempts went: lines for people.
+    ///
+    /// # Errors
+    /// When the scheduler is lost or knows no such instance.
+    pub async fn explain(&self, task: &str, index: u32) -> Result<Vec<String>> {
+        let mut request = self.run.explain_request();
+        request.get().set_task(task);
+        request.get().set_index(index);
+        let reply = request.send().promise.await?;
+        Ok(wire::read_text_list(reply.get()?.get_lines()?)?)
+    }
+
     /// What was submitted.
     ///
     /// # Errors

@@ -18,6 +18,12 @@ pub struct EmbeddedConfig {
     pub state_dir: PathBuf,
     /// How many attempts may run at once; without a number as many as there are cores.
     pub slots: Option<u32>,
+    /// The labels of the worker.
+    pub labels: Vec<String>,
+    /// The memory of the worker in bytes; none: what the machine or its control group has.
+    pub memory: Option<u64>,
+    /// The custom resources of the worker, by name.
+    pub resources: Vec<(String, u64)>,
     /// Program and arguments of the process that ends what a killed worker left behind: a program
     /// whose `main` calls [`dagrun_worker::reaper::run`] when it sees these arguments. Empty for
     /// none.
@@ -28,7 +34,14 @@ impl EmbeddedConfig {
     /// With its state in this directory, a slot for each core and no reaper.
     #[must_use]
     pub fn new(state_dir: impl Into<PathBuf>) -> EmbeddedConfig {
-        EmbeddedConfig { state_dir: state_dir.into(), slots: None, reaper: Vec::new() }
+        EmbeddedConfig {
+            state_dir: state_dir.into(),
+            slots: None,
+            labels: Vec::new(),
+            memory: None,
+            resources: Vec::new(),
+            reaper: Vec::new(),
+        }
     }
 }
 
@@ -73,13 +86,11 @@ impl Cluster {
     pub fn embedded(config: EmbeddedConfig) -> Result<Cluster, EmbeddedError> {
         let (client_token, worker_token) = (Token::random()?, Token::random()?);
         let scheduler = dagrun_scheduler::spawn(dagrun_scheduler::Config::new(
-            config.state_dir,
+            config.state_dir.clone(),
             client_token.bytes().to_vec(),
             worker_token.bytes().to_vec(),
         ))?;
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let slots = config.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1));
-        match start_worker(&scheduler, slots, &worker_token, config.reaper) {
+        match start_worker(&scheduler, &worker_token, config) {
             Ok(worker) => {
                 Ok(Cluster { parts: Some(Parts { scheduler, worker }), token: client_token })
             }
@@ -141,17 +152,19 @@ fn connect(scheduler: &SchedulerHandle) -> io::Result<UnixStream> {
 
 fn start_worker(
     scheduler: &SchedulerHandle,
-    slots: u32,
     token: &Token,
-    reaper: Vec<OsString>,
+    config: EmbeddedConfig,
 ) -> Result<WorkerHandle, EmbeddedError> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     Ok(dagrun_worker::spawn(dagrun_worker::Config {
         name: String::new(),
-        slots,
-        labels: Vec::new(),
+        slots: config.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
+        labels: config.labels,
+        memory: config.memory,
+        resources: config.resources,
         token: token.bytes().to_vec(),
         connection: dagrun_worker::Connection::Stream(connect(scheduler)?),
-        reaper: (!reaper.is_empty()).then_some(ReaperConfig { argv: reaper }),
+        reaper: (!config.reaper.is_empty()).then_some(ReaperConfig { argv: config.reaper }),
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
     })?)
 }

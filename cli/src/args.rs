@@ -1,5 +1,6 @@
 //! The command line, as clap sees it: words and help texts, no behaviour.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dagrun_core::engine::Scheme;
 
+use crate::offer::OfferArgs;
 use crate::target::{RunName, Target};
 
 /// Runs pipelines of processes: parameter sweeps, map, gather, on a laptop or a cluster.
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Print the captured value of an instance
     Output(OutputArgs),
+    /// Say why an instance waits, was skipped, failed or ran again
+    Explain(ExplainArgs),
     /// Block until a run has ended
     Wait(RunArgs),
     /// Attach to a run, with progress
@@ -52,6 +56,8 @@ pub(crate) enum Command {
     Cluster(ClusterCommand),
     /// List the workers of a cluster
     Workers(WorkersArgs),
+    /// Run a command once on every worker of a cluster
+    Exec(ExecArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -126,6 +132,8 @@ pub(crate) struct SubmitArgs {
     /// Print errors only
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten, next_help_heading = "The embedded worker")]
+    pub(crate) offer: OfferArgs,
 }
 
 /// `dagrun check`.
@@ -251,6 +259,19 @@ pub(crate) struct OutputArgs {
     pub(crate) place: Place,
 }
 
+/// `dagrun explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The run: its id, or `last`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: RunName,
+    /// The instance, as in `price[7]`; the index may be left out where there is only one
+    #[arg(value_name = "TASK[INDEX]")]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
 /// A run and where it is.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -313,6 +334,9 @@ pub(crate) struct SchedulerArgs {
     /// The state directory [default: in the folder of the cluster]
     #[arg(long, value_name = "DIR", env = "DAGRUN_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Which of the workers with room gets an attempt
+    #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
+    pub(crate) scheme: Scheme,
     /// Leave the session of the terminal
     #[arg(long, hide = true)]
     pub(crate) new_session: bool,
@@ -329,9 +353,8 @@ pub(crate) struct WorkerArgs {
     /// Its name, unique within the cluster [default: the scheduler picks one]
     #[arg(long, value_name = "N", default_value = "")]
     pub(crate) name: String,
-    /// A label of the worker (repeatable)
-    #[arg(long, value_name = "L")]
-    pub(crate) label: Vec<String>,
+    #[command(flatten)]
+    pub(crate) offer: OfferArgs,
     /// Leave the session of the terminal
     #[arg(long, hide = true)]
     pub(crate) new_session: bool,
@@ -359,6 +382,11 @@ pub(crate) struct ClusterStartArgs {
     /// Slots of each worker [default: all cores]
     #[arg(short = 'j', long, value_name = "SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) jobs: Option<u32>,
+    /// Which of the workers with room gets an attempt
+    #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
+    pub(crate) scheme: Scheme,
+    #[command(flatten, next_help_heading = "Each worker")]
+    pub(crate) offer: OfferArgs,
 }
 
 /// `dagrun workers`.
@@ -371,15 +399,36 @@ pub(crate) struct WorkersArgs {
     pub(crate) json: bool,
 }
 
+/// `dagrun exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// The cluster
+    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER")]
+    cluster: Option<String>,
+    /// Only on this worker, by name (repeatable) [default: all]
+    #[arg(long = "worker", value_name = "W")]
+    pub(crate) workers: Vec<String>,
+    /// The program and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl ExecArgs {
+    /// The cluster, unless it is empty, as an emptied environment variable is.
+    pub(crate) fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
+/// Reads a placement scheme.
+pub(crate) fn scheme() -> impl TypedValueParser<Value = Scheme> {
+    let words = PossibleValuesParser::new(Scheme::ALL.map(Scheme::word));
+    words.map(|word| Scheme::from_word(&word).unwrap_or_default())
+}
+
 fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
     }
-}
-
-/// Takes the name of a placement scheme.
-fn scheme() -> impl TypedValueParser<Value = Scheme> {
-    PossibleValuesParser::new(Scheme::ALL.map(Scheme::word))
-        .map(|word| Scheme::from_word(&word).unwrap_or_default())
 }

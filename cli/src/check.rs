@@ -4,7 +4,7 @@ use dagrun::{LoadError, Loaded};
 use dagrun_core::graph::Graph;
 use dagrun_core::ids::TaskId;
 use dagrun_core::parse::Diagnostic;
-use dagrun_core::pipeline::{Pattern, Pipeline, Task};
+use dagrun_core::pipeline::{Pattern, Pipeline, Targets, Task};
 use serde::Serialize;
 
 use crate::args::CheckArgs;
@@ -76,11 +76,8 @@ fn print(pipeline: &Pipeline, graph: &Graph) {
     output.line(format_args!("{} is valid", pipeline.name));
     output.line("");
     let mut rows = vec![["task", "instances", "upstreams"].map(str::to_owned).to_vec()];
-    let mut open = 0;
-    for (id, task) in (0..).map(TaskId).zip(&pipeline.tasks) {
-        let width = graph.width(id);
-        open += u64::from(width.is_none());
-        let width = width.map_or_else(|| "?".to_owned(), |width| width.to_string());
+    for (id, task) in (0..).zip(&pipeline.tasks) {
+        let width = graph.width(TaskId(id)).map_or("?".to_owned(), |width| width.to_string());
         rows.push(vec![task.name.clone(), width, upstreams(pipeline, task)]);
     }
     for line in table(&rows, &[false, true]) {
@@ -88,19 +85,19 @@ fn print(pipeline: &Pipeline, graph: &Graph) {
     }
     output.line("");
     let tasks = pipeline.tasks.len();
+    let dynamic = (0..).zip(&pipeline.tasks).any(|(id, _)| graph.is_dynamic(TaskId(id)));
+    let count = |count: u64, word| match dynamic {
+        true => format!("{count}+ {word}s"),
+        false => format!("{count} {}", plural(count, word)),
+    };
     output.line(format_args!(
-        "{tasks} {}, {} {}, {} {}",
+        "{tasks} {}, {}, {}",
         plural(tasks as u64, "task"),
-        graph.instances(),
-        plural(graph.instances(), "instance"),
-        graph.edges(),
-        plural(graph.edges(), "edge"),
+        count(graph.instances(), "instance"),
+        count(graph.edges(), "edge"),
     ));
-    if open > 0 {
-        output.line(format_args!(
-            "without those of {open} {} whose number of instances is known only at run time",
-            plural(open, "task"),
-        ));
+    if dynamic {
+        output.line("? is known only while the pipeline runs");
     }
 }
 
@@ -121,6 +118,9 @@ fn upstreams(pipeline: &Pipeline, task: &Task) -> String {
             parts.push(format!("gather {} by {}", name(upstream), by.join(", ")));
         }
         Pattern::Scatter(scatter) => parts.push(format!("scatter {}", name(&scatter.from))),
+    }
+    if task.targets == Targets::Each {
+        parts.push("each worker".to_owned());
     }
     if !task.references.is_empty() {
         parts.push(format!("uses {}", names(&task.references)));

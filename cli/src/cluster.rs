@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use crate::args::{ClusterCommand, ClusterName, ClusterStartArgs, WorkersArgs};
 use crate::exit::{Exit, Failure, chain};
 use crate::json::WorkerJson;
+use crate::offer::amount_of_memory;
 use crate::terminal::{self, Output, table};
 use crate::time;
 
@@ -96,7 +97,9 @@ async fn start_all(
     folder: &ClusterDir,
     started: &mut Started,
 ) -> Result<Vec<WorkerStatus>, Failure> {
-    started.start(folder.path(), "scheduler", &["scheduler", "--cluster", name])?;
+    let scheme = args.scheme.word();
+    let words = ["scheduler", "--cluster", name, "--scheme", scheme];
+    started.start(folder.path(), "scheduler", &words)?;
     let deadline = Instant::now() + PATIENCE;
     let client = loop {
         if let Ok(connection) = folder.read(Role::Client) {
@@ -105,13 +108,12 @@ async fn start_all(
         started.check(deadline)?;
         tokio::time::sleep(POLL).await;
     };
+    let (jobs, offer) = (args.jobs.map(|jobs| jobs.to_string()), args.offer.words());
     for number in 1..=args.workers {
         let worker = format!("w{number}");
         let mut words = vec!["worker", "--cluster", name, "--name", &worker];
-        let jobs = args.jobs.map(|jobs| jobs.to_string());
-        if let Some(jobs) = &jobs {
-            words.extend(["-j", jobs]);
-        }
+        words.extend(jobs.iter().flat_map(|jobs| ["-j", jobs]));
+        words.extend(offer.iter().map(String::as_str));
         started.start(folder.path(), &worker, &words)?;
     }
     loop {
@@ -255,22 +257,26 @@ pub(crate) async fn workers(args: &WorkersArgs) -> Result<Exit, Failure> {
 }
 
 fn print(output: &mut Output, workers: &[WorkerStatus]) {
-    let head = ["id", "name", "host", "slots", "running", "heartbeat", "labels"];
+    let head =
+        ["id", "name", "host", "slots", "running", "memory", "heartbeat", "labels", "resources"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let now = time::now();
     for worker in workers {
         let silence = now.since(worker.last_heartbeat).to_duration();
+        let resources = worker.resources.iter().map(|(name, amount)| format!("{name}={amount}"));
         rows.push(vec![
             worker.id.to_string(),
             worker.name.clone(),
             worker.host.clone(),
             worker.slots.to_string(),
             worker.running.to_string(),
+            amount_of_memory(worker.memory),
             format!("{} ago", time::span(silence)),
             worker.labels.join(","),
+            resources.collect::<Vec<_>>().join(","),
         ]);
     }
-    for line in table(&rows, &[true, false, false, true, true, true, false]) {
+    for line in table(&rows, &[true, false, false, true, true, true, true, false, false]) {
         output.line(line);
     }
 }

@@ -16,10 +16,10 @@ const LISTED: u64 = 1000;
 /// known only at run time, the argvs are those for one element or worker.
 pub(crate) fn print(loaded: &Loaded, seed: u64) -> Result<Exit, Failure> {
     let mut output = Output::lock();
-    let tasks = (0..).zip(&loaded.pipeline.tasks).zip(loaded.graph.widths());
+    let tasks = (0..).map(TaskId).zip(&loaded.pipeline.tasks);
     if loaded.graph.instances() > LISTED {
-        for ((id, task), _) in tasks {
-            match loaded.graph.width(TaskId(id)) {
+        for (id, task) in tasks {
+            match loaded.graph.width(id) {
                 Some(width) => output.line(format_args!("{} {width}", task.name)),
                 None => output.line(format_args!("{} ?", task.name)),
             }
@@ -28,10 +28,14 @@ pub(crate) fn print(loaded: &Loaded, seed: u64) -> Result<Exit, Failure> {
     }
     let context =
         RunContext { run: 0, run_dir: "{run.dir}".into(), base_dir: loaded.base_dir.clone(), seed };
-    for ((id, _), width) in tasks {
-        let recipe = Recipe::new(&loaded.pipeline, TaskId(id), &context)
+    for (id, task) in tasks {
+        let recipe = Recipe::new(&loaded.pipeline, id, &context)
             .map_err(|error| Failure::usage(chain(&error)))?;
-        for index in 0..*width {
+        if loaded.graph.is_dynamic(id) {
+            output.line(format_args!("# {}: ? instances, such as", task.name));
+        }
+        let width = loaded.graph.widths().get(id.at()).copied().unwrap_or(0);
+        for index in 0..width {
             let preview = recipe
                 .preview(index)
                 .map_err(|error| Failure::usage(format!("{}[{index}]: {error}", recipe.name())))?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dagrun::Updates;
-use dagrun::wire::Update;
+use dagrun::wire::{TaskDelta, Update};
 use dagrun_core::ids::TaskId;
 use dagrun_core::status::{Failure as FailedInstance, RunState, RunStatus, State};
 use tokio::time::MissedTickBehavior;
@@ -62,7 +62,12 @@ impl Feed {
 
 /// A status as an update that tells everything.
 fn whole(status: &RunStatus) -> Update {
-    let tasks = (0..).zip(&status.tasks).map(|(at, task)| (TaskId(at), task.counts, task.running));
+    let tasks = (0..).zip(&status.tasks).map(|(at, task)| TaskDelta {
+        task: TaskId(at),
+        counts: task.counts,
+        running: task.running,
+        width_known: task.width_known,
+    });
     Update {
         state: status.state,
         finished: status.finished,

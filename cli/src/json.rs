@@ -150,12 +150,15 @@ pub(crate) struct WorkerJson<'a> {
     slots: u32,
     running: u32,
     labels: &'a [String],
+    memory: u64,
+    resources: serde_json::Map<String, serde_json::Value>,
     last_heartbeat: String,
 }
 
 impl<'a> WorkerJson<'a> {
     /// The status of a worker.
     pub(crate) fn new(worker: &'a WorkerStatus) -> WorkerJson<'a> {
+        let resources = worker.resources.iter();
         WorkerJson {
             id: worker.id,
             name: &worker.name,
@@ -163,6 +166,8 @@ impl<'a> WorkerJson<'a> {
             slots: worker.slots,
             running: worker.running,
             labels: &worker.labels,
+            memory: worker.memory,
+            resources: resources.map(|(name, amount)| (name.clone(), (*amount).into())).collect(),
             last_heartbeat: rfc3339(worker.last_heartbeat),
         }
     }

@@ -53,15 +53,10 @@ fn is_single(target: Option<&Target>, status: &RunStatus) -> Result<bool, Failur
     let task = status.tasks.iter().find(|task| task.name == target.task);
     let task =
         task.ok_or_else(|| Failure::usage(format!("the run has no task `{}`", target.task)))?;
-    let width = task.counts.total();
-    match target.index {
-        Some(index) if index >= width => Err(Failure::usage(format!(
-            "there is no {target}: `{}` has {width} instances, counted from 0",
-            target.task
-        ))),
-        Some(_) => Ok(true),
-        None => Ok(width == 1),
+    if task.width_known {
+        target.check(task)?;
     }
+    Ok(target.index.is_some() || (task.width_known && task.counts.total() == 1))
 }
 
 /// Writes the output of several instances in whole lines, each with its origin before it.

@@ -9,12 +9,15 @@ mod diagnostics;
 mod docs;
 mod dry_run;
 mod durations;
+mod exec;
 mod exit;
+mod explain;
 mod file;
 mod follow;
 mod graph;
 mod json;
 mod logs;
+mod offer;
 mod output;
 mod plan;
 mod progress;
@@ -80,11 +83,13 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Status(args) => status::status(args).await,
         Command::Logs(args) => logs::logs(args).await,
         Command::Output(args) => output::output(args).await,
+        Command::Explain(args) => explain::explain(args).await,
         Command::Wait(args) => attach::wait(args).await,
         Command::Watch(args) => attach::watch(args).await,
         Command::Cancel(args) => attach::cancel(args).await,
         Command::Cluster(command) => cluster::cluster(command).await,
         Command::Workers(args) => cluster::workers(args).await,
+        Command::Exec(args) => exec::exec(args).await,
         Command::Check(_)
         | Command::Graph(_)
         | Command::Completions { .. }

@@ -15,8 +15,9 @@ pub(crate) async fn output(args: &OutputArgs) -> Result<Exit, Failure> {
     let recipes = run.recipes().await?;
     let id = args.target.task_in(recipes.pipeline())?;
     let status = run.status().await?;
-    let width = status.tasks.get(id.at()).map_or(0, |task| task.counts.total());
-    let instance = args.target.instance(id, width)?;
+    let task = status.tasks.get(id.at());
+    let task = task.ok_or_else(|| Failure::new(Exit::Failed, "the run's status lacks a task"))?;
+    let instance = args.target.instance(id, task)?;
 
     let capture = recipes.pipeline().tasks.get(id.at()).map_or(Capture::None, |task| task.capture);
     if capture == Capture::None {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use dagrun::wire::Update;
+use dagrun::wire::{TaskDelta, Update};
 use dagrun_core::ids::{RunId, TaskId, Timestamp};
 use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State};
 
@@ -41,6 +41,8 @@ pub(crate) struct TaskProgress {
     pub(crate) counts: Counts,
     /// How many of them run.
     pub(crate) running: u32,
+    /// Whether it is known how many instances it has.
+    pub(crate) width_known: bool,
     begun: Option<Instant>,
     ended: Option<Instant>,
     speed: Speed,
@@ -49,8 +51,10 @@ pub(crate) struct TaskProgress {
 /// What a bar shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Instances.
+    /// Instances, as far as they are known.
     pub(crate) total: u64,
+    /// Tasks of which it is not known how many instances they have.
+    pub(crate) unknown: u64,
     /// Those in a terminal state.
     pub(crate) done: u64,
     /// Those that run.
@@ -81,19 +85,21 @@ impl Progress {
             name: task.name.clone(),
             counts: nothing_yet(&task.counts),
             running: 0,
+            width_known: task.width_known,
             begun: None,
             ended: None,
             speed: Speed::default(),
         });
         let tasks: Vec<TaskProgress> = tasks.collect();
-        let total = tasks.iter().map(|task| task.tally().total).sum();
+        let mut total = Tally::default();
+        tasks.iter().for_each(|task| total.replace(Tally::default(), task.tally()));
         Progress {
             run: status.run,
             name: status.name.clone(),
             state: RunState::Running,
             workers: 0,
             tasks,
-            total: Tally { total, ..Tally::default() },
+            total,
             active: BTreeSet::new(),
             started: status.started,
             finished: None,
@@ -108,9 +114,9 @@ impl Progress {
         self.state = update.state;
         self.finished = update.finished;
         self.workers = update.workers;
-        for (task, counts, running) in update.tasks {
-            if self.set_task(task.at(), counts, running, now) {
-                news.ended.push(task.at());
+        for delta in update.tasks {
+            if self.set_task(&delta, now) {
+                news.ended.push(delta.task.at());
             }
         }
         self.speed.sample(self.total.done, now);
@@ -119,14 +125,16 @@ impl Progress {
     }
 
     /// Whether the task has just ended.
-    fn set_task(&mut self, at: usize, counts: Counts, running: u32, now: Instant) -> bool {
+    fn set_task(&mut self, delta: &TaskDelta, now: Instant) -> bool {
+        let at = delta.task.at();
         let Some(task) = self.tasks.get_mut(at) else { return false };
         let old = task.tally();
-        (task.counts, task.running) = (counts, running);
+        (task.counts, task.running) = (delta.counts, delta.running);
+        task.width_known = delta.width_known;
         let new = task.tally();
         self.total.replace(old, new);
-        let ended = new.done == new.total;
-        let begun = new.done > 0 || counts.of(State::Leased) > 0;
+        let ended = new.is_done();
+        let begun = new.done > 0 || delta.counts.of(State::Leased) > 0;
         if begun && task.begun.is_none() {
             task.begun = Some(if ended { self.updated } else { now });
         }
@@ -162,6 +170,7 @@ impl TaskProgress {
     pub(crate) fn tally(&self) -> Tally {
         Tally {
             total: self.counts.total().into(),
+            unknown: (!self.width_known).into(),
             done: self.counts.terminal().into(),
             running: self.running.into(),
             failed: self.counts.of(State::Failed).into(),
@@ -184,8 +193,23 @@ impl TaskProgress {
 }
 
 impl Tally {
+    /// Whether nothing is left, nor can come.
+    pub(crate) fn is_done(self) -> bool {
+        self.unknown == 0 && self.done == self.total
+    }
+
+    /// How many instances there are: `12`, `12+` when more may come, `?` when nothing is known.
+    pub(crate) fn total_in_words(self) -> String {
+        match (self.unknown, self.total) {
+            (0, total) => total.to_string(),
+            (_, 0) => "?".to_owned(),
+            (_, total) => format!("{total}+"),
+        }
+    }
+
     fn replace(&mut self, old: Tally, new: Tally) {
         self.total = self.total + new.total - old.total;
+        self.unknown = self.unknown + new.unknown - old.unknown;
         self.done = self.done + new.done - old.done;
         self.running = self.running + new.running - old.running;
         self.failed = self.failed + new.failed - old.failed;
@@ -227,14 +251,15 @@ impl Speed {
         let rate = done as f64 / elapsed;
         #[allow(clippy::cast_precision_loss)]
         let left = (tally.total - tally.done) as f64 / rate;
-        (Some(rate), Duration::try_from_secs_f64(left).ok())
+        let left = Duration::try_from_secs_f64(left).ok().filter(|_| tally.unknown == 0);
+        (Some(rate), left)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Progress;
-    use dagrun::wire::Update;
+    use dagrun::wire::{TaskDelta, Update};
     use dagrun_core::ids::{RunId, TaskId, Timestamp};
     use dagrun_core::status::{Counts, RunState, RunStatus, TaskStatus};
     use std::time::{Duration, Instant};
@@ -248,6 +273,8 @@ mod tests {
             name: name.to_owned(),
             counts: counts(width, 0, 0),
             running: 0,
+            width_known: true,
+            note: String::new(),
         };
         RunStatus {
             run: RunId(1),
@@ -260,10 +287,16 @@ mod tests {
     }
 
     fn update(tasks: Vec<(u32, Counts)>) -> Update {
+        let delta = |(task, counts)| TaskDelta {
+            task: TaskId(task),
+            counts,
+            running: 0,
+            width_known: true,
+        };
         Update {
             state: RunState::Running,
             finished: None,
-            tasks: tasks.into_iter().map(|(task, counts)| (TaskId(task), counts, 0)).collect(),
+            tasks: tasks.into_iter().map(delta).collect(),
             failures: Vec::new(),
             workers: 1,
         }
@@ -291,5 +324,38 @@ mod tests {
         let (rate, left) = progress.tasks[0].forecast(later);
         assert_eq!(rate, Some(20.0));
         assert_eq!(left, Some(Duration::from_secs(3)));
+    }
+    #[test]
+    fn a_task_of_unknown_width_is_neither_done_nor_counted() {
+        let now = Instant::now();
+        let mut status = two_tasks();
+        status.tasks[1].counts = counts(0, 0, 0);
+        status.tasks[1].width_known = false;
+        let mut progress = Progress::new(&status, now);
+        assert_eq!(progress.total.total_in_words(), "100+");
+        assert_eq!(progress.tasks[1].tally().total_in_words(), "?");
+        let later = now + Duration::from_secs(2);
+        let unknown = |known: bool, counts| {
+            let mut update = update(vec![(1, counts)]);
+            update.tasks[0].width_known = known;
+            update
+        };
+        assert_eq!(progress.apply(unknown(false, counts(0, 0, 0)), now).ended, [0; 0]);
+        progress.apply(update(vec![(0, counts(0, 0, 100))]), later);
+        // How long it takes cannot be told while there may be more.
+        assert_eq!(progress.forecast(later).1, None);
+        progress.apply(unknown(true, counts(0, 0, 0)), later);
+        assert_eq!(progress.total.total_in_words(), "100");
+        assert!(progress.total.is_done());
+    }
+
+    #[test]
+    fn an_empty_array_ends_when_it_is_known_to_be_empty() {
+        let now = Instant::now();
+        let mut status = two_tasks();
+        status.tasks[1].width_known = false;
+        let mut progress = Progress::new(&status, now);
+        let ended = progress.apply(update(vec![(1, counts(0, 0, 0))]), now).ended;
+        assert_eq!(ended, [1]);
     }
 }

@@ -40,6 +40,7 @@ pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Exit, Failure> {
     let mut config =
         dagrun_scheduler::Config::new(state_dir, client.bytes().to_vec(), worker.bytes().to_vec());
     config.listen = Some(args.listen);
+    config.scheme = args.scheme;
     let scheduler = dagrun_scheduler::spawn(config).map_err(|error| failed(&error))?;
     let address = scheduler.address().unwrap_or(args.listen);
     if let Err(error) = folder.publish(address, &client, &worker) {
@@ -97,7 +98,9 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
     let worker = dagrun_worker::spawn(dagrun_worker::Config {
         name: args.name.clone(),
         slots: args.jobs.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
-        labels: args.label.clone(),
+        labels: args.offer.labels.clone(),
+        memory: args.offer.memory,
+        resources: args.offer.resources(),
         token: connection.token.bytes().to_vec(),
         connection: dagrun_worker::Connection::Tcp(connection.address),
         reaper: Some(ReaperConfig { argv: crate::reaper_argv() }),

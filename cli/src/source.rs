@@ -285,6 +285,14 @@ impl RunSource {
         }
     }
 
+    /// Why an instance is where it is: lines for people.
+    pub(crate) async fn explain(&self, task: &str, index: u32) -> Result<Vec<String>, Failure> {
+        match self {
+            RunSource::Disk(disk) => Ok(disk.history.explain(disk.run, task, index)?),
+            RunSource::Live { run, .. } => Ok(run.explain(task, index).await?),
+        }
+    }
+
     /// The next captured output.
     pub(crate) async fn logs(
         &self,

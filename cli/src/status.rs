@@ -29,6 +29,13 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     for line in task_table(&status) {
         output.line(line);
     }
+    let notes = status.tasks.iter().filter(|task| !task.note.is_empty());
+    for (number, task) in notes.enumerate() {
+        if number == 0 {
+            output.line("");
+        }
+        output.line(format_args!("{}: {}", task.name, task.note));
+    }
     drop(output);
     if status.state == RunState::Running
         && let Err(failure) = run.check_owner()
@@ -64,7 +71,8 @@ fn task_table(status: &RunStatus) -> Vec<String> {
     head.extend(states.iter().map(|state| state.word().to_owned()));
     let mut rows = vec![head];
     for task in &status.tasks {
-        let mut row = vec![task.name.clone(), task.counts.total().to_string()];
+        let width = if task.width_known { task.counts.total().to_string() } else { "?".to_owned() };
+        let mut row = vec![task.name.clone(), width];
         row.extend(states.iter().map(|state| task.counts.of(*state).to_string()));
         rows.push(row);
     }

@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use dagrun::client::Submission;
+use dagrun::client::{Client, Submission};
 use dagrun::{Cluster, EmbeddedConfig, Loaded};
+use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::RunState;
 
 use crate::args::SubmitArgs;
@@ -14,6 +15,7 @@ use crate::dry_run;
 use crate::exit::{Exit, Failure, chain};
 use crate::file;
 use crate::follow::{End, Feed, Followed, OnSignal};
+use crate::offer::{self, Misfit};
 use crate::quote;
 use crate::report;
 use crate::signals::Signals;
@@ -43,13 +45,18 @@ fn submission(args: &SubmitArgs, loaded: &Loaded) -> Submission {
 }
 
 async fn to_cluster(args: &SubmitArgs, loaded: &Loaded, name: &str) -> Result<Exit, Failure> {
-    if args.jobs.is_some() {
-        return Err(Failure::usage("-j is for the embedded worker, which --cluster does without")
-            .help(
-                "the slots of a cluster are given to `dagrun cluster start` and `dagrun worker`",
-            ));
+    if args.jobs.is_some() || !args.offer.is_empty() {
+        let text = "-j, --memory, --resource and --label are for the embedded worker, which \
+                    --cluster does without";
+        return Err(Failure::usage(text)
+            .help("what a worker offers is told to `dagrun cluster start` or `dagrun worker`"));
     }
     let client = cluster::connect(name).await?;
+    if offer::asks(&loaded.pipeline) && !args.quiet {
+        let workers = client.workers().await?;
+        let misfits = offer::misfits(&loaded.pipeline, &workers);
+        misfits.iter().filter(|_| !workers.is_empty()).for_each(tell_misfit);
+    }
     let run = client.submit(&submission(args, loaded)).await?;
     if args.detach {
         Output::lock().line(run.id());
@@ -69,10 +76,18 @@ async fn embedded(args: &SubmitArgs, loaded: &Loaded) -> Result<Exit, Failure> {
     make_state_dir(&state_dir)?;
     let mut config = EmbeddedConfig::new(&state_dir);
     config.slots = args.jobs;
+    config.memory = args.offer.memory;
+    config.resources = args.offer.resources();
+    config.labels = args.offer.labels.clone();
     config.reaper = crate::reaper_argv();
     let cluster =
         Cluster::embedded(config).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
     let client = cluster.client().await?;
+    if let Err(failure) = check_worker(&loaded.pipeline, &client).await {
+        drop(client);
+        cluster.shutdown().await;
+        return Err(failure);
+    }
     let run = client.submit(&submission(args, loaded)).await?;
     let run = RunSource::Live { run, at: At::Here(state_dir) };
     let exit = to_the_end(args, &run, &mut signals).await;
@@ -82,6 +97,29 @@ async fn embedded(args: &SubmitArgs, loaded: &Loaded) -> Result<Exit, Failure> {
         // Whoever is as impatient as this gets the reaper.
         signal = signals.next() => std::process::exit(i32::from(signal.exit().code())),
     }
+}
+
+/// Fails when a task would wait for ever: no other worker can join an embedded run.
+async fn check_worker(pipeline: &Pipeline, client: &Client) -> Result<(), Failure> {
+    if !offer::asks(pipeline) {
+        return Ok(());
+    }
+    let workers = client.workers().await?;
+    let misfits = offer::misfits(pipeline, &workers);
+    let (bounded, endless): (Vec<_>, Vec<_>) =
+        misfits.into_iter().partition(|misfit| misfit.task.start_within.is_some());
+    bounded.iter().for_each(tell_misfit);
+    if endless.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<String> = endless.iter().map(Misfit::to_string).collect();
+    let help = "no other worker can join: give this one more with -j, --memory, --resource or \
+                --label, or submit to a cluster";
+    Err(Failure::usage(told.join("\n")).help(help))
+}
+
+fn tell_misfit(misfit: &Misfit<'_>) {
+    terminal::tell(&format!("note: {misfit}; it waits for a worker that can"));
 }
 
 async fn to_the_end(

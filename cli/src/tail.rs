@@ -1,7 +1,8 @@
 //! The last lines of a failed run: what failed first, what it ran, what it said, what to do now.
 
 use dagrun_core::ids::InstanceId;
-use dagrun_core::recipe::Input;
+use dagrun_core::pipeline::Pattern;
+use dagrun_core::recipe::{Input, InputKind, Items};
 use dagrun_core::status::{Failure as FailedInstance, InstanceRow, State, Stream};
 use dagrun_core::value::Value;
 
@@ -17,6 +18,9 @@ const LINES: usize = 20;
 
 /// How many bytes of it, should the lines be long.
 const BYTES: usize = 4096;
+
+/// How many captured arrays are read to find the element that an instance got.
+const ARRAYS: u32 = 1000;
 
 /// How many failed instances are looked at to find the first one.
 const SEARCH: u32 = 10_000;
@@ -111,11 +115,32 @@ async fn argv(run: &RunSource, recipes: &mut Recipes, row: &InstanceRow) -> Opti
     for spec in recipes.inputs(row.instance.task) {
         let upstream =
             InstanceId { task: spec.task, index: spec.upstream_index(row.instance.index) };
-        let name = recipes.pipeline().tasks.get(spec.task.at())?.name.clone();
-        let value = run.value(&name, upstream.index).await.ok()?;
+        let value = match spec.kind {
+            InputKind::Instance => {
+                let name = recipes.pipeline().tasks.get(spec.task.at())?.name.clone();
+                run.value(&name, upstream.index).await.ok()?
+            }
+            InputKind::Item => Some(item(run, recipes, upstream).await?),
+        };
         inputs.push(Input { value, outputs: Vec::new() });
     }
     recipes.argv(row.instance, row.attempts, &inputs).map(quote::line)
+}
+
+/// The part of the captured arrays that belongs to an instance of a scatter without its sweep.
+async fn item(run: &RunSource, recipes: &Recipes, part: InstanceId) -> Option<Vec<u8>> {
+    let tasks = &recipes.pipeline().tasks;
+    let Pattern::Scatter(scatter) = tasks.get(part.task.at())?.pattern else { return None };
+    let from = tasks.get(scatter.from.at())?;
+    let arrays = run.status().await.ok()?.tasks.get(scatter.from.at())?.counts.total();
+    if arrays > ARRAYS {
+        return None;
+    }
+    let mut items = Items::new(scatter.split);
+    for index in 0..arrays {
+        items.push(&run.value(&from.name, index).await.ok()??);
+    }
+    items.part(part.index)
 }
 
 /// The end of what the last attempt wrote to standard error.

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::pipeline::Pipeline;
+use dagrun_core::status::TaskStatus;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// A run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,22 +76,40 @@ impl Target {
         Ok(TaskId(position))
     }
 
-    /// The single instance that is meant, where `width` is the number of the task's instances.
+    /// The single instance that is meant, where `status` is that of the task.
     ///
     /// # Errors
     /// When the index is missing and needed, or out of range.
-    pub(crate) fn instance(&self, task: TaskId, width: u32) -> Result<InstanceId, Failure> {
-        match self.index {
-            Some(index) if index < width => Ok(InstanceId { task, index }),
-            Some(_) => Err(Failure::usage(format!(
-                "there is no {self}: `{}` has {width} instances, counted from 0",
-                self.task
-            ))),
-            None if width == 1 => Ok(InstanceId { task, index: 0 }),
-            None => Err(Failure::usage(format!(
+    pub(crate) fn instance(
+        &self,
+        task: TaskId,
+        status: &TaskStatus,
+    ) -> Result<InstanceId, Failure> {
+        self.check(status)?;
+        match (self.index, status.counts.total()) {
+            (Some(index), _) => Ok(InstanceId { task, index }),
+            (None, 1) => Ok(InstanceId { task, index: 0 }),
+            (None, width) => Err(Failure::usage(format!(
                 "`{task}` has {width} instances: say which, as in `{task}[0]`",
                 task = self.task
             ))),
+        }
+    }
+
+    /// Fails when there is no instance of this index.
+    pub(crate) fn check(&self, status: &TaskStatus) -> Result<(), Failure> {
+        let width = status.counts.total();
+        match self.index {
+            _ if !status.width_known => Err(Failure::new(
+                Exit::Failed,
+                format!("it is not known yet how many instances `{}` has", self.task),
+            )),
+            Some(index) if index >= width => Err(Failure::usage(format!(
+                "there is no {self}: `{}` has {width} {}, counted from 0",
+                self.task,
+                if width == 1 { "instance" } else { "instances" },
+            ))),
+            _ => Ok(()),
         }
     }
 }

@@ -97,6 +97,11 @@ pub(crate) fn tell(text: &str) {
     let _ = writeln!(stderr, "{text}");
 }
 
+/// Writes bytes as they are to standard error.
+pub(crate) fn tell_bytes(bytes: &[u8]) {
+    let _ = io::stderr().lock().write_all(bytes);
+}
+
 /// Standard output, buffered. A reader who has gone away ends the process quietly, as SIGPIPE would.
 pub(crate) struct Output {
     inner: io::BufWriter<io::StdoutLock<'static>>,

@@ -92,7 +92,7 @@ fn each_example_is_tested_here() {
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
     found.sort();
-    assert_eq!(found, ["cleanup", "hello", "pi", "sweep"]);
+    assert_eq!(found, ["cleanup", "groups", "hello", "pi", "scatter", "sweep"]);
     for name in found {
         assert!(examples().join(&name).join("README.md").exists(), "{name} has no README");
     }
@@ -186,6 +186,53 @@ fn cleanup_is_skipped_after_success() {
     assert_eq!(example.states("cleanup"), ["skipped"]);
     assert_eq!(example.read("result.txt"), "attempt 1\n");
     assert_eq!(example.read("notice.txt"), "published\n");
+}
+
+#[test]
+fn scatter_finds_the_roots() {
+    let example = Example::copy("scatter");
+    let readme = example.read("README.md");
+    assert_eq!(
+        example.printed(&["check", "pipeline.toml"]),
+        block(&readme, "$ dagrun check examples/scatter/pipeline.toml\n")
+            .split_once("$ dagrun")
+            .unwrap()
+            .0
+    );
+    example.submit(&[], 0);
+    assert_eq!(
+        example.printed(&["output", "last", "table"]),
+        block(&readme, "$ dagrun output last table\n")
+    );
+    assert_eq!(example.states("bisect"), ["succeeded"; 3]);
+    example.submit(&["--set", "end=20"], 0);
+    assert_eq!(example.states("newton"), vec!["succeeded"; 32]);
+    assert_eq!(example.printed(&["output", "last", "table"]).lines().count(), 127);
+    example.submit(&["--set", "end=1"], 0);
+    assert_eq!(example.states("bisect"), [""; 0]);
+    assert_eq!(example.printed(&["output", "last", "table"]), "no roots\n");
+}
+
+#[test]
+fn groups_tolerates_what_fails() {
+    let example = Example::copy("groups");
+    let readme = example.read("README.md");
+    example.submit(&[], 0);
+    assert_eq!(
+        example.printed(&["output", "last", "report"]),
+        block(&readme, "$ dagrun output last report\n")
+    );
+    assert_eq!(example.states("mean"), ["succeeded", "succeeded", "succeeded", "skipped"]);
+    let instances = example.instances();
+    let readings: Vec<_> = instances.iter().filter(|row| row["task"] == "reading").collect();
+    // What failed for a moment was tried again, what failed for good was not.
+    assert!(readings.iter().any(|row| row["state"] == "succeeded" && row["attempts"] != 1));
+    for row in readings.iter().filter(|row| row["exit-code"] == 1) {
+        assert_eq!((&row["attempts"], &row["params"]["station"]), (&1.into(), &"west".into()));
+    }
+    for row in readings.iter().filter(|row| row["exit-code"] == 75) {
+        assert_eq!(row["attempts"], 3);
+    }
 }
 
 #[test]

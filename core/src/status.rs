@@ -218,6 +218,11 @@ pub struct TaskStatus {
     pub counts: Counts,
     /// How many of the leased are known to run, rather than to wait at their worker.
     pub running: u32,
+    /// Whether its number of instances is known; until then all counts are zero.
+    pub width_known: bool,
+    /// Why its ready instances do not start, when no worker that is present could ever run them;
+    /// empty otherwise.
+    pub note: String,
 }
 
 /// One instance, as the history knows it.
@@ -295,6 +300,10 @@ pub struct WorkerStatus {
     pub running: u32,
     /// Its labels.
     pub labels: Vec<String>,
+    /// Its memory in bytes.
+    pub memory: u64,
+    /// Its custom resources, by name.
+    pub resources: Vec<(String, u64)>,
     /// When it was last heard of.
     pub last_heartbeat: Timestamp,
 }

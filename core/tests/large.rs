@@ -19,6 +19,7 @@ const TASKS: usize = 100_000;
 const LIMIT: Duration = Duration::from_secs(150);
 
 /// Everything that is done with a pipeline before it runs.
+#[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 fn checked(source: &str) -> Parsed {
     let begin = Instant::now();
     let options = ParseOptions { file_stem: "large", set: &[] };

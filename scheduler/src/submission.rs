@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use dagrun_core::engine::RunPlan;
 use dagrun_core::graph::{Graph, GraphError};
-use dagrun_core::pipeline::Pipeline;
+use dagrun_core::ids::TaskId;
+use dagrun_core::pipeline::{MinSuccess, Pattern, Pipeline, Split, Targets, Task};
 
 /// A pipeline to run, as it travels and as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,9 @@ pub enum SubmissionError {
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) pipeline: Arc<Pipeline>,
-    pub(crate) plan: Arc<RunPlan>,
+    pub(crate) plan: RunPlan,
+    /// The number of instances of each task; none where it is known only later.
+    pub(crate) widths: Vec<Option<u32>>,
 }
 
 impl Submission {
@@ -72,16 +75,73 @@ impl Submission {
             return Err(SubmissionError::Empty);
         }
         for task in &pipeline.tasks {
-            let range = |what| Err(SubmissionError::Range { task: task.name.clone(), what });
-            if task.cpus == 0 {
-                return range("cpus");
-            }
-            if task.max_running == Some(0) {
-                return range("max-running");
+            if let Some(what) = out_of_range(task) {
+                return Err(SubmissionError::Range { task: task.name.clone(), what });
             }
         }
         let graph = Graph::new(&pipeline)?;
-        let plan = graph.plan(&pipeline, self.fail_fast);
-        Ok(Checked { pipeline: Arc::new(pipeline), plan: Arc::new(plan) })
+        let mut plan = graph.plan(&pipeline, self.fail_fast);
+        plan.seed = self.seed;
+        let tasks = (0..u32::try_from(pipeline.tasks.len()).unwrap_or(u32::MAX)).map(TaskId);
+        let widths = tasks.map(|task| graph.width(task)).collect();
+        Ok(Checked { pipeline: Arc::new(pipeline), plan, widths })
+    }
+}
+
+/// What of a task no checked pipeline holds, and the state machine must not see. Needs that no worker
+/// could meet are none of it: such a task waits.
+fn out_of_range(task: &Task) -> Option<&'static str> {
+    let mut resources: Vec<&str> = task.resources.iter().map(|(name, _)| name.as_str()).collect();
+    resources.sort_unstable();
+    let twice = resources.windows(2).any(|pair| pair[0] == pair[1]);
+    let bad_targets = match &task.targets {
+        Targets::Named(names) => names.is_empty(),
+        Targets::Each => task.pattern != Pattern::Own || task.sweep.is_some(),
+        Targets::Any => false,
+    };
+    let bad_split = match &task.pattern {
+        Pattern::Scatter(scatter) => matches!(scatter.split, Split::Chunk(0) | Split::Parts(0)),
+        _ => false,
+    };
+    let bad_tolerance = match task.min_success {
+        Some(_) if task.pattern.gathered().is_empty() => true,
+        Some(MinSuccess::Part(part)) => part > 10_000,
+        _ => false,
+    };
+    let checks = [
+        (task.cpus == 0, "cpus"),
+        (task.max_running == Some(0), "max-running"),
+        (twice, "a resource"),
+        (bad_targets, "targets"),
+        (bad_split, "chunk or parts"),
+        (bad_tolerance, "min-success"),
+    ];
+    checks.into_iter().find_map(|(bad, what)| bad.then_some(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use dagrun_core::pipeline::{Scatter, TaskAction};
+
+    use super::*;
+
+    #[test]
+    fn what_no_parser_makes_is_refused() {
+        let task = || Task::new("a", TaskAction::Shell("true".into()));
+        let scatter = |split| Pattern::Scatter(Scatter { from: TaskId(0), split, max_items: None });
+        let gpu = || ("gpu".to_owned(), 1);
+        let bad = [
+            (Task { cpus: 0, ..task() }, "cpus"),
+            (Task { resources: vec![gpu(), gpu()], ..task() }, "a resource"),
+            (Task { targets: Targets::Named(vec![]), ..task() }, "targets"),
+            (Task { targets: Targets::Each, pattern: scatter(Split::Each), ..task() }, "targets"),
+            (Task { pattern: scatter(Split::Chunk(0)), ..task() }, "chunk or parts"),
+            (Task { min_success: Some(MinSuccess::Count(1)), ..task() }, "min-success"),
+        ];
+        for (task, what) in bad {
+            assert_eq!(out_of_range(&task), Some(what));
+        }
+        let large = Task { cpus: u32::MAX, memory: u64::MAX, resources: vec![gpu()], ..task() };
+        assert_eq!(out_of_range(&large), None);
     }
 }

@@ -282,6 +282,8 @@ pub fn write_run_status(status: &RunStatus, mut to: wire::run_status::Builder<'_
         let mut to = tasks.reborrow().get(i);
         to.set_name(&task.name);
         to.set_running(task.running);
+        to.set_width_unknown(!task.width_known);
+        to.set_note(&task.note);
         write_counts(&task.counts, to.init_counts(length(task.counts.0.len())));
     }
 }
@@ -296,6 +298,8 @@ pub fn read_run_status(from: wire::run_status::Reader<'_>) -> Result<RunStatus> 
             name: task.get_name()?.to_str()?.to_owned(),
             counts: read_counts(task.get_counts()?)?,
             running: task.get_running(),
+            width_known: !task.get_width_unknown(),
+            note: task.get_note()?.to_str()?.to_owned(),
         })
     });
     Ok(RunStatus {
@@ -315,12 +319,25 @@ pub struct Update {
     pub state: RunState,
     /// When it ended.
     pub finished: Option<Timestamp>,
-    /// The tasks that changed: their counts, and how many instances run.
-    pub tasks: Vec<(TaskId, Counts, u32)>,
+    /// The tasks that changed.
+    pub tasks: Vec<TaskDelta>,
     /// Instances that failed, at most 16.
     pub failures: Vec<Failure>,
     /// Workers present.
     pub workers: u32,
+}
+
+/// What a task that changed is like now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskDelta {
+    /// The task.
+    pub task: TaskId,
+    /// Its instances by state.
+    pub counts: Counts,
+    /// How many of them are known to run.
+    pub running: u32,
+    /// Whether its number of instances is known; until then all counts are zero.
+    pub width_known: bool,
 }
 
 /// Writes an observer's update.
@@ -329,11 +346,12 @@ pub fn write_update(update: &Update, mut to: wire::update::Builder<'_>) {
     to.set_finished(micros(update.finished));
     to.set_workers(update.workers);
     let mut tasks = to.reborrow().init_tasks(length(update.tasks.len()));
-    for (i, (task, counts, running)) in (0..).zip(&update.tasks) {
+    for (i, delta) in (0..).zip(&update.tasks) {
         let mut to = tasks.reborrow().get(i);
-        to.set_task(task.0);
-        to.set_running(*running);
-        write_counts(counts, to.init_counts(length(counts.0.len())));
+        to.set_task(delta.task.0);
+        to.set_running(delta.running);
+        to.set_width_unknown(!delta.width_known);
+        write_counts(&delta.counts, to.init_counts(length(delta.counts.0.len())));
     }
     let mut failures = to.init_failures(length(update.failures.len()));
     for (i, failure) in (0..).zip(&update.failures) {
@@ -351,7 +369,12 @@ pub fn write_update(update: &Update, mut to: wire::update::Builder<'_>) {
 /// When the message is malformed.
 pub fn read_update(from: wire::update::Reader<'_>) -> Result<Update> {
     let tasks = from.get_tasks()?.iter().map(|task| {
-        Ok((TaskId(task.get_task()), read_counts(task.get_counts()?)?, task.get_running()))
+        Ok(TaskDelta {
+            task: TaskId(task.get_task()),
+            counts: read_counts(task.get_counts()?)?,
+            running: task.get_running(),
+            width_known: !task.get_width_unknown(),
+        })
     });
     let failures = from.get_failures()?.iter().map(|failure| {
         Ok(Failure {
@@ -441,6 +464,11 @@ pub fn write_worker_status(status: &WorkerStatus, mut to: wire::worker_status::B
     to.set_slots(status.slots);
     to.set_running(status.running);
     to.set_last_heartbeat(status.last_heartbeat.0);
+    to.set_memory(status.memory);
+    let mut resources = to.reborrow().init_resources(length(status.resources.len()));
+    for (i, resource) in (0..).zip(&status.resources) {
+        write_resource(resource, resources.reborrow().get(i));
+    }
     let mut labels = to.init_labels(length(status.labels.len()));
     for (i, label) in (0..).zip(&status.labels) {
         labels.set(i, label);
@@ -459,8 +487,24 @@ pub fn read_worker_status(from: wire::worker_status::Reader<'_>) -> Result<Worke
         slots: from.get_slots(),
         running: from.get_running(),
         labels: read_text_list(from.get_labels()?)?,
+        memory: from.get_memory(),
+        resources: from.get_resources()?.iter().map(read_resource).collect::<Result<_>>()?,
         last_heartbeat: Timestamp(from.get_last_heartbeat()),
     })
+}
+
+/// Writes an amount of a custom resource.
+pub fn write_resource(resource: &(String, u64), mut to: wire::resource::Builder<'_>) {
+    to.set_name(&resource.0);
+    to.set_amount(resource.1);
+}
+
+/// Reads an amount of a custom resource.
+///
+/// # Errors
+/// When the message is malformed.
+pub fn read_resource(from: wire::resource::Reader<'_>) -> Result<(String, u64)> {
+    Ok((from.get_name()?.to_str()?.to_owned(), from.get_amount()))
 }
 
 /// Reads a list of texts.

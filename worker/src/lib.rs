@@ -15,6 +15,7 @@ mod clock;
 pub mod control;
 pub mod groups;
 pub mod log;
+mod machine;
 mod output;
 mod outputs;
 mod process;

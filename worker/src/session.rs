@@ -14,12 +14,14 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_schema::PROTOCOL_VERSION;
 use dagrun_schema::dagrun_capnp::{bootstrap, granted, session, worker};
+use dagrun_schema::wire;
 use futures::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::attempt::Runner;
 use crate::groups::{GroupTable, Mark};
+use crate::machine;
 use crate::reaper::ReaperConfig;
 use crate::reports::{Message, Pump};
 use crate::runs::Runs;
@@ -48,6 +50,10 @@ pub struct Config {
     pub slots: u32,
     /// Labels that a task may ask for.
     pub labels: Vec<String>,
+    /// Its memory in bytes; none: what the machine or its control group has.
+    pub memory: Option<u64>,
+    /// Its custom resources, by name.
+    pub resources: Vec<(String, u64)>,
     /// The secret of workers.
     pub token: Vec<u8>,
     /// Where the scheduler is.
@@ -65,6 +71,8 @@ impl fmt::Debug for Config {
             .field("name", &self.name)
             .field("slots", &self.slots)
             .field("labels", &self.labels)
+            .field("memory", &self.memory)
+            .field("resources", &self.resources)
             .field("connection", &self.connection)
             .field("reaper", &self.reaper)
             .field("log_limit", &self.log_limit)
@@ -249,6 +257,8 @@ async fn join_scheduler(config: Config) -> Result<Joined, StartError> {
             name: config.name,
             slots: config.slots,
             labels: config.labels,
+            memory: config.memory.or_else(machine::memory).unwrap_or(0),
+            resources: config.resources,
             token: config.token,
         };
         let registered = register(&bootstrap, &identity, &service).await?;
@@ -316,6 +326,8 @@ struct Identity {
     name: String,
     slots: u32,
     labels: Vec<String>,
+    memory: u64,
+    resources: Vec<(String, u64)>,
     token: Vec<u8>,
 }
 
@@ -337,13 +349,19 @@ async fn register(
     let mut request = gate.register_request();
     let mut info = request.get().init_info();
     info.set_name(&identity.name);
-    info.set_host(host());
+    info.set_host(machine::host());
     info.set_pid(std::process::id());
     info.set_slots(identity.slots.max(1));
     let count = u32::try_from(identity.labels.len()).unwrap_or(u32::MAX);
-    let mut labels = info.init_labels(count);
+    let mut labels = info.reborrow().init_labels(count);
     for (at, label) in (0..count).zip(&identity.labels) {
         labels.set(at, label);
+    }
+    info.set_memory(identity.memory);
+    let count = u32::try_from(identity.resources.len()).unwrap_or(u32::MAX);
+    let mut resources = info.init_resources(count);
+    for (at, resource) in (0..count).zip(&identity.resources) {
+        wire::write_resource(resource, resources.reborrow().get(at));
     }
     let worker: worker::Client = capnp_rpc::new_client_from_rc(service.clone());
     request.get().set_worker(worker);
@@ -354,11 +372,6 @@ async fn register(
         Ok(Registered { session: answer.get_session()?, id: answer.get_id(), name })
     };
     read().map_err(StartError::Refused)
-}
-
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
 }
 
 impl Joined {

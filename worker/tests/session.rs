@@ -101,6 +101,8 @@ fn config(stream: UnixStream, slots: u32, token: &[u8]) -> Config {
         name: String::new(),
         slots,
         labels: vec!["here".into()],
+        memory: Some(1 << 30),
+        resources: vec![("gpu".into(), 2)],
         token: token.to_vec(),
         connection: Connection::Stream(stream),
         reaper: None,

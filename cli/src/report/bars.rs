@@ -154,7 +154,8 @@ impl Bars {
 }
 
 fn show(bar: &ProgressBar, tally: Tally, message: String) {
-    bar.set_length(tally.total);
+    // As long as there may be more, the bar does not look full.
+    bar.set_length(tally.total + u64::from(tally.unknown > 0));
     bar.set_position(tally.done);
     bar.set_message(message);
     bar.tick();

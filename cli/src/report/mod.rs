@@ -77,9 +77,10 @@ impl Reporter for Quiet {
     fn finished(&mut self, _: &Progress) {}
 }
 
-/// `1200/10000  4 running  1 failed  18.3/s  ETA 8 min 2 s`, in parts.
+/// `1200/10000  4 running  1 failed  18.3/s  ETA 8 min 2 s`, in parts. A total that is not known yet is
+/// `?`, or has a `+`.
 fn figures(tally: Tally, forecast: (Option<f64>, Option<Duration>)) -> Vec<String> {
-    let mut parts = vec![format!("{}/{}", tally.done, tally.total)];
+    let mut parts = vec![format!("{}/{}", tally.done, tally.total_in_words())];
     if tally.running > 0 {
         parts.push(format!("{} running", tally.running));
     }
@@ -117,12 +118,12 @@ fn losses(task: &TaskProgress) -> String {
 /// `run 12 succeeded: 226 instances, 12.3 s`.
 fn conclusion(progress: &Progress) -> String {
     let total = progress.total;
-    let plural = if total.total == 1 { "instance" } else { "instances" };
+    let plural = if total.total == 1 && total.unknown == 0 { "instance" } else { "instances" };
     let mut text = format!("run {} {}: ", progress.run, progress.state.word());
-    if total.done < total.total {
+    if !total.is_done() {
         text.push_str(&format!("{} of ", total.done));
     }
-    text.push_str(&format!("{} {plural}", total.total));
+    text.push_str(&format!("{} {plural}", total.total_in_words()));
     for state in [State::Failed, State::Skipped, State::Cancelled] {
         let count: u64 = progress.tasks.iter().map(|task| u64::from(task.counts.of(state))).sum();
         if count > 0 {
@@ -136,7 +137,7 @@ fn conclusion(progress: &Progress) -> String {
 /// The figures of a whole run, now.
 fn run_figures(progress: &Progress) -> String {
     let mut parts = figures(progress.total, progress.forecast(Instant::now()));
-    if progress.workers == 0 && progress.total.done < progress.total.total {
+    if progress.workers == 0 && !progress.total.is_done() {
         parts.push("no workers yet".to_owned());
     }
     parts.join("  ")

@@ -31,13 +31,13 @@ impl Plain {
 impl Reporter for Plain {
     fn started(&mut self, progress: &Progress) {
         let tasks = progress.tasks.len();
-        let instances = progress.total.total;
+        let instances = progress.total.total_in_words();
         self.line(&format!(
             "run {}: {}, {tasks} task{}, {instances} instance{}",
             progress.run,
             progress.name,
             if tasks == 1 { "" } else { "s" },
-            if instances == 1 { "" } else { "s" },
+            if instances == "1" { "" } else { "s" },
         ));
     }
 

@@ -1,31 +1,6 @@
 //! Clusters of real processes: the same file, the same results.
 
-use crate::harness::{Outcome, Test, wait_until};
-
-/// A started cluster called `c`, ended with the test.
-struct Cluster(Test);
-
-impl Cluster {
-    fn start(test: Test, workers: &str) -> Cluster {
-        test.run(&["cluster", "start", "-n", workers, "-j", "1", "--cluster", "c"]).exits(0);
-        Cluster(test)
-    }
-
-    /// Runs a command with `--cluster c`.
-    fn run(&self, words: &[&str]) -> Outcome {
-        self.0.run(&[words, &["--cluster", "c"]].concat())
-    }
-
-    fn submit(&self, words: &[&str]) -> Outcome {
-        self.run(&[&["submit", "pipeline.toml"], words].concat())
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = self.0.command(&["cluster", "stop", "--cluster", "c"]).output();
-    }
-}
+use crate::harness::{Cluster, Test, wait_until};
 
 const DEMO: &str = "name = 'demo'\n[task.a]\nrun = ['printf', '%s', '{x}']\ncapture = 'text'\n\
                     sweep = { x = [1, 2, 3] }\n[task.b]\ngather = 'a'\n\

@@ -14,6 +14,58 @@ pub(crate) struct Test {
     dir: tempfile::TempDir,
 }
 
+/// A started cluster called `c`, with workers of one slot called `w1`, `w2` and so on; ended with the
+/// test.
+pub(crate) struct Cluster(pub(crate) Test);
+
+impl Cluster {
+    /// Starts it.
+    pub(crate) fn start(test: Test, workers: &str) -> Cluster {
+        test.run(&["cluster", "start", "-n", workers, "-j", "1", "--cluster", "c"]).exits(0);
+        Cluster(test)
+    }
+
+    /// Runs a command with `--cluster c`.
+    pub(crate) fn run(&self, words: &[&str]) -> Outcome {
+        self.0.run(&[words, &["--cluster", "c"]].concat())
+    }
+
+    /// Submits the pipeline to it.
+    pub(crate) fn submit(&self, words: &[&str]) -> Outcome {
+        self.run(&[&["submit", "pipeline.toml"], words].concat())
+    }
+
+    /// Runs a command once on every worker, or on those that are named before `--`.
+    pub(crate) fn exec(&self, words: &[&str]) -> Outcome {
+        self.0.run(&[&["exec", "--cluster", "c"], words].concat())
+    }
+
+    /// Starts one more worker and waits until it has joined. It ends with the cluster.
+    pub(crate) fn join(&self, words: &[&str]) -> Process {
+        let mut worker = self.0.start(&[&["worker", "--cluster", "c"], words].concat());
+        worker.wait_for_line("joined");
+        worker
+    }
+
+    /// The instances of a task in the last run: a line of `status --instances --json` each.
+    pub(crate) fn instances(&self, task: &str) -> Vec<serde_json::Value> {
+        let all = self.run(&["status", "last", "--instances", "--json"]).exits(0).json();
+        all.into_iter().filter(|row| row["task"] == task).collect()
+    }
+
+    /// The workers where the instances of a task in the last run ran.
+    pub(crate) fn places(&self, task: &str) -> Vec<String> {
+        let place = |row: &serde_json::Value| row["worker"].as_str().unwrap_or("-").to_owned();
+        self.instances(task).iter().map(place).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.0.command(&["cluster", "stop", "--cluster", "c"]).output();
+    }
+}
+
 /// A program that has ended.
 #[derive(Debug)]
 pub(crate) struct Outcome {

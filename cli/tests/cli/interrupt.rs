@@ -73,3 +73,23 @@ fn killing_the_process_leaves_nothing_behind() {
     test.run(&["wait", "last"]).exits(3).err_has("is gone");
     test.run(&["status", "last"]).exits(0).out_has("running").err_has("is gone");
 }
+
+#[test]
+fn always_tasks_run_after_ctrl_c() {
+    let test = Test::new(
+        "[task.work]\nshell = 'echo $$ > outer; sleep 1000'\n\
+         [task.next]\nafter = 'work'\nrun = ['touch', 'next']\n\
+         [task.notify]\nalways = true\nafter = { all = ['work', 'next'], on = 'finish' }\n\
+         run = ['touch', 'notified']",
+    );
+    let mut process = test.start(&["submit", "pipeline.toml"]);
+    test.wait_for_file("outer");
+    process.signal(Signal::INT);
+    process.end().exits(130).err_has("cancelled");
+    assert!(test.path("notified").exists());
+    assert!(!test.path("next").exists());
+    is_gone(&test, "outer");
+    let status = test.run(&["status", "--json"]).exits(0).json();
+    assert_eq!(status[0]["state"], "cancelled");
+    assert_eq!(status[0]["tasks"][2]["succeeded"], 1);
+}

@@ -2,10 +2,14 @@
 
 mod attach;
 mod clusters;
+mod dynamic;
+mod exec;
+mod explain;
 mod files;
 mod harness;
 mod hostile;
 mod interrupt;
+mod placement;
 mod plan;
 mod reports;
 mod submit;

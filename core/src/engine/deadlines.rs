@@ -32,6 +32,13 @@ impl Deadlines {
         self.due.push(Reverse((at, Due::Retry(run, instance))));
     }
 
+    /// When an instance in `backoff` is tried again. Takes time for all deadlines.
+    pub(super) fn retry_of(&self, run: RunId, instance: InstanceId) -> Option<Timestamp> {
+        let wanted = Due::Retry(run, instance);
+        let found = self.due.iter().find(|Reverse((_, due))| *due == wanted);
+        found.map(|Reverse((at, _))| *at)
+    }
+
     fn take(&mut self, now: Timestamp) -> Option<Due> {
         if self.next()? > now {
             return None;

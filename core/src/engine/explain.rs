@@ -3,7 +3,7 @@
 use super::Engine;
 use super::clause::Verdict;
 use super::run::Run;
-use crate::ids::{InstanceId, RunId, TaskId, WorkerId};
+use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::State;
 
 /// At most so many instances are named.
@@ -33,6 +33,8 @@ pub enum Explanation {
     Backoff {
         /// Attempts made.
         attempts: u32,
+        /// When the next one is due.
+        until: Option<Timestamp>,
     },
     /// It has ended; the history knows how.
     Ended(State),
@@ -99,9 +101,27 @@ impl Engine {
             State::Leased => self.leased(id, instance)?,
             State::Backoff => Explanation::Backoff {
                 attempts: run.histories.get(&instance).map_or(0, |history| history.attempts),
+                until: self.deadlines.retry_of(id, instance),
             },
             ended => Explanation::Ended(ended),
         })
+    }
+
+    /// Why the ready instances of a task can never start with the workers that are present; `None`
+    /// when some worker could run them, or none is ready.
+    #[must_use]
+    pub fn stuck(&self, id: RunId, task: TaskId) -> Option<NotStarted> {
+        let state = self.runs.get(&id)?.tasks.get(task.at())?;
+        if state.ready.is_empty() {
+            return None;
+        }
+        let needs = self.classes.get(state.class)?;
+        let present = self.workers.iter().count();
+        match self.workers.iter().any(|(id, worker)| needs.suit(id, worker)) {
+            true => None,
+            false if present == 0 => Some(NotStarted::NoWorker),
+            false => Some(NotStarted::NoneSuits { workers: present }),
+        }
     }
 
     fn not_started(&self, run: &Run, instance: InstanceId) -> NotStarted {

@@ -29,6 +29,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use diagnostic::Diagnostic;
 pub use files::{FileError, Files, NoFiles};
+pub use placement::parse_bytes;
 
 use crate::graph::Graph;
 use crate::pipeline::Pipeline;

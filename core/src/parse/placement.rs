@@ -110,8 +110,9 @@ impl Reader<'_> {
     }
 }
 
-/// `512MB`, `1.5 GiB`; the case of the unit does not matter.
-fn parse_bytes(text: &str) -> Option<u64> {
+/// An amount of memory in bytes: `512MB`, `1.5 GiB`; the case of the unit does not matter.
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let number: f64 = text[..end].parse().ok()?;

@@ -2,14 +2,14 @@
 //! back while a manifest or a value is on its way.
 
 use dagrun_core::engine::{Assignment, Outcome, Report, RevokeMode};
-use dagrun_core::ids::{AttemptId, InstanceId, Timestamp, WorkerId};
-use dagrun_core::recipe::{Input, RecipeError};
+use dagrun_core::ids::{AttemptId, InstanceId, TaskId, Timestamp, WorkerId};
+use dagrun_core::recipe::{Input, InputKind, ManifestSpec, RecipeError};
 use dagrun_core::status::{Detail, FailureKind};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Driver;
 use super::inbox::{Inbox, Input as Happened};
-use super::run::{LiveRun, TaskRecipe};
+use super::run::{LiveRun, ManifestKey, TaskRecipe};
 use super::worker::Outgoing;
 use crate::store::{ManifestJob, PrepareJob, Prepared};
 
@@ -27,6 +27,9 @@ struct Waiting {
     worker: WorkerId,
     assignment: Assignment,
     values: Vec<InstanceId>,
+    manifests: Vec<ManifestKey>,
+    /// The items that this one reads.
+    items: Vec<TaskId>,
     /// Attempts that were taken back meanwhile, and have been answered for.
     revoked: FxHashSet<AttemptId>,
 }
@@ -46,16 +49,36 @@ impl Driver {
     ) -> Result<(), RecipeError> {
         let Some(run) = self.runs.get_mut(&assignment.run) else { return Ok(()) };
         let recipe = run.recipe(assignment.task)?;
-        let manifests = missing_manifests(run, &recipe)?;
+        let (manifests, jobs) = missing_manifests(run, &recipe, &assignment)?;
         let values = missing_values(run, &recipe, &assignment);
-        if manifests.is_empty() && values.is_empty() {
+        let own = recipe.inputs.iter().filter(|spec| spec.kind == InputKind::Item);
+        let own: Vec<TaskId> =
+            own.map(|spec| spec.task).filter(|task| run.items(*task).is_none()).collect();
+        if jobs.is_empty() && values.is_empty() && own.is_empty() {
             return self.send(worker, assignment, &FxHashMap::default());
         }
+        // Those of manifests are needed while these are written, the own ones only afterwards: there
+        // another assignment may be reading them.
+        let mut items: Vec<TaskId> =
+            own.into_iter().filter(|task| run.loading.insert(*task)).collect();
+        let listed = jobs.iter().filter_map(|job| Some(job.item?.task));
+        let (known, missing): (Vec<TaskId>, Vec<TaskId>) =
+            listed.partition(|task| run.items(*task).is_some());
+        items.extend(missing);
+        items.sort_unstable();
+        items.dedup();
         self.held.next_ticket += 1;
         let ticket = self.held.next_ticket;
-        let job = PrepareJob { ticket, run: assignment.run, manifests, values: values.clone() };
-        self.prepares.push(job);
-        let waiting = Waiting { worker, assignment, values, revoked: FxHashSet::default() };
+        self.prepares.push(PrepareJob {
+            ticket,
+            run: assignment.run,
+            items: known.into_iter().filter_map(|task| Some((task, run.items(task)?))).collect(),
+            missing_items: items.iter().filter_map(|task| run.items_job(*task)).collect(),
+            manifests: jobs,
+            values: values.clone(),
+        });
+        let revoked = FxHashSet::default();
+        let waiting = Waiting { worker, assignment, values, manifests, items, revoked };
         self.held.waiting.insert(ticket, waiting);
         Ok(())
     }
@@ -63,29 +86,46 @@ impl Driver {
     /// The store has done what an assignment waited for.
     pub(super) fn prepared(&mut self, prepared: Prepared, inbox: &Inbox) {
         let Some(waiting) = self.held.waiting.remove(&prepared.ticket) else { return };
-        let Waiting { worker, assignment, values, revoked } = waiting;
+        let Waiting { worker, assignment, values, manifests, items, revoked } = waiting;
+        if let Some(run) = self.runs.get_mut(&assignment.run) {
+            items.iter().for_each(|task| {
+                run.loading.remove(task);
+            });
+            if let Ok(fetched) = &prepared.result {
+                fetched.items.iter().for_each(|(task, items)| run.keep_items(*task, items));
+                run.manifests.extend(manifests);
+            }
+        }
         if !self.is_present(worker) || self.halted.is_some() {
             return;
         }
         let attempts = attempts(&assignment).filter(|attempt| !revoked.contains(attempt));
         let inputs = match prepared.result {
-            Ok(inputs) => inputs,
+            Ok(fetched) => fetched.values,
             Err(error) => {
                 return inbox.push(Happened::Unsent(worker, not_started(attempts, &error)));
             }
         };
-        if let Some(run) = self.runs.get_mut(&assignment.run)
-            && let Ok(recipe) = run.recipe(assignment.task)
-        {
-            run.manifests.extend(recipe.manifests.iter().map(|spec| spec.upstream));
-        }
         let values: FxHashMap<_, _> = values.into_iter().zip(inputs).collect();
         for part in remaining(assignment, &revoked) {
-            if let Err(error) = self.send(worker, part, &values) {
+            let sent = match self.lacks_items(&part) {
+                false => self.send(worker, part, &values),
+                true => self.try_dispatch(worker, part),
+            };
+            if let Err(error) = sent {
                 let attempts = self::attempts(&part);
                 inbox.push(Happened::Unsent(worker, not_started(attempts, &error)));
             }
         }
+    }
+
+    /// Whether items that an assignment needs have been dropped since they were read, or were being
+    /// read for another one that failed.
+    fn lacks_items(&mut self, assignment: &Assignment) -> bool {
+        let Some(run) = self.runs.get_mut(&assignment.run) else { return false };
+        let Ok(recipe) = run.recipe(assignment.task) else { return false };
+        let mut needed = recipe.inputs.iter().filter(|spec| spec.kind == InputKind::Item);
+        needed.any(|spec| run.items(spec.task).is_none())
     }
 
     /// Takes attempts back: those that are held are answered for here, the others at the worker.
@@ -164,27 +204,59 @@ fn inputs_of(
     let specs = recipe.inputs.iter();
     let inputs = specs.map(|spec| {
         let instance = InstanceId { task: spec.task, index: spec.upstream_index(index) };
-        run.payload(instance).or_else(|| fetched.get(&instance)).cloned().unwrap_or_default()
+        match spec.kind {
+            InputKind::Instance => {
+                let found = run.payload(instance).or_else(|| fetched.get(&instance));
+                found.cloned().unwrap_or_default()
+            }
+            InputKind::Item => {
+                let part = run.items(instance.task).and_then(|items| items.part(instance.index));
+                Input { value: part, outputs: Vec::new() }
+            }
+        }
     });
     inputs.collect()
 }
 
-fn missing_manifests(run: &LiveRun, recipe: &TaskRecipe) -> Result<Vec<ManifestJob>, RecipeError> {
-    let missing = recipe.manifests.iter().filter(|spec| !run.manifests.contains(&spec.upstream));
-    let jobs = missing.map(|spec| {
-        Ok(ManifestJob {
-            upstream: spec.upstream,
-            width: run.width(spec.upstream),
-            recipe: run.recipe_of_upstream(spec.upstream)?,
-            path: spec.path(0),
-        })
-    });
-    jobs.collect()
+/// The manifests that an assignment needs and that are not on disk: what to remember of them, and how
+/// to make them.
+fn missing_manifests(
+    run: &LiveRun,
+    recipe: &TaskRecipe,
+    assignment: &Assignment,
+) -> Result<(Vec<ManifestKey>, Vec<ManifestJob>), RecipeError> {
+    let (mut keys, mut jobs) = (Vec::new(), Vec::new());
+    for spec in &recipe.manifests {
+        for index in manifest_indices(spec, assignment) {
+            let key = ManifestKey { task: assignment.task, upstream: spec.upstream, index };
+            if run.manifests.contains(&key) {
+                continue;
+            }
+            let of_upstream = run.recipe_of_upstream(recipe, spec.upstream)?;
+            jobs.push(ManifestJob {
+                upstream: spec.upstream,
+                listed: recipe.listed(index, run.width(spec.upstream)),
+                item: of_upstream.item(),
+                recipe: of_upstream,
+                path: spec.path(index),
+            });
+            keys.push(key);
+        }
+    }
+    Ok((keys, jobs))
+}
+
+/// The instances of an assignment that have a manifest of their own, or the first for all.
+fn manifest_indices(spec: &ManifestSpec, assignment: &Assignment) -> std::ops::Range<u32> {
+    match spec.groups {
+        None => 0..1,
+        Some(_) => assignment.first_index..assignment.first_index + assignment.count,
+    }
 }
 
 fn missing_values(run: &LiveRun, recipe: &TaskRecipe, assignment: &Assignment) -> Vec<InstanceId> {
     let mut missing = Vec::new();
-    for spec in &recipe.inputs {
+    for spec in recipe.inputs.iter().filter(|spec| spec.kind == InputKind::Instance) {
         for offset in 0..assignment.count {
             let index = spec.upstream_index(assignment.first_index + offset);
             let instance = InstanceId { task: spec.task, index };

@@ -36,6 +36,8 @@ pub(crate) struct Submitted {
     pub(crate) submission: Arc<Submission>,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) plan: Arc<RunPlan>,
+    /// The number of instances of each task; none where it is known only later.
+    pub(crate) widths: Vec<Option<u32>>,
     pub(crate) started: Timestamp,
 }
 

@@ -5,6 +5,7 @@
 //! [`Published`], and gets there only after the store has acknowledged it.
 
 mod dispatch;
+mod explain;
 mod inbox;
 mod published;
 mod run;
@@ -16,9 +17,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use dagrun_core::engine::{Action, CancelScope, Engine, Event, Record};
+use dagrun_core::engine::{
+    Action, CancelScope, Cause, Engine, Event, Outcome, Record, Report, Scheme,
+};
 use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp, WorkerId};
-use dagrun_core::status::{Counts, Failure, InstanceRow, RunState, State};
+use dagrun_core::recipe::count_items;
+use dagrun_core::status::{Failure, RunState, State};
+use dagrun_schema::wire::TaskDelta;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -27,8 +32,9 @@ use self::dispatch::Held;
 use self::run::LiveRun;
 use self::worker::LiveWorker;
 use crate::clock::now;
-use crate::store::{Command, PrepareJob, Reply, RunEnd, Store, StoreError, cause_text};
+use crate::store::{Command, Entry, PrepareJob, Reply, RunEnd, Store, StoreError, cause_text};
 
+pub(crate) use self::explain::Situation;
 pub(crate) use self::inbox::{Inbox, Input, Submitted};
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
 pub(crate) use self::run::run_dir;
@@ -56,6 +62,8 @@ pub(crate) struct Driver {
     runs: FxHashMap<RunId, LiveRun>,
     workers: BTreeMap<WorkerId, LiveWorker>,
     next_worker: u32,
+    /// Workers that have gone, to be written down after the records of the batch at hand.
+    left: Vec<WorkerId>,
     /// How many workers are present, for observers.
     present: Rc<Cell<u32>>,
     held: Held,
@@ -73,7 +81,7 @@ pub(crate) struct Driver {
 /// What clients may learn once it is on disk.
 #[derive(Default)]
 struct News {
-    counts: Vec<(RunId, TaskId, Counts, u32)>,
+    counts: Vec<(RunId, TaskDelta)>,
     failures: Vec<(RunId, Failure)>,
     ends: Vec<(RunId, RunState, Timestamp)>,
 }
@@ -81,22 +89,28 @@ struct News {
 /// What a batch of events amounts to.
 #[derive(Default)]
 struct Batch {
-    records: Vec<Record>,
+    entries: Vec<Entry>,
     ends: Vec<(RunId, RunState)>,
     failures: Vec<(RunId, Failure)>,
 }
 
 impl Shared {
-    pub(crate) fn new(store: Store, state_dir: PathBuf, heartbeat_timeout: Micros) -> Shared {
+    pub(crate) fn new(
+        store: Store,
+        state_dir: PathBuf,
+        heartbeat_timeout: Micros,
+        scheme: Scheme,
+    ) -> Shared {
         Shared {
             driver: RefCell::new(Driver {
-                engine: Engine::new(),
+                engine: Engine::with_scheme(scheme, now().0),
                 store,
                 state_dir,
                 heartbeat_timeout,
                 runs: FxHashMap::default(),
                 workers: BTreeMap::new(),
                 next_worker: 0,
+                left: Vec::new(),
                 present: Rc::default(),
                 held: Held::default(),
                 prepares: Vec::new(),
@@ -216,7 +230,8 @@ impl Driver {
                     worker.last_heard = now;
                 }
             }
-            Input::Reports(worker, reports) => {
+            Input::Reports(worker, mut reports) => {
+                self.count_items(&mut reports);
                 if let Some(live) = self.workers.get_mut(&worker) {
                     live.last_heard = now;
                 }
@@ -231,6 +246,17 @@ impl Driver {
                 }
             }
             Input::Gone(worker) => self.lost(worker, now, actions),
+        }
+    }
+
+    /// Counts the elements of the arrays that attempts captured, where any are scattered.
+    fn count_items(&self, reports: &mut [Report]) {
+        if !self.runs.values().any(LiveRun::scatters) {
+            return;
+        }
+        for report in reports.iter_mut().filter(|report| report.outcome == Outcome::Succeeded) {
+            let value = report.detail.as_deref().and_then(|detail| detail.value.as_deref());
+            report.items = value.and_then(count_items);
         }
     }
 
@@ -257,12 +283,20 @@ impl Driver {
                     self.revoke(worker, attempts, mode, inbox);
                 }
                 Action::Record(record) => self.record(record, &mut batch),
-                // The plan's widths are all known beforehand as long as no scatter can be submitted.
-                Action::WidthKnown { .. } => {}
+                Action::WidthKnown { run, task, width } => {
+                    if let Some(run) = self.runs.get_mut(&run) {
+                        run.widen(task, width);
+                    }
+                    batch.entries.push(Entry::Width { run, task, width });
+                }
                 Action::RunFinished { run, state } => batch.ends.push((run, state)),
             }
         }
         self.write(batch, now);
+        // Only now: what was written before still names them.
+        for worker in self.left.drain(..) {
+            self.store.send(Command::Left { worker, at: now });
+        }
         for job in self.prepares.drain(..) {
             self.store.send(Command::Prepare(Box::new(job)));
         }
@@ -271,21 +305,25 @@ impl Driver {
     fn record(&mut self, record: Record, batch: &mut Batch) {
         if let Some(run) = self.runs.get_mut(&record.run) {
             run.keep_payload(&record);
+            run.note_duration(&record);
         }
         if record.state == State::Failed && batch.failures.len() < FAILURES {
             let detail = record.detail.as_deref();
             let told = detail.map(|detail| detail.reason.clone()).filter(|told| !told.is_empty());
+            let task = self.runs.get(&record.run).and_then(|run| run.task(record.task));
+            let words = || record.cause.map(|cause| cause_text(cause, task));
+            let told = if is_limit(record.cause) { None } else { told };
             let failure = Failure {
                 instance: dagrun_core::ids::InstanceId {
                     task: record.task,
                     index: record.first_index,
                 },
-                reason: told.or_else(|| record.cause.map(cause_text)).unwrap_or_default(),
+                reason: told.or_else(words).unwrap_or_default(),
                 stderr_tail: detail.map(|detail| detail.stderr_tail.clone()).unwrap_or_default(),
             };
             batch.failures.push((record.run, failure));
         }
-        batch.records.push(record);
+        batch.entries.push(Entry::Record(record));
     }
 
     /// Sends a batch to the store, and puts aside what may be told when it is written.
@@ -295,20 +333,21 @@ impl Driver {
         }
         let counts = self.engine.take_dirty().into_iter().filter_map(|(run, task)| {
             let (counts, running) = self.engine.counts(run, task)?;
-            Some((run, task, counts, running))
+            let width_known = self.engine.width(run, task).is_some();
+            Some((run, TaskDelta { task, counts, running, width_known }))
         });
         let news = News {
             counts: counts.collect(),
             failures: batch.failures,
             ends: batch.ends.iter().map(|(run, state)| (*run, *state, now)).collect(),
         };
-        if !batch.records.is_empty() || !batch.ends.is_empty() {
+        if !batch.entries.is_empty() || !batch.ends.is_empty() {
             let ends = batch.ends.iter().map(|(run, state)| self.run_end(*run, *state, now));
             let ends = ends.collect();
             self.batch += 1;
-            self.unwritten.push_back((self.batch, batch.records.len()));
-            self.backlog += batch.records.len();
-            self.store.send(Command::Append(self.batch, batch.records, ends));
+            self.unwritten.push_back((self.batch, batch.entries.len()));
+            self.backlog += batch.entries.len();
+            self.store.send(Command::Append(self.batch, batch.entries, ends));
         }
         if self.unwritten.is_empty() {
             self.publish(news);
@@ -321,7 +360,8 @@ impl Driver {
         let tasks = self.engine.plan(run).map_or(0, |plan| plan.tasks.len());
         let tasks = (0..u32::try_from(tasks).unwrap_or(u32::MAX)).map(TaskId);
         let counts = tasks.map(|task| self.engine.counts(run, task).unwrap_or_default().0);
-        RunEnd { run, state, finished, counts: counts.collect() }
+        let durations = self.runs.get(&run).map(LiveRun::durations).unwrap_or_default();
+        RunEnd { run, state, finished, counts: counts.collect(), durations }
     }
 
     fn committed(&mut self, number: u64) {
@@ -336,9 +376,9 @@ impl Driver {
     }
 
     fn publish(&mut self, news: News) {
-        for (run, task, counts, running) in news.counts {
+        for (run, delta) in news.counts {
             if let Some(run) = self.runs.get_mut(&run) {
-                run.publish_counts(task, counts, running);
+                run.publish_counts(delta);
             }
         }
         for (run, failure) in news.failures {
@@ -387,18 +427,6 @@ impl Driver {
         self.halted.clone()
     }
 
-    /// Puts the states of this moment where the journal knows only that something will follow.
-    pub(crate) fn overlay(&self, run: RunId, rows: &mut [InstanceRow]) {
-        for row in rows.iter_mut().filter(|row| !row.state.is_terminal()) {
-            match self.engine.state(run, row.instance) {
-                // It has ended, but that is not on disk yet.
-                Some(state) if state.is_terminal() => row.state = State::Leased,
-                Some(state) => row.state = state,
-                None => {}
-            }
-        }
-    }
-
     /// The public side of a run that has not ended.
     pub(crate) fn published(&self, run: RunId) -> Option<Rc<Published>> {
         self.runs.get(&run).map(|run| Rc::clone(&run.published))
@@ -408,4 +436,9 @@ impl Driver {
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
+}
+
+/// Whether it is a limit that was exceeded, and not the attempt's own words that count.
+fn is_limit(cause: Option<Cause>) -> bool {
+    matches!(cause, Some(Cause::LostTooOften | Cause::NotStartedInTime))
 }

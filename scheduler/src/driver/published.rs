@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 
 use dagrun_core::ids::{RunId, TaskId, Timestamp};
 use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State, TaskStatus};
-use dagrun_schema::wire::Update;
+use dagrun_schema::wire::{TaskDelta, Update};
 use tokio::sync::Notify;
 
 /// Failures that are kept for those who attach later, and sent in one update.
@@ -18,7 +18,7 @@ pub(crate) struct Published {
     name: String,
     started: Timestamp,
     task_names: Vec<String>,
-    tasks: RefCell<Vec<(Counts, u32)>>,
+    tasks: RefCell<Vec<TaskDelta>>,
     state: Cell<RunState>,
     finished: Cell<Option<Timestamp>>,
     /// The first failures of the run.
@@ -43,16 +43,17 @@ impl Published {
         run: RunId,
         name: String,
         started: Timestamp,
-        tasks: Vec<(String, u32)>,
+        tasks: Vec<(String, Option<u32>)>,
         workers: Rc<Cell<u32>>,
     ) -> Published {
-        let blocked = |width: u32| {
+        let blocked = |task: u32, width: Option<u32>| {
             let mut counts = Counts::default();
-            counts.0[State::Blocked as usize] = width;
-            (counts, 0)
+            counts.0[State::Blocked as usize] = width.unwrap_or(0);
+            TaskDelta { task: TaskId(task), counts, running: 0, width_known: width.is_some() }
         };
+        let tasks = (0..).zip(tasks);
         let (task_names, counts) =
-            tasks.into_iter().map(|(name, width)| (name, blocked(width))).unzip();
+            tasks.map(|(task, (name, width))| (name, blocked(task, width))).unzip();
         Published {
             run,
             name,
@@ -73,12 +74,14 @@ impl Published {
         if let Some(problem) = &*self.problem.borrow() {
             return Err(problem.clone());
         }
-        let counts = self.tasks.borrow();
-        let tasks = self.task_names.iter().zip(&*counts);
-        let tasks = tasks.map(|(name, (counts, running))| TaskStatus {
+        let deltas = self.tasks.borrow();
+        let tasks = self.task_names.iter().zip(&*deltas);
+        let tasks = tasks.map(|(name, delta)| TaskStatus {
             name: name.clone(),
-            counts: *counts,
-            running: *running,
+            counts: delta.counts,
+            running: delta.running,
+            width_known: delta.width_known,
+            note: String::new(),
         });
         Ok(RunStatus {
             run: self.run,
@@ -95,11 +98,11 @@ impl Published {
         self.problem.borrow().clone()
     }
 
-    /// The position and width of a task.
+    /// The position and width of a task; the width is zero as long as it is not known.
     pub(crate) fn task(&self, name: &str) -> Option<(TaskId, u32)> {
         let at = self.task_names.iter().position(|task| task == name)?;
-        let width = self.tasks.borrow().get(at)?.0.total();
-        Some((TaskId(u32::try_from(at).ok()?), width))
+        let delta = *self.tasks.borrow().get(at)?;
+        Some((delta.task, delta.counts.total()))
     }
 
     /// A new observer, who has been told nothing yet.
@@ -126,12 +129,12 @@ impl Published {
         self.state.get() != RunState::Running || self.problem.borrow().is_some()
     }
 
-    pub(super) fn set_counts(&self, task: TaskId, counts: Counts, running: u32) {
-        if let Some(slot) = self.tasks.borrow_mut().get_mut(task.at()) {
-            *slot = (counts, running);
+    pub(super) fn set_counts(&self, delta: TaskDelta) {
+        if let Some(slot) = self.tasks.borrow_mut().get_mut(delta.task.at()) {
+            *slot = delta;
         }
         self.tell(|observer| {
-            observer.dirty.borrow_mut().insert(task);
+            observer.dirty.borrow_mut().insert(delta.task);
         });
     }
 
@@ -192,10 +195,7 @@ impl ObserverState {
         let published = &self.published;
         let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
         let tasks = published.tasks.borrow();
-        let changed = dirty.into_iter().filter_map(|task| {
-            let (counts, running) = tasks.get(task.at())?;
-            Some((task, *counts, *running))
-        });
+        let changed = dirty.into_iter().filter_map(|task| tasks.get(task.at()).copied());
         Update {
             state: published.state.get(),
             finished: published.finished.get(),

@@ -1,20 +1,22 @@
 //! What the driver keeps of a run while it lives: its recipes in use, values that instances will
 //! be given, and its public side. Nothing here grows with instances that wait.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use dagrun_core::engine::Record;
-use dagrun_core::ids::{InstanceId, TaskId};
-use dagrun_core::pipeline::{Pattern, Pipeline, RunContext};
-use dagrun_core::recipe::{Input, InputSpec, ManifestSpec, Recipe, RecipeError};
-use dagrun_core::status::{Counts, State};
+use dagrun_core::ids::{InstanceId, Micros, TaskId};
+use dagrun_core::pipeline::{Pattern, Pipeline, RunContext, Task};
+use dagrun_core::recipe::{Input, InputSpec, Items, ManifestSpec, Recipe, RecipeError};
+use dagrun_core::status::State;
+use dagrun_schema::wire::TaskDelta;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::inbox::Submitted;
 use super::published::Published;
+use crate::store::{ItemsJob, Listed};
 
 /// Bytes of values kept for a run; beyond, they are read back from the store.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -27,11 +29,20 @@ pub(crate) fn run_dir(state_dir: &Path, run: u64) -> PathBuf {
 pub(super) struct LiveRun {
     pub(super) published: Rc<Published>,
     pub(super) log_dir: PathBuf,
-    /// Manifests that are on disk, by their task.
-    pub(super) manifests: FxHashSet<TaskId>,
+    /// Manifests that are on disk.
+    pub(super) manifests: FxHashSet<ManifestKey>,
+    /// Items that are being read, by the task that scatters them.
+    pub(super) loading: FxHashSet<TaskId>,
     pipeline: Arc<Pipeline>,
     context: RunContext,
+    /// Zero where it is not known yet.
     widths: Vec<u32>,
+    /// Tasks whose captured arrays are scattered.
+    scattered: FxHashSet<TaskId>,
+    items: FxHashMap<TaskId, Arc<Items>>,
+    item_bytes: usize,
+    /// How long attempts that succeeded took in all, and how many they were, by task.
+    durations: Vec<(u64, u64)>,
     recipes: FxHashMap<TaskId, Rc<TaskRecipe>>,
     /// Tasks whose values or outputs other instances are given.
     consumed: FxHashSet<TaskId>,
@@ -39,18 +50,69 @@ pub(super) struct LiveRun {
     payload_bytes: usize,
 }
 
+/// A manifest: whose it is, what it lists, and for which instance if each has its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ManifestKey {
+    pub(super) task: TaskId,
+    pub(super) upstream: TaskId,
+    pub(super) index: u32,
+}
+
 /// A task's recipe, and what it asks for.
 pub(super) struct TaskRecipe {
     pub(super) json: Vec<u8>,
     pub(super) inputs: Vec<InputSpec>,
     pub(super) manifests: Vec<ManifestSpec>,
+    groups: Option<Members>,
+    /// The recipes of the tasks that manifests list, where each instance has manifests of its own.
+    listed: RefCell<FxHashMap<TaskId, Arc<Recipe>>>,
+}
+
+/// The instances of each group, in order: those of group `g` lie between `starts[g]` and the next.
+struct Members {
+    starts: Vec<u32>,
+    instances: Vec<u32>,
+}
+
+impl Members {
+    fn new(groups: &[u32]) -> Members {
+        let count = groups.iter().max().map_or(0, |last| *last as usize + 1);
+        let mut starts = vec![0u32; count + 1];
+        groups.iter().for_each(|group| starts[*group as usize + 1] += 1);
+        for at in 1..starts.len() {
+            starts[at] += starts[at - 1];
+        }
+        let mut next = starts.clone();
+        let mut instances = vec![0; groups.len()];
+        for (instance, group) in (0..).zip(groups) {
+            let place = &mut next[*group as usize];
+            instances[*place as usize] = instance;
+            *place += 1;
+        }
+        Members { starts, instances }
+    }
+
+    fn of(&self, group: u32) -> &[u32] {
+        let place = |at: usize| self.starts.get(at).map_or(0, |start| *start as usize);
+        let (from, to) = (place(group as usize), place(group as usize + 1));
+        self.instances.get(from..to).unwrap_or_default()
+    }
+}
+
+impl TaskRecipe {
+    /// What a manifest for instance `index` lists of an upstream of this width.
+    pub(super) fn listed(&self, index: u32, width: u32) -> Listed {
+        match &self.groups {
+            None => Listed::All(width),
+            Some(members) => Listed::Some(members.of(index).to_vec()),
+        }
+    }
 }
 
 impl LiveRun {
     pub(super) fn new(submitted: Submitted, state_dir: &Path, workers: &Rc<Cell<u32>>) -> LiveRun {
-        let Submitted { run, submission, pipeline, plan, started } = submitted;
+        let Submitted { run, submission, pipeline, widths, started, .. } = submitted;
         let run_dir = run_dir(state_dir, run.0);
-        let widths: Vec<u32> = plan.tasks.iter().map(|task| task.width).collect();
         let names = pipeline.tasks.iter().map(|task| task.name.clone());
         let tasks = names.zip(widths.iter().copied()).collect();
         let published =
@@ -63,6 +125,11 @@ impl LiveRun {
             published: Rc::new(published),
             log_dir: run_dir.join("logs"),
             manifests: FxHashSet::default(),
+            loading: FxHashSet::default(),
+            scattered: pipeline.tasks.iter().filter_map(scattered).collect(),
+            items: FxHashMap::default(),
+            item_bytes: 0,
+            durations: vec![(0, 0); widths.len()],
             consumed: consumed.collect(),
             context: RunContext {
                 run: run.0,
@@ -71,7 +138,7 @@ impl LiveRun {
                 seed: submission.seed,
             },
             pipeline,
-            widths,
+            widths: widths.into_iter().map(|width| width.unwrap_or(0)).collect(),
             recipes: FxHashMap::default(),
             payloads: FxHashMap::default(),
             payload_bytes: 0,
@@ -82,25 +149,100 @@ impl LiveRun {
         self.widths.get(task.at()).copied().unwrap_or(0)
     }
 
+    /// A task knows its number of instances now.
+    pub(super) fn widen(&mut self, task: TaskId, width: u32) {
+        if let Some(slot) = self.widths.get_mut(task.at()) {
+            *slot = width;
+        }
+    }
+
+    /// A task as its author wrote it.
+    pub(super) fn task(&self, task: TaskId) -> Option<&Task> {
+        self.pipeline.tasks.get(task.at())
+    }
+
+    /// Whether any captured array of the run is scattered.
+    pub(super) fn scatters(&self) -> bool {
+        !self.scattered.is_empty()
+    }
+
+    /// The items that a task scatters, unless they must be read first.
+    pub(super) fn items(&self, task: TaskId) -> Option<Arc<Items>> {
+        self.items.get(&task).cloned()
+    }
+
+    /// How to read the items that a task scatters.
+    pub(super) fn items_job(&self, task: TaskId) -> Option<ItemsJob> {
+        let Pattern::Scatter(scatter) = self.task(task)?.pattern else { return None };
+        Some(ItemsJob { task, scatter, width: self.width(scatter.from) })
+    }
+
+    /// Keeps items that were read. The last ones are kept whatever their size: to read them back for
+    /// each of their instances would take quadratic time.
+    pub(super) fn keep_items(&mut self, task: TaskId, items: &Arc<Items>) {
+        let bytes = items.bytes() + 8 * usize::try_from(items.len()).unwrap_or(usize::MAX / 8);
+        if self.item_bytes.saturating_add(bytes) > CACHE_BYTES {
+            self.items.clear();
+            self.item_bytes = 0;
+        }
+        if self.items.insert(task, Arc::clone(items)).is_none() {
+            self.item_bytes = self.item_bytes.saturating_add(bytes);
+        }
+    }
+
+    /// Notes how long attempts took that succeeded.
+    pub(super) fn note_duration(&mut self, record: &Record) {
+        if record.state == State::Succeeded
+            && record.started.0 > 0
+            && let Some((total, count)) = self.durations.get_mut(record.task.at())
+        {
+            let took = record.finished.since(record.started).0;
+            *total = total.saturating_add(took.saturating_mul(record.count.into()));
+            *count += u64::from(record.count);
+        }
+    }
+
+    /// How long attempts that succeeded took on average, by task.
+    pub(super) fn durations(&self) -> Vec<Option<Micros>> {
+        let mean = |(total, count): &(u64, u64)| total.checked_div(*count).map(Micros);
+        self.durations.iter().map(mean).collect()
+    }
+
     /// The recipe of a task, made when it is first needed.
     pub(super) fn recipe(&mut self, task: TaskId) -> Result<Rc<TaskRecipe>, RecipeError> {
         if let Some(made) = self.recipes.get(&task) {
             return Ok(Rc::clone(made));
         }
         let recipe = Recipe::new(&self.pipeline, task, &self.context)?;
+        let manifests = recipe.manifests();
+        let groups = manifests.iter().find_map(|spec| spec.groups.clone());
         let made = Rc::new(TaskRecipe {
             // Plain data with text keys: writing it cannot fail.
             json: serde_json::to_vec(&recipe).unwrap_or_default(),
             inputs: recipe.inputs().to_vec(),
-            manifests: recipe.manifests(),
+            groups: groups.map(|groups| Members::new(&groups)),
+            listed: RefCell::default(),
+            manifests,
         });
         self.recipes.insert(task, Rc::clone(&made));
         Ok(made)
     }
 
-    /// The recipe of a task whose manifest is written; not kept, as its task has ended.
-    pub(super) fn recipe_of_upstream(&self, task: TaskId) -> Result<Arc<Recipe>, RecipeError> {
-        Recipe::new(&self.pipeline, task, &self.context).map(Arc::new)
+    /// The recipe of a task that a manifest of `recipe` lists. Kept only where more manifests will be
+    /// written.
+    pub(super) fn recipe_of_upstream(
+        &self,
+        recipe: &TaskRecipe,
+        upstream: TaskId,
+    ) -> Result<Arc<Recipe>, RecipeError> {
+        if let Some(made) = recipe.listed.borrow().get(&upstream) {
+            return Ok(Arc::clone(made));
+        }
+        let made = Arc::new(Recipe::new(&self.pipeline, upstream, &self.context)?);
+        if recipe.groups.is_some() {
+            recipe.listed.borrow_mut().insert(upstream, Arc::clone(&made));
+        }
+        Ok(made)
     }
 
     /// Keeps a value or outputs that other instances will be given.
@@ -129,10 +271,31 @@ impl LiveRun {
         self.payloads.get(&instance)
     }
 
-    pub(super) fn publish_counts(&mut self, task: TaskId, counts: Counts, running: u32) {
-        if counts.terminal() == counts.total() {
-            self.recipes.remove(&task);
+    pub(super) fn publish_counts(&mut self, delta: TaskDelta) {
+        if delta.width_known && delta.counts.terminal() == delta.counts.total() {
+            self.recipes.remove(&delta.task);
+            self.manifests.retain(|key| key.task != delta.task);
         }
-        self.published.set_counts(task, counts, running);
+        self.published.set_counts(delta);
+    }
+}
+
+/// The task whose captured arrays a task scatters.
+fn scattered(task: &Task) -> Option<TaskId> {
+    match task.pattern {
+        Pattern::Scatter(scatter) => Some(scatter.from),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_groups_are_in_order() {
+        let members = Members::new(&[1, 0, 1, 3]);
+        let all: Vec<&[u32]> = (0..5).map(|group| members.of(group)).collect();
+        assert_eq!(all, [&[1][..], &[0, 2], &[], &[3], &[]]);
     }
 }

@@ -33,10 +33,8 @@ pub(crate) struct Joining {
 
 pub(super) struct LiveWorker {
     pub(super) last_heard: Timestamp,
-    name: String,
+    pub(super) offer: WorkerOffer,
     host: String,
-    slots: u32,
-    labels: Vec<String>,
     client: wire_worker::Client,
     outbox: VecDeque<Outgoing>,
     in_flight: u32,
@@ -155,7 +153,7 @@ impl Driver {
     /// A number for a worker that registers, and a name that none of those present has.
     pub(crate) fn admit(&mut self, wanted: &str) -> (WorkerId, String) {
         self.next_worker += 1;
-        let taken = |name: &str| self.workers.values().any(|worker| worker.name == name);
+        let taken = |name: &str| self.workers.values().any(|worker| worker.offer.name == name);
         let candidates = (1u32..).map(|n| match wanted {
             "" => format!("w{n}"),
             name if n == 1 => name.to_owned(),
@@ -174,10 +172,8 @@ impl Driver {
         self.store.send(command);
         let live = LiveWorker {
             last_heard: at,
-            name: offer.name.clone(),
+            offer: offer.clone(),
             host,
-            slots: offer.slots,
-            labels: offer.labels.clone(),
             client,
             outbox: VecDeque::new(),
             in_flight: 0,
@@ -191,7 +187,7 @@ impl Driver {
     pub(super) fn lost(&mut self, worker: WorkerId, now: Timestamp, actions: &mut Vec<Action>) {
         // The second one to notice finds it gone.
         if self.workers.remove(&worker).is_some() {
-            self.store.send(Command::Left { worker, at: now });
+            self.left.push(worker);
             self.workers_changed();
             self.engine.handle(now, Event::WorkerLost { worker }, actions);
         }
@@ -218,11 +214,13 @@ impl Driver {
     pub(crate) fn worker_statuses(&self) -> Vec<WorkerStatus> {
         let status = |(id, worker): (&WorkerId, &LiveWorker)| WorkerStatus {
             id: id.0,
-            name: worker.name.clone(),
+            name: worker.offer.name.clone(),
             host: worker.host.clone(),
-            slots: worker.slots,
+            slots: worker.offer.slots,
             running: wire_length(self.engine.held_by(*id).unwrap_or(0)),
-            labels: worker.labels.clone(),
+            labels: worker.offer.labels.clone(),
+            memory: worker.offer.memory,
+            resources: worker.offer.resources.clone(),
             last_heartbeat: worker.last_heard,
         };
         self.workers.iter().map(status).collect()

@@ -41,7 +41,7 @@ impl EventRow {
     pub(crate) fn own_reason(&self) -> String {
         match (&self.reason, self.cause) {
             (Some(reason), _) => reason.clone(),
-            (None, Some(cause)) => cause_text(cause),
+            (None, Some(cause)) => cause_text(cause, None),
             (None, None) => String::new(),
         }
     }
@@ -142,6 +142,17 @@ pub(crate) fn window(
         }
     }
     Ok(entries)
+}
+
+/// All rows that tell of one instance, in the order in which they were written.
+pub(crate) fn story(
+    database: &Connection,
+    run: RunId,
+    instance: InstanceId,
+) -> rusqlite::Result<Vec<Rc<EventRow>>> {
+    let indices = instance.index..instance.index.saturating_add(1);
+    let rows = overlapping(database, run, instance.task, &indices, false)?;
+    Ok(rows.into_iter().map(Rc::new).collect())
 }
 
 /// What the journal says of one instance.

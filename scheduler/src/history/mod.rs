@@ -3,6 +3,7 @@
 //! A [`History`] is opened read-only, by the scheduler and by programs that have none at hand. It
 //! sees what has been committed; what runs at this moment only a scheduler knows.
 
+mod explain;
 pub(crate) mod journal;
 mod reason;
 
@@ -14,6 +15,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
+use dagrun_core::engine::Cause;
 use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
 use dagrun_core::status::{
     Counts, Failure, InstanceRow, RunState, RunStatus, RunSummary, State, TaskStatus,
@@ -60,7 +62,7 @@ pub enum HistoryError {
         task: String,
     },
     /// The task has no such instance.
-    #[error("{task} has no instance {index}: its instances are 0 to {}", width.saturating_sub(1))]
+    #[error("{task} has no instance {index}: {}", range(*width))]
     UnknownInstance {
         /// The task's name.
         task: String,
@@ -218,7 +220,7 @@ impl History {
     /// The tasks with the counts that were written at the end of the run.
     fn final_tasks(&self, run: RunId) -> rusqlite::Result<Vec<TaskStatus>> {
         let mut statement = self.database.prepare_cached(
-            "SELECT name, width, succeeded, failed, skipped, cancelled FROM tasks
+            "SELECT name, width, succeeded, failed, skipped, cancelled, known FROM tasks
              WHERE run = ?1 ORDER BY task",
         )?;
         let tasks = statement.query_map([run.0.cast_signed()], |row| {
@@ -228,7 +230,13 @@ impl History {
             }
             let width: u32 = row.get(1)?;
             counts.0[State::Blocked as usize] = width.saturating_sub(counts.terminal());
-            Ok(TaskStatus { name: row.get(0)?, counts, running: 0 })
+            Ok(TaskStatus {
+                name: row.get(0)?,
+                counts,
+                running: 0,
+                width_known: row.get(6)?,
+                note: String::new(),
+            })
         })?;
         tasks.collect()
     }
@@ -382,16 +390,35 @@ impl History {
         task: TaskId,
         event: &journal::EventRow,
     ) -> Result<String, HistoryError> {
-        let Some(root) = reason::root(event.cause) else { return Ok(event.own_reason()) };
-        let mut cache = self.reasons.borrow_mut();
-        if cache.as_ref().is_none_or(|reasons| reasons.run != run) {
-            *cache = Some(Reasons::new(run, &self.submission(run)?));
+        let alone = reason::root(event.cause).is_none()
+            && !matches!(event.cause, Some(Cause::LostTooOften | Cause::NotStartedInTime));
+        if alone {
+            return Ok(event.own_reason());
         }
-        let Some(reasons) = cache.as_mut() else { return Ok(event.own_reason()) };
-        self.read(reasons.skip(&self.database, task, event.cause, root))
+        self.with_reasons(run, |reasons| self.read(reasons.of(&self.database, task, event)))
     }
 
-    /// The position and width of a task, by name.
+    /// Does something with what the reasons of a run are made of.
+    fn with_reasons<T>(
+        &self,
+        run: RunId,
+        what: impl FnOnce(&mut Reasons) -> Result<T, HistoryError>,
+    ) -> Result<T, HistoryError> {
+        let mut cache = self.reasons.borrow_mut();
+        let reasons = match &mut *cache {
+            Some(reasons) if reasons.run == run => reasons,
+            other => other.insert(Reasons::new(run, &self.submission(run)?)),
+        };
+        what(reasons)
+    }
+
+    fn width_known(&self, run: RunId, task: TaskId) -> Result<bool, HistoryError> {
+        let sql = "SELECT known FROM tasks WHERE run = ?1 AND task = ?2";
+        let parameters = params![run.0.cast_signed(), task.0];
+        self.read(self.database.query_row(sql, parameters, |row| row.get(0)))
+    }
+
+    /// The position and width of a task, by name; the width is zero as long as it is not known.
     ///
     /// # Errors
     /// When the run has no such task or the database cannot be read.
@@ -446,6 +473,14 @@ impl History {
             });
         }
         Ok(failures)
+    }
+}
+
+fn range(width: u32) -> String {
+    match width {
+        0 => "it has none, or does not know yet how many".to_owned(),
+        1 => "its only instance is 0".to_owned(),
+        width => format!("its instances are 0 to {}", width - 1),
     }
 }
 

@@ -1,15 +1,15 @@
-//! The reason of a skip in words: the clause, and the instance at the beginning of the chain with
-//! its own reason. `after price: price[17] failed: exit code 3`.
+//! The reason of an end in words. Of a skip it names the clause, and the instance at the beginning of
+//! the chain with its own reason: `after price: price[17] failed: exit code 3`.
 
-use dagrun_core::engine::{Cause, RunPlan};
-use dagrun_core::graph::Graph;
+use dagrun_core::engine::{Cause, FollowProblem};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
-use dagrun_core::pipeline::{Clause, Outcomes, Pipeline, Quantifier, Task};
+use dagrun_core::pipeline::{Clause, MinSuccess, Outcomes, Pattern, Pipeline, Quantifier, Task};
 use dagrun_core::status::State;
 use rusqlite::Connection;
 use rustc_hash::FxHashMap;
 
 use super::journal;
+use crate::store::cause_text;
 use crate::submission::Submission;
 
 /// The instance that decided a skip.
@@ -30,7 +30,6 @@ pub(super) fn root(cause: Option<Cause>) -> Option<InstanceId> {
 pub(super) struct Reasons {
     pub(super) run: RunId,
     pipeline: Option<Pipeline>,
-    plan: RunPlan,
     /// What became of the roots; a skip of a million instances has one.
     roots: FxHashMap<InstanceId, String>,
 }
@@ -38,102 +37,194 @@ pub(super) struct Reasons {
 impl Reasons {
     /// A submission that this version cannot read gives reasons without names.
     pub(super) fn new(run: RunId, submission: &Submission) -> Reasons {
-        let pipeline = submission.read_pipeline().ok();
-        let plan = pipeline
-            .as_ref()
-            .and_then(|pipeline| Some(Graph::new(pipeline).ok()?.plan(pipeline, false)))
-            .unwrap_or_default();
-        Reasons { run, pipeline, plan, roots: FxHashMap::default() }
+        Reasons { run, pipeline: submission.read_pipeline().ok(), roots: FxHashMap::default() }
     }
 
-    /// The reason of a skip of an instance of `task`.
-    pub(super) fn skip(
+    /// The reason of an end.
+    pub(super) fn of(
         &mut self,
         database: &Connection,
         task: TaskId,
-        cause: Option<Cause>,
+        event: &journal::EventRow,
+    ) -> rusqlite::Result<String> {
+        match (event.cause, root(event.cause)) {
+            (Some(cause), Some(root)) => self.skip(database, task, cause, root),
+            _ => Ok(self.own(task, event)),
+        }
+    }
+
+    /// The reason of an end that nobody else decided.
+    fn own(&self, task: TaskId, event: &journal::EventRow) -> String {
+        match event.cause {
+            Some(limit @ (Cause::LostTooOften | Cause::NotStartedInTime)) => {
+                cause_text(limit, self.task(task))
+            }
+            _ => event.own_reason(),
+        }
+    }
+
+    fn skip(
+        &mut self,
+        database: &Connection,
+        task: TaskId,
+        cause: Cause,
         root: InstanceId,
     ) -> rusqlite::Result<String> {
+        let because = match cause {
+            Cause::After { clause, .. } => {
+                let clause = self.task(task).and_then(|task| task.after.get(clause as usize));
+                self.clause("after", clause)
+            }
+            Cause::Follow { clause, why, .. } => match self.follow(task, clause, root, why) {
+                Ok(reason) => return Ok(reason),
+                Err(because) => because,
+            },
+            Cause::Scatter { items, .. } => return Ok(self.scatter(task, root, items)),
+            _ if root.task == task => return Ok(self.out_of_reach(task)),
+            _ => self.needs(task, root),
+        };
         let fate = match self.roots.get(&root) {
             Some(fate) => fate.clone(),
             None => {
-                let fate = self.fate(database, root)?;
-                // A root that is not terminal yet may still change.
-                self.roots.insert(root, fate.clone());
+                let (fate, is_final) = self.fate(database, root)?;
+                if is_final {
+                    self.roots.insert(root, fate.clone());
+                }
                 fate
             }
-        };
-        let because = match cause {
-            Some(Cause::After { clause, .. }) => self.clause(task, clause),
-            _ => format!("needs {}", self.upstream(task, root)),
         };
         Ok(format!("{because}: {fate}"))
     }
 
-    fn fate(&self, database: &Connection, root: InstanceId) -> rusqlite::Result<String> {
+    /// Why a task cannot follow; an error is what the fate of the root is still to be added to.
+    fn follow(
+        &self,
+        task: TaskId,
+        clause: u32,
+        root: InstanceId,
+        why: FollowProblem,
+    ) -> Result<String, String> {
+        let clause = self.task(task).and_then(|task| task.follow.get(clause as usize));
+        if clause.is_none() && root.task == task {
+            return Ok("targets each: its worker is gone".to_owned());
+        }
+        let upstreams = clause.map_or(&[][..], |clause| &clause.upstreams);
+        let words = self.clause("follow", clause);
+        match why {
+            FollowProblem::Outcome => Err(words),
+            FollowProblem::SeveralWorkers => Ok(format!("{words}: ran on several workers")),
+            FollowProblem::WorkerGone => Ok(format!("{words}: its worker is gone")),
+            FollowProblem::NeverRan if upstreams.contains(&root.task) => {
+                Ok(format!("{words}: {} never ran on a worker", self.instance(root)))
+            }
+            // What is followed was itself skipped, for a reason further up.
+            FollowProblem::NeverRan => match upstreams {
+                [only] => Err(format!("{words}: {} never ran on a worker", self.name(*only))),
+                _ => Err(format!("{words}: none of them ever ran on a worker")),
+            },
+        }
+    }
+
+    fn scatter(&self, task: TaskId, root: InstanceId, items: Option<u64>) -> String {
+        let pattern = self.task(task).map(|task| &task.pattern);
+        let (from, most) = match pattern {
+            Some(Pattern::Scatter(scatter)) => (scatter.from, scatter.max_items),
+            _ => (root.task, None),
+        };
+        let name = self.name(from);
+        match (items, most) {
+            (None, _) => format!("needs {name}: {} captured no JSON array", self.instance(root)),
+            (Some(items), Some(most)) if items > u64::from(most) => {
+                format!("needs {name}: {name} has {items} elements, max-items is {most}")
+            }
+            (Some(items), _) => {
+                format!("needs {name}: {name} has {items} elements, which make too many instances")
+            }
+        }
+    }
+
+    /// A gather that wants more successes than there are instances.
+    fn out_of_reach(&self, task: TaskId) -> String {
+        let gathered = self.task(task).map_or(&[][..], |task| task.pattern.gathered());
+        format!("needs {}: it has fewer instances than `min-success`", self.names(gathered))
+    }
+
+    /// What became of an instance, and whether that stays so.
+    fn fate(&self, database: &Connection, root: InstanceId) -> rusqlite::Result<(String, bool)> {
         let name = self.instance(root);
         let entry = journal::entry(database, self.run, root, false)?;
-        let Some(event) = entry.last else { return Ok(name) };
-        let reason = event.own_reason();
-        Ok(match event.state {
+        let Some(event) = entry.last else { return Ok((name, false)) };
+        let reason = self.own(root.task, &event);
+        let fate = match event.state {
             State::Succeeded => format!("{name} succeeded"),
             State::Cancelled => format!("{name} was cancelled"),
             State::Failed if reason.is_empty() => format!("{name} failed"),
             State::Failed => format!("{name} failed: {reason}"),
             state => format!("{name} is {}", state.word()),
-        })
+        };
+        Ok((fate, event.state.is_terminal()))
     }
 
-    fn task(&self, task: TaskId) -> Option<&Task> {
+    /// A task as its author wrote it.
+    pub(super) fn task(&self, task: TaskId) -> Option<&Task> {
         self.pipeline.as_ref()?.tasks.get(task.at())
     }
 
-    fn name(&self, task: TaskId) -> &str {
+    /// A task's name.
+    pub(super) fn name(&self, task: TaskId) -> &str {
         self.task(task).map_or("?", |task| task.name.as_str())
     }
 
     /// `price[7]`, or the task's name alone where it can have but one instance.
-    fn instance(&self, instance: InstanceId) -> String {
+    pub(super) fn instance(&self, instance: InstanceId) -> String {
         let name = self.name(instance.task);
         let single = self.task(instance.task).is_some_and(|task| !task.is_array());
         if single { name.to_owned() } else { format!("{name}[{}]", instance.index) }
     }
 
-    fn clause(&self, task: TaskId, number: u32) -> String {
-        let plan = self.plan.tasks.get(task.at());
-        let Some((clause, implied)) =
-            plan.and_then(|plan| Some((plan.clauses.get(number as usize)?, number < plan.implied)))
-        else {
-            return "after".to_owned();
-        };
-        let names = self.names(clause);
-        if implied {
-            return format!("needs {names}");
-        }
-        let any = if clause.quantifier == Quantifier::Any { "any of " } else { "" };
+    /// `after any of a, b on failure`.
+    pub(super) fn clause(&self, word: &str, clause: Option<&Clause>) -> String {
+        let Some(clause) = clause else { return word.to_owned() };
+        let several = clause.upstreams.len() > 1 && clause.quantifier == Quantifier::Any;
+        let any = if several { "any of " } else { "" };
         let on = match clause.on {
             Outcomes::Success => "",
             Outcomes::Failure => " on failure",
             Outcomes::Finish => " on finish",
         };
-        format!("after {any}{names}{on}")
+        format!("{word} {any}{}{on}", self.names(&clause.upstreams))
     }
 
-    fn names(&self, clause: &Clause) -> String {
-        let names: Vec<&str> = clause.upstreams.iter().map(|task| self.name(*task)).collect();
+    /// The names of tasks, with commas.
+    pub(super) fn names(&self, tasks: &[TaskId]) -> String {
+        let names: Vec<&str> = tasks.iter().map(|task| self.name(*task)).collect();
         names.join(", ")
     }
 
-    /// The direct upstream through which `root` decided, as far as it can be told.
-    fn upstream(&self, task: TaskId, root: InstanceId) -> &str {
-        let Some(plan) = self.plan.tasks.get(task.at()) else { return self.name(root.task) };
-        let implied = plan.clauses.iter().take(plan.implied as usize);
+    /// What a task needs that `root` decided: its direct upstream, as far as it can be told.
+    fn needs(&self, task: TaskId, root: InstanceId) -> String {
+        let Some(found) = self.task(task) else { return format!("needs {}", self.name(root.task)) };
+        let gathered = found.pattern.gathered();
         let mut direct: Vec<TaskId> =
-            implied.flat_map(|clause| clause.upstreams.iter().copied()).collect();
-        direct.extend(plan.map.map(|edge| edge.upstream));
-        match direct[..] {
+            found.pattern.upstreams().iter().chain(&found.references).copied().collect();
+        direct.dedup();
+        let of = match direct[..] {
             [only] => self.name(only),
             _ => self.name(root.task),
+        };
+        match found.min_success {
+            Some(least) if !gathered.is_empty() && gathered.len() == direct.len() => {
+                format!("needs {} of {}", amount(least), self.names(gathered))
+            }
+            _ => format!("needs {of}"),
         }
+    }
+}
+
+fn amount(least: MinSuccess) -> String {
+    match least {
+        MinSuccess::Count(count) => count.to_string(),
+        MinSuccess::Part(part) if part % 100 == 0 => format!("{}%", part / 100),
+        MinSuccess::Part(part) => format!("{}.{:02}%", part / 100, part % 100),
     }
 }

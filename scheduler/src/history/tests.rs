@@ -12,7 +12,7 @@ use dagrun_core::status::{Detail, FailureKind};
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::store::{Command, NewRun, Reply, RunEnd, Store};
+use crate::store::{Command, Entry, NewRun, Reply, RunEnd, Store};
 
 fn task(name: &str, after: Vec<Clause>) -> Task {
     Task {
@@ -63,11 +63,11 @@ fn begin(store: &Store, tasks: &[(&str, u32)], pipeline: &Pipeline) -> RunId {
         name: pipeline.name.clone(),
         submission: Arc::new(submission),
         started: Timestamp(1_000),
-        tasks: tasks.iter().map(|(name, width)| ((*name).to_owned(), *width)).collect(),
+        tasks: tasks.iter().map(|(name, width)| ((*name).to_owned(), Some(*width))).collect(),
     };
     let (reply, answer) = oneshot::channel();
     store.send(Command::Begin(Box::new(new), reply));
-    answer.blocking_recv().unwrap().unwrap()
+    answer.blocking_recv().unwrap().unwrap().run
 }
 
 impl Written {
@@ -85,7 +85,8 @@ impl Written {
             record.run = self.run;
         }
         self.batch += 1;
-        self.store.send(Command::Append(self.batch, records, ends));
+        let entries = records.into_iter().map(Entry::Record).collect();
+        self.store.send(Command::Append(self.batch, entries, ends));
         match self.replies.blocking_recv() {
             Some(Reply::Committed(number)) => assert_eq!(number, self.batch),
             other => panic!("{other:?}"),
@@ -274,7 +275,8 @@ fn the_counts_of_a_finished_run_are_its_own() {
     counts.0[State::Succeeded as usize] = 9;
     counts.0[State::Failed as usize] = 1;
     let (run, state, finished) = (written.run, RunState::Failed, Timestamp(9_000));
-    let end = RunEnd { run, state, finished, counts: vec![counts] };
+    let durations = vec![Some(Micros(1_500))];
+    let end = RunEnd { run, state, finished, counts: vec![counts], durations };
     let records = vec![record(0, 0, 9, State::Succeeded), failed(0, 9, 1, State::Failed, 1)];
     written.append(records, vec![end]);
     let status = written.history().status(run).unwrap();
@@ -283,6 +285,44 @@ fn the_counts_of_a_finished_run_are_its_own() {
     assert_eq!(written.history().last_run().unwrap(), Some(run));
     let submission = written.history().submission(run).unwrap();
     assert_eq!((submission.seed, submission.base_dir.as_path()), (u64::MAX, Path::new("/tmp")));
+}
+
+#[test]
+fn widths_come_late_and_durations_are_remembered() {
+    let definition = pipeline(vec![task("a", vec![]), task("b", vec![])]);
+    let mut written = Written::new(&[("a", 1)], &definition);
+    let new = |tasks| NewRun {
+        name: "p".into(),
+        submission: Arc::new(written.history().submission(written.run).unwrap()),
+        started: Timestamp(1_000),
+        tasks,
+    };
+    let submit = |written: &Written, new| {
+        let (reply, answer) = oneshot::channel();
+        written.store.send(Command::Begin(Box::new(new), reply));
+        answer.blocking_recv().unwrap().unwrap()
+    };
+    let tasks = vec![("a".to_owned(), None), ("b".to_owned(), Some(2))];
+    let again = (new(tasks.clone()), new(tasks.clone()), new(tasks));
+    let begun = submit(&written, again.0);
+    assert_eq!(begun.durations, [Micros(0), Micros(0)]);
+    let known = |written: &Written| {
+        let tasks = written.history().status(begun.run).unwrap().tasks;
+        tasks.iter().map(|task| (task.width_known, task.counts.total())).collect::<Vec<_>>()
+    };
+    assert_eq!(known(&written), [(false, 0), (true, 2)]);
+    let width = Entry::Width { run: begun.run, task: TaskId(0), width: 3 };
+    let (state, finished) = (RunState::Succeeded, Timestamp(9_000));
+    let counts = vec![Counts::default(); 2];
+    let durations = vec![Some(Micros(70)), None];
+    let end = RunEnd { run: begun.run, state, finished, counts, durations };
+    written.store.send(Command::Append(1, vec![width], vec![end]));
+    written.batch = 1;
+    assert_eq!(submit(&written, again.1).durations, [Micros(70), Micros(0)]);
+    assert_eq!(known(&written), [(true, 3), (true, 2)]);
+    let mut other = again.2;
+    other.name = "q".into();
+    assert_eq!(submit(&written, other).durations, [Micros(0), Micros(0)]);
 }
 
 #[test]
@@ -328,7 +368,7 @@ fn a_database_that_cannot_be_written_is_reported_and_stays_whole() {
     written.store.send(Command::LimitPages);
     let big = Detail { value: Some(vec![b'1'; 1 << 20]), ..Detail::default() };
     let big = Record { detail: Some(Box::new(big)), ..record(0, 1, 1, State::Succeeded) };
-    written.store.send(Command::Append(2, vec![big], vec![]));
+    written.store.send(Command::Append(2, vec![Entry::Record(big)], vec![]));
     match written.replies.blocking_recv() {
         Some(Reply::Failed(error)) => {
             let line = crate::one_line(error.as_ref());
@@ -381,7 +421,7 @@ fn write_until_killed(dir: &Path) {
     for batch in 1..100_000u32 {
         let records = (0..7).map(|i| {
             let record = record(0, (batch - 1) * 7 + i, 1, State::Succeeded);
-            Record { run, ..record }
+            Entry::Record(Record { run, ..record })
         });
         store.send(Command::Append(batch.into(), records.collect(), vec![]));
         // Some batches are on their way at every moment, but never more than some.

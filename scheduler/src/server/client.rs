@@ -15,7 +15,7 @@ use super::run::RunServer;
 use super::{Server, broken, exception};
 use crate::clock::now;
 use crate::driver::Submitted;
-use crate::store::{Command, NewRun, StoreError};
+use crate::store::{Begun, Command, NewRun, StoreError};
 use crate::submission::{Checked, Submission};
 
 /// Runs told of in one answer.
@@ -38,23 +38,27 @@ impl ClientServer {
         let checked = tokio::task::spawn_blocking(move || to_check.check())
             .await
             .map_err(|_| Error::failed("the pipeline could not be checked".into()))?;
-        let Checked { pipeline, plan } = checked.map_err(|error| exception(&error))?;
+        let Checked { pipeline, mut plan, widths } = checked.map_err(|error| exception(&error))?;
         let names = pipeline.tasks.iter().map(|task| task.name.clone());
         let started = now();
         let new = NewRun {
             name: pipeline.name.clone(),
             submission: Arc::clone(&submission),
             started,
-            tasks: names.zip(plan.tasks.iter().map(|task| task.width)).collect(),
+            tasks: names.zip(widths.iter().copied()).collect(),
         };
-        let run = self.write_down(new).await?;
-        let submitted = Submitted { run, submission, pipeline, plan, started };
+        let Begun { run, durations } = self.write_down(new).await?;
+        for (task, duration) in plan.tasks.iter_mut().zip(durations) {
+            task.weight = duration;
+        }
+        let plan = Arc::new(plan);
+        let submitted = Submitted { run, submission, pipeline, plan, widths, started };
         let shared = &self.server.shared;
         shared.driver.borrow_mut().submit(submitted, &shared.inbox);
         Ok(run)
     }
 
-    async fn write_down(&self, new: NewRun) -> Result<RunId, Error> {
+    async fn write_down(&self, new: NewRun) -> Result<Begun, Error> {
         let (reply, answer) = oneshot::channel();
         {
             let driver = self.server.shared.driver.borrow();
@@ -64,7 +68,7 @@ impl ClientServer {
             driver.store().send(Command::Begin(Box::new(new), reply));
         }
         match answer.await {
-            Ok(Ok(run)) => Ok(run),
+            Ok(Ok(begun)) => Ok(begun),
             Ok(Err(error)) => Err(broken(&error)),
             Err(_) => Err(exception(&StoreError::Stopped("the scheduler ends".into()))),
         }

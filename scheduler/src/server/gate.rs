@@ -5,7 +5,7 @@ use std::rc::Rc;
 use capnp::Error;
 use dagrun_core::engine::{Report, WorkerOffer};
 use dagrun_core::ids::WorkerId;
-use dagrun_schema::dagrun_capnp::{session, worker_gate};
+use dagrun_schema::dagrun_capnp::{resource, session, worker_gate};
 use dagrun_schema::wire;
 
 use crate::driver::{Input, Joining, Shared};
@@ -14,6 +14,10 @@ use crate::driver::{Input, Joining, Shared};
 const TEXT: usize = 256;
 /// Labels of a worker.
 const LABELS: usize = 256;
+/// Custom resources of a worker.
+const RESOURCES: u32 = 256;
+/// Bytes of memory that a worker may claim to have.
+const MEMORY: u64 = 1 << 50;
 /// Slots of a worker.
 const SLOTS: u32 = 65_536;
 /// Bytes of a reason and of a tail of standard error that are kept.
@@ -41,11 +45,13 @@ impl worker_gate::Server for Gate {
         if slots == 0 || slots > SLOTS {
             return Err(Error::failed(format!("a worker has 1 to {SLOTS} slots, not {slots}")));
         }
+        let memory = info.get_memory().min(MEMORY);
+        let resources = resources(info.get_resources()?)?;
         let client = params.get_worker()?;
         let (worker, name) = {
             let mut driver = self.shared.driver.borrow_mut();
             let (worker, name) = driver.admit(&wanted);
-            let offer = WorkerOffer { name: name.clone(), slots, labels, ..WorkerOffer::default() };
+            let offer = WorkerOffer { name: name.clone(), slots, labels, memory, resources };
             driver.welcome(Joining { worker, offer, host, client }, &self.shared.inbox);
             (worker, name)
         };
@@ -56,6 +62,27 @@ impl worker_gate::Server for Gate {
         results.set_name(&name);
         Ok(())
     }
+}
+
+/// A worker's custom resources; of one named twice, the sum.
+fn resources(
+    from: capnp::struct_list::Reader<'_, resource::Owned>,
+) -> Result<Vec<(String, u64)>, Error> {
+    if from.len() > RESOURCES {
+        return Err(Error::failed("a worker's resources are too many".into()));
+    }
+    let mut resources: Vec<(String, u64)> = Vec::new();
+    for resource in from.iter() {
+        let (name, amount) = wire::read_resource(resource)?;
+        if name.is_empty() || name.len() > TEXT || name.chars().any(char::is_control) {
+            return Err(Error::failed("a worker's resource has no good name".into()));
+        }
+        match resources.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = known.saturating_add(amount),
+            None => resources.push((name, amount)),
+        }
+    }
+    Ok(resources)
 }
 
 fn text(reader: capnp::text::Reader<'_>, what: &str) -> Result<String, Error> {

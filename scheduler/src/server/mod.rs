@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
+use dagrun_core::engine::Scheme;
 use dagrun_core::ids::Micros;
 use futures::io::{BufReader, BufWriter};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -59,6 +60,8 @@ pub struct Config {
     pub login_timeout: Duration,
     /// How long workers may take to end at a shutdown.
     pub shutdown_timeout: Duration,
+    /// Which of the workers with room gets an attempt.
+    pub scheme: Scheme,
 }
 
 impl std::fmt::Debug for Config {
@@ -83,6 +86,7 @@ impl Config {
             heartbeat_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(15),
+            scheme: Scheme::default(),
         }
     }
 
@@ -194,7 +198,8 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
             let tasks = tokio::task::LocalSet::new();
             let heartbeat =
                 Micros(u64::try_from(config.heartbeat_timeout.as_micros()).unwrap_or(u64::MAX));
-            let shared = Rc::new(Shared::new(store, config.state_dir.clone(), heartbeat));
+            let state_dir = config.state_dir.clone();
+            let shared = Rc::new(Shared::new(store, state_dir, heartbeat, config.scheme));
             let server = Rc::new(Server::new(config, Rc::clone(&shared)));
             tasks.block_on(&runtime, async move {
                 tokio::task::spawn_local(driver::serve(shared, replies));

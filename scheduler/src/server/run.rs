@@ -56,7 +56,11 @@ impl run::Server for RunServer {
         mut results: run::StatusResults,
     ) -> Result<(), Error> {
         let status = match self.live() {
-            Some(live) => live.status().map_err(Error::failed)?,
+            Some(live) => {
+                let mut status = live.status().map_err(Error::failed)?;
+                self.server.shared.driver.borrow().annotate(&mut status);
+                status
+            }
             None => {
                 let run = self.run;
                 self.server.reader.read(move |history| history.status(run)).await?
@@ -87,10 +91,16 @@ impl run::Server for RunServer {
                     )));
                 }
                 let tasks = (0..).map(TaskId).zip(&status.tasks);
+                let tasks = tasks.map(|(id, task)| wire::TaskDelta {
+                    task: id,
+                    counts: task.counts,
+                    running: task.running,
+                    width_known: task.width_known,
+                });
                 let update = wire::Update {
                     state: status.state,
                     finished: status.finished,
-                    tasks: tasks.map(|(id, task)| (id, task.counts, task.running)).collect(),
+                    tasks: tasks.collect(),
                     failures,
                     workers: 0,
                 };
@@ -180,6 +190,33 @@ impl run::Server for RunServer {
         let mut chunks = results.init_chunks(u32::try_from(page.chunks.len()).unwrap_or(0));
         for (i, chunk) in (0..).zip(&page.chunks) {
             wire::write_log_chunk(chunk, chunks.reborrow().get(i));
+        }
+        Ok(())
+    }
+
+    async fn explain(
+        self: Rc<Self>,
+        params: run::ExplainParams,
+        mut results: run::ExplainResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let (run, index) = (self.run, params.get_index());
+        let task = params.get_task()?.to_str()?.to_owned();
+        let situation = match self.live().and_then(|live| live.task(&task)) {
+            Some((task, _)) => {
+                let instance = InstanceId { task, index };
+                self.server.shared.driver.borrow().situation(run, instance)
+            }
+            None => None,
+        };
+        let read = self
+            .server
+            .reader
+            .read(move |history| history.explain_live(run, &task, index, situation.as_ref()));
+        let lines = read.await?;
+        let mut list = results.get().init_lines(u32::try_from(lines.len()).unwrap_or(0));
+        for (i, line) in (0..).zip(&lines) {
+            list.set(i, line);
         }
         Ok(())
     }

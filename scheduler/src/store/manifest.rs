@@ -1,40 +1,59 @@
-//! What an attempt needs on disk or from it: manifests of gathered tasks, and values that the
-//! driver no longer holds.
+//! What an attempt needs on disk or from it: manifests of gathered tasks, captured arrays, and values
+//! that the driver no longer holds.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dagrun_core::ids::RunId;
-use dagrun_core::recipe::Input;
+use dagrun_core::recipe::Items;
 use dagrun_core::status::State;
 use rusqlite::Connection;
 
-use super::{ManifestJob, PrepareJob, StoreError};
+use super::{Fetched, ItemsJob, Listed, ManifestJob, PrepareJob, StoreError};
 use crate::history::journal;
 
 /// Instances that are read at once.
 const WINDOW: u32 = 1_024;
+/// Instances between two listed ones that are read with them rather than skipped.
+const GAP: u32 = 8;
 
 pub(super) fn prepare(
     database: &Connection,
     path: &Path,
     job: &PrepareJob,
-) -> Result<Vec<Input>, StoreError> {
-    for manifest in &job.manifests {
-        write_manifest(database, path, job.run, manifest)?;
+) -> Result<Fetched, StoreError> {
+    let unreadable = |source| StoreError::Open { path: path.to_owned(), source };
+    let mut fetched = Fetched::default();
+    for wanted in &job.missing_items {
+        let items = read_items(database, job.run, wanted).map_err(unreadable)?;
+        fetched.items.push((wanted.task, Arc::new(items)));
     }
-    job.values
-        .iter()
-        .map(|instance| {
-            let read = journal::payload(database, job.run, *instance);
-            Ok(read.map_err(|source| unreadable(path, source))?.unwrap_or_default())
-        })
-        .collect()
+    for manifest in &job.manifests {
+        let mut known = fetched.items.iter().chain(&job.items);
+        let item = manifest.item.and_then(|spec| known.find(|(task, _)| *task == spec.task));
+        write_manifest(database, path, job.run, manifest, item.map(|(_, items)| &**items))?;
+    }
+    for instance in &job.values {
+        let read = journal::payload(database, job.run, *instance).map_err(unreadable)?;
+        fetched.values.push(read.unwrap_or_default());
+    }
+    Ok(fetched)
 }
 
-fn unreadable(path: &Path, source: rusqlite::Error) -> StoreError {
-    StoreError::Open { path: path.to_owned(), source }
+/// The arrays of all instances of the task that is scattered, one after the other.
+fn read_items(database: &Connection, run: RunId, job: &ItemsJob) -> rusqlite::Result<Items> {
+    let mut items = Items::new(job.scatter.split);
+    for window in windows(&Listed::All(job.width)) {
+        for entry in journal::window(database, run, job.scatter.from, window, true)? {
+            let value = entry.last.and_then(|event| event.payload().value);
+            // The state machine lets nothing start when one of them is no array.
+            value.and_then(|value| items.push(&value));
+        }
+    }
+    Ok(items)
 }
 
 fn write_manifest(
@@ -42,6 +61,7 @@ fn write_manifest(
     path: &Path,
     run: RunId,
     job: &ManifestJob,
+    items: Option<&Items>,
 ) -> Result<(), StoreError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -52,30 +72,77 @@ fn write_manifest(
     }
     let temporary = temporary_of(&job.path);
     let mut file = BufWriter::new(File::create(&temporary).map_err(failed(&temporary))?);
-    let mut from = 0;
-    while from < job.width {
-        let to = job.width.min(from.saturating_add(WINDOW));
-        let window = journal::window(database, run, job.upstream, from..to, true)
-            .map_err(|source| unreadable(path, source))?;
-        for (index, entry) in (from..to).zip(window) {
-            let state = entry.last.as_ref().map_or(State::Blocked, |event| event.state);
-            let payload = entry.last.map(|event| event.payload()).unwrap_or_default();
-            let line = job.recipe.manifest_line(
-                index,
-                state.word(),
-                payload.value.as_deref(),
-                &payload.outputs,
-            );
-            file.write_all(&line).map_err(failed(&temporary))?;
+    let mut listed = match &job.listed {
+        Listed::All(_) => None,
+        Listed::Some(instances) => Some(instances.iter().copied().peekable()),
+    };
+    for window in windows(&job.listed) {
+        let entries = journal::window(database, run, job.upstream, window.clone(), true)
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        for (index, entry) in window.zip(entries) {
+            if let Some(listed) = &mut listed
+                && listed.next_if_eq(&index).is_none()
+            {
+                continue;
+            }
+            file.write_all(&line(job, items, index, &entry)).map_err(failed(&temporary))?;
         }
-        from = to;
     }
     file.into_inner().map_err(|error| failed(&temporary)(error.into_error()))?;
     std::fs::rename(&temporary, &job.path).map_err(failed(&job.path))
+}
+
+fn line(job: &ManifestJob, items: Option<&Items>, index: u32, entry: &journal::Entry) -> Vec<u8> {
+    let state = entry.last.as_ref().map_or(State::Blocked, |event| event.state);
+    let payload = entry.last.as_ref().map(|event| event.payload()).unwrap_or_default();
+    let item = job.item.and_then(|spec| items?.part(spec.upstream_index(index)));
+    job.recipe.manifest_line_of_item(
+        index,
+        item.as_deref(),
+        state.word(),
+        payload.value.as_deref(),
+        &payload.outputs,
+    )
+}
+
+/// Ranges to read at once that hold all listed instances and not much else.
+fn windows(listed: &Listed) -> Vec<Range<u32>> {
+    match listed {
+        Listed::All(width) => {
+            let starts = (0..*width).step_by(WINDOW as usize);
+            starts.map(|from| from..from.saturating_add(WINDOW).min(*width)).collect()
+        }
+        Listed::Some(instances) => {
+            let mut windows: Vec<Range<u32>> = Vec::new();
+            for &index in instances {
+                match windows.last_mut() {
+                    Some(last) if index - last.end < GAP && index - last.start < WINDOW => {
+                        last.end = index.saturating_add(1);
+                    }
+                    _ => windows.push(index..index.saturating_add(1)),
+                }
+            }
+            windows
+        }
+    }
 }
 
 fn temporary_of(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_holds_all_that_is_listed() {
+        assert_eq!(windows(&Listed::All(0)), []);
+        assert_eq!(windows(&Listed::All(1_500)), [0..1_024, 1_024..1_500]);
+        assert_eq!(windows(&Listed::Some(vec![0, 3, 4, 20, 40, 41])), [0..5, 20..21, 40..42]);
+        let many = windows(&Listed::Some((0..1_500).collect()));
+        assert_eq!(many, [0..1_024, 1_024..1_500]);
+    }
 }

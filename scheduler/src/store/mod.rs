@@ -14,8 +14,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use dagrun_core::engine::Record;
+use dagrun_core::ids::Micros;
 use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
-use dagrun_core::recipe::{Input, Recipe};
+use dagrun_core::pipeline::Scatter;
+use dagrun_core::recipe::{Input, InputSpec, Items, Recipe};
 use dagrun_core::status::{Counts, RunState};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
@@ -87,8 +89,26 @@ pub(crate) struct NewRun {
     pub(crate) name: String,
     pub(crate) submission: Arc<Submission>,
     pub(crate) started: Timestamp,
-    /// Name and width of each task.
-    pub(crate) tasks: Vec<(String, u32)>,
+    /// Name and width of each task; none where the width is known only later.
+    pub(crate) tasks: Vec<(String, Option<u32>)>,
+}
+
+/// A run that has been written down.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) run: RunId,
+    /// How long attempts of each task took on average in the newest earlier run of a pipeline of the
+    /// same name; zero where there was none.
+    pub(crate) durations: Vec<Micros>,
+}
+
+/// A line of the journal.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// Something happened to instances.
+    Record(Record),
+    /// A task's number of instances is known now.
+    Width { run: RunId, task: TaskId, width: u32 },
 }
 
 /// The end of a run.
@@ -98,6 +118,8 @@ pub(crate) struct RunEnd {
     pub(crate) state: RunState,
     pub(crate) finished: Timestamp,
     pub(crate) counts: Vec<Counts>,
+    /// How long the attempts of each task that succeeded took on average; none without any.
+    pub(crate) durations: Vec<Option<Micros>>,
 }
 
 /// What must be on disk, or read from it, before an assignment can go out.
@@ -106,36 +128,70 @@ pub(crate) struct PrepareJob {
     /// The caller's number for it.
     pub(crate) ticket: u64,
     pub(crate) run: RunId,
+    /// Items that the caller has, for the manifests.
+    pub(crate) items: Vec<(TaskId, Arc<Items>)>,
+    /// Items to read.
+    pub(crate) missing_items: Vec<ItemsJob>,
     /// Manifests to write, each once a run.
     pub(crate) manifests: Vec<ManifestJob>,
     /// Upstream instances whose values the caller no longer has.
     pub(crate) values: Vec<InstanceId>,
 }
 
+/// A captured array to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ItemsJob {
+    /// The task that scatters it.
+    pub(crate) task: TaskId,
+    pub(crate) scatter: Scatter,
+    /// How many instances captured parts of it.
+    pub(crate) width: u32,
+}
+
 /// A manifest to write.
 #[derive(Debug)]
 pub(crate) struct ManifestJob {
     pub(crate) upstream: TaskId,
-    pub(crate) width: u32,
+    pub(crate) listed: Listed,
     pub(crate) recipe: Arc<Recipe>,
     pub(crate) path: PathBuf,
+    /// The items of the listed instances, if they have any.
+    pub(crate) item: Option<InputSpec>,
+}
+
+/// The instances that a manifest lists.
+#[derive(Debug)]
+pub(crate) enum Listed {
+    /// So many, from the first.
+    All(u32),
+    /// These, in order.
+    Some(Vec<u32>),
 }
 
 /// The answer to a [`PrepareJob`].
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) ticket: u64,
-    /// The values asked for, in that order, or why a manifest or value is missing.
-    pub(crate) result: Result<Vec<Input>, StoreError>,
+    /// What was asked for, or why a manifest or value is missing.
+    pub(crate) result: Result<Fetched, StoreError>,
+}
+
+/// What was read for an assignment.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    /// The values, in the order in which they were asked for.
+    pub(crate) values: Vec<Input>,
+    /// The items of tasks that scatter.
+    pub(crate) items: Vec<(TaskId, Arc<Items>)>,
 }
 
 /// What the writing thread is asked to do, in order.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Write down a run and give it an id.
-    Begin(Box<NewRun>, oneshot::Sender<Result<RunId, Arc<StoreError>>>),
+    Begin(Box<NewRun>, oneshot::Sender<Result<Begun, Arc<StoreError>>>),
     /// Append to the journal, then close runs; acknowledged by number.
-    Append(u64, Vec<Record>, Vec<RunEnd>),
+    Append(u64, Vec<Entry>, Vec<RunEnd>),
     /// A worker came.
     Joined { worker: WorkerId, name: String, host: String, at: Timestamp },
     /// A worker went.

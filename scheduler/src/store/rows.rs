@@ -1,7 +1,8 @@
 //! Records as rows: numbers for causes, bytes for outputs, and words for people.
 
 use dagrun_core::engine::{Cause, FollowProblem};
-use dagrun_core::ids::{InstanceId, TaskId};
+use dagrun_core::ids::{InstanceId, Micros, TaskId};
+use dagrun_core::pipeline::Task;
 use dagrun_core::status::FailureKind;
 
 const AFTER: i64 = 20;
@@ -118,9 +119,9 @@ pub(crate) fn exit_code(cause: Option<Cause>) -> Option<i32> {
     }
 }
 
-/// Words for a cause that stands for itself, where the worker gave none; skips name their root and
-/// are put into words by [`crate::history`].
-pub(crate) fn cause_text(cause: Cause) -> String {
+/// Words for a cause that stands for itself, where the worker gave none; `task` is that of the
+/// instance, if it is known. Skips name their root and are put into words by [`crate::history`].
+pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
     match cause {
         Cause::Attempt(FailureKind::Exit(code)) => format!("exit code {code}"),
         Cause::Attempt(FailureKind::Signal(signal)) => format!("ended by signal {signal}"),
@@ -130,13 +131,27 @@ pub(crate) fn cause_text(cause: Cause) -> String {
         Cause::Attempt(FailureKind::MissingOutput) => "a declared output is missing".into(),
         Cause::Attempt(FailureKind::Capture) => "its output could not be captured".into(),
         Cause::Attempt(FailureKind::Cancelled) | Cause::Cancelled => "cancelled".into(),
-        Cause::LostTooOften => "lost its worker too often".into(),
-        Cause::NotStartedInTime => "not started within `start-within`".into(),
+        Cause::LostTooOften => match task {
+            Some(task) if task.max_lost == 0 => "lost its worker once".into(),
+            Some(task) => format!("lost its worker {} times", u64::from(task.max_lost) + 1),
+            None => "lost its worker too often".into(),
+        },
+        Cause::NotStartedInTime => match task.and_then(|task| task.start_within) {
+            Some(within) => format!("not started within {}", span_text(within)),
+            None => "not started within `start-within`".into(),
+        },
         Cause::After { .. }
         | Cause::Upstream { .. }
         | Cause::Follow { .. }
         | Cause::Scatter { .. } => "its dependencies cannot be met".into(),
     }
+}
+
+/// A length of time as authors write it: `5s`, `90m`, `1500ms`.
+fn span_text(span: Micros) -> String {
+    let units = [(3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
+    let unit = units.into_iter().find(|(size, _)| span.0 >= *size && span.0.is_multiple_of(*size));
+    unit.map_or_else(|| format!("{}us", span.0), |(size, unit)| format!("{}{unit}", span.0 / size))
 }
 
 /// Paths as one value: each with its length before it.
@@ -197,6 +212,19 @@ mod tests {
         }
         assert_eq!(decode_cause(encode_cause(None)), None);
         assert_eq!(decode_cause((Some(99), None, None, None)), None);
+    }
+
+    #[test]
+    fn limits_are_named() {
+        let mut task = Task::new("a", dagrun_core::pipeline::TaskAction::Shell(String::new()));
+        assert_eq!(cause_text(Cause::LostTooOften, Some(&task)), "lost its worker 6 times");
+        for (micros, text) in
+            [(5_000_000, "5s"), (5_400_000_000, "90m"), (1_500_000, "1500ms"), (7, "7us")]
+        {
+            task.start_within = Some(Micros(micros));
+            let expected = format!("not started within {text}");
+            assert_eq!(cause_text(Cause::NotStartedInTime, Some(&task)), expected);
+        }
     }
 
     #[test]

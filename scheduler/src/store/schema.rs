@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::StoreError;
 
 /// The version of the tables, in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE runs (
@@ -74,14 +74,28 @@ CREATE TABLE events (
 CREATE INDEX events_long ON events (run, task, first_index, count) WHERE count > 64;
 CREATE INDEX events_failed ON events (run, task, first_index) WHERE state = 5;
 
+";
+
+/// What the second version added: widths that are known late, and how long attempts took.
+const SECOND: &str = "
+ALTER TABLE tasks ADD COLUMN known INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE tasks ADD COLUMN duration INTEGER;
+CREATE INDEX runs_by_name ON runs (name) WHERE finished IS NOT NULL;
+DROP VIEW IF EXISTS attempts;
 CREATE VIEW attempts AS
 SELECT e.run, t.name AS task, e.first_index, e.count,
-       CASE e.state WHEN 1 THEN 'ready' WHEN 3 THEN 'backoff' WHEN 4 THEN 'succeeded'
+       CASE e.state WHEN 1 THEN 'ready' WHEN 2 THEN 'leased' WHEN 3 THEN 'backoff' WHEN 4 THEN 'succeeded'
                     WHEN 5 THEN 'failed' WHEN 6 THEN 'skipped' WHEN 7 THEN 'cancelled' END AS state,
        e.attempt, w.name AS worker, e.started, e.finished, e.reason, e.value
 FROM events e
 JOIN tasks t ON t.run = e.run AND t.task = e.task
 LEFT JOIN workers w ON w.worker = e.worker;
+";
+
+/// Makes a database of the first version, which cannot be changed now, look like one of the second.
+const FIRST_AS_SECOND: &str = "
+PRAGMA temp_store = MEMORY;
+CREATE TEMP VIEW tasks AS SELECT *, 1 AS known, NULL AS duration FROM main.tasks;
 ";
 
 /// Where the database of a state directory lies.
@@ -117,8 +131,13 @@ pub(crate) fn open_reader(state_dir: &Path) -> Result<Option<Connection>, StoreE
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = Connection::open_with_flags(&path, flags).map_err(open)?;
     database.busy_timeout(Duration::from_secs(10)).map_err(open)?;
-    // A database whose writer was killed before its first commit has no tables yet.
-    Ok((check_version(&database, &path)? != 0).then_some(database))
+    match check_version(&database, &path)? {
+        // A database whose writer was killed before its first commit has no tables yet.
+        0 => return Ok(None),
+        1 => database.execute_batch(FIRST_AS_SECOND).map_err(open)?,
+        _ => {}
+    }
+    Ok(Some(database))
 }
 
 fn check_version(database: &Connection, path: &Path) -> Result<i64, StoreError> {
@@ -137,8 +156,12 @@ fn version(database: &Connection) -> rusqlite::Result<i64> {
 fn create_tables(database: &mut Connection) -> rusqlite::Result<()> {
     // Two processes may open a new directory at once: the second one looks again inside.
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if version(&transaction)? == 0 {
-        transaction.execute_batch(TABLES)?;
+    let found = version(&transaction)?;
+    if found < VERSION {
+        if found == 0 {
+            transaction.execute_batch(TABLES)?;
+        }
+        transaction.execute_batch(SECOND)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()
@@ -147,6 +170,25 @@ fn create_tables(database: &mut Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_of_the_first_version_is_read_and_extended() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Connection::open(database_path(dir.path())).unwrap();
+        database.execute_batch(TABLES).unwrap();
+        database.pragma_update(None, "user_version", 1).unwrap();
+        database
+            .execute("INSERT INTO tasks (run, task, name, width) VALUES (1, 0, 'a', 7)", [])
+            .unwrap();
+        drop(database);
+        let width = "SELECT width FROM tasks WHERE known = 1 AND duration IS NULL";
+        let read =
+            |database: &Connection| database.query_row(width, [], |row| row.get::<_, u32>(0));
+        assert_eq!(read(&open_reader(dir.path()).unwrap().unwrap()), Ok(7));
+        let database = open_writer(dir.path()).unwrap();
+        assert_eq!((read(&database), version(&database)), (Ok(7), Ok(VERSION)));
+        assert_eq!(read(&open_reader(dir.path()).unwrap().unwrap()), Ok(7));
+    }
 
     #[test]
     fn a_newer_database_is_refused_and_left_alone() {

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use dagrun_core::engine::Record;
-use dagrun_core::ids::{RunId, Timestamp, WorkerId};
+use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::status::{RunState, State};
 use rusqlite::{Connection, params};
 use rustc_hash::FxHashMap;
@@ -13,7 +13,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::rows::{encode_cause, encode_outputs};
-use super::{Command, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, manifest};
+use super::{
+    Begun, Command, Entry, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, manifest,
+};
 
 /// A transaction is committed when it holds this many records …
 const GROUP_RECORDS: usize = 1_000;
@@ -21,11 +23,14 @@ const GROUP_RECORDS: usize = 1_000;
 /// somebody waits for the answer, it is committed as soon as nothing more is waiting.
 const GROUP_TIME: Duration = Duration::from_millis(10);
 
+/// Earlier runs of a pipeline that are looked at for how long its tasks take.
+const REMEMBERED: u32 = 4;
+
 const INSERT_EVENT: &str = "INSERT INTO events (run, task, first_index, seq, count, state, attempt,
     worker, started, finished, cause, code, root_task, root_index, reason, stderr_tail, value,
     outputs) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
-type BeginReply = (oneshot::Sender<Result<RunId, Arc<StoreError>>>, RunId);
+type BeginReply = (oneshot::Sender<Result<Begun, Arc<StoreError>>>, Begun);
 
 pub(super) struct Writer {
     database: Connection,
@@ -108,11 +113,16 @@ impl Writer {
     fn apply(&mut self, command: Command) -> rusqlite::Result<()> {
         match command {
             Command::Begin(new, reply) => {
-                self.begin(&new).map(|run| self.group.begun.push((reply, run)))
+                self.begin(&new).map(|begun| self.group.begun.push((reply, begun)))
             }
-            Command::Append(number, records, ends) => {
+            Command::Append(number, entries, ends) => {
                 self.group.committed = Some(number);
-                records.iter().try_for_each(|record| self.append(record))?;
+                for entry in &entries {
+                    match entry {
+                        Entry::Record(record) => self.append(record)?,
+                        Entry::Width { run, task, width } => self.widen(*run, *task, *width)?,
+                    }
+                }
                 ends.iter().try_for_each(|end| self.finish(end))
             }
             Command::Joined { worker, name, host, at } => self.joined(worker, &name, &host, at),
@@ -142,9 +152,9 @@ impl Writer {
             return self.fail(error);
         }
         let group = std::mem::take(&mut self.group);
-        for (reply, run) in group.begun {
+        for (reply, begun) in group.begun {
             // Whoever asked may be gone: the run is written all the same.
-            let _ = reply.send(Ok(run));
+            let _ = reply.send(Ok(begun));
         }
         if let Some(number) = group.committed {
             let _ = self.replies.send(Reply::Committed(number));
@@ -164,8 +174,9 @@ impl Writer {
         self.broken = Some(error);
     }
 
-    fn begin(&mut self, new: &NewRun) -> rusqlite::Result<RunId> {
+    fn begin(&mut self, new: &NewRun) -> rusqlite::Result<Begun> {
         let submission = &new.submission;
+        let durations = self.durations(new)?;
         self.database
             .prepare_cached(
                 "INSERT INTO runs (name, pipeline, base_dir, seed, fail_fast, state, started, owner)
@@ -182,14 +193,41 @@ impl Writer {
                 std::process::id(),
             ])?;
         let run = self.database.last_insert_rowid();
-        let mut insert = self
-            .database
-            .prepare_cached("INSERT INTO tasks (run, task, name, width) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut insert = self.database.prepare_cached(
+            "INSERT INTO tasks (run, task, name, width, known) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
         for (task, (name, width)) in (0u32..).zip(&new.tasks) {
-            insert.execute(params![run, task, name, width])?;
+            insert.execute(params![run, task, name, width.unwrap_or(0), width.is_some()])?;
         }
         self.group.records += new.tasks.len();
-        Ok(RunId(run.cast_unsigned()))
+        Ok(Begun { run: RunId(run.cast_unsigned()), durations })
+    }
+
+    /// How long attempts of the tasks took in the last runs of this pipeline, the newest first.
+    fn durations(&self, new: &NewRun) -> rusqlite::Result<Vec<Micros>> {
+        let mut statement = self.database.prepare_cached(
+            "SELECT name, duration FROM tasks WHERE duration IS NOT NULL AND run IN
+                (SELECT run FROM runs WHERE name = ?1 AND finished IS NOT NULL
+                 ORDER BY run DESC LIMIT ?2)
+             ORDER BY run",
+        )?;
+        let mut known: FxHashMap<String, i64> = FxHashMap::default();
+        let mut rows = statement.query(params![new.name, REMEMBERED])?;
+        while let Some(row) = rows.next()? {
+            known.insert(row.get(0)?, row.get(1)?);
+        }
+        let duration = |(name, _): &(String, Option<u32>)| {
+            Micros(known.get(name).copied().unwrap_or(0).cast_unsigned())
+        };
+        Ok(new.tasks.iter().map(duration).collect())
+    }
+
+    fn widen(&mut self, run: RunId, task: TaskId, width: u32) -> rusqlite::Result<()> {
+        self.group.records += 1;
+        self.database
+            .prepare_cached("UPDATE tasks SET width = ?3, known = 1 WHERE run = ?1 AND task = ?2")?
+            .execute(params![run.0.cast_signed(), task.0, width])
+            .map(drop)
     }
 
     fn append(&mut self, record: &Record) -> rusqlite::Result<()> {
@@ -226,10 +264,11 @@ impl Writer {
     fn finish(&mut self, end: &RunEnd) -> rusqlite::Result<()> {
         let run = end.run.0.cast_signed();
         let mut update = self.database.prepare_cached(
-            "UPDATE tasks SET succeeded = ?3, failed = ?4, skipped = ?5, cancelled = ?6
+            "UPDATE tasks SET succeeded = ?3, failed = ?4, skipped = ?5, cancelled = ?6, duration = ?7
              WHERE run = ?1 AND task = ?2",
         )?;
-        for (task, counts) in (0u32..).zip(&end.counts) {
+        let durations = end.durations.iter().copied().chain(std::iter::repeat(None));
+        for ((task, counts), duration) in (0u32..).zip(&end.counts).zip(durations) {
             update.execute(params![
                 run,
                 task,
@@ -237,6 +276,7 @@ impl Writer {
                 counts.of(State::Failed),
                 counts.of(State::Skipped),
                 counts.of(State::Cancelled),
+                duration.map(|duration| duration.0.cast_signed()),
             ])?;
         }
         self.group.records += end.counts.len();

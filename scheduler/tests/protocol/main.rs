@@ -1,6 +1,7 @@
 //! The scheduler from outside, by its protocol: what clients and workers are told, and that nobody
 //! is told more.
 
+mod explain;
 mod hostile;
 mod support;
 
@@ -257,7 +258,7 @@ fn a_slow_observer_gets_everything_merged() {
             updates += 1;
         };
         assert!(updates <= 4, "{updates} updates");
-        assert_eq!(last.tasks[0].1.of(State::Succeeded), 500);
+        assert_eq!(last.tasks[0].counts.of(State::Succeeded), 500);
     });
 }
 

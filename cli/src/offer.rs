@@ -1,0 +1,251 @@
+//! What workers offer and what tasks ask for: the options that declare it, and the tasks that no
+//! worker could ever run, told before a run waits for them in vain.
+
+use std::fmt;
+
+use clap::Args;
+use dagrun_core::parse::parse_bytes;
+use dagrun_core::pipeline::{Pipeline, Targets, Task};
+use dagrun_core::status::WorkerStatus;
+
+/// What a worker offers besides its slots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub(crate) struct OfferArgs {
+    /// Memory for the tasks of the worker, as in 8GiB [default: that of the machine]
+    #[arg(long, value_name = "BYTES", value_parser = memory)]
+    pub(crate) memory: Option<u64>,
+    /// A custom resource that `resources` of tasks may ask for, as in gpu=2 (repeatable)
+    #[arg(long = "resource", value_name = "NAME=AMOUNT", value_parser = resource)]
+    pub(crate) resources: Vec<(String, u64)>,
+    /// A label that `targets` of tasks may name (repeatable)
+    #[arg(long = "label", value_name = "L", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) labels: Vec<String>,
+}
+
+impl OfferArgs {
+    /// The same as words of a command line.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(memory) = self.memory {
+            words.extend(["--memory".to_owned(), memory.to_string()]);
+        }
+        for (name, amount) in &self.resources {
+            words.extend(["--resource".to_owned(), format!("{name}={amount}")]);
+        }
+        for label in &self.labels {
+            // As one word: a label may begin with a hyphen.
+            words.push(format!("--label={label}"));
+        }
+        words
+    }
+
+    /// Whether nothing was said.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == OfferArgs::default()
+    }
+
+    /// The resources; of several amounts of one, the last.
+    pub(crate) fn resources(&self) -> Vec<(String, u64)> {
+        let mut resources: Vec<(String, u64)> = Vec::new();
+        for (name, amount) in &self.resources {
+            match resources.iter_mut().find(|(known, _)| known == name) {
+                Some((_, known)) => *known = *amount,
+                None => resources.push((name.clone(), *amount)),
+            }
+        }
+        resources
+    }
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    let plain = text.parse::<u64>().ok();
+    let bytes = plain.or_else(|| parse_bytes(text));
+    bytes.ok_or_else(|| "expected an amount such as 512MB or 8GiB, or a number of bytes".to_owned())
+}
+
+fn resource(text: &str) -> Result<(String, u64), String> {
+    let (name, amount) = text.split_once('=').ok_or("expected NAME=AMOUNT, as in gpu=2")?;
+    let is_name = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    };
+    match (name, amount.parse::<u32>()) {
+        ("cpus", _) => Err("`cpus` are the slots of the worker: -j".to_owned()),
+        ("memory", _) => Err("`memory` has an option of its own: --memory".to_owned()),
+        (name, _) if !is_name(name) => {
+            Err(format!("`{name}` is no name: letters, digits, `_` and `-`, not a digit first"))
+        }
+        (name, Ok(amount)) => Ok((name.to_owned(), amount.into())),
+        (_, Err(_)) => Err(format!("`{amount}` is not a whole number")),
+    }
+}
+
+/// A task that none of the workers could ever run.
+#[derive(Clone, Debug)]
+pub(crate) struct Misfit<'a> {
+    /// The task.
+    pub(crate) task: &'a Task,
+    /// What is missing: `it needs 8 slots, and no worker has more than 2`.
+    pub(crate) missing: String,
+}
+
+impl fmt::Display for Misfit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no worker could run `{}`: {}", self.task.name, self.missing)
+    }
+}
+
+/// The tasks that none of the workers could ever run.
+pub(crate) fn misfits<'a>(pipeline: &'a Pipeline, workers: &[WorkerStatus]) -> Vec<Misfit<'a>> {
+    let missing = |task: &'a Task| Some(Misfit { task, missing: missing(task, workers)? });
+    pipeline.tasks.iter().filter_map(missing).collect()
+}
+
+/// Whether a task asks for anything that some worker may not have.
+pub(crate) fn asks(pipeline: &Pipeline) -> bool {
+    pipeline.tasks.iter().any(|task| {
+        task.cpus > 1
+            || task.memory > 0
+            || !task.resources.is_empty()
+            || matches!(task.targets, Targets::Named(_))
+    })
+}
+
+/// What keeps all of the workers from running a task: looks at one need after the other, among the
+/// workers that meet those before.
+fn missing(task: &Task, workers: &[WorkerStatus]) -> Option<String> {
+    let mut left: Vec<&WorkerStatus> = workers.iter().collect();
+    if let Targets::Named(names) = &task.targets {
+        left.retain(|worker| {
+            names.iter().any(|name| *name == worker.name || worker.labels.contains(name))
+        });
+        if left.is_empty() {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            return Some(format!("no worker has the name or label {}", names.join(" or ")));
+        }
+    }
+    let mut keep = |needed: u64, unit: &str, has: &dyn Fn(&WorkerStatus) -> u64, bytes: bool| {
+        let others = if left.len() < workers.len() { " that would do otherwise" } else { "" };
+        let most = left.iter().map(|worker| has(worker)).max().unwrap_or(0);
+        left.retain(|worker| has(worker) >= needed);
+        let (needed, most) = match bytes {
+            true => (format!("{} {unit}", amount_of_memory(needed)), amount_of_memory(most)),
+            false => (format!("{needed} {unit}"), most.to_string()),
+        };
+        let text = || format!("it needs {needed}, and no worker{others} has more than {most}");
+        left.is_empty().then(text)
+    };
+    let slots = if task.cpus == 1 { "slot" } else { "slots" };
+    keep(task.cpus.into(), slots, &|worker| worker.slots.into(), false)
+        .or_else(|| keep(task.memory, "of memory", &|worker| worker.memory, true))
+        .or_else(|| {
+            task.resources.iter().find_map(|(name, needed)| {
+                keep(*needed, name, &|worker| amount_of(worker, name), false)
+            })
+        })
+}
+
+fn amount_of(worker: &WorkerStatus, resource: &str) -> u64 {
+    let found = worker.resources.iter().find(|(name, _)| name == resource);
+    found.map_or(0, |(_, amount)| *amount)
+}
+
+/// `8 GiB`; exact where a unit divides it, rounded down to a tenth where none does.
+pub(crate) fn amount_of_memory(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 4] =
+        [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) if bytes.is_multiple_of(unit) => format!("{} {name}", bytes / unit),
+        Some((name, unit)) => {
+            let tenths = u128::from(bytes) * 10 / u128::from(unit);
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OfferArgs, amount_of_memory, memory, misfits, resource};
+    use dagrun_core::ids::Timestamp;
+    use dagrun_core::pipeline::{Pipeline, Targets, Task, TaskAction};
+    use dagrun_core::status::WorkerStatus;
+
+    fn worker(name: &str, slots: u32, label: &str, gpu: u64) -> WorkerStatus {
+        WorkerStatus {
+            id: 1,
+            name: name.to_owned(),
+            host: String::new(),
+            slots,
+            running: 0,
+            labels: vec![label.to_owned()],
+            memory: 4 << 30,
+            resources: vec![("gpu".to_owned(), gpu)],
+            last_heartbeat: Timestamp(1),
+        }
+    }
+
+    fn missing(change: impl FnOnce(&mut Task)) -> Option<String> {
+        let mut task = Task::new("a", TaskAction::Run(Vec::new()));
+        change(&mut task);
+        let pipeline = Pipeline { name: String::new(), vars: Vec::new(), tasks: vec![task] };
+        let workers = [worker("w1", 2, "big", 0), worker("w2", 8, "small", 1)];
+        let found = misfits(&pipeline, &workers).pop();
+        found.map(|misfit| misfit.missing)
+    }
+
+    fn named(names: &[&str]) -> Targets {
+        Targets::Named(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let is = |told: Option<String>, text: &str| {
+            assert!(told.as_ref().is_some_and(|told| told.contains(text)), "{told:?}: {text}");
+        };
+        assert_eq!(missing(|_| {}), None);
+        assert_eq!(missing(|task| task.cpus = 8), None);
+        is(missing(|task| task.cpus = 9), "9 slots, and no worker has more than 8");
+        is(missing(|task| task.memory = 5 << 30), "5 GiB of memory");
+        is(missing(|task| task.resources = vec![("gpu".into(), 2)]), "2 gpu");
+        is(missing(|task| task.resources = vec![("tpu".into(), 1)]), "more than 0");
+        is(missing(|task| task.targets = named(&["x", "y"])), "`x` or `y`");
+        assert_eq!(missing(|task| task.targets = named(&["x", "big"])), None);
+        // Each need is met by one of them, all together by none.
+        is(
+            missing(|task| {
+                task.targets = named(&["w1"]);
+                task.cpus = 8;
+            }),
+            "8 slots, and no worker that would do otherwise has more than 2",
+        );
+    }
+
+    #[test]
+    fn offers_are_read_and_written() {
+        assert_eq!(memory("8GiB"), Ok(8 << 30));
+        assert_eq!(memory("4096"), Ok(4096));
+        assert!(memory("much").is_err());
+        assert_eq!(resource("gpu=2"), Ok(("gpu".to_owned(), 2)));
+        for wrong in ["gpu", "gpu=", "gpu=x", "=2", "2=2", "cpus=2", "memory=1", "gpu=-1"] {
+            assert!(resource(wrong).is_err(), "{wrong}");
+        }
+        let offer = OfferArgs {
+            memory: Some(1 << 30),
+            resources: vec![("gpu".to_owned(), 2), ("gpu".to_owned(), 3)],
+            labels: vec!["-x".to_owned()],
+        };
+        assert_eq!(
+            offer.words(),
+            ["--memory", "1073741824", "--resource", "gpu=2", "--resource", "gpu=3", "--label=-x"]
+        );
+        assert_eq!(offer.resources(), [("gpu".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn memory_is_told_in_units() {
+        assert_eq!(amount_of_memory(8 << 30), "8 GiB");
+        assert_eq!(amount_of_memory(3 << 29), "1.5 GiB");
+        assert_eq!(amount_of_memory(1), "1 bytes");
+    }
+}

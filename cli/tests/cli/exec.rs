@@ -1,0 +1,69 @@
+//! `dagrun exec`: one command on the workers of a cluster.
+
+use rustix::process::Signal;
+
+use crate::harness::{Cluster, Test, is_alive, wait_until};
+
+fn two_workers() -> Cluster {
+    Cluster::start(Test::new(""), "2")
+}
+
+#[test]
+fn a_command_runs_once_on_every_worker() {
+    let cluster = two_workers();
+    let script = "echo said; echo told >&2; echo once >> count";
+    let outcome = cluster.exec(&["--", "sh", "-c", script]).exits(0);
+    let mut parts: Vec<&str> = outcome.stdout.split_inclusive("said\n").collect();
+    parts.sort_unstable();
+    assert_eq!(parts, ["w1:\nsaid\n", "w2:\nsaid\n"]);
+    assert_eq!(outcome.stderr.matches("told\n").count(), 2);
+    assert_eq!(cluster.0.read("count"), "once\nonce\n");
+}
+
+#[test]
+fn named_workers_run_it_and_no_others() {
+    let cluster = two_workers();
+    cluster.exec(&["--worker", "w2", "--", "printf", "%s", "a b"]).exits(0).out("w2:\na b\n");
+    let both = ["--worker", "w2", "--worker", "w1", "--worker", "w2", "printf", "x"];
+    cluster.exec(&both).exits(0).out("w2:\nx\nw1:\nx\n").silent();
+    cluster.exec(&["--worker", "w3", "--", "true"]).exits(2).err_has("w1, w2").out("");
+}
+
+#[test]
+fn a_failure_is_told_with_its_worker() {
+    let cluster = two_workers();
+    let words = ["--worker", "w1", "--", "sh", "-c", "echo said; echo told >&2; exit 3"];
+    cluster.exec(&words).exits(1).out("w1:\nsaid\n").err_has("w1:\ntold\n").err_has("exit code 3");
+    cluster.exec(&["--", "no-such-program"]).exits(1).err_has("no-such-program");
+}
+
+#[test]
+fn ctrl_c_ends_the_command_everywhere() {
+    let cluster = two_workers();
+    let script = "echo $$ > $$.new; mv $$.new $$.pid; sleep 1000";
+    let mut process = cluster.0.start(&["exec", "--cluster", "c", "--", "sh", "-c", script]);
+    let pids = || -> Vec<String> {
+        let files = std::fs::read_dir(cluster.0.path("")).unwrap();
+        let paths = files.map(|file| file.unwrap().path());
+        let pids = paths.filter(|path| path.extension().is_some_and(|ending| ending == "pid"));
+        pids.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    };
+    wait_until("both have begun", || pids().len() == 2);
+    process.signal(Signal::INT);
+    process.end().exits(130);
+    for pid in pids() {
+        wait_until("it ends", || !is_alive(&pid));
+    }
+}
+
+#[test]
+fn without_workers_there_is_nothing_to_run_on() {
+    let test = Test::new("");
+    test.run(&["exec", "--", "true"]).exits(2).err_has("--cluster").out("");
+    test.run(&["exec", "--cluster", "none", "--", "true"]).exits(3);
+    let mut scheduler = test.start(&["scheduler", "--cluster", "c"]);
+    scheduler.wait_for_line("listening");
+    test.run(&["exec", "--cluster", "c", "--", "true"]).exits(3).err_has("no workers");
+    scheduler.signal(Signal::TERM);
+    scheduler.end().exits(0);
+}

@@ -1,0 +1,187 @@
+//! What the state machine knows of instances at this moment, with the names of workers: for
+//! `explain` and `status`.
+
+use dagrun_core::engine::{Explanation, NotStarted, TaskPlan, WorkerOffer};
+use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use dagrun_core::pipeline::Targets;
+use dagrun_core::status::{InstanceRow, RunStatus, State};
+use rustc_hash::FxHashMap;
+
+use super::Driver;
+
+/// What is known of an instance at this moment.
+#[derive(Debug)]
+pub(crate) struct Situation {
+    /// Why it is in its state.
+    pub(crate) explanation: Explanation,
+    /// The name of the worker that has it.
+    pub(crate) worker: Option<String>,
+    /// Why no worker that is present could ever run it.
+    pub(crate) unsuited: Option<String>,
+}
+
+impl Driver {
+    /// What is known of an instance; `None` when it or its run is unknown.
+    pub(crate) fn situation(&self, run: RunId, instance: InstanceId) -> Option<Situation> {
+        let explanation = self.engine.explain(run, instance)?;
+        let worker = match &explanation {
+            Explanation::Leased { worker, .. } => self.workers.get(worker),
+            _ => None,
+        };
+        let unsuited = match &explanation {
+            Explanation::Ready(why) => self.unsuited(run, instance.task, why),
+            _ => None,
+        };
+        let worker = worker.map(|worker| worker.offer.name.clone());
+        Some(Situation { explanation, worker, unsuited })
+    }
+
+    /// Says of each task whose ready instances can never start why that is so.
+    pub(crate) fn annotate(&self, status: &mut RunStatus) {
+        for (id, task) in (0..).map(TaskId).zip(&mut status.tasks) {
+            if task.counts.of(State::Ready) > 0
+                && let Some(note) = self.note(status.run, id)
+            {
+                task.note = note;
+            }
+        }
+    }
+
+    fn note(&self, run: RunId, task: TaskId) -> Option<String> {
+        let why = self.engine.stuck(run, task)?;
+        Some(match self.unsuited(run, task, &why) {
+            Some(unsuited) => unsuited,
+            None => "no worker is present".to_owned(),
+        })
+    }
+
+    /// Puts the states of this moment where the journal knows only that something will follow.
+    pub(crate) fn overlay(&self, run: RunId, rows: &mut [InstanceRow]) {
+        let mut notes: FxHashMap<TaskId, Option<String>> = FxHashMap::default();
+        for row in rows.iter_mut().filter(|row| !row.state.is_terminal()) {
+            match self.engine.state(run, row.instance) {
+                // It has ended, but that is not on disk yet.
+                Some(state) if state.is_terminal() => row.state = State::Leased,
+                Some(state) => row.state = state,
+                None => {}
+            }
+            let task = row.instance.task;
+            if row.state == State::Ready
+                && let Some(note) = notes.entry(task).or_insert_with(|| self.note(run, task))
+            {
+                row.reason.clone_from(note);
+            }
+        }
+    }
+
+    fn unsuited(&self, run: RunId, task: TaskId, why: &NotStarted) -> Option<String> {
+        let NotStarted::NoneSuits { .. } = why else { return None };
+        let plan = self.engine.plan(run)?.tasks.get(task.at())?;
+        let offers: Vec<&WorkerOffer> = self.workers.values().map(|worker| &worker.offer).collect();
+        Some(unsuited(plan, &offers))
+    }
+}
+
+/// What stands in the way, when none of the workers that are present suits.
+fn unsuited(plan: &TaskPlan, offers: &[&WorkerOffer]) -> String {
+    let mut candidates = offers.to_vec();
+    if let Targets::Named(names) = &plan.targets {
+        candidates.retain(|offer| {
+            names.iter().any(|name| *name == offer.name || offer.labels.contains(name))
+        });
+        if candidates.is_empty() {
+            return format!("no worker is called or labelled {}", names.join(" or "));
+        }
+    }
+    let most = |amount: &dyn Fn(&WorkerOffer) -> u64| {
+        candidates.iter().map(|offer| amount(offer)).max().unwrap_or(0)
+    };
+    let slots = most(&|offer| offer.slots.into());
+    if u64::from(plan.cpus) > slots {
+        return format!("cpus: it needs {}, the largest worker has {slots}", plan.cpus);
+    }
+    let memory = most(&|offer| offer.memory);
+    if plan.memory > memory {
+        let (needed, memory) = (bytes(plan.memory), bytes(memory));
+        return format!("memory: it needs {needed}, the largest worker has {memory}");
+    }
+    for (name, needed) in &plan.resources {
+        match most(&|offer| amount(offer, name)) {
+            0 if *needed > 0 => return format!("{name}: it needs {needed}, no worker has any"),
+            least if *needed > least => {
+                return format!("{name}: it needs {needed}, no worker has more than {least}");
+            }
+            _ => {}
+        }
+    }
+    let all = candidates.iter().any(|offer| {
+        plan.cpus <= offer.slots
+            && plan.memory <= offer.memory
+            && plan.resources.iter().all(|(name, needed)| *needed <= amount(offer, name))
+    });
+    match all {
+        true => "the worker that it must run on lacks what it needs".to_owned(),
+        false => "no single worker has all that it needs".to_owned(),
+    }
+}
+
+fn amount(offer: &WorkerOffer, name: &str) -> u64 {
+    offer.resources.iter().find(|(known, _)| known == name).map_or(0, |(_, amount)| *amount)
+}
+
+/// `512 MiB`, `1.5 GiB`.
+fn bytes(bytes: u64) -> String {
+    let units = [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let Some((size, unit)) = units.into_iter().find(|(size, _)| bytes >= *size) else {
+        return format!("{bytes} B");
+    };
+    match bytes % size * 10 / size {
+        0 => format!("{} {unit}", bytes / size),
+        tenths => format!("{}.{tenths} {unit}", bytes / size),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(name: &str, slots: u32, memory: u64, gpu: u64) -> WorkerOffer {
+        let labels = vec!["big".to_owned()];
+        let resources = if gpu > 0 { vec![("gpu".to_owned(), gpu)] } else { Vec::new() };
+        WorkerOffer { name: name.into(), slots, labels, memory, resources }
+    }
+
+    #[test]
+    fn the_need_that_nobody_meets_is_named() {
+        let (a, b) = (offer("a", 4, 3 << 29, 0), offer("b", 2, 1 << 40, 1));
+        let gpu = |amount| vec![("gpu".to_owned(), amount)];
+        let plan = TaskPlan::default;
+        let cases = [
+            (TaskPlan { cpus: 8, ..plan() }, "cpus: it needs 8, the largest worker has 4"),
+            (
+                TaskPlan { targets: Targets::Named(vec!["c".into(), "d".into()]), ..plan() },
+                "no worker is called or labelled c or d",
+            ),
+            (
+                TaskPlan { targets: Targets::Named(vec!["a".into()]), memory: 1 << 31, ..plan() },
+                "memory: it needs 2 GiB, the largest worker has 1.5 GiB",
+            ),
+            (
+                TaskPlan { resources: gpu(2), ..plan() },
+                "gpu: it needs 2, no worker has more than 1",
+            ),
+            (
+                TaskPlan { resources: vec![("tpu".into(), 1)], ..plan() },
+                "tpu: it needs 1, no worker has any",
+            ),
+            (
+                TaskPlan { cpus: 4, resources: gpu(1), ..plan() },
+                "no single worker has all that it needs",
+            ),
+            (plan(), "the worker that it must run on lacks what it needs"),
+        ];
+        for (plan, expected) in cases {
+            assert_eq!(unsuited(&plan, &[&a, &b]), expected);
+        }
+    }
+}

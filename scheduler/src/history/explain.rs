@@ -1,0 +1,319 @@
+//! `explain`: why an instance is where it is, and how each of its attempts went, in sentences.
+
+use std::rc::Rc;
+
+use dagrun_core::engine::{Cause, Explanation, Missing, MissingEdge, NotStarted};
+use dagrun_core::ids::{InstanceId, Micros, RunId, TaskId, Timestamp};
+use dagrun_core::pipeline::{Clause, Pattern};
+use dagrun_core::status::{RunStatus, State};
+
+use super::journal::{self, EventRow};
+use super::reason::Reasons;
+use super::{History, HistoryError};
+use crate::driver::Situation;
+
+impl History {
+    /// Why an instance is where it is, as far as the journal tells, and how each of its attempts went:
+    /// lines for people.
+    ///
+    /// # Errors
+    /// When there is no such instance or the database cannot be read.
+    pub fn explain(&self, run: RunId, task: &str, index: u32) -> Result<Vec<String>, HistoryError> {
+        self.explain_live(run, task, index, None)
+    }
+
+    /// The same with what the scheduler knows at this moment.
+    pub(crate) fn explain_live(
+        &self,
+        run: RunId,
+        task: &str,
+        index: u32,
+        situation: Option<&Situation>,
+    ) -> Result<Vec<String>, HistoryError> {
+        let (id, width) = self.task(run, task)?;
+        let instance = InstanceId { task: id, index };
+        let known = self.width_known(run, id)?;
+        if known && index >= width {
+            let task = task.to_owned();
+            return Err(HistoryError::UnknownInstance { task, index, width });
+        }
+        let story = self.read(journal::story(&self.database, run, instance))?;
+        let last = story.last().filter(|event| event.state.is_terminal());
+        let mut lines = match (last, situation) {
+            (Some(event), _) => vec![self.end(run, instance, event)?],
+            (None, Some(situation)) if !matches!(situation.explanation, Explanation::Ended(_)) => {
+                self.with_reasons(run, |reasons| Ok(live(reasons, instance, situation, &story)))?
+            }
+            (None, Some(_)) => self.with_reasons(run, |reasons| {
+                Ok(vec![format!("{} ends at this moment", reasons.instance(instance))])
+            })?,
+            (None, None) => {
+                let status = self.status(run)?;
+                self.with_reasons(run, |reasons| {
+                    self.journal_of(reasons, instance, &status, story.last(), known)
+                })?
+            }
+        };
+        lines.extend(attempts(&story));
+        Ok(lines)
+    }
+
+    fn end(
+        &self,
+        run: RunId,
+        instance: InstanceId,
+        event: &EventRow,
+    ) -> Result<String, HistoryError> {
+        let name = self.with_reasons(run, |reasons| Ok(reasons.instance(instance)))?;
+        let reason = match event.state {
+            State::Succeeded => String::new(),
+            _ => self.reason(run, instance.task, event)?,
+        };
+        let end = match event.state {
+            State::Skipped | State::Cancelled => format!("{name} was {}", event.state.word()),
+            state => format!("{name} {}", state.word()),
+        };
+        let told = reason.is_empty() || reason == event.state.word();
+        Ok(if told { end } else { format!("{end}: {reason}") })
+    }
+
+    /// What the journal tells of an instance that has not ended.
+    fn journal_of(
+        &self,
+        reasons: &Reasons,
+        instance: InstanceId,
+        status: &RunStatus,
+        last: Option<&Rc<EventRow>>,
+        known: bool,
+    ) -> Result<Vec<String>, HistoryError> {
+        let name = reasons.instance(instance);
+        let Some(last) = last else {
+            let head = match known {
+                true => format!("{name} has not started"),
+                false => width_unknown(reasons.name(instance.task)),
+            };
+            let mut lines = vec![head];
+            self.open_upstreams(reasons, instance, status, &mut lines)?;
+            return Ok(lines);
+        };
+        let on = last.worker.as_deref().unwrap_or("a worker");
+        Ok(vec![match last.state {
+            State::Leased => format!("{name} runs on {on} since {}", time(last.started)),
+            _ => format!("{name} waits for attempt {}", last.attempt + 1),
+        }])
+    }
+
+    /// The upstreams of an instance that have not ended, as far as the journal tells.
+    fn open_upstreams(
+        &self,
+        reasons: &Reasons,
+        instance: InstanceId,
+        status: &RunStatus,
+        lines: &mut Vec<String>,
+    ) -> Result<(), HistoryError> {
+        let Some(task) = reasons.task(instance.task) else { return Ok(()) };
+        let mut groups: Vec<(String, &[TaskId])> = Vec::new();
+        let mut implied: Vec<TaskId> = task.references.clone();
+        match &task.pattern {
+            Pattern::Map(upstream) => {
+                let width = |task: TaskId| {
+                    status.tasks.get(task.at()).map_or(0, |task| task.counts.total())
+                };
+                let factor = width(instance.task).checked_div(width(*upstream)).unwrap_or(0);
+                let index = instance.index.checked_div(factor).unwrap_or(0);
+                let mapped = InstanceId { task: *upstream, index };
+                let entry =
+                    self.read(journal::entry(&self.database, reasons.run, mapped, false))?;
+                if entry.last.is_none_or(|event| !event.state.is_terminal()) {
+                    let (name, mapped) = (reasons.name(*upstream), reasons.instance(mapped));
+                    lines.push(format!("needs {name}: {mapped} has not ended"));
+                }
+            }
+            pattern => implied.extend(pattern.upstreams()),
+        }
+        for upstream in &implied {
+            groups.push((
+                format!("needs {}", reasons.name(*upstream)),
+                std::slice::from_ref(upstream),
+            ));
+        }
+        for (word, clauses) in [("after", &task.after), ("follow", &task.follow)] {
+            let clauses = clauses.iter();
+            groups.extend(
+                clauses.map(|clause| {
+                    (reasons.clause(word, Some(clause)), clause.upstreams.as_slice())
+                }),
+            );
+        }
+        for (words, upstreams) in groups {
+            for upstream in upstreams {
+                let Some(task) = status.tasks.get(upstream.at()) else { continue };
+                let open = task.counts.total() - task.counts.terminal();
+                let name = &task.name;
+                if !task.width_known {
+                    lines.push(format!("{words}: {}", width_unknown(name)));
+                } else if open > 0 && task.counts.total() == 1 {
+                    lines.push(format!("{words}: {name} has not ended"));
+                } else if open > 0 {
+                    let total = task.counts.total();
+                    lines.push(format!(
+                        "{words}: {open} of {total} instances of {name} have not ended"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the scheduler tells of an instance that has not ended.
+fn live(
+    reasons: &Reasons,
+    instance: InstanceId,
+    situation: &Situation,
+    story: &[Rc<EventRow>],
+) -> Vec<String> {
+    let name = reasons.instance(instance);
+    let on = situation.worker.as_deref().unwrap_or("a worker");
+    match &situation.explanation {
+        Explanation::Blocked(missing) => {
+            let lines = missing.iter().map(|missing| missing_text(reasons, instance.task, missing));
+            std::iter::once(format!("{name} is blocked")).chain(lines).collect()
+        }
+        Explanation::WidthUnknown(missing) => {
+            let lines = missing.iter().map(|missing| missing_text(reasons, instance.task, missing));
+            let head = width_unknown(reasons.name(instance.task));
+            std::iter::once(head).chain(lines).collect()
+        }
+        Explanation::Ready(why) => {
+            let why = not_started(reasons, instance.task, why, situation.unsuited.as_deref());
+            vec![format!("{name} is ready but has not started: {why}")]
+        }
+        Explanation::Leased { cancelled: true, .. } => {
+            vec![format!("{name} is being cancelled on {on}")]
+        }
+        Explanation::Leased { number, started: true, .. } => {
+            let known = story.iter().find(|event| event.attempt == *number);
+            let since = known.map(|event| format!(" since {}", time(event.started)));
+            vec![format!("{name} runs on {on}{} (attempt {number})", since.unwrap_or_default())]
+        }
+        Explanation::Leased { number, .. } => {
+            vec![format!("{name} has been handed to {on} and starts there next (attempt {number})")]
+        }
+        Explanation::Backoff { attempts, until } => {
+            let due = until.map(|until| format!(", which is due at {}", time(until)));
+            vec![format!("{name} waits for attempt {}{}", attempts + 1, due.unwrap_or_default())]
+        }
+        Explanation::Ended(_) => Vec::new(),
+    }
+}
+
+fn not_started(
+    reasons: &Reasons,
+    task: TaskId,
+    why: &NotStarted,
+    unsuited: Option<&str>,
+) -> String {
+    match why {
+        NotStarted::NoWorker => "no worker is present".to_owned(),
+        NotStarted::NoneSuits { .. } => unsuited.unwrap_or("no worker suits it").to_owned(),
+        NotStarted::MaxRunning => {
+            let most = reasons.task(task).and_then(|task| task.max_running).unwrap_or(0);
+            format!("max-running allows {most} of {} at once", reasons.name(task))
+        }
+        NotStarted::Busy { workers: 1 } => "the worker that can run it is busy".to_owned(),
+        NotStarted::Busy { workers } => {
+            format!("all {workers} workers that can run it are busy")
+        }
+    }
+}
+
+fn missing_text(reasons: &Reasons, task: TaskId, missing: &Missing) -> String {
+    let clause = |clauses: fn(&dagrun_core::pipeline::Task) -> &Vec<Clause>, number: u32| {
+        reasons.task(task).and_then(|task| clauses(task).get(number as usize))
+    };
+    let words = match missing.edge {
+        MissingEdge::After(number) => reasons.clause("after", clause(|task| &task.after, number)),
+        MissingEdge::Follow(number) => {
+            reasons.clause("follow", clause(|task| &task.follow, number))
+        }
+        MissingEdge::Upstream => {
+            let mut tasks: Vec<TaskId> =
+                missing.first.iter().map(|instance| instance.task).collect();
+            tasks.extend(&missing.unknown);
+            tasks.sort_unstable();
+            tasks.dedup();
+            format!("needs {}", reasons.names(&tasks))
+        }
+    };
+    let mut parts: Vec<String> =
+        missing.unknown.iter().map(|task| width_unknown(reasons.name(*task))).collect();
+    if missing.pending > 0 {
+        let named: Vec<String> =
+            missing.first.iter().map(|instance| reasons.instance(*instance)).collect();
+        let more = missing.pending.saturating_sub(named.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let have = if missing.pending == 1 { "has" } else { "have" };
+        parts.push(format!("{}{more} {have} not ended", named.join(", ")));
+    }
+    format!("{words}: {}", parts.join("; "))
+}
+
+fn width_unknown(task: &str) -> String {
+    format!("{task} does not know yet how many instances it has")
+}
+
+/// A line for each attempt that was made.
+fn attempts(story: &[Rc<EventRow>]) -> Vec<String> {
+    let mut attempts: Vec<(&EventRow, Timestamp)> = Vec::new();
+    for event in story.iter().filter(|event| event.attempt > 0) {
+        match attempts.last_mut() {
+            Some((last, started)) if last.attempt == event.attempt => {
+                // What comes after an attempt's end is not its own.
+                if last.state == State::Leased {
+                    *last = event;
+                    *started = if event.started.0 > 0 { event.started } else { *started };
+                }
+            }
+            _ => attempts.push((event, event.started)),
+        }
+    }
+    attempts.into_iter().map(|(event, started)| attempt(event, started)).collect()
+}
+
+fn attempt(event: &EventRow, started: Timestamp) -> String {
+    let worker = event.worker.as_deref().unwrap_or("a worker");
+    let how = match event.state {
+        State::Leased => "runs".to_owned(),
+        State::Succeeded => "succeeded".to_owned(),
+        _ if event.cause == Some(Cause::LostTooOften) => "its worker was lost".to_owned(),
+        _ => event.own_reason(),
+    };
+    let mut line = format!("attempt {} on {worker}: ", event.attempt);
+    if started.0 > 0 {
+        line += &format!("started {}, ", time(started));
+        if event.state != State::Leased && event.finished.0 > 0 {
+            line += &format!("took {}, ", span(event.finished.since(started)));
+        }
+    }
+    line + &how
+}
+
+/// RFC 3339, in UTC, to the millisecond.
+fn time(time: Timestamp) -> String {
+    match i64::try_from(time.0).map(jiff::Timestamp::from_microsecond) {
+        Ok(Ok(time)) => format!("{time:.3}"),
+        _ => format!("@{}", time.0),
+    }
+}
+
+/// `1 ms`, `0.4 s`, `3 min 5 s`.
+fn span(span: Micros) -> String {
+    let secs = span.0 / 1_000_000;
+    match span.0 {
+        0..100_000 => format!("{} ms", span.0 / 1_000),
+        100_000..60_000_000 => format!("{}.{} s", secs, span.0 / 100_000 % 10),
+        _ if secs < 3600 => format!("{} min {} s", secs / 60, secs % 60),
+        _ => format!("{} h {} min", secs / 3600, secs / 60 % 60),
+    }
+}
