@@ -190,9 +190,9 @@ pub(crate) struct PlanArgs {
     /// [default: 1 s each]
     #[arg(long, value_name = "RUN|FILE.json")]
     pub(crate) durations: Option<String>,
-    /// How workers are chosen
-    #[arg(long, value_name = "SCHEME", default_value = "least-load", value_parser = Scheme::ALL.map(Scheme::word))]
-    pub(crate) scheme: String,
+    /// How workers are chosen [default: least-load, compared with the others]
+    #[arg(long, value_name = "SCHEME", value_parser = scheme())]
+    pub(crate) scheme: Option<Scheme>,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dagrun::Loaded;
-use dagrun_core::ids::{InstanceId, Micros};
+use dagrun_core::ids::{InstanceId, Micros, TaskId};
 use dagrun_core::status::State;
 use serde_json::Value;
 
@@ -79,7 +79,7 @@ impl Durations {
                     None => failure,
                 }
             })?;
-            let width = loaded.graph.widths().get(at).copied().unwrap_or(1);
+            let width = width(loaded, at);
             durations.tasks[at] = task_durations(name, width, value).map_err(wrong)?;
             known[at] = true;
         }
@@ -110,27 +110,39 @@ impl Durations {
             from = page.next;
         }
         let known: Vec<bool> = recorded.iter().map(|task| !task.is_empty()).collect();
-        let widths = loaded.graph.widths().iter();
-        let tasks = recorded.into_iter().zip(widths).map(|(task, width)| complete(&task, *width));
+        let tasks = recorded.iter().enumerate();
+        let tasks = tasks.map(|(at, task)| complete(task, width(loaded, at)));
         Ok(Durations { tasks: tasks.collect(), unknown: unknown(loaded, &known) })
+    }
+
+    /// How many instances a task has of which that is known only at run time, as far as the durations
+    /// tell.
+    pub(crate) fn width(&self, task: TaskId) -> Option<u32> {
+        match self.tasks.get(task.at())? {
+            TaskDurations::Each(list) => u32::try_from(list.len()).ok(),
+            TaskDurations::Alike(_) => None,
+        }
     }
 }
 
 /// What was recorded of a task, with the mean of it where nothing was.
-fn complete(recorded: &[Option<Micros>], width: u32) -> TaskDurations {
+fn complete(recorded: &[Option<Micros>], width: Option<u32>) -> TaskDurations {
     let known = recorded.iter().flatten().count() as u128;
     let sum: u128 = recorded.iter().flatten().map(|one| u128::from(one.0)).sum();
     let Some(mean) = sum.checked_div(known) else { return TaskDurations::Alike(UNKNOWN) };
     let mean = Micros(u64::try_from(mean).unwrap_or(u64::MAX));
     let of = |index: usize| recorded.get(index).copied().flatten().unwrap_or(mean);
-    TaskDurations::Each((0..width as usize).map(of).collect())
+    let width = width.map_or(recorded.len(), |width| width as usize);
+    TaskDurations::Each((0..width).map(of).collect())
 }
 
-fn task_durations(name: &str, width: u32, value: &Value) -> Result<TaskDurations, String> {
+fn task_durations(name: &str, width: Option<u32>, value: &Value) -> Result<TaskDurations, String> {
     let Value::Array(list) = value else {
         return Ok(TaskDurations::Alike(seconds(name, value)?));
     };
-    if list.len() as u64 != u64::from(width) {
+    if let Some(width) = width
+        && list.len() as u64 != u64::from(width)
+    {
         return Err(format!(
             "`{name}` has {width} {}, and there are {} durations",
             if width == 1 { "instance" } else { "instances" },
@@ -153,6 +165,11 @@ fn seconds(of: &str, value: &Value) -> Result<Micros, String> {
         return Err(format!("the duration of {of} is more than 30 years: {value} s"));
     }
     Ok(Micros((seconds * 1e6).round() as u64))
+}
+
+/// The number of a task's instances, unless that is known only at run time.
+fn width(loaded: &Loaded, at: usize) -> Option<u32> {
+    loaded.graph.width(TaskId(u32::try_from(at).ok()?))
 }
 
 fn position(loaded: &Loaded, name: &str) -> Option<usize> {

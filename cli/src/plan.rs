@@ -6,7 +6,8 @@ use std::rc::Rc;
 use dagrun::Loaded;
 use dagrun_core::engine::Scheme;
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
-use dagrun_core::simulate::{Cluster, Prediction, SimulateError, simulate};
+use dagrun_core::pipeline::Pattern;
+use dagrun_core::simulate::{Cluster, Prediction, SimulateError, simulate, with_widths};
 use dagrun_scheduler::History;
 use serde::Serialize;
 
@@ -25,24 +26,35 @@ const ROWS: usize = 20;
 /// A makespan this close to the critical path is as good as that.
 const AS_GOOD: f64 = 1.01;
 
+/// With more instances than this, other schemes are not simulated unasked.
+const COMPARED: u64 = 100_000;
+
 /// Simulates a pipeline.
 pub(crate) async fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let loaded = file::load(&args.pipeline)?;
     let durations = durations(args, &loaded).await?;
-    let cpus = args.cpus.unwrap_or_else(cores);
-    let scheme = Scheme::from_word(&args.scheme).unwrap_or_default();
-    let cluster = Cluster { workers: args.workers, cpus, scheme };
     let plan = loaded.graph.plan(&loaded.pipeline, false);
-    let of = |instance| durations.of(instance);
-    let prediction =
-        simulate(&plan, cluster, &of).map_err(|error| failure(&error, &loaded, cluster))?;
+    let plan = with_widths(&plan, &|task| durations.width(task));
+    let cpus = args.cpus.unwrap_or_else(cores);
+    let predict = |scheme| {
+        let cluster = Cluster { workers: args.workers, cpus, scheme };
+        simulate(&plan, cluster, &|instance| durations.of(instance))
+            .map_err(|error| failure(&error, &loaded, cluster))
+    };
+    let prediction = predict(args.scheme.unwrap_or_default())?;
     tell_unknown(&durations);
-    tell_dynamic(&loaded);
+    tell_widths(&loaded, &durations);
     if args.json {
         Output::lock().json(&PlanJson::new(&prediction));
-    } else {
-        print(&loaded, cluster, &prediction, &durations);
+        return Ok(Exit::Success);
     }
+    let mut all = vec![prediction];
+    if args.scheme.is_none() && all[0].instances <= COMPARED {
+        for scheme in Scheme::ALL.into_iter().filter(|scheme| *scheme != Scheme::default()) {
+            all.push(predict(scheme)?);
+        }
+    }
+    print(&loaded, (args.workers, cpus), &all, &durations);
     Ok(Exit::Success)
 }
 
@@ -104,16 +116,16 @@ fn tell_unknown(durations: &Durations) {
     terminal::tell(&note);
 }
 
-/// Says which widths are guesses.
-fn tell_dynamic(loaded: &Loaded) {
-    let tasks = (0..).map(TaskId).zip(&loaded.pipeline.tasks);
-    let dynamic = tasks.filter(|(id, _)| loaded.graph.is_dynamic(*id));
-    let names: Vec<String> = dynamic.map(|(_, task)| format!("`{}`", task.name)).collect();
-    if !names.is_empty() {
-        terminal::tell(&format!(
-            "note: how many instances {} will have is known only when they run: planned for one element",
-            names.join(", ")
-        ));
+/// Says where the number of instances is a guess.
+fn tell_widths(loaded: &Loaded, durations: &Durations) {
+    for (id, task) in (0..).map(TaskId).zip(&loaded.pipeline.tasks) {
+        if matches!(task.pattern, Pattern::Scatter(_)) && durations.width(id).is_none() {
+            terminal::tell(&format!(
+                "note: how many instances `{}` has is known only when it runs; a list of their \
+                 durations would say",
+                task.name
+            ));
+        }
     }
 }
 
@@ -154,9 +166,9 @@ fn span(micros: Micros) -> String {
     time::span(micros.to_duration())
 }
 
-fn print(loaded: &Loaded, cluster: Cluster, prediction: &Prediction, durations: &Durations) {
+fn print(loaded: &Loaded, (workers, cpus): (u32, u32), all: &[Prediction], durations: &Durations) {
+    let Some(prediction) = all.first() else { return };
     let mut output = Output::lock();
-    let Cluster { workers, cpus, .. } = cluster;
     output.line(format_args!(
         "{}: {} instances on {workers} × {cpus} slots, {}",
         loaded.pipeline.name,
@@ -168,7 +180,7 @@ fn print(loaded: &Loaded, cluster: Cluster, prediction: &Prediction, durations: 
         ("makespan", span(prediction.makespan)),
         ("critical path", span(prediction.critical_path)),
         ("work", span(prediction.work)),
-        ("utilisation", format!("{:.1} %", prediction.utilisation * 100.0)),
+        ("utilisation", percent(prediction.utilisation)),
     ];
     let rows = rows.map(|(what, value)| vec![what.to_owned(), value]);
     for line in table(&rows, &[false, true]) {
@@ -180,8 +192,29 @@ fn print(loaded: &Loaded, cluster: Cluster, prediction: &Prediction, durations: 
     for line in critical_path(loaded, prediction, durations) {
         output.line(line);
     }
+    if all.iter().any(|other| other.makespan != prediction.makespan) {
+        output.line("");
+        output.line("With other schemes:");
+        output.line("");
+        for line in schemes(all) {
+            output.line(line);
+        }
+    }
     output.line("");
     output.line(hint(prediction));
+}
+
+/// What each scheme makes of it.
+fn schemes(all: &[Prediction]) -> Vec<String> {
+    let mut rows = vec![["scheme", "makespan", "utilisation"].map(str::to_owned).to_vec()];
+    rows.extend(all.iter().map(|one| {
+        vec![one.scheme.word().to_owned(), span(one.makespan), percent(one.utilisation)]
+    }));
+    table(&rows, &[false, true, true])
+}
+
+fn percent(part: f64) -> String {
+    format!("{:.1} %", part * 100.0)
 }
 
 /// The tasks on the critical path, in its order. Of many the middle is left out.

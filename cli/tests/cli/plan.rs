@@ -116,7 +116,8 @@ fn instances_that_were_not_recorded_take_the_mean() {
     let words = ["--cpus", "1", "--durations", "last", "--json"];
     let json = plan(&test, &words).exits(0).silent().json().remove(0);
     let work = json["work"].as_f64().unwrap();
-    assert!((0.8..2.0).contains(&work), "{json}");
+    // A start is noted a little after the process has begun.
+    assert!((0.75..2.0).contains(&work), "{json}");
 }
 
 #[test]
@@ -157,4 +158,37 @@ fn vars_change_the_plan() {
     let test = Test::new("[vars]\nn = 1\n[task.a]\nrun = ['true']\nsweep = { x = [1] }\n");
     plan(&test, &["--set", "m=1"]).exits(2).err_has("m");
     plan(&test, &["--set", "n=2", "--json"]).exits(0);
+}
+
+#[test]
+fn schemes_can_be_chosen_and_are_compared() {
+    let test = Test::new("[task.a]\nrun = ['true']\nsweep = { x = { range = '0..500' } }\n");
+    let list: Vec<f64> = (0..500).map(|at| 0.000_1 * f64::from(at * 7919 % 100)).collect();
+    test.write("d.json", serde_json::json!({ "a": list }).to_string());
+    let given = ["--workers", "8", "--cpus", "2", "--durations", "d.json"];
+    let compared = plan(&test, &given).exits(0).silent().stdout;
+    for scheme in ["least-load", "lru", "plain-random", "two-bin", "weighted"] {
+        assert!(compared.contains(&format!("\n{scheme} ")), "{scheme}: {compared}");
+        let words = [&given[..], &["--scheme", scheme, "--json"]].concat();
+        let json = plan(&test, &words).exits(0).silent().json().remove(0);
+        assert_eq!(json["scheme"], scheme);
+    }
+    let one = plan(&test, &[&given[..], &["--scheme", "lru"]].concat()).exits(0).stdout;
+    assert!(!one.contains("two-bin"), "{one}");
+}
+
+#[test]
+fn a_list_of_durations_says_how_wide_a_scatter_is() {
+    let test = Test::new(
+        "[task.list]\nrun = ['echo', '[1, 2, 3]']\ncapture = 'json'\n\
+         [task.each]\nscatter = 'list'\nrun = ['true', '{item}']\n\
+         [task.then]\nmap = 'each'\nrun = ['true']\n",
+    );
+    let json = plan(&test, &["--cpus", "4", "--json"]).exits(0).err_has("`each`").json().remove(0);
+    assert_eq!(json["work"], 3.0);
+    test.write("d.json", r#"{"list": 1, "each": [1, 2, 3, 4], "then": 1}"#);
+    let words = ["--cpus", "4", "--durations", "d.json", "--json"];
+    let json = plan(&test, &words).exits(0).silent().json().remove(0);
+    assert_eq!(json["work"], 15.0);
+    assert_eq!(json["critical-path"], 6.0);
 }

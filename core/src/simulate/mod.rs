@@ -5,7 +5,7 @@
 //! attempt succeeds.
 
 mod path;
-mod stand_in;
+mod widths;
 mod worker;
 
 use std::cmp::Reverse;
@@ -17,15 +17,15 @@ use crate::engine::{
     Action, Engine, Event, Outcome, Report, RevokeMode, RunPlan, Scheme, TaskPlan, WorkerOffer,
 };
 use crate::ids::{AttemptId, InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
-use crate::status::FailureKind;
+use crate::pipeline::Targets;
+use crate::status::{FailureKind, State};
+
+pub use widths::with_widths;
 
 const RUN: RunId = RunId(1);
 
 /// When the simulated run is submitted. Zero would mean "never" in the reports of a worker.
 const START: Timestamp = Timestamp(1);
-
-/// For the schemes that draw lots, so that a prediction can be repeated.
-const SEED: u64 = 1;
 
 /// Workers report the start of attempts that run longer than this; shorter ones by their end only.
 const LONG: Micros = Micros(5_000);
@@ -59,7 +59,7 @@ pub struct Prediction {
     pub utilisation: f64,
     /// How many instances run; the others are skipped.
     pub instances: u64,
-    /// How workers are chosen.
+    /// How workers were chosen.
     pub scheme: Scheme,
 }
 
@@ -104,7 +104,8 @@ pub enum SimulateError {
 /// `durations` says.
 ///
 /// The weights of the tasks, from which the longest remaining path of each follows, become the means
-/// of the given durations.
+/// of the given durations. A scatter has one element, unless [`with_widths`] says otherwise. Memory,
+/// resources, names of workers and `start-within` are not looked at.
 ///
 /// # Errors
 /// See [`SimulateError`].
@@ -127,10 +128,16 @@ pub fn simulate_with(
     observe: &mut dyn FnMut(Ran),
 ) -> Result<Prediction, SimulateError> {
     check(plan, cluster)?;
-    let plan = weighted(stand_in::fixed(plan, cluster.workers), durations);
-    let longest = path::longest(&plan, durations).ok_or(SimulateError::Stuck { ended: 0 })?;
+    let plan = unbounded(with_widths(plan, &|_| None));
+    // What the plan of the state machine leaves open until there are workers is known here.
+    let mut known = widths::per_worker(&plan, cluster.workers);
+    weigh(&mut known, durations);
+    let mut plan = plan;
+    for (task, known) in plan.tasks.iter_mut().zip(&known.tasks) {
+        task.weight = known.weight;
+    }
     let mut simulation = Simulation {
-        engine: Engine::with_scheme(cluster.scheme, SEED),
+        engine: Engine::with_scheme(cluster.scheme, 0),
         plan: Arc::new(plan),
         now: START,
         workers: Vec::new(),
@@ -144,6 +151,11 @@ pub fn simulate_with(
         finished: false,
     };
     simulation.run(cluster)?;
+    let engine = &simulation.engine;
+    let ran =
+        |task| engine.counts(RUN, task).is_some_and(|(counts, _)| counts.of(State::Succeeded) > 0);
+    let longest = path::longest(&known, durations, &ran);
+    let longest = longest.ok_or(SimulateError::Stuck { ended: simulation.ended })?;
     let makespan = simulation.last_end.since(START);
     let slots = u64::from(cluster.workers) * u64::from(cluster.cpus);
     let offered = makespan.0 as f64 * slots as f64;
@@ -171,15 +183,27 @@ fn check(plan: &RunPlan, cluster: Cluster) -> Result<(), SimulateError> {
     }
 }
 
-/// The plan with the mean duration of each task as its weight.
-fn weighted(mut plan: RunPlan, durations: &dyn Fn(InstanceId) -> Micros) -> RunPlan {
+/// The plan without what depends on workers that are not all alike, and on the time of day.
+fn unbounded(mut plan: RunPlan) -> RunPlan {
+    for task in &mut plan.tasks {
+        task.memory = 0;
+        task.resources = Vec::new();
+        task.start_within = None;
+        if let Targets::Named(_) = task.targets {
+            task.targets = Targets::Any;
+        }
+    }
+    plan
+}
+
+/// Makes the mean duration of each task its weight.
+fn weigh(plan: &mut RunPlan, durations: &dyn Fn(InstanceId) -> Micros) {
     for (task, plan) in (0..).map(TaskId).zip(&mut plan.tasks) {
         let each = (0..plan.width).map(|index| durations(InstanceId { task, index }).0);
         let sum: u128 = each.map(u128::from).sum();
         let mean = sum / u128::from(plan.width.max(1));
         plan.weight = Micros(u64::try_from(mean).unwrap_or(u64::MAX));
     }
-    plan
 }
 
 /// An attempt on a slot, ordered by its end.
@@ -276,7 +300,7 @@ impl Simulation<'_> {
         self.last_end = end;
         let (from, to) = (started.since(START), end.since(START));
         (self.observe)(Ran { instance, worker: worker.0, started: from, finished: to });
-        report(attempt, Outcome::Succeeded, started, end)
+        Report::one(attempt, Outcome::Succeeded, started, end)
     }
 
     fn task(&self, task: TaskId) -> Option<&TaskPlan> {
@@ -291,7 +315,7 @@ impl Simulation<'_> {
             let (started, end) = (self.now, self.now.plus(took));
             self.running.push(Reverse(Running { end, worker: id, attempt, instance, started }));
             if took > LONG {
-                reports.push(report(attempt, Outcome::Started, started, Timestamp(0)));
+                reports.push(Report::one(attempt, Outcome::Started, started, Timestamp(0)));
             }
         }
         if !reports.is_empty() {
@@ -336,13 +360,9 @@ impl Simulation<'_> {
         };
         let withdrawn = worker.withdraw(attempts);
         let never = Timestamp(0);
-        let answer = |attempt| report(attempt, outcome, never, never);
+        let answer = |attempt| Report::one(attempt, outcome, never, never);
         if !withdrawn.is_empty() {
             self.reports.push_back((id, withdrawn.into_iter().map(answer).collect()));
         }
     }
-}
-
-fn report(first: AttemptId, outcome: Outcome, started: Timestamp, finished: Timestamp) -> Report {
-    Report::one(first, outcome, started, finished)
 }

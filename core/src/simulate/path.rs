@@ -1,6 +1,6 @@
 //! The longest path of durations through the instances of a plan: what a run takes with slots for all.
 
-use crate::engine::{RunPlan, TaskPlan};
+use crate::engine::{GatherPlan, RunPlan, TaskPlan};
 use crate::ids::{InstanceId, Micros, TaskId};
 use crate::pipeline::{Clause, Outcomes, Quantifier};
 
@@ -26,25 +26,33 @@ struct Times {
     gate: Moment,
     /// Each instance's end; only of tasks that others map or gather by groups.
     ends: Vec<u64>,
-    /// The last of each group to end; only of tasks that gather by groups.
+    /// When the group of each instance has ended, of a task that gathers by groups.
     groups: Vec<Moment>,
 }
 
-/// The longest path; `None` when tasks wait for each other.
-pub(super) fn longest(plan: &RunPlan, durations: &dyn Fn(InstanceId) -> Micros) -> Option<Longest> {
+/// The longest path through the tasks that ran; `None` when tasks wait for each other.
+pub(super) fn longest(
+    plan: &RunPlan,
+    durations: &dyn Fn(InstanceId) -> Micros,
+    ran: &dyn Fn(TaskId) -> bool,
+) -> Option<Longest> {
     let order = topological(plan)?;
     let mut mapped = vec![false; plan.tasks.len()];
-    for map in plan.tasks.iter().filter_map(|task| task.map) {
-        *mapped.get_mut(map.upstream.at())? = true;
-    }
-    for gather in plan.tasks.iter().filter_map(|task| task.gather.as_ref()) {
-        for upstream in &gather.upstreams {
+    for task in &plan.tasks {
+        let grouped = task.gather.iter().filter(|gather| gather.groups.is_some());
+        let grouped = grouped.flat_map(|gather| &gather.upstreams);
+        for upstream in task.map.iter().map(|map| &map.upstream).chain(grouped) {
             *mapped.get_mut(upstream.at())? = true;
         }
     }
     let mut all: Vec<Times> = plan.tasks.iter().map(|_| Times::default()).collect();
     for id in order {
-        all[id.at()] = times(id, &plan.tasks[id.at()], &all, mapped[id.at()], durations);
+        let mut times = waits(&plan.tasks[id.at()], &all);
+        times.ran &= ran(id);
+        if times.ran {
+            times.run(id, &plan.tasks[id.at()], &all, mapped[id.at()], durations);
+        }
+        all[id.at()] = times;
     }
     // Of what is skipped, the moments are the ends of those that ran before.
     let last = all.iter().filter(|times| times.ran).map(|times| times.last).max();
@@ -58,70 +66,82 @@ pub(super) fn longest(plan: &RunPlan, durations: &dyn Fn(InstanceId) -> Micros) 
     Some(Longest { length: Micros(length), instances })
 }
 
-fn times(
-    id: TaskId,
-    task: &TaskPlan,
-    all: &[Times],
-    keep: bool,
-    durations: &dyn Fn(InstanceId) -> Micros,
-) -> Times {
-    let clauses: Vec<(bool, Moment)> = task.clauses.iter().map(|clause| met(clause, all)).collect();
-    let dead = clauses.iter().filter(|(met, _)| !met).map(|(_, at)| *at).min();
-    let upstream = task.map.map(|map| (&all[map.upstream.at()], map.factor.max(1)));
-    let (gathered, groups) = groups(task, all);
-    let skipped = match upstream {
-        Some((upstream, _)) if !upstream.ran => Some((upstream.first, upstream.last)),
-        None => gathered.filter(|times| !times.ran).map(|times| (times.first, times.last)),
-        Some(_) => None,
-    };
-    let gate = dead.or(clauses.iter().map(|(_, at)| *at).max()).unwrap_or_default();
-    let mut times =
-        Times { width: task.width, first: gate, last: gate, gate, groups, ..Times::default() };
-    if dead.is_some() {
-        return times;
+/// When a task's instances may run, or that they never will.
+fn waits(task: &TaskPlan, all: &[Times]) -> Times {
+    let clauses = task.clauses.iter().map(|clause| met(clause, all));
+    let gather = task.gather.iter().map(|gather| gathered(gather, all));
+    let conditions: Vec<(bool, Moment)> = clauses.chain(gather).collect();
+    let dead = conditions.iter().filter(|(met, _)| !met).map(|(_, at)| *at).min();
+    let gate = dead.or(conditions.iter().map(|(_, at)| *at).max()).unwrap_or_default();
+    let mut times = Times { width: task.width, first: gate, last: gate, gate, ..Times::default() };
+    match task.map.map(|map| &all[map.upstream.at()]) {
+        _ if dead.is_some() => {}
+        Some(upstream) if !upstream.ran => {
+            (times.first, times.last) = (upstream.first, upstream.last);
+        }
+        _ => times.ran = true,
     }
-    if let Some((first, last)) = skipped {
-        return Times { first, last, ..times };
-    }
-    times.ran = true;
-    for index in 0..task.width {
-        let instance = InstanceId { task: id, index };
-        let start = match upstream {
-            Some((upstream, factor)) => {
-                let end = upstream.ends.get((index / factor) as usize);
-                gate.0.max(end.copied().unwrap_or(0))
-            }
-            None => gate.0.max(times.groups.get(index as usize).map_or(0, |group| group.0)),
-        };
-        let end = (start.saturating_add(durations(instance).0), Some(instance));
-        if index == 0 || end.0 < times.first.0 {
-            times.first = end;
-        }
-        if index == 0 || end.0 > times.last.0 {
-            times.last = end;
-        }
-        if keep {
-            times.ends.push(end.0);
-        }
+    if let Some(gather) = task.gather.as_ref().filter(|gather| gather.groups.is_some()) {
+        times.groups = groups(gather, task.width, all);
+        // Each instance waits for its own group, not for all of them.
+        times.gate = task.clauses.iter().map(|clause| met(clause, all).1).max().unwrap_or_default();
     }
     times
 }
 
-/// The task that one gathers by groups, and when each of its groups is complete.
-fn groups<'a>(task: &TaskPlan, all: &'a [Times]) -> (Option<&'a Times>, Vec<Moment>) {
-    let Some(gather) = &task.gather else { return (None, Vec::new()) };
-    let (Some(upstream), Some(of)) = (gather.upstreams.first(), &gather.groups) else {
-        return (None, Vec::new());
-    };
-    let mut groups = vec![Moment::default(); task.width as usize];
-    for ((index, end), group) in (0..).zip(&all[upstream.at()].ends).zip(of.iter()) {
-        if let Some(group) = groups.get_mut(*group as usize)
-            && (group.1.is_none() || *end > group.0)
-        {
-            *group = (*end, Some(InstanceId { task: *upstream, index }));
+impl Times {
+    /// Runs all instances.
+    fn run(
+        &mut self,
+        id: TaskId,
+        task: &TaskPlan,
+        all: &[Times],
+        keep: bool,
+        durations: &dyn Fn(InstanceId) -> Micros,
+    ) {
+        let upstream = task.map.map(|map| (&all[map.upstream.at()].ends, map.factor.max(1)));
+        for index in 0..task.width {
+            let instance = InstanceId { task: id, index };
+            let mapped = upstream.and_then(|(ends, factor)| ends.get((index / factor) as usize));
+            let group = self.groups.get(index as usize).map_or(0, |group| group.0);
+            let start = self.gate.0.max(mapped.copied().unwrap_or(0)).max(group);
+            let end = (start.saturating_add(durations(instance).0), Some(instance));
+            if index == 0 || end.0 < self.first.0 {
+                self.first = end;
+            }
+            if index == 0 || end.0 > self.last.0 {
+                self.last = end;
+            }
+            if keep {
+                self.ends.push(end.0);
+            }
         }
     }
-    (all.get(upstream.at()), groups)
+}
+
+/// Whether enough of what a task gathers will succeed, and when all of that has ended.
+fn gathered(gather: &GatherPlan, all: &[Times]) -> (bool, Moment) {
+    let upstreams = || gather.upstreams.iter().filter_map(|task| all.get(task.at()));
+    let total: u64 = upstreams().map(|times| u64::from(times.width)).sum();
+    let good: u64 = upstreams().filter(|times| times.ran).map(|times| u64::from(times.width)).sum();
+    let needed = gather.min_success.map_or(total, |min| min.of(total));
+    let last = upstreams().filter(|times| times.width > 0).map(|times| times.last).max();
+    (good >= needed.min(total), last.unwrap_or_default())
+}
+
+/// When each group has ended.
+fn groups(gather: &GatherPlan, width: u32, all: &[Times]) -> Vec<Moment> {
+    let mut moments: Vec<Moment> = vec![(0, None); width as usize];
+    let (Some(groups), Some(&task)) = (&gather.groups, gather.upstreams.first()) else {
+        return moments;
+    };
+    let ends = all.get(task.at()).map_or(&[][..], |times| &times.ends);
+    for ((index, group), end) in (0..).zip(groups.iter()).zip(ends) {
+        if let Some(moment) = moments.get_mut(*group as usize) {
+            *moment = (*moment).max((*end, Some(InstanceId { task, index })));
+        }
+    }
+    moments
 }
 
 /// Whether a clause will hold, and when that is decided.
@@ -149,8 +169,9 @@ fn met(clause: &Clause, all: &[Times]) -> (bool, Moment) {
 
 /// The instance whose end an instance waited for longest.
 fn before(instance: InstanceId, plan: &RunPlan, all: &[Times]) -> Option<InstanceId> {
-    let gate = all[instance.task.at()].gate;
-    if let Some(group) = all[instance.task.at()].groups.get(instance.index as usize) {
+    let times = &all[instance.task.at()];
+    let gate = times.gate;
+    if let Some(group) = times.groups.get(instance.index as usize) {
         return if group.0 >= gate.0 { group.1 } else { gate.1 };
     }
     let Some(map) = plan.tasks[instance.task.at()].map else { return gate.1 };
@@ -160,14 +181,14 @@ fn before(instance: InstanceId, plan: &RunPlan, all: &[Times]) -> Option<Instanc
 }
 
 /// The tasks, upstreams first; `None` when there is a cycle or a task that does not exist.
-fn topological(plan: &RunPlan) -> Option<Vec<TaskId>> {
+pub(super) fn topological(plan: &RunPlan) -> Option<Vec<TaskId>> {
     let mut downstreams: Vec<Vec<TaskId>> = vec![Vec::new(); plan.tasks.len()];
     let mut waiting = vec![0u32; plan.tasks.len()];
     for (id, task) in (0..).map(TaskId).zip(&plan.tasks) {
         let clauses = task.clauses.iter().flat_map(|clause| &clause.upstreams);
         let gathered = task.gather.iter().flat_map(|gather| &gather.upstreams);
         let mapped = task.map.iter().map(|map| &map.upstream);
-        for upstream in mapped.chain(gathered).chain(clauses) {
+        for upstream in mapped.chain(clauses).chain(gathered) {
             downstreams.get_mut(upstream.at())?.push(id);
             waiting[id.at()] += 1;
         }

@@ -1,11 +1,14 @@
 //! The simulator: what it predicts of small graphs, of large ones, and how good its schedules are.
 
 mod quality;
+mod schemes;
 
-use dagrun_core::engine::{MapEdge, RunPlan, Scheme, TaskPlan};
+use dagrun_core::engine::{GatherPlan, MapEdge, RunPlan, Scheme, TaskPlan};
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
-use dagrun_core::pipeline::{Clause, Outcomes, Quantifier};
-use dagrun_core::simulate::{Cluster, Prediction, Ran, SimulateError, simulate, simulate_with};
+use dagrun_core::pipeline::{Clause, Outcomes, Quantifier, Scatter, Split, Targets};
+use dagrun_core::simulate::{
+    Cluster, Prediction, Ran, SimulateError, simulate, simulate_with, with_widths,
+};
 
 const SECOND: u64 = 1_000_000;
 
@@ -15,6 +18,10 @@ pub(crate) fn plan(tasks: Vec<TaskPlan>) -> RunPlan {
 
 pub(crate) fn array(width: u32) -> TaskPlan {
     TaskPlan { width, ..TaskPlan::default() }
+}
+
+pub(crate) fn cluster(workers: u32, cpus: u32) -> Cluster {
+    Cluster { workers, cpus, ..Cluster::default() }
 }
 
 fn map(upstream: u32, factor: u32, width: u32) -> TaskPlan {
@@ -36,8 +43,7 @@ fn seconds(by_task: &[u64]) -> impl Fn(InstanceId) -> Micros {
 }
 
 fn predict(tasks: Vec<TaskPlan>, workers: u32, cpus: u32, by_task: &[u64]) -> Prediction {
-    simulate(&plan(tasks), Cluster { workers, cpus, ..Cluster::default() }, &seconds(by_task))
-        .unwrap()
+    simulate(&plan(tasks), cluster(workers, cpus), &seconds(by_task)).unwrap()
 }
 
 fn path(prediction: &Prediction) -> Vec<(u32, u32)> {
@@ -72,7 +78,7 @@ fn a_map_waits_for_its_element_and_a_gather_for_all() {
         Micros(SECOND * if instance.task.0 == 0 { 1 + 4 * u64::from(instance.index) } else { 1 })
     };
     let mut ran: Vec<Ran> = Vec::new();
-    let cluster = Cluster { workers: 1, cpus: 8, ..Cluster::default() };
+    let cluster = cluster(1, 8);
     let prediction = simulate_with(&plan(tasks), cluster, &durations, &mut |one| ran.push(one));
     let prediction = prediction.unwrap();
     assert_eq!(prediction.makespan, Micros(7 * SECOND));
@@ -154,15 +160,12 @@ fn what_takes_no_time_ends() {
 #[test]
 fn an_instance_that_fits_nowhere_is_an_error() {
     let tasks = plan(vec![array(1), TaskPlan { cpus: 5, ..array(1) }]);
-    let result =
-        simulate(&tasks, Cluster { workers: 9, cpus: 4, ..Cluster::default() }, &seconds(&[1, 1]));
+    let result = simulate(&tasks, cluster(9, 4), &seconds(&[1, 1]));
     assert_eq!(result, Err(SimulateError::TooLarge { task: TaskId(1), needs: 5, has: 4 }));
-    let result =
-        simulate(&tasks, Cluster { workers: 0, cpus: 4, ..Cluster::default() }, &seconds(&[1, 1]));
+    let result = simulate(&tasks, cluster(0, 4), &seconds(&[1, 1]));
     assert_eq!(result, Err(SimulateError::NoSlots));
     let cycle = plan(vec![after(&[1]), after(&[0])]);
-    let result =
-        simulate(&cycle, Cluster { workers: 1, cpus: 1, ..Cluster::default() }, &seconds(&[1, 1]));
+    let result = simulate(&cycle, cluster(1, 1), &seconds(&[1, 1]));
     assert_eq!(result, Err(SimulateError::Stuck { ended: 0 }));
 }
 
@@ -171,7 +174,7 @@ fn an_instance_that_fits_nowhere_is_an_error() {
 #[test]
 fn short_attempts_are_balanced_in_the_end() {
     let durations = |instance: InstanceId| Micros(500 + u64::from(instance.index % 7) * 100);
-    let cluster = Cluster { workers: 8, cpus: 4, ..Cluster::default() };
+    let cluster = cluster(8, 4);
     let prediction = simulate(&plan(vec![array(20_000)]), cluster, &durations).unwrap();
     assert_eq!(prediction.instances, 20_000);
     assert!(prediction.utilisation > 0.99, "{prediction:?}");
@@ -185,7 +188,7 @@ fn the_same_again_is_the_same() {
     let tasks = plan(vec![array(3_000), map(0, 1, 3_000), after(&[1])]);
     let once = || {
         let mut ran = Vec::new();
-        let cluster = Cluster { workers: 3, cpus: 5, ..Cluster::default() };
+        let cluster = cluster(3, 5);
         let result = simulate_with(&tasks, cluster, &durations, &mut |one| ran.push(one));
         (result.unwrap(), ran)
     };
@@ -200,12 +203,77 @@ fn a_million_instances_take_seconds() {
         Micros(SECOND + u64::from(instance.index).wrapping_mul(0x9E37_79B9_7F4A_7C15) % SECOND)
     };
     let begin = std::time::Instant::now();
-    let prediction =
-        simulate(&tasks, Cluster { workers: 64, cpus: 16, ..Cluster::default() }, &durations)
-            .unwrap();
+    let prediction = simulate(&tasks, cluster(64, 16), &durations).unwrap();
     let took = begin.elapsed();
     assert_eq!(prediction.instances, 1_200_001);
     assert!(prediction.utilisation > 0.99, "{}", prediction.utilisation);
     // Without optimisation, beside other tests; a program for users takes a fraction of it.
     assert!(took.as_secs() < 180, "{took:?}");
+}
+
+#[test]
+fn a_group_is_gathered_as_soon_as_it_is_done() {
+    // a[0] and a[2] are of group 0, a[1] and a[3] of group 1.
+    let gather = GatherPlan {
+        upstreams: vec![TaskId(0)],
+        groups: Some([0, 1, 0, 1].into()),
+        min_success: None,
+    };
+    let tasks = vec![array(4), TaskPlan { gather: Some(gather), ..array(2) }, after(&[1])];
+    let durations = |instance: InstanceId| match instance.task.0 {
+        0 => Micros(SECOND * [1, 1, 2, 6][instance.index as usize]),
+        1 => Micros(SECOND * [9, 1][instance.index as usize]),
+        _ => Micros(SECOND),
+    };
+    let prediction = simulate(&plan(tasks), cluster(1, 8), &durations).unwrap();
+    assert_eq!(prediction.makespan, Micros(12 * SECOND));
+    assert_eq!(prediction.critical_path, Micros(12 * SECOND));
+    assert_eq!(path(&prediction), [(0, 2), (1, 0), (2, 0)]);
+}
+
+#[test]
+fn a_scatter_is_as_wide_as_one_says() {
+    let scatter = |split| Some(Scatter { from: TaskId(0), split, max_items: Some(1) });
+    let tasks = vec![
+        array(1),
+        TaskPlan { scatter: scatter(Split::Each), implied: 1, ..after(&[0]) },
+        map(1, 2, 2),
+        TaskPlan { scatter: scatter(Split::Parts(5)), implied: 1, ..after(&[0]) },
+        after(&[2]),
+    ];
+    let tasks = plan(tasks);
+    let predict =
+        |plan: &RunPlan| simulate(plan, cluster(1, 100), &seconds(&[1, 2, 3, 1, 1])).unwrap();
+    let prediction = predict(&tasks);
+    assert_eq!(prediction.instances, 1 + 1 + 2 + 5 + 1);
+    let wide = with_widths(&tasks, &|task| (task == TaskId(1)).then_some(10));
+    let prediction = predict(&wide);
+    assert_eq!(prediction.instances, 1 + 10 + 20 + 5 + 1);
+    assert_eq!(prediction.makespan, Micros(7 * SECOND));
+    assert_eq!(prediction.critical_path, Micros(7 * SECOND));
+    let none = with_widths(&tasks, &|task| (task == TaskId(1)).then_some(0));
+    let prediction = predict(&none);
+    assert_eq!(prediction.instances, 1 + 5 + 1);
+    assert_eq!(prediction.makespan, Micros(2 * SECOND));
+}
+
+#[test]
+fn a_task_for_each_worker_has_as_many_instances() {
+    let each = TaskPlan { targets: Targets::Each, ..array(1) };
+    let prediction = predict(vec![each, map(0, 1, 1)], 5, 1, &[2, 1]);
+    assert_eq!(prediction.instances, 10);
+    assert_eq!(prediction.makespan, Micros(3 * SECOND));
+    assert_eq!(prediction.critical_path, Micros(3 * SECOND));
+}
+
+#[test]
+fn what_simulated_workers_lack_is_not_asked_of_them() {
+    let picky = TaskPlan {
+        memory: 1 << 40,
+        resources: vec![("gpu".to_owned(), 2)],
+        targets: Targets::Named(vec!["big".to_owned()]),
+        start_within: Some(Micros(1)),
+        ..array(4)
+    };
+    assert_eq!(predict(vec![picky], 1, 1, &[1]).makespan, Micros(4 * SECOND));
 }

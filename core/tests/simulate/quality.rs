@@ -2,15 +2,15 @@
 
 use dagrun_core::engine::RunPlan;
 use dagrun_core::ids::{InstanceId, Micros};
-use dagrun_core::simulate::{Cluster, simulate};
+use dagrun_core::simulate::simulate;
 
-use crate::{after, array, plan};
+use crate::{after, array, cluster, plan};
 
 /// Pseudo-random numbers (SplitMix64), the same on every machine.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -60,8 +60,8 @@ impl Graph {
     /// The makespan on as many workers of one slot each, or on one worker that has them all.
     fn simulated(&self, one_worker: bool) -> u64 {
         let cluster = match one_worker {
-            true => Cluster { workers: 1, cpus: self.slots, ..Cluster::default() },
-            false => Cluster { workers: self.slots, cpus: 1, ..Cluster::default() },
+            true => cluster(1, self.slots),
+            false => cluster(self.slots, 1),
         };
         let durations = |instance: InstanceId| Micros(self.durations[instance.task.at()]);
         simulate(&self.plan(), cluster, &durations).unwrap().makespan.0

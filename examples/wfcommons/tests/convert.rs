@@ -107,8 +107,8 @@ fn the_pipeline_sleeps_as_long_as_the_durations_say() {
     assert_eq!(
         pipeline_toml(&workflow, 0.01),
         "# Made of a recording in WfFormat by dagrun-example-wfcommons --scale 0.01.\n\
-         name = \"w\"\n\n[task.a]\nrun = [\"sleep\", \"0.125000\"]\n\n\
-         [task.b]\nafter = [\"a\"]\nrun = [\"sleep\", \"0.000000\"]\n"
+         name = \"w\"\n\n[task.a]\npriority = 1\nrun = [\"sleep\", \"0.125000\"]\n\n\
+         [task.b]\nafter = [\"a\"]\npriority = 0\nrun = [\"sleep\", \"0.000000\"]\n"
     );
     let json = durations_json(&workflow, 0.01);
     assert_eq!(json, "{\n  \"a\": 0.125000,\n  \"b\": 0.000000\n}\n");
