@@ -23,6 +23,11 @@ const BATCH: usize = 256;
 const BATCH_BYTES: usize = 4 << 20;
 /// Calls under way at most.
 const CALLS: u32 = 4;
+/// While the slots have plenty to do, few reports wait this long for more: nobody is kept waiting, and
+/// each message takes time from the attempts.
+const GATHER: Duration = Duration::from_millis(2);
+/// So many reports do not wait for more.
+const ENOUGH: usize = 32;
 /// How often running attempts are looked for that the scheduler does not know to run.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long an attempt has run when that is worth a report, in microseconds.
@@ -83,6 +88,9 @@ impl Pump {
             }
             // Others may have begun when these ended.
             watching |= !received.is_empty();
+            if (1..ENOUGH).contains(&received.len()) && self.slots.has_backlog() {
+                tokio::time::sleep(GATHER).await;
+            }
             self.waiting.extend(received.drain(..));
             while let Some(barrier) = self.send_waiting(&session).await {
                 let _all = self.calls.acquire_many(CALLS).await;

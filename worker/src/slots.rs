@@ -245,6 +245,14 @@ impl Slots {
         (reports, more)
     }
 
+    /// Whether much more waits than there are slots.
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        let state = self.shared.lock();
+        let waiting = state.queue.iter().map(|queued| queued.left.len());
+        waiting.sum::<usize>() >= 4 * state.slots
+    }
+
     /// Attempts that run now.
     #[must_use]
     pub fn running(&self) -> usize {
