@@ -39,10 +39,14 @@ pub(crate) fn expand(options: &Options, function: ItemFn, signature: &Signature)
 
         #(#cfgs)*
         const _: () = {
+            // Within, the name is that of the function.
+            const __DAGRUN_TASK: #name = #name;
+            const _: () = {
             // Inputs are values of their own, whether or not the function needs them so.
             #[allow(clippy::needless_pass_by_value)]
             #inner
             #(#implementations)*
+            };
         };
     }
 }
@@ -108,7 +112,7 @@ fn registration(private: &TokenStream, name: &Ident, signature: &Signature) -> T
             #private::Function {
                 name: <#name as #private::TaskFn>::NAME,
                 params: <#name as #private::TaskFn>::PARAMS,
-                signature: || #private::TaskFn::signature(#name),
+                signature: || #private::TaskFn::signature(__DAGRUN_TASK),
                 call: |inputs, context| {
                     let _ = (&inputs, context);
                     #(#inputs)*

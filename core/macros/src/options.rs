@@ -22,8 +22,7 @@ impl Parse for Options {
             } else {
                 let key: syn::Ident = input.parse()?;
                 if key != "name" {
-                    let message =
-                        format!("unknown option `{key}`: there are `name` and `crate`");
+                    let message = format!("unknown option `{key}`: there are `name` and `crate`");
                     return Err(Error::new(key.span(), message));
                 }
                 input.parse::<Token![=]>()?;

@@ -66,7 +66,10 @@ fn refuse_qualifiers(sig: &syn::Signature) -> Result<()> {
         return refuse(keyword.span, "a task is not async: each runs on a thread of its own");
     }
     if let Some(keyword) = &sig.unsafety {
-        return refuse(keyword.span, "a task is not unsafe: a pipeline could not keep its promises");
+        return refuse(
+            keyword.span,
+            "a task is not unsafe: a pipeline could not keep its promises",
+        );
     }
     if let Some(abi) = &sig.abi {
         return refuse(abi.span(), "a task is a Rust function, without `extern`");
@@ -120,9 +123,7 @@ fn param(arg: &FnArg) -> Result<Param> {
 
 fn is_context(ty: &Type) -> bool {
     match ty {
-        Type::Path(path) => {
-            path.path.segments.last().is_some_and(|last| last.ident == "Context")
-        }
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == "Context"),
         _ => false,
     }
 }
@@ -136,9 +137,7 @@ fn output(sig: &syn::Signature) -> Result<(Type, bool)> {
         Type::Reference(_) => {
             Err(Error::new(ty.span(), "a task returns a value of its own, not a borrowed one"))
         }
-        Type::ImplTrait(_) => {
-            Err(Error::new(ty.span(), "a task returns a type that has a name"))
-        }
+        Type::ImplTrait(_) => Err(Error::new(ty.span(), "a task returns a type that has a name")),
         Type::Never(_) => Err(Error::new(ty.span(), "a task returns")),
         ty => Ok(match of_result(ty) {
             Some(value) => (value.clone(), true),

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use dagrun_core::engine::Outcome;
 use dagrun_core::ids::{Micros, Timestamp};
-use dagrun_core::recipe::Calling;
+use dagrun_core::recipe::{Calling, Input};
 use dagrun_core::status::{Detail, FailureKind};
 
 use super::context::Log;
@@ -16,6 +16,7 @@ use crate::attempt::Ended;
 use crate::clock;
 use crate::control::{Control, Stop};
 use crate::log::{Owner, RunLog};
+use crate::outputs;
 
 /// What all calls of a worker share.
 #[derive(Debug)]
@@ -55,17 +56,20 @@ impl Default for Caller {
 
 impl Caller {
     /// Makes the call.
-    pub(crate) fn call(&self, mut calling: Calling, place: &Place<'_>) -> Ended {
+    pub(crate) fn call(&self, mut calling: Calling, given: &[Input], place: &Place<'_>) -> Ended {
         if let Some(why) = place.control.stopped() {
             let (kind, reason) = stopped(why, calling.timeout);
             return Ended::without_start(kind, reason);
         }
         let started = clock::now();
         let prepared = registry::find(&calling.function, calling.signature)
-            .and_then(|function| self.prepare(function, &mut calling));
+            .and_then(|function| self.prepare(function, &mut calling, given));
         let (function, mut inputs) = match prepared {
             Ok(prepared) => prepared,
-            Err(reason) => return Ended::without_start(FailureKind::Start, reason),
+            Err(reason) => {
+                outputs::discard(&calling.outputs);
+                return Ended::without_start(FailureKind::Start, reason);
+            }
         };
         place.control.set_started(started);
         let log = place.log.map(|log| Log::new(log.clone(), place.owner, place.log_limit));
@@ -82,11 +86,11 @@ impl Caller {
                 let (kind, reason) = stopped(why, calling.timeout);
                 Err(Failure::of_kind(kind, reason))
             }
-            None => returned.and_then(|payload| {
-                let kept = self.keeper.keep(&calling, payload);
-                kept.map_err(|reason| Failure::of_kind(FailureKind::Capture, reason))
-            }),
+            None => returned.and_then(|payload| self.settle(&calling, payload)),
         };
+        if judged.is_err() {
+            outputs::discard(&calling.outputs);
+        }
         conclude(judged, started, finished)
     }
 
@@ -94,11 +98,23 @@ impl Caller {
         &self,
         function: &'static Function,
         calling: &mut Calling,
+        given: &[Input],
     ) -> Result<(&'static Function, Inputs), String> {
+        outputs::prepare(&calling.outputs)?;
         let args = std::mem::take(&mut calling.args);
         let fetch = self.fetch.clone();
-        let inputs = Inputs::new(function, args, calling.fold, calling.run, fetch)?;
+        let inputs = Inputs::new(function, args, given, calling.fold, calling.run, fetch)?;
         Ok((function, inputs))
+    }
+
+    /// What a returned value still needs: a place, and the outputs theirs.
+    fn settle(&self, calling: &Calling, payload: Vec<u8>) -> Result<Detail, Failure> {
+        let kept = self.keeper.keep(calling, payload);
+        let value = kept.map_err(|reason| Failure::of_kind(FailureKind::Capture, reason))?;
+        outputs::publish(&calling.outputs)
+            .map_err(|reason| Failure::of_kind(FailureKind::MissingOutput, reason))?;
+        let outputs = outputs::reported(&calling.outputs, calling.report_outputs);
+        Ok(Detail { value: Some(value), outputs, ..Detail::default() })
     }
 
     fn run(
@@ -113,11 +129,12 @@ impl Caller {
             (false, _) => function.call,
             (true, Some(fold)) => fold,
             (true, None) => {
-                let message = format!("{} cannot fold a list: it has not two inputs", function.name);
+                let message =
+                    format!("{} cannot fold a list: it has not two inputs", function.name);
                 return Err(Failure::of_kind(FailureKind::Start, message));
             }
         };
-        let mut caught = || catch_unwind(AssertUnwindSafe(|| called(inputs, context)));
+        let caught = || catch_unwind(AssertUnwindSafe(|| called(inputs, context)));
         if width <= 1 {
             return panics::recorded(caught)
                 .unwrap_or_else(|panic| Err(panics::recorder().failure(panic.as_ref())));
@@ -147,13 +164,9 @@ pub(super) fn stopped(why: Stop, timeout: Option<Micros>) -> (FailureKind, Strin
     }
 }
 
-fn conclude(
-    judged: Result<Vec<u8>, Failure>,
-    started: Timestamp,
-    finished: Timestamp,
-) -> Ended {
+fn conclude(judged: Result<Detail, Failure>, started: Timestamp, finished: Timestamp) -> Ended {
     let (outcome, detail) = match judged {
-        Ok(payload) => (Outcome::Succeeded, Detail { value: Some(payload), ..Detail::default() }),
+        Ok(detail) => (Outcome::Succeeded, detail),
         Err(failure) => (Outcome::Failed(failure.kind()), failure.into_detail()),
     };
     Ended { outcome, detail: Some(Box::new(detail)), started, finished }

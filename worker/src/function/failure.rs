@@ -36,7 +36,9 @@ impl Failure {
 
     /// An error and what caused it.
     pub(super) fn of_error(error: &(dyn Error + 'static)) -> Failure {
-        let causes = std::iter::successors(error.source(), |error| error.source());
+        let causes = std::iter::successors(error.source(), |error: &&(dyn Error + 'static)| {
+            (*error).source()
+        });
         Failure {
             chain: causes.map(ToString::to_string).collect(),
             ..Failure::of_kind(FailureKind::Function, error.to_string())
@@ -271,7 +273,10 @@ mod tests {
         let detail = Failure::from(outer()).into_detail();
         assert!(!detail.reason.contains('\n'));
         let tail = String::from_utf8(detail.stderr_tail).unwrap();
-        assert!(tail.ends_with("caused by:\n  line 3: no number\n  invalid float literal"), "{tail}");
+        assert!(
+            tail.ends_with("caused by:\n  line 3: no number\n  invalid float literal"),
+            "{tail}"
+        );
         let detail = Failure::of_kind(FailureKind::Function, "two\nlines".into()).into_detail();
         assert_eq!((detail.reason.as_str(), &*detail.stderr_tail), ("two …", &b"two\nlines"[..]));
         let detail = Failure::of_kind(FailureKind::Function, "short".into()).into_detail();

@@ -1,14 +1,14 @@
 //! The values of an upstream's instances, one at a time.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use dagrun_core::ids::RunId;
 use dagrun_core::payload;
+use dagrun_core::recipe::values::{Listed, Values};
 use dagrun_core::status::State;
 use serde::de::DeserializeOwned;
 
@@ -97,10 +97,10 @@ impl<T: DeserializeOwned + 'static> Gathered<T> {
         self.filter_map(|entry| entry.map(|entry| entry.value).transpose())
     }
 
-    fn entry(&self, record: Record) -> Result<Entry<T>, GatherError> {
-        let Record { index, state, payload } = record;
+    fn entry(&self, record: Listed) -> Result<Entry<T>, GatherError> {
+        let Listed { index, state, payload } = record;
         let value = payload.map(|payload| {
-            let payload = here(payload, self.run, self.fetch.as_ref())?;
+            let payload = here(payload.into(), self.run, self.fetch.as_ref())?;
             payload::decode(&payload).map_err(|error| explain(&error))
         });
         let value = value.transpose().map_err(|reason| GatherError::Value { index, reason })?;
@@ -126,78 +126,32 @@ impl<T: DeserializeOwned + 'static> Iterator for Gathered<T> {
     }
 }
 
-/// What a values file begins with.
-const MAGIC: &[u8; 8] = b"DAGRUNV1";
-
-/// The records of a values file. Nothing follows an error.
+/// The records of a file of values. Nothing follows an error.
 #[derive(Debug)]
 pub(super) struct Records {
     path: PathBuf,
-    file: Option<BufReader<File>>,
-}
-
-/// An instance in a values file.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) index: u32,
-    pub(super) state: State,
-    pub(super) payload: Option<Bytes>,
+    values: Option<Values<BufReader<File>>>,
 }
 
 impl Records {
     pub(super) fn open(path: &Path) -> Result<Records, GatherError> {
-        let open = || {
-            let mut file = BufReader::new(File::open(path)?);
-            let mut magic = [0; MAGIC.len()];
-            file.read_exact(&mut magic)?;
-            if magic == *MAGIC { Ok(file) } else { Err(malformed()) }
-        };
-        match open() {
-            Ok(file) => Ok(Records { path: path.to_owned(), file: Some(file) }),
+        let values = File::open(path).and_then(|file| Values::new(BufReader::new(file)));
+        match values {
+            Ok(values) => Ok(Records { path: path.to_owned(), values: Some(values) }),
             Err(error) => Err(GatherError::File { path: path.to_owned(), error }),
         }
     }
 }
 
 impl Iterator for Records {
-    type Item = Result<Record, GatherError>;
+    type Item = Result<Listed, GatherError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut file = self.file.take()?;
-        match read(&mut file) {
-            Ok(Some(record)) => {
-                self.file = Some(file);
-                Some(Ok(record))
-            }
-            Ok(None) => None,
-            Err(error) => Some(Err(GatherError::File { path: self.path.clone(), error })),
+        let record = self.values.as_mut()?.next();
+        if !matches!(record, Some(Ok(_))) {
+            self.values = None;
         }
+        let path = &self.path;
+        Some(record?.map_err(|error| GatherError::File { path: path.clone(), error }))
     }
-}
-
-/// The next record; none at the end.
-fn read(file: &mut BufReader<File>) -> io::Result<Option<Record>> {
-    if io::BufRead::fill_buf(file)?.is_empty() {
-        return Ok(None);
-    }
-    let mut index = [0; 4];
-    let mut flags = [0; 2];
-    let mut length = [0; 8];
-    file.read_exact(&mut index)?;
-    file.read_exact(&mut flags)?;
-    file.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    let mut payload = Vec::new();
-    // Grows with what is there, so that a broken length asks for no memory.
-    if file.take(length).read_to_end(&mut payload)? as u64 != length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let index = u32::from_le_bytes(index);
-    let state = State::from_u8(flags[0]).ok_or_else(malformed)?;
-    let payload = (flags[1] != 0).then(|| payload.into());
-    Ok(Some(Record { index, state, payload }))
-}
-
-fn malformed() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "it is no file of values")
 }

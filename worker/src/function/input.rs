@@ -7,14 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dagrun_core::ids::RunId;
 use dagrun_core::payload::{self, PayloadError};
-use dagrun_core::recipe::Argument;
+use dagrun_core::recipe::values::Listed;
+use dagrun_core::recipe::{self, Argument};
 use dagrun_core::status::FailureKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::assembly::Assembly;
 use super::gathered::Records;
-use super::{Context, Failure, Fetch, Function, Gathered};
+use super::{Context, Failure, Fetch, Function, GatherError, Gathered};
 
 /// A type that a function can take. All that is [`DeserializeOwned`] is, and [`Gathered`].
 #[diagnostic::on_unimplemented(
@@ -60,12 +60,18 @@ pub(super) enum Source {
     Table(Vec<(String, Source)>),
 }
 
-impl From<Argument> for Source {
-    fn from(argument: Argument) -> Source {
-        match argument {
+impl Source {
+    fn of(argument: Argument, inputs: &[recipe::Input]) -> Result<Source, String> {
+        Ok(match argument {
             Argument::Value(payload) => Source::Value(payload.into()),
             Argument::Gathered(path) => Source::Gathered(path),
-        }
+            Argument::Input(at) => {
+                let value = inputs.get(at).and_then(|input| input.value.clone());
+                Source::Value(
+                    value.ok_or("the value of an upstream did not come with the instance")?.into(),
+                )
+            }
+        })
     }
 }
 
@@ -87,24 +93,23 @@ impl Source {
         match self {
             Source::Value(payload) => here(payload, run, fetch.as_ref()),
             Source::Gathered(path) => {
-                let mut list = Assembly::list();
-                for record in Records::open(&path).map_err(|error| error.to_string())? {
-                    let record = record.map_err(|error| error.to_string())?;
-                    match record.payload {
-                        Some(payload) => list.push(&here(payload, run, fetch.as_ref())?),
-                        None => list.push_nothing(),
-                    }
-                    .map_err(|error| explain(&error))?;
-                }
-                list.finish().map_err(|error| explain(&error))
+                let records = Records::open(&path).map_err(|error| error.to_string())?;
+                let payload = |record: Result<Listed, GatherError>| {
+                    let payload = record.map_err(|error| error.to_string())?.payload;
+                    let payload = payload.map(|payload| here(payload.into(), run, fetch.as_ref()));
+                    payload.unwrap_or(Ok(Bytes::from_static(b"null")))
+                };
+                let payloads = records.map(payload).collect::<Result<Vec<_>, String>>()?;
+                let list = payload::list(payloads.iter().map(|payload| &**payload));
+                list.map(Bytes::from).map_err(|error| explain(&error))
             }
             Source::Table(fields) => {
-                let mut table = Assembly::table();
-                for (name, source) in fields {
-                    let payload = source.payload(run, fetch)?;
-                    table.push_named(&name, &payload).map_err(|error| explain(&error))?;
-                }
-                table.finish().map_err(|error| explain(&error))
+                let payload =
+                    |(name, source): (String, Source)| Ok((name, source.payload(run, fetch)?));
+                let fields = fields.into_iter().map(payload).collect::<Result<Vec<_>, String>>()?;
+                let fields: Vec<_> =
+                    fields.iter().map(|(name, field)| (&**name, &**field)).collect();
+                payload::table(&fields).map(Bytes::from).map_err(|error| explain(&error))
             }
         }
     }
@@ -143,10 +148,15 @@ impl Inputs {
     pub(super) fn new(
         function: &'static Function,
         args: Vec<(Option<String>, Argument)>,
+        given: &[recipe::Input],
         fold: bool,
         run: RunId,
         fetch: Arc<dyn Fetch>,
     ) -> Result<Inputs, String> {
+        let args = args
+            .into_iter()
+            .map(|(name, argument)| Ok((name, Source::of(argument, given)?)))
+            .collect::<Result<Vec<_>, String>>()?;
         let sources = if fold { only(function, args)? } else { assign(function, args)? };
         Ok(Inputs { function, sources, run, fetch })
     }
@@ -174,12 +184,12 @@ impl Inputs {
 /// The list that a fold goes over.
 fn only(
     function: &Function,
-    args: Vec<(Option<String>, Argument)>,
+    args: Vec<(Option<String>, Source)>,
 ) -> Result<Vec<Option<Source>>, String> {
     let count = args.len();
     let mut args = args.into_iter();
     match (args.next(), args.next()) {
-        (Some((_, list)), None) => Ok(vec![Some(list.into())]),
+        (Some((_, list)), None) => Ok(vec![Some(list)]),
         _ => Err(format!("a fold with {} takes one list, and is given {count}", function.name)),
     }
 }
@@ -187,33 +197,32 @@ fn only(
 /// Which argument is which input.
 fn assign(
     function: &Function,
-    args: Vec<(Option<String>, Argument)>,
+    args: Vec<(Option<String>, Source)>,
 ) -> Result<Vec<Option<Source>>, String> {
     let params = function.params;
     if args.iter().any(|(name, _)| name.is_none()) || args.is_empty() {
         if args.len() != params.len() {
             return Err(takes(function, &format!("is given {}", args.len())));
         }
-        return Ok(args.into_iter().map(|(_, argument)| Some(argument.into())).collect());
+        return Ok(args.into_iter().map(|(_, source)| Some(source)).collect());
     }
     let position = |name: &str| params.iter().position(|param| *param == name);
-    let named = |(name, argument): (Option<String>, Argument)| (name.unwrap_or_default(), argument);
+    let named = |(name, source): (Option<String>, Source)| (name.unwrap_or_default(), source);
     let args = args.into_iter().map(named);
-    let fits = |(name, _): &(String, Argument)| position(name).is_some();
+    let fits = |(name, _): &(String, Source)| position(name).is_some();
     let (given, others): (Vec<_>, Vec<_>) = args.partition(fits);
     if given.len() == params.len() && others.is_empty() {
         let mut sources: Vec<_> = params.iter().map(|_| None).collect();
-        for (name, argument) in given {
+        for (name, source) in given {
             if let Some(place) = position(&name).and_then(|at| sources.get_mut(at)) {
-                *place = Some(argument.into());
+                *place = Some(source);
             }
         }
         return Ok(sources);
     }
     if params.len() == 1 {
-        let fields = given.into_iter().chain(others);
-        let fields = fields.map(|(name, argument)| (name, argument.into()));
-        return Ok(vec![Some(Source::Table(fields.collect()))]);
+        let fields = given.into_iter().chain(others).collect();
+        return Ok(vec![Some(Source::Table(fields))]);
     }
     let unknown = others.first().map(|(name, _)| format!("has no `{name}`"));
     let lacks = || {
@@ -251,12 +260,15 @@ pub fn fold<A: FromInput, B: FromInput, O: Serialize + 'static>(
     let name = inputs.function.name;
     if TypeId::of::<A>() != TypeId::of::<O>() || TypeId::of::<B>() != TypeId::of::<O>() {
         let (a, b, o) = (type_name::<A>(), type_name::<B>(), type_name::<O>());
-        return Err(wrong(format!("{name} cannot fold a list: it takes {a} and {b} and gives {o}")));
+        return Err(wrong(format!(
+            "{name} cannot fold a list: it takes {a} and {b} and gives {o}"
+        )));
     }
     let input = inputs.input(0)?;
     let mut values = A::elements(input).map_err(|reason| inputs.not_a_list(&reason))?;
     let mut next = || values.next().transpose().map_err(|reason| inputs.not_a_list(&reason));
-    let first = next()?.ok_or_else(|| wrong(format!("nothing to fold with {name}: the list is empty")))?;
+    let first =
+        next()?.ok_or_else(|| wrong(format!("nothing to fold with {name}: the list is empty")))?;
     let mut so_far = first;
     while let Some(value) = next()? {
         if context.is_cancelled() {

@@ -8,7 +8,6 @@
 //! What happens to a process is not caught: a function that aborts, exits, or overflows its stack takes
 //! the worker with it.
 
-mod assembly;
 mod call;
 mod context;
 mod failure;
@@ -24,7 +23,10 @@ pub(crate) use call::{Caller, Place};
 pub use context::{Cancelled, Context};
 pub use failure::Failure;
 pub use gathered::{Entry, GatherError, Gathered};
+#[doc(hidden)]
+pub use input::Elements;
 pub use input::{FromInput, Input, Inputs};
+pub(crate) use panics::message as panic_message;
 pub use registry::{Function, functions};
 pub use values::{Fetch, Inline, Keeper};
 
@@ -54,7 +56,7 @@ pub trait TaskFn: Copy + Send + Sync + 'static {
 
 /// FNV-1a, 64 bits.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    let step = |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
-use std::panic::{PanicHookInfo, take_hook, set_hook};
+use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use super::Failure;

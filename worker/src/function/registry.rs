@@ -78,7 +78,8 @@ fn unknown(name: &str) -> String {
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, known)| *distance <= known.len() / 3 + 1)
         .min();
-    let listed = |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    let listed =
+        |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
     match (names.as_slice(), close) {
         ([], _) => format!("{message}, which has none"),
         (names, close) => {
