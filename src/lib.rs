@@ -22,12 +22,17 @@
 //! thread.
 
 pub mod client;
+pub mod dag;
 mod embedded;
 pub mod files;
 mod load;
 mod updates;
 
 pub use client::{Client, ClientError, Run};
+pub use dag::{
+    ArrayHandle, Axis, BuildError, Chunk, Command, Dag, Dependency, Each, Handle, Parts, Sweep,
+    TaskRef, geomspace, linspace, logspace, range,
+};
 pub use dagrun_core as core;
 pub use dagrun_macros::task;
 pub use dagrun_schema::wire;
