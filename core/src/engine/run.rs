@@ -11,7 +11,7 @@ use super::needs::ClassId;
 use super::plan::{RunPlan, TaskPlan};
 use super::ready::{ReadyQueue, Span};
 use super::transition::is_legal;
-use crate::ids::{InstanceId, Micros, TaskId, WorkerId};
+use crate::ids::{InstanceId, Micros, RunId, TaskId, WorkerId};
 use crate::pipeline::{Clause, Targets};
 use crate::status::{Counts, RunState, State};
 
@@ -239,6 +239,17 @@ impl Run {
             self.open -= u64::from(span.count);
         }
         self.touch(task);
+    }
+
+    /// An instance of a task failed for good. `failing` gets the run when that ends the rest of it.
+    pub(super) fn fails(&mut self, task: TaskId, id: RunId, failing: &mut Vec<RunId>) {
+        if self.task_plan(task).allow_failure {
+            return;
+        }
+        self.failed = true;
+        if self.plan.fail_fast && !self.ending {
+            failing.push(id);
+        }
     }
 
     /// Notes that a task's counts changed.
