@@ -131,7 +131,8 @@ impl Engine {
         self.unlease(attempt.worker, &lease);
         match outcome {
             Outcome::Succeeded => {
-                self.learn_duration(&attempt);
+                let took = self.learn_duration(&attempt);
+                self.learn_weight(attempt.run, attempt.instance.task, took.0);
                 self.succeed(now, attempt, out);
             }
             _ if lease.cancelled => self.end_cancelled(now, attempt, out),
@@ -160,11 +161,14 @@ impl Engine {
         self.enlist(lease.run, lease.instance.task);
     }
 
-    fn learn_duration(&mut self, attempt: &Attempt) {
-        let Some(run) = self.runs.get_mut(&attempt.run) else { return };
-        let task = &mut run.tasks[attempt.instance.task.at()];
+    /// Notes how long an attempt took, and says it.
+    fn learn_duration(&mut self, attempt: &Attempt) -> Micros {
         let took = attempt.finished.since(attempt.started).0.clamp(1, u64::MAX / 16);
-        task.mean = Micros(if task.mean.0 == 0 { took } else { (task.mean.0 * 7 + took) / 8 });
+        if let Some(run) = self.runs.get_mut(&attempt.run) {
+            let task = &mut run.tasks[attempt.instance.task.at()];
+            task.mean = Micros(if task.mean.0 == 0 { took } else { (task.mean.0 * 7 + took) / 8 });
+        }
+        Micros(took)
     }
 
     fn succeed(&mut self, now: Timestamp, mut attempt: Attempt, out: &mut Vec<Action>) {

@@ -40,6 +40,10 @@ pub(super) struct TaskRun {
     pub(super) rank: u64,
     /// Mean duration of its attempts so far; zero when none has ended.
     pub(super) mean: Micros,
+    /// How many of its instances succeeded, if the plan does not say how long they take.
+    pub(super) seen: u64,
+    /// How long those took in all, in microseconds.
+    pub(super) spent: u64,
     /// What only few tasks have.
     rare: Option<Box<Rare>>,
 }
@@ -124,12 +128,14 @@ pub(super) struct Run {
     pub(super) failed: bool,
     pub(super) state: RunState,
     pub(super) dirty: Vec<TaskId>,
+    pub(super) ranking: super::rank::Ranking,
 }
 
 impl Run {
     pub(super) fn new(plan: Arc<RunPlan>, submitted: u64, classes: &[ClassId]) -> Run {
         let dynamic = dynamic_tasks(&plan);
-        let ranks = super::rank::ranks(&plan);
+        let weights: Vec<u64> = plan.tasks.iter().map(|task| task.weight.0).collect();
+        let ranks = super::rank::ranks(&plan, &weights);
         let mut offset = 0;
         let mut first_clause = 0;
         let mut tasks: Vec<TaskRun> = Vec::with_capacity(plan.tasks.len());
@@ -151,6 +157,8 @@ impl Run {
                 class: classes[at],
                 rank: ranks[at],
                 mean: Micros(0),
+                seen: 0,
+                spent: 0,
                 rare: None,
             });
             offset += width as usize;
@@ -183,6 +191,7 @@ impl Run {
             failed: false,
             state: RunState::Running,
             dirty: Vec::new(),
+            ranking: super::rank::Ranking::default(),
             plan,
         }
     }
@@ -266,6 +275,11 @@ impl Run {
             self.tasks[task.at()].dirty = false;
         }
         std::mem::take(&mut self.dirty)
+    }
+
+    /// The number of its tasks and edges.
+    pub(super) fn size(&self) -> u64 {
+        (self.tasks.len() + self.edges.len()) as u64
     }
 
     /// Where a task's edges stand, for [`Run::edge`].
