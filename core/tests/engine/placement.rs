@@ -309,3 +309,63 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_worker_lost_after_its_follower_ended_is_no_failure() {
+    let mut rig = two_and(follow(&[0]));
+    rig.ok(0, 0);
+    rig.ok(2, 0);
+    rig.kill(1);
+    rig.ok(1, 0);
+    assert_eq!(rig.finished, [RunState::Succeeded]);
+}
+
+#[test]
+fn a_follower_that_waited_at_its_lost_worker_is_skipped() {
+    let follower = TaskPlan { width: 8, ..follow(&[0]) };
+    let mut rig = Rig::new(vec![TaskPlan::default(), follower]);
+    rig.took = 1;
+    let mut rig = rig.worker(1, 1).submit();
+    rig.ok(0, 0);
+    rig.ok(1, 0);
+    assert_eq!(rig.state(1, 7), State::Leased, "handed out ahead");
+    rig.kill(1);
+    assert_eq!(rig.states(1)[1], State::Failed, "it ran there and was lost");
+    assert_eq!(rig.states(1)[2..], [State::Skipped; 6]);
+    let gone = Cause::Follow { clause: 0, root: at(0, 0), why: FollowProblem::WorkerGone };
+    assert_eq!(rig.last_record(1, 7).cause, Some(gone));
+    assert_eq!(rig.finished, [RunState::Failed]);
+}
+
+#[test]
+fn what_is_for_one_worker_is_not_asked_back_for_another() {
+    let each = TaskPlan { targets: Targets::Each, cpus: 2, priority: -1, ..TaskPlan::default() };
+    let tasks = vec![TaskPlan { cpus: 2, ..on_target("w2") }, each];
+    let mut rig = Rig::new(tasks).worker(1, 2).worker(2, 3).submit();
+    // Then nothing is ready, w1 idles, and w2 holds what waits for a second slot there.
+    rig.ok(1, 0);
+    rig.ok(0, 0);
+    assert_eq!(rig.ran_on(1, 1), Some(2));
+    rig.drain(|_| false);
+    assert_eq!(rig.finished, [RunState::Succeeded]);
+}
+
+#[test]
+fn fail_fast_goes_by_every_failure_that_counts() {
+    let plan = |third: TaskPlan| RunPlan {
+        tasks: vec![on_target("w1"), on_target("w2"), third, array(4)],
+        fail_fast: true,
+        ..RunPlan::default()
+    };
+    // One that cannot follow.
+    let mut rig = Rig::of(plan(follow(&[0, 1]))).worker(1, 1).worker(2, 1).submit();
+    rig.ok(0, 0);
+    rig.ok(1, 0);
+    assert_eq!(rig.states(3)[1..], [State::Cancelled; 3]);
+    // One that a user cancels.
+    let mut rig = Rig::of(plan(array(2))).worker(1, 1).worker(2, 1).submit();
+    rig.cancel(CancelScope::Instance(at(2, 1)));
+    assert_eq!(rig.states(3), [State::Cancelled; 4]);
+    rig.drain(|_| true);
+    assert_eq!(rig.finished, [RunState::Failed]);
+}
