@@ -5,6 +5,7 @@ mod clusters;
 mod dynamic;
 mod exec;
 mod explain;
+mod faults;
 mod files;
 mod harness;
 mod hostile;
