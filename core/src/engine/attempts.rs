@@ -41,10 +41,6 @@ impl Attempt {
     fn span(&self) -> Span {
         Span { first: self.instance.index, count: 1 }
     }
-
-    fn without_detail(&self) -> Attempt {
-        Attempt { detail: None, ..*self }
-    }
 }
 
 impl Engine {
@@ -135,7 +131,7 @@ impl Engine {
                 self.succeed(now, attempt, out);
             }
             _ if lease.cancelled => self.end_cancelled(now, attempt, out),
-            Outcome::Returned | Outcome::Started => self.give_back(now, &attempt, out),
+            Outcome::Returned | Outcome::Started => self.give_back(now, &attempt),
             // A worker that shuts down ends what it runs: no fault of the task's.
             Outcome::Failed(FailureKind::Lost | FailureKind::Cancelled) => {
                 self.lost(now, attempt, true, out);
@@ -180,17 +176,10 @@ impl Engine {
         self.conclude(now, &attempt, State::Cancelled, out);
     }
 
-    /// The instance is the next of its task again.
-    fn give_back(&mut self, now: Timestamp, attempt: &Attempt, out: &mut Vec<Action>) {
+    /// The instance is the next of its task again. Should it be bound to the worker that is being lost,
+    /// it is skipped when all of its leases are back.
+    fn give_back(&mut self, now: Timestamp, attempt: &Attempt) {
         let task = attempt.instance.task;
-        if self.bound_to_gone(attempt) {
-            // What it is bound to will not come back.
-            let cause = Some(Cause::Attempt(FailureKind::Lost));
-            let mut attempt = attempt.without_detail();
-            out.push(attempt.record(State::Failed, cause));
-            self.conclude(now, &attempt, State::Failed, out);
-            return;
-        }
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };
         run.transition(task, attempt.span(), State::Ready);
         run.task_mut(task).ready.push_front(attempt.instance.index);
@@ -200,13 +189,6 @@ impl Engine {
         self.enlist(attempt.run, task);
     }
 
-    fn bound_to_gone(&self, attempt: &Attempt) -> bool {
-        let run = self.runs.get(&attempt.run);
-        let bound =
-            run.and_then(|run| run.task(attempt.instance.task).bound_to(attempt.instance.index));
-        bound.is_some_and(|worker| self.workers.get(worker).is_none())
-    }
-
     fn fail(
         &mut self,
         now: Timestamp,
@@ -214,7 +196,6 @@ impl Engine {
         kind: FailureKind,
         out: &mut Vec<Action>,
     ) {
-        let bound_to_gone = self.bound_to_gone(&attempt);
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };
         let task = attempt.instance.task;
         let plan = std::sync::Arc::clone(&run.plan);
@@ -225,7 +206,7 @@ impl Engine {
         let cause = Some(Cause::Attempt(kind));
         let wanted = retry.on.is_empty() || retry.on.iter().any(|on| on.covers(kind));
         let ending = run.ending && !plan.tasks[task.at()].always;
-        if history.failed > retry.count || !wanted || ending || bound_to_gone {
+        if history.failed > retry.count || !wanted || ending {
             out.push(attempt.record(State::Failed, cause));
             self.conclude(now, &attempt, State::Failed, out);
             return;
@@ -244,8 +225,8 @@ impl Engine {
 
     /// The attempt's worker is gone. Only an attempt that may have run counts as lost.
     fn lost(&mut self, now: Timestamp, mut attempt: Attempt, ran: bool, out: &mut Vec<Action>) {
-        if !ran || self.bound_to_gone(&attempt) {
-            self.give_back(now, &attempt, out);
+        if !ran {
+            self.give_back(now, &attempt);
             return;
         }
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };
@@ -259,7 +240,7 @@ impl Engine {
         } else {
             let cause = Some(Cause::Attempt(FailureKind::Lost));
             out.push(attempt.record(State::Ready, cause));
-            self.give_back(now, &attempt, out);
+            self.give_back(now, &attempt);
         }
     }
 
