@@ -14,3 +14,4 @@ mod placement;
 mod plan;
 mod reports;
 mod submit;
+mod wide;

@@ -247,8 +247,13 @@ fn missing_text(reasons: &Reasons, task: TaskId, missing: &Missing) -> String {
             format!("needs {}", reasons.names(&tasks))
         }
     };
-    let mut parts: Vec<String> =
-        missing.unknown.iter().map(|task| width_unknown(reasons.name(*task))).collect();
+    let mut parts: Vec<String> = match missing.unknown.as_slice() {
+        [] => Vec::new(),
+        [task] => vec![width_unknown(reasons.name(*task))],
+        several => {
+            vec![format!("{} do not know yet how many instances they have", reasons.names(several))]
+        }
+    };
     if missing.pending > 0 {
         let named: Vec<String> =
             missing.first.iter().map(|instance| reasons.instance(*instance)).collect();

@@ -12,6 +12,9 @@ use super::journal;
 use crate::store::cause_text;
 use crate::submission::Submission;
 
+/// At most so many tasks are named in one place.
+const NAMED: usize = 8;
+
 /// The instance that decided a skip.
 pub(super) fn root(cause: Option<Cause>) -> Option<InstanceId> {
     match cause? {
@@ -195,10 +198,13 @@ impl Reasons {
         format!("{word} {any}{}{on}", self.names(&clause.upstreams))
     }
 
-    /// The names of tasks, with commas.
+    /// The names of tasks, with commas; of many the first.
     pub(super) fn names(&self, tasks: &[TaskId]) -> String {
-        let names: Vec<&str> = tasks.iter().map(|task| self.name(*task)).collect();
-        names.join(", ")
+        let names: Vec<&str> = tasks.iter().take(NAMED).map(|task| self.name(*task)).collect();
+        match tasks.len() - names.len() {
+            0 => names.join(", "),
+            more => format!("{} and {more} more", names.join(", ")),
+        }
     }
 
     /// What a task needs that `root` decided: its direct upstream, as far as it can be told.
