@@ -222,9 +222,16 @@ fn not_started(
             let most = reasons.task(task).and_then(|task| task.max_running).unwrap_or(0);
             format!("max-running allows {most} of {} at once", reasons.name(task))
         }
-        NotStarted::Busy { workers: 1 } => "the worker that can run it is busy".to_owned(),
-        NotStarted::Busy { workers } => {
-            format!("all {workers} workers that can run it are busy")
+        NotStarted::Busy { workers, ahead } => {
+            let busy = match workers {
+                1 => "the worker that can run it is busy".to_owned(),
+                _ => format!("all {workers} workers that can run it are busy"),
+            };
+            match ahead {
+                0 => busy,
+                1 => format!("{busy}, and 1 ready instance of a higher priority goes first"),
+                _ => format!("{busy}, and {ahead} ready instances of a higher priority go first"),
+            }
         }
     }
 }
