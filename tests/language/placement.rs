@@ -31,7 +31,7 @@ fn follow_one() {
 #[test]
 fn follow_all_on_two() {
     let ended = two_and("follow = { all = [\"a\", \"b\"], on = \"finish\" }");
-    let several = "follow a, b on finish: ran on several workers";
+    let several = "follow a, b on finish: they ran on several workers";
     assert_eq!(ended.reason("c"), (State::Skipped, several));
     assert_eq!(ended.status.state, RunState::Failed);
 }
