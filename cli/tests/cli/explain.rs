@@ -178,30 +178,31 @@ fn every_end_that_workers_decide_has_its_reason() {
          [task.b]\nrun = ['true']\ntargets = 'w2'\n\
          [task.c]\nrun = ['true']\ntargets = 'w3'\n\
          [task.on_several]\nrun = ['true']\nfollow = ['a', 'b']\n\
-         [task.kills]\nshell = 'kill -9 $PPID; sleep 1000'\ntargets = 'w2'\nafter = 'b'\nmax-lost = 0\n\
-         [task.lost]\nshell = 'touch lost; sleep 1000'\nfollow = 'c'\n\
+         [task.too_often]\nrun = ['sleep', '1000']\ntargets = 'w2'\nafter = 'b'\nmax-lost = 0\n\
+         [task.lost]\nrun = ['sleep', '1000']\nfollow = 'c'\n\
          [task.worker_gone]\nrun = ['true']\nfollow = 'c'\nafter = { all = 'lost', on = 'finish' }\n\
-         [task.held]\nshell = 'touch held; sleep 1000'\ntargets = 'w1'\nafter = 'a'\n\
+         [task.held]\nrun = ['sleep', '1000']\ntargets = 'w1'\nafter = 'a'\n\
          [task.next]\nrun = ['true']\nafter = 'held'\n\
-         [task.waits]\nrun = ['true']\ntargets = 'w1'\nafter = { all = ['lost', 'kills'], on = 'finish' }\n\
+         [task.waits]\nrun = ['true']\ntargets = 'w1'\nafter = { all = ['lost', 'too_often'], on = 'finish' }\n\
          [task.goes_first]\nrun = ['true']\ntargets = 'w1'\npriority = 5\n\
-         after = { all = ['lost', 'kills'], on = 'finish' }",
+         after = { all = ['lost', 'too_often'], on = 'finish' }",
     );
     let cluster = Cluster::start(test, "0");
     let join = |name| cluster.join(&["--name", name, "-j", "1"]);
-    let [_w1, _w2, mut w3] = ["w1", "w2", "w3"].map(join);
+    let [_w1, mut w2, mut w3] = ["w1", "w2", "w3"].map(join);
     cluster.submit(&["--detach"]).exits(0);
-    cluster.0.wait_for_file("lost");
-    cluster.0.wait_for_file("held");
-    w3.signal(Signal::KILL);
     let explain = |target: &str| cluster.run(&["explain", "last", target]).exits(0).stdout;
+    for task in ["too_often", "lost", "held"] {
+        wait_until("it is written that it has started", || explain(task).contains("since"));
+    }
+    w2.signal(Signal::KILL);
+    w3.signal(Signal::KILL);
     wait_until("those who wait are ready", || explain("waits").contains("higher priority"));
-    wait_until("it is known when it started", || explain("held").contains("since"));
     compare("running", &told(&["held", "next", "waits", "goes_first"], explain));
     for task in ["waits", "goes_first", "next", "held"] {
         cluster.run(&["cancel", "last", task]).exits(0);
     }
     cluster.run(&["wait", "last"]).exits(1);
-    let targets = ["a", "on_several", "kills", "lost", "worker_gone", "held", "next", "waits"];
+    let targets = ["a", "on_several", "too_often", "lost", "worker_gone", "held", "next", "waits"];
     compare("ends_on_workers", &told(&targets, explain));
 }
