@@ -1,6 +1,6 @@
 //! Cancelling while tasks run.
 
-use dagrun::client::Scope;
+use dagrun::rpc::Scope;
 use dagrun_core::status::{RunState, State};
 use dagrun_scheduler::History;
 

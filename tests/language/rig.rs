@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dagrun::client::Run;
-use dagrun::{Client, load};
+use dagrun::load;
+use dagrun::rpc::{Client, Run};
 use dagrun_core::ids::{InstanceId, TaskId};
 use dagrun_core::status::{InstanceRow, RunState, RunStatus, State};
 use dagrun_scheduler::SchedulerHandle;
