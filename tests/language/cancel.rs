@@ -1,7 +1,7 @@
 //! Cancelling while tasks run.
 
 use dagrun::rpc::Scope;
-use dagrun_core::status::{RunState, State};
+use dagrun_core::status::{Counts, RunState, State};
 use dagrun_scheduler::History;
 
 use crate::rig::{Rig, block_on, ended};
@@ -62,7 +62,7 @@ fn cancel_then_late_success() {
                     break;
                 }
             }
-            assert_eq!(seen.iter().map(|counts| counts.terminal()).max(), Some(1));
+            assert_eq!(seen.iter().map(Counts::terminal).max(), Some(1));
             assert_eq!(seen.last().unwrap().of(state), 1, "the same for every observer");
         }
         let history = History::open(&rig.path("state")).unwrap();
