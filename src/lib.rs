@@ -28,7 +28,13 @@ pub mod rpc;
 mod updates;
 
 pub use dagrun_core as core;
+pub use dagrun_macros::task;
 pub use dagrun_schema::wire;
+#[doc(hidden)]
+pub use dagrun_worker::function::__private;
+pub use dagrun_worker::function::{
+    Cancelled, Context, Entry, Failure, FromInput, GatherError, Gathered, TaskFn,
+};
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use files::Disk;
 pub use load::{LoadError, Loaded, Problems, load};
