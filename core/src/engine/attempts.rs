@@ -184,7 +184,8 @@ impl Engine {
         self.conclude(now, &attempt, State::Cancelled, out);
     }
 
-    /// The instance is the next of its task again.
+    /// The instance is the next of its task again. What is bound to a worker that is being lost is
+    /// skipped with all else that is, see `drop_followers`.
     fn give_back(&mut self, now: Timestamp, attempt: &Attempt) {
         let task = attempt.instance.task;
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };
@@ -194,13 +195,6 @@ impl Engine {
             self.bound_wait(now, attempt.run, task, attempt.span());
         }
         self.enlist(attempt.run, task);
-    }
-
-    fn bound_to_gone(&self, attempt: &Attempt) -> bool {
-        let run = self.runs.get(&attempt.run);
-        let bound =
-            run.and_then(|run| run.task(attempt.instance.task).bound_to(attempt.instance.index));
-        bound.is_some_and(|worker| self.workers.get(worker).is_none())
     }
 
     fn fail(
@@ -240,13 +234,7 @@ impl Engine {
     /// The attempt's worker is gone. Only an attempt that may have run counts as lost.
     fn lost(&mut self, now: Timestamp, mut attempt: Attempt, out: &mut Vec<Action>) {
         if !attempt.ran {
-            // What is bound to the worker is skipped with all else that is, see `drop_followers`.
             self.give_back(now, &attempt);
-            return;
-        }
-        if self.bound_to_gone(&attempt) {
-            out.push(attempt.record(State::Failed, Some(Cause::Attempt(FailureKind::Lost))));
-            self.conclude(now, &attempt, State::Failed, out);
             return;
         }
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use dagrun_core::engine::{
-    CancelScope, Cause, Event, Explanation, FollowProblem, NotStarted, Outcome, RunPlan, Scheme,
-    TaskPlan, WorkerOffer,
+    CancelScope, Cause, Event, Explanation, FollowProblem, NotStarted, Outcome, Record, RunPlan,
+    Scheme, TaskPlan, WorkerOffer,
 };
-use dagrun_core::ids::Micros;
+use dagrun_core::ids::{Micros, WorkerId};
 use dagrun_core::pipeline::{Outcomes, Quantifier, Retry, RetryOn, Targets};
 use dagrun_core::status::{FailureKind, RunState, State};
 use proptest::prelude::*;
 
-use crate::rig::{RUN, Rig, after, array, at, clause};
+use crate::rig::{RUN, Rig, after, after_on, array, at, clause};
 
 fn follow_on(quantifier: Quantifier, upstreams: &[u32], on: Outcomes) -> TaskPlan {
     TaskPlan { clauses: vec![clause(quantifier, upstreams, on)], follows: 1, ..TaskPlan::default() }
@@ -99,14 +99,40 @@ fn follow_dead_worker() {
     rig.ok(1, 0);
     assert_eq!(rig.finished, [RunState::Failed]);
 
-    // Gone while it waits for a slot there.
-    let mut rig = Rig::new(vec![array(3), follow(&[0])]).worker(1, 1).submit();
+    // Gone while it runs there: the attempt is lost, and there is nowhere to run again.
+    let mut rig = two_and(follow(&[0]));
+    rig.ok(1, 0);
     rig.ok(0, 0);
-    rig.ok(0, 1);
-    rig.ok(0, 2);
-    assert_eq!(rig.state(1, 0), State::Leased);
+    assert_eq!(rig.ran_on(2, 0), Some(1));
     rig.kill(1);
-    assert_eq!(rig.state(1, 0), State::Failed, "it ran there and was lost");
+    let lost = |record: &&Record| record.cause == Some(Cause::Attempt(FailureKind::Lost));
+    assert_eq!(rig.records.iter().filter(lost).map(|record| record.attempt).max(), Some(1));
+    assert_eq!((rig.state(2, 0), why(&rig, 2)), (State::Skipped, FollowProblem::WorkerGone));
+    assert_eq!(rig.finished, [RunState::Failed]);
+}
+
+#[test]
+fn what_waits_in_the_queue_of_a_followed_worker_is_skipped_with_it() {
+    let followers = TaskPlan { width: 50, ..follow(&[0]) };
+    let told = after_on(Quantifier::Any, &[1], Outcomes::Failure);
+    let mut rig = Rig::new(vec![TaskPlan::default(), followers, told]);
+    rig.took = 1;
+    let mut rig = rig.worker(1, 1).submit();
+    rig.join(2, 1);
+    rig.ok(0, 0);
+    for index in 0..10 {
+        rig.ok(1, index);
+    }
+    assert!(rig.workers[&WorkerId(1)].held.len() > 5, "short attempts are handed out ahead");
+    rig.kill(1);
+    let expected = (0..50).map(|index| if index < 10 { State::Succeeded } else { State::Skipped });
+    assert_eq!(rig.states(1), expected.collect::<Vec<_>>());
+    assert_eq!(rig.started(1), (0..11).collect::<Vec<_>>(), "none starts elsewhere");
+    for index in 10..50 {
+        let cause = rig.last_record(1, index).cause;
+        assert!(matches!(cause, Some(Cause::Follow { why: FollowProblem::WorkerGone, .. })));
+    }
+    rig.ok(2, 0);
     assert_eq!(rig.finished, [RunState::Failed]);
 }
 
@@ -330,8 +356,7 @@ fn a_follower_that_waited_at_its_lost_worker_is_skipped() {
     rig.ok(1, 0);
     assert_eq!(rig.state(1, 7), State::Leased, "handed out ahead");
     rig.kill(1);
-    assert_eq!(rig.states(1)[1], State::Failed, "it ran there and was lost");
-    assert_eq!(rig.states(1)[2..], [State::Skipped; 6]);
+    assert_eq!(rig.states(1)[1..], [State::Skipped; 7]);
     let gone = Cause::Follow { clause: 0, root: at(0, 0), why: FollowProblem::WorkerGone };
     assert_eq!(rig.last_record(1, 7).cause, Some(gone));
     assert_eq!(rig.finished, [RunState::Failed]);

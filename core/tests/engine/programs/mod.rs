@@ -119,22 +119,21 @@ impl Pair {
         self.rig.join_offering(self.joined, offer);
     }
 
-    /// A worker dies: what it held is ready again, if it has not been lost too often, is not bound to
-    /// that worker, and was not being cancelled.
+    /// A worker dies: what it held is ready again, if it has not been lost too often and was not being
+    /// cancelled. What is bound to that worker then never runs.
     fn kill(&mut self) {
         let ids: Vec<WorkerId> = self.rig.workers.keys().copied().collect();
         if ids.is_empty() {
             return;
         }
         let id = self.random.pick(&ids);
-        let verdicts = self.observe();
+        self.observe();
         let held: Vec<Held> = self.rig.workers[&id].held.values().copied().collect();
         for held in held {
             let instance = held.instance;
-            let bound = self.bound_to(instance, &verdicts).is_some();
             if !held.started {
                 self.rig.returned.push(instance);
-            } else if held.cancelled || bound || self.loses(instance) {
+            } else if held.cancelled || self.loses(instance) {
                 self.model.end_lost(instance, id);
             }
         }
