@@ -3,6 +3,7 @@
 mod cases;
 mod dynamic;
 mod model;
+mod past;
 mod placement;
 mod programs;
 mod rig;
