@@ -27,7 +27,7 @@ pub mod files;
 mod load;
 mod updates;
 
-pub use client::{Client, ClientError, Run};
+pub use client::{Client, ClientError, Retried, Run};
 pub use dagrun_core as core;
 pub use dagrun_schema::wire;
 pub use embedded::{Cluster, EmbeddedConfig, EmbeddedError};

@@ -64,6 +64,7 @@ fn begin(store: &Store, tasks: &[(&str, u32)], pipeline: &Pipeline) -> RunId {
         submission: Arc::new(submission),
         started: Timestamp(1_000),
         tasks: tasks.iter().map(|(name, width)| ((*name).to_owned(), Some(*width))).collect(),
+        taken: None,
     };
     let (reply, answer) = oneshot::channel();
     store.send(Command::Begin(Box::new(new), reply));
@@ -296,6 +297,7 @@ fn widths_come_late_and_durations_are_remembered() {
         submission: Arc::new(written.history().submission(written.run).unwrap()),
         started: Timestamp(1_000),
         tasks,
+        taken: None,
     };
     let submit = |written: &Written, new| {
         let (reply, answer) = oneshot::channel();
