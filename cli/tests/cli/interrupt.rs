@@ -23,7 +23,7 @@ fn the_first_ctrl_c_cancels_the_run_and_ends_its_processes() {
     let mut process = test.start(&["submit", "pipeline.toml"]);
     test.wait_for_file("outer");
     process.signal(Signal::INT);
-    process.end().exits(130).err_has("cancelled").err_has("dagrun submit pipeline.toml");
+    process.end().exits(130).err_has("cancelled").err_has("dagrun retry 1 --failed");
     is_gone(&test, "outer");
     is_gone(&test, "inner");
     assert!(!test.path("b").exists());

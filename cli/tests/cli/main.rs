@@ -12,4 +12,5 @@ mod interrupt;
 mod placement;
 mod plan;
 mod reports;
+mod retry;
 mod submit;

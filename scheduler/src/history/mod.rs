@@ -9,6 +9,8 @@ mod past;
 mod reason;
 
 #[cfg(test)]
+mod past_tests;
+#[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
