@@ -237,7 +237,7 @@ fn a_reader_of_results_may_go_away() {
 fn the_failure_tail_names_files_in_the_directory_of_the_run() {
     let test = Test::new(
         "[task.a]\nrun = ['touch', '{out.f}']\nout.f = '{run.dir}/f'\n\
-         [task.b]\nrun = ['grep', 'nothing', '{a.out.f}']",
+         [task.b]\nrun = ['grep', 'nothing', '{a.f}']",
     );
     let outcome = test.submit(&[]).exits(1);
     let path = test.path(".dagrun/runs/1/f");

@@ -173,14 +173,20 @@ impl Succeeded<'_> {
         };
         let task = self.task;
         let span = |first, count| TakenSpan { task, first, count, origin, payload, worker };
-        let kept = match &self.files {
-            Files::None => vec![span(first, count)],
+        let Succeeded { files, spans, items: sum, .. } = self;
+        let mut keep = |span: TakenSpan| {
+            *sum += u64::from(items);
+            push(spans, span);
+        };
+        match files {
+            Files::None => keep(span(first, count)),
             Files::Reported { base_dir, outputs } => {
                 let paths: Option<Vec<u8>> = row.get(6)?;
                 let paths = paths.map_or_else(Vec::new, |bytes| decode_outputs(&bytes));
                 let there = |path: &Vec<u8>| exists(&base_dir.join(OsStr::from_bytes(path)));
-                let all = paths.len() == *outputs && paths.iter().all(there);
-                all.then(|| span(first, count)).into_iter().collect()
+                if paths.len() == *outputs && paths.iter().all(there) {
+                    keep(span(first, count));
+                }
             }
             Files::Computed(recipe) => {
                 let there = |index: &u32| match recipe.output_paths(*index) {
@@ -188,28 +194,10 @@ impl Succeeded<'_> {
                     Ok(None) | Err(_) => false,
                 };
                 let indices = first..first.saturating_add(count);
-                indices.filter(there).map(|index| span(index, 1)).collect()
+                indices.filter(there).for_each(|index| keep(span(index, 1)));
             }
-        };
-        for span in kept {
-            self.items += u64::from(items);
-            self.push(span);
         }
         Ok(())
-    }
-
-    /// Neighbours that are alike share an entry.
-    fn push(&mut self, span: TakenSpan) {
-        match self.spans.last_mut() {
-            Some(last)
-                if last.first + last.count == span.first
-                    && (last.origin, last.payload, last.worker)
-                        == (span.origin, span.payload, span.worker) =>
-            {
-                last.count += span.count;
-            }
-            _ => self.spans.push(span),
-        }
     }
 
     fn count(&self) -> u64 {
@@ -219,6 +207,20 @@ impl Succeeded<'_> {
     fn forget(&mut self) {
         self.spans.clear();
         self.items = 0;
+    }
+}
+
+/// Neighbours that are alike share an entry.
+fn push(spans: &mut Vec<TakenSpan>, span: TakenSpan) {
+    match spans.last_mut() {
+        Some(last)
+            if last.first + last.count == span.first
+                && (last.origin, last.payload, last.worker)
+                    == (span.origin, span.payload, span.worker) =>
+        {
+            last.count += span.count;
+        }
+        _ => spans.push(span),
     }
 }
 
