@@ -9,6 +9,7 @@ pub mod graph;
 mod hash;
 pub mod ids;
 pub mod parse;
+pub mod payload;
 pub mod pipeline;
 pub mod recipe;
 pub mod simulate;

@@ -187,6 +187,72 @@ pub enum TaskAction {
     Run(Vec<Template>),
     /// A script for a shell; nothing is substituted in it.
     Shell(String),
+    /// A function of the worker's own program.
+    Call(Box<Call>),
+}
+
+/// A call of a function that workers have by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Its name.
+    pub function: String,
+    /// The signature that it must have; any when the caller does not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<u64>,
+    /// What it is given.
+    pub args: Args,
+    /// Whether it takes two values and gives one of the same type, and is applied to all values of
+    /// its only argument, a list, from the left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fold: bool,
+}
+
+/// The arguments of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Args {
+    /// By the names of the function's parameters; or the fields of its only parameter.
+    Named(Vec<(String, Arg)>),
+    /// By position.
+    Listed(Vec<Arg>),
+}
+
+impl Args {
+    /// All of them, those that are within others not counted.
+    pub fn iter(&self) -> impl Iterator<Item = &Arg> {
+        let (named, listed) = match self {
+            Args::Named(named) => (named.as_slice(), &[][..]),
+            Args::Listed(listed) => (&[][..], listed.as_slice()),
+        };
+        named.iter().map(|(_, arg)| arg).chain(listed)
+    }
+
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Arg> {
+        let (named, listed) = match self {
+            Args::Named(named) => (named.as_mut_slice(), &mut [][..]),
+            Args::Listed(listed) => (&mut [][..], listed.as_mut_slice()),
+        };
+        named.iter_mut().map(|(_, arg)| arg).chain(listed)
+    }
+}
+
+/// An argument of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arg {
+    /// The same for all instances. Text whose bytes begin with [`crate::payload::TAG`] is a payload.
+    Value(Value),
+    /// Text. One that is a placeholder and nothing else stands for that value itself, not its text.
+    Text(Template),
+    /// A list.
+    List(Vec<Arg>),
+    /// A table.
+    Table(Vec<(String, Arg)>),
+    /// A table of all parameters of the instance.
+    Params,
+    /// The values of the instances that the task gathers of this upstream, in index order.
+    Gathered(TaskId),
 }
 
 /// How the instances of a task relate to those of others.
@@ -202,6 +268,9 @@ pub enum Pattern {
     /// One instance for each distinct combination of these parameters of the task's, after its
     /// instances of that combination.
     GatherBy(TaskId, Vec<String>),
+    /// One instance for each so many consecutive instances of the task's, after these; the last one
+    /// may have fewer. Its parameter `part` counts them. At least one.
+    GatherEvery(TaskId, u32),
     /// As many instances as the JSON array that the upstream captures has elements or parts.
     Scatter(Scatter),
 }
@@ -214,6 +283,7 @@ impl Pattern {
             Pattern::Own => &[],
             Pattern::Map(upstream)
             | Pattern::GatherBy(upstream, _)
+            | Pattern::GatherEvery(upstream, _)
             | Pattern::Scatter(Scatter { from: upstream, .. }) => std::slice::from_ref(upstream),
             Pattern::Gather(upstreams) => upstreams,
         }
@@ -226,6 +296,7 @@ impl Pattern {
             Pattern::Own => &mut [],
             Pattern::Map(upstream)
             | Pattern::GatherBy(upstream, _)
+            | Pattern::GatherEvery(upstream, _)
             | Pattern::Scatter(Scatter { from: upstream, .. }) => std::slice::from_mut(upstream),
             Pattern::Gather(upstreams) => upstreams,
         }
@@ -235,8 +306,19 @@ impl Pattern {
     #[must_use]
     pub fn gathered(&self) -> &[TaskId] {
         match self {
-            Pattern::Gather(_) | Pattern::GatherBy(..) => self.upstreams(),
+            Pattern::Gather(_) | Pattern::GatherBy(..) | Pattern::GatherEvery(..) => {
+                self.upstreams()
+            }
             _ => &[],
+        }
+    }
+
+    /// The task whose instances it gathers in groups.
+    #[must_use]
+    pub fn grouped(&self) -> Option<TaskId> {
+        match self {
+            Pattern::GatherBy(upstream, _) | Pattern::GatherEvery(upstream, _) => Some(*upstream),
+            _ => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{Cause, Done, Past, RunPlan};
 use dagrun_core::ids::{RunId, TaskId, WorkerId};
+use dagrun_core::payload::{self, Place, Stored};
 use dagrun_core::pipeline::{Pipeline, RunContext};
 use dagrun_core::recipe::{Recipe, count_items};
 use dagrun_core::status::{RunState, RunStatus, State};
@@ -34,6 +35,9 @@ pub(crate) struct Taken {
 
 /// No worker has this number: those of a scheduler begin with 1.
 const GONE: WorkerId = WorkerId(0);
+
+/// The value of a row where it is but a reference to one, by its first bytes.
+const REFERENCE: &str = "CASE WHEN substr(value, 1, 2) = x'C172' THEN value END";
 
 /// How to see whether the files of a task are still there.
 enum Files<'a> {
@@ -111,7 +115,7 @@ impl History {
     /// Reads what succeeded of a task.
     fn collect(&self, run: RunId, into: &mut Succeeded<'_>) -> rusqlite::Result<()> {
         let outputs = if matches!(into.files, Files::Reported { .. }) { "outputs" } else { "NULL" };
-        let value = if into.scattered { "value" } else { "NULL" };
+        let value = if into.scattered { "value" } else { REFERENCE };
         let mut statement = self.database.prepare_cached(&format!(
             "SELECT first_index, count, cause, code, worker,
                 value IS NOT NULL OR outputs IS NOT NULL, {outputs}, {value}
@@ -163,9 +167,13 @@ impl Succeeded<'_> {
         };
         let worker: Option<i64> = if self.followed { row.get(4)? } else { None };
         let payload = row.get(5)?;
+        let value: Option<Vec<u8>> = row.get(7)?;
+        if value.as_deref().and_then(payload::stored).is_some_and(|stored| is_lost(&stored)) {
+            return Ok(());
+        }
         let items = match self.scattered {
             false => 0,
-            true => match row.get::<_, Option<Vec<u8>>>(7)?.as_deref().and_then(count_items) {
+            true => match value.as_deref().and_then(count_items) {
                 Some(items) => items,
                 // What is no array has failed the run: it must be made again.
                 None => return Ok(()),
@@ -244,6 +252,14 @@ fn files<'a>(
     match Recipe::new(pipeline, task, &context) {
         Ok(recipe) if !recipe.reports_outputs() => Files::Computed(Box::new(recipe)),
         _ => Files::Reported { base_dir: &submission.base_dir, outputs },
+    }
+}
+
+/// Whether a value is no longer where it was kept: workers keep those of runs that go on.
+fn is_lost(stored: &Stored) -> bool {
+    match &stored.place {
+        Place::Worker(_) => true,
+        Place::File(path) => !exists(path),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{Cause, Done, Past, Record};
 use dagrun_core::ids::{Micros, WorkerId};
+use dagrun_core::payload::{Place, Stored};
 use dagrun_core::pipeline::{
     Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Scatter, Split, Task,
 };
@@ -165,6 +166,24 @@ fn an_instance_whose_files_are_gone_is_left_out() {
     ]);
     let taken = written.take_over().unwrap();
     assert_eq!(taken.past.done, [done(0, 0, 1), done(0, 2, 1), done(1, 1, 1)]);
+}
+
+#[test]
+fn values_that_were_kept_elsewhere_are_taken_over_where_they_still_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("value");
+    std::fs::write(&path, "1").unwrap();
+    let places =
+        [Place::File(path), Place::File(dir.path().join("gone")), Place::Worker(WorkerId(1))];
+    let stored = places.map(|place| Stored { place, bytes: 1, checksum: 1 }.to_payload());
+    let definition = pipeline(vec![Task { sweep: sweep(3), ..captures("a") }]);
+    let mut written = Written::new(&[("a", 3)], &definition);
+    let records = (0..).zip(stored).map(|(index, bytes)| {
+        let detail = Detail { value: Some(bytes), ..Detail::default() };
+        Record { detail: Some(Box::new(detail)), ..record(0, index, 1, State::Succeeded) }
+    });
+    written.end(records.collect());
+    assert_eq!(written.take_over().unwrap().past.done, [done(0, 0, 1)]);
 }
 
 fn scattering(max_items: Option<u32>) -> Pipeline {

@@ -69,6 +69,11 @@ impl ClientServer {
     ) -> Result<RunId, Error> {
         let submission = Arc::new(submission);
         let Checked { pipeline, mut plan, widths } = checked;
+        let lacking = self.server.shared.driver.borrow().lacks_function(&plan);
+        if let Some((task, why)) = lacking {
+            let task = pipeline.tasks.get(task.at()).map_or("", |task| task.name.as_str());
+            return Err(Error::failed(format!("task `{task}` cannot be run: {why}")));
+        }
         let names = pipeline.tasks.iter().map(|task| task.name.clone());
         let started = now();
         let new = NewRun {

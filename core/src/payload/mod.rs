@@ -1,0 +1,306 @@
+//! How a value travels: the bytes of an instance's value, and what they are.
+//!
+//! Most values are JSON documents, as commands capture them. What a function returns is JSON where
+//! that is short and loses nothing, MessagePack otherwise (numbers that are not finite, long arrays), and
+//! bytes are themselves. A value that is kept elsewhere is a reference. All but JSON begin with a
+//! byte that neither JSON nor MessagePack ever begins with, and one for the kind:
+//!
+//! | bytes | kind |
+//! | --- | --- |
+//! | anything else | a JSON document |
+//! | `C1 62` | the bytes that follow |
+//! | `C1 6D` | the MessagePack document that follows |
+//! | `C1 72` | a reference to where the value is, [`Stored`] |
+
+mod list;
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::ids::WorkerId;
+use crate::value::write_json_string;
+
+pub(crate) use list::{for_each_packed, push_element};
+pub use list::{is_bytes, list};
+
+/// The first byte of all that is not JSON.
+pub const TAG: u8 = 0xC1;
+const BYTES: u8 = b'b';
+const MESSAGE_PACK: u8 = b'm';
+const STORED: u8 = b'r';
+
+/// Values up to this many bytes are tried as JSON, so that people can read them.
+const SHORT: usize = 4096;
+
+/// What the bytes of a value are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind<'a> {
+    /// A JSON document.
+    Json(&'a [u8]),
+    /// Bytes that stand for themselves.
+    Bytes(&'a [u8]),
+    /// A MessagePack document; structures are maps by the names of their fields.
+    MessagePack(&'a [u8]),
+    /// The value is elsewhere.
+    Stored(Stored),
+}
+
+/// Where a value is that does not travel with reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Who has it.
+    pub place: Place,
+    /// Its length in bytes, of the payload as a whole.
+    pub bytes: u64,
+    /// XXH3 (64 bits) of the payload.
+    pub checksum: u64,
+}
+
+/// Who has a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The store of a worker.
+    Worker(WorkerId),
+    /// A file, absolute.
+    File(PathBuf),
+}
+
+/// Why bytes are no value, or not of the type wanted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The value could not be written.
+    #[error("the value cannot be encoded: {0}")]
+    Encode(#[from] rmp_serde::encode::Error),
+    /// The JSON document does not fit the type.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// The MessagePack document does not fit the type.
+    #[error("{0}")]
+    MessagePack(#[from] rmp_serde::decode::Error),
+    /// The value is elsewhere and must be fetched first.
+    #[error("the value is not here")]
+    Elsewhere,
+    /// The bytes begin like a payload and are none.
+    #[error("the bytes of the value are malformed")]
+    Malformed,
+}
+
+/// What these bytes are. Bytes with the tag and an unknown kind are none.
+///
+/// # Errors
+/// When they begin with the tag and make no sense.
+pub fn kind(payload: &[u8]) -> Result<Kind<'_>, PayloadError> {
+    match payload {
+        [TAG, BYTES, rest @ ..] => Ok(Kind::Bytes(rest)),
+        [TAG, MESSAGE_PACK, rest @ ..] => Ok(Kind::MessagePack(rest)),
+        [TAG, STORED, rest @ ..] => {
+            Stored::read(rest).map(Kind::Stored).ok_or(PayloadError::Malformed)
+        }
+        [TAG, ..] => Err(PayloadError::Malformed),
+        json => Ok(Kind::Json(json)),
+    }
+}
+
+/// Where the value is, when it is elsewhere.
+#[must_use]
+pub fn stored(payload: &[u8]) -> Option<Stored> {
+    match payload {
+        [TAG, STORED, rest @ ..] => Stored::read(rest),
+        _ => None,
+    }
+}
+
+impl Stored {
+    /// The payload that refers to it.
+    #[must_use]
+    pub fn to_payload(&self) -> Vec<u8> {
+        let mut payload = vec![TAG, STORED];
+        payload.extend_from_slice(&self.bytes.to_le_bytes());
+        payload.extend_from_slice(&self.checksum.to_le_bytes());
+        match &self.place {
+            Place::Worker(worker) => {
+                payload.push(0);
+                payload.extend_from_slice(&worker.0.to_le_bytes());
+            }
+            Place::File(path) => {
+                payload.push(1);
+                payload.extend_from_slice(path.as_os_str().as_bytes());
+            }
+        }
+        payload
+    }
+
+    fn read(bytes: &[u8]) -> Option<Stored> {
+        let (length, rest) = bytes.split_first_chunk::<8>()?;
+        let (checksum, rest) = rest.split_first_chunk::<8>()?;
+        let place = match rest {
+            [0, worker @ ..] => {
+                Place::Worker(WorkerId(u32::from_le_bytes(worker.try_into().ok()?)))
+            }
+            [1, path @ ..] => Place::File(std::ffi::OsString::from_vec(path.to_vec()).into()),
+            _ => return None,
+        };
+        Some(Stored {
+            place,
+            bytes: u64::from_le_bytes(*length),
+            checksum: u64::from_le_bytes(*checksum),
+        })
+    }
+}
+
+/// The payload of a value: its bytes where it is [`Bytes`], JSON where that is short and says all,
+/// MessagePack otherwise.
+///
+/// # Errors
+/// When the value refuses to be written.
+pub fn encode<T: Serialize + 'static>(value: &T) -> Result<Vec<u8>, PayloadError> {
+    if let Some(bytes) = (value as &dyn Any).downcast_ref::<Bytes>() {
+        return Ok(tagged(BYTES, bytes));
+    }
+    let mut packed = vec![TAG, MESSAGE_PACK];
+    rmp_serde::encode::write_named(&mut packed, value)?;
+    if packed.len() <= SHORT
+        && let Ok(json) = serde_json::to_vec(value)
+        // JSON's null may have been a number that is not finite.
+        && !json.windows(4).any(|word| word == b"null")
+    {
+        return Ok(json);
+    }
+    Ok(packed)
+}
+
+fn tagged(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(bytes.len() + 2);
+    payload.extend_from_slice(&[TAG, kind]);
+    payload.extend_from_slice(bytes);
+    payload
+}
+
+/// The value of a payload. [`Bytes`] are taken out without a copy.
+///
+/// # Errors
+/// When it is elsewhere, malformed or not of this type.
+pub fn decode<T: DeserializeOwned + 'static>(payload: &Bytes) -> Result<T, PayloadError> {
+    match kind(payload)? {
+        Kind::Json(json) => Ok(serde_json::from_slice(json)?),
+        Kind::MessagePack(packed) => Ok(rmp_serde::from_slice(packed)?),
+        Kind::Stored(_) => Err(PayloadError::Elsewhere),
+        Kind::Bytes(_) => {
+            let mut bytes = Some(payload.slice(2..));
+            let mut found: Option<T> = None;
+            if let Some(found) = (&mut found as &mut dyn Any).downcast_mut::<Option<Bytes>>() {
+                *found = bytes.take();
+            }
+            match (found, bytes) {
+                (Some(found), _) => Ok(found),
+                // Another type that can be made of bytes.
+                (None, Some(bytes)) => Ok(rmp_serde::from_slice(&rmp_serde::to_vec(&bytes)?)?),
+                (None, None) => Err(PayloadError::Malformed),
+            }
+        }
+    }
+}
+
+/// The value as a JSON document: numbers that are not finite become null, bytes become text, with
+/// those that are not UTF-8 as the lone surrogates `\udc80` to `\udcff`.
+///
+/// # Errors
+/// When it is elsewhere, malformed, or has keys that JSON cannot have.
+pub fn to_json(payload: &[u8]) -> Result<Cow<'_, [u8]>, PayloadError> {
+    match kind(payload)? {
+        Kind::Json(json) => Ok(json.into()),
+        Kind::Bytes(bytes) => {
+            let mut json = Vec::with_capacity(bytes.len() + 2);
+            write_json_string(bytes, &mut json);
+            Ok(json.into())
+        }
+        Kind::MessagePack(packed) => {
+            let mut json = Vec::new();
+            let mut from = rmp_serde::Deserializer::from_read_ref(packed);
+            let mut to = serde_json::Serializer::new(&mut json);
+            serde_transcode::transcode(&mut from, &mut to)?;
+            Ok(json.into())
+        }
+        Kind::Stored(_) => Err(PayloadError::Elsewhere),
+    }
+}
+
+/// The payload of bytes that stand for themselves.
+#[must_use]
+pub fn of_bytes(bytes: &[u8]) -> Vec<u8> {
+    tagged(BYTES, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn there_and_back<T>(value: &T) -> T
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        decode(&encode(value).unwrap().into()).unwrap()
+    }
+
+    #[test]
+    fn short_values_are_json() {
+        assert_eq!(encode(&1.5).unwrap(), b"1.5");
+        assert_eq!(encode(&vec!["a", "b"]).unwrap(), b"[\"a\",\"b\"]");
+        assert_eq!(there_and_back(&(1, "x".to_owned(), 0.1 + 0.2)), (1, "x".into(), 0.1 + 0.2));
+    }
+
+    #[test]
+    fn what_json_would_lose_is_kept() {
+        assert!(there_and_back(&f64::NAN).is_nan());
+        assert_eq!(there_and_back(&vec![f64::INFINITY, 1.0]), [f64::INFINITY, 1.0]);
+        let by_pair = BTreeMap::from([((1, 2), 3.0)]);
+        assert_eq!(there_and_back(&by_pair), by_pair);
+        assert_eq!(there_and_back(&Some(1)), Some(1));
+        assert_eq!(there_and_back(&None::<f64>), None);
+        let long: Vec<f64> = (0..10_000).map(|at| f64::from(at) / 7.0).collect();
+        assert_eq!(there_and_back(&long), long);
+    }
+
+    #[test]
+    fn bytes_are_themselves() {
+        let bytes = Bytes::from_static(b"\xff\x00x");
+        let payload = Bytes::from(encode(&bytes).unwrap());
+        assert_eq!(payload.len(), 5);
+        let back: Bytes = decode(&payload).unwrap();
+        assert_eq!(back, bytes);
+        assert_eq!(back.as_ptr(), payload[2..].as_ptr(), "no copy");
+        assert_eq!(&*to_json(&payload).unwrap(), br#""\udcff\u0000x""#);
+    }
+
+    #[test]
+    fn every_kind_has_a_json_form() {
+        let payload = encode(&vec![f64::NAN, 2.0]).unwrap();
+        assert_eq!(&*to_json(&payload).unwrap(), b"[null,2.0]");
+        assert_eq!(&*to_json(b"{\"a\": 1}").unwrap(), b"{\"a\": 1}");
+    }
+
+    #[test]
+    fn references_survive_and_malformed_ones_are_refused() {
+        for place in [Place::Worker(WorkerId(7)), Place::File("/a b/\u{e4}".into())] {
+            let place = Stored { place, bytes: 1 << 40, checksum: u64::MAX };
+            let payload = place.to_payload();
+            assert_eq!(stored(&payload), Some(place.clone()));
+            assert_eq!(kind(&payload).unwrap(), Kind::Stored(place));
+            assert!(matches!(decode::<u32>(&payload.into()), Err(PayloadError::Elsewhere)));
+        }
+        for malformed in [&[TAG][..], &[TAG, b'?'], &[TAG, STORED, 1, 2], &[TAG, MESSAGE_PACK]] {
+            assert!(
+                to_json(malformed).is_err() && decode::<u32>(&malformed.to_vec().into()).is_err()
+            );
+        }
+    }
+}
