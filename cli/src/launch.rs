@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use dagrun::client::{Client, Retried, Run, Submission};
-use dagrun::{Cluster, EmbeddedConfig};
+use dagrun::rpc::{Client, Retried, Run, Submission};
+use dagrun::{Embedded, EmbeddedConfig};
 use dagrun_core::ids::RunId;
 use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::RunState;
@@ -117,7 +117,7 @@ pub(crate) async fn embedded(
     config.labels = how.offer.labels.clone();
     config.reaper = crate::reaper_argv();
     let cluster =
-        Cluster::embedded(config).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+        Embedded::start(config).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
     let client = cluster.client().await?;
     let submitted = match check_worker(work.pipeline(), &client).await {
         Ok(()) => work.submit(&client, how).await,

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-use dagrun::client::Submission;
+use dagrun::rpc::Submission;
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::pipeline::{Pipeline, RunContext};
 use dagrun_core::recipe::{Input, InputSpec, Recipe};

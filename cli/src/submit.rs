@@ -1,6 +1,6 @@
 //! `dagrun submit`: a pipeline, run to its end in this process or handed to a cluster.
 
-use dagrun::client::Submission;
+use dagrun::rpc::Submission;
 
 use crate::args::SubmitArgs;
 use crate::dry_run;

@@ -48,7 +48,8 @@ fn a_list_is_worked_off_in_chunks() {
 fn a_cluster_does_the_same() {
     let cluster = Cluster::start(Test::new(CHUNKS), "2");
     let events = cluster.submit(&["--json"]).exits(0).json();
-    assert_eq!(events[0]["instances"], 3);
+    // As many as were known when the client looked: the cluster does not wait for it.
+    assert!(events[0]["instances"].as_u64().is_some_and(|known| (3..=9).contains(&known)));
     let work = events.iter().find(|event| event["task"] == "work").unwrap();
     assert_eq!((&work["instances"], &work["succeeded"]), (&json!(3), &json!(3)));
     cluster.run(&["output", "last", "next[2]"]).exits(0).out("[5] [5]\n");

@@ -7,6 +7,7 @@ mod explain;
 pub(crate) mod journal;
 mod past;
 mod reason;
+mod results;
 
 #[cfg(test)]
 mod past_tests;
