@@ -5,12 +5,12 @@ use rustix::process::Signal;
 use crate::harness::{Test, is_alive, wait_until};
 
 /// A task that ends on SIGTERM, together with a process that it started.
-const POLITE: &str = "[task.a]\nshell = 'sleep 1000 & echo $! > inner; echo $$ > outer; wait'\n\
+const POLITE: &str = "[task.a]\nshell = 'sleep 1000 & echo $! > inner; echo $$ > new; mv new outer; wait'\n\
                       [task.b]\nafter = 'a'\nrun = ['touch', 'b']";
 
 /// A task that ignores SIGTERM.
 const STUBBORN: &str =
-    "[task.a]\nshell = 'trap \"\" TERM INT; echo $$ > outer; while true; do sleep 1000; done'";
+    "[task.a]\nshell = 'trap \"\" TERM INT; echo $$ > new; mv new outer; while true; do sleep 1000; done'";
 
 fn is_gone(test: &Test, file: &str) {
     let pid = test.read(file);
