@@ -9,8 +9,7 @@ const POLITE: &str = "[task.a]\nshell = 'sleep 1000 & echo $! > inner; echo $$ >
                       [task.b]\nafter = 'a'\nrun = ['touch', 'b']";
 
 /// A task that ignores SIGTERM.
-const STUBBORN: &str =
-    "[task.a]\nshell = 'trap \"\" TERM INT; echo $$ > new; mv new outer; while true; do sleep 1000; done'";
+const STUBBORN: &str = "[task.a]\nshell = 'trap \"\" TERM INT; echo $$ > new; mv new outer; while true; do sleep 1000; done'";
 
 fn is_gone(test: &Test, file: &str) {
     let pid = test.read(file);
