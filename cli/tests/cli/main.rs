@@ -13,5 +13,6 @@ mod interrupt;
 mod placement;
 mod plan;
 mod reports;
+mod retry;
 mod submit;
 mod wide;

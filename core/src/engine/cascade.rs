@@ -346,7 +346,8 @@ impl Cause {
             Cause::Attempt(_)
             | Cause::Cancelled
             | Cause::LostTooOften
-            | Cause::NotStartedInTime => None,
+            | Cause::NotStartedInTime
+            | Cause::TakenOver { .. } => None,
         }
     }
 }

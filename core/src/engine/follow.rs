@@ -3,6 +3,7 @@
 use super::cascade::{Cascade, Ended};
 use super::clause::{Verdict, counts};
 use super::event::FollowProblem;
+use super::plan::TaskPlan;
 use super::{Action, Cause, Engine};
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Quantifier;
@@ -175,12 +176,16 @@ impl Engine {
     }
 }
 
+/// The tasks that a task follows.
+pub(super) fn followed(plan: &TaskPlan) -> impl Iterator<Item = TaskId> + '_ {
+    let others = plan.clauses.len() - plan.follows as usize;
+    plan.clauses[others..].iter().flat_map(|clause| clause.upstreams.iter().copied())
+}
+
 impl super::run::Run {
     /// An instance that a task follows, to name in a reason.
     fn followed_instance(&self, task: TaskId) -> InstanceId {
-        let plan = self.task_plan(task);
-        let others = plan.clauses.len() - plan.follows as usize;
-        let upstream = plan.clauses[others..].iter().find_map(|clause| clause.upstreams.first());
-        InstanceId { task: upstream.copied().unwrap_or(task), index: 0 }
+        let upstream = followed(self.task_plan(task)).next();
+        InstanceId { task: upstream.unwrap_or(task), index: 0 }
     }
 }

@@ -360,7 +360,7 @@ impl Run {
 }
 
 /// The tasks whose width is known only while the run goes on.
-fn dynamic_tasks(plan: &RunPlan) -> Vec<bool> {
+pub(super) fn dynamic_tasks(plan: &RunPlan) -> Vec<bool> {
     let mut dynamic: Vec<bool> = plan
         .tasks
         .iter()

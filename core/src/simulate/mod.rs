@@ -243,7 +243,11 @@ impl Simulation<'_> {
             let offer = WorkerOffer { name, slots: cluster.cpus, ..WorkerOffer::default() };
             self.event(Event::WorkerJoined { worker, offer });
         }
-        self.event(Event::RunSubmitted { run: RUN, plan: Arc::clone(&self.plan) });
+        self.event(Event::RunSubmitted {
+            run: RUN,
+            plan: Arc::clone(&self.plan),
+            past: Arc::default(),
+        });
         loop {
             while let Some((worker, reports)) = self.reports.pop_front() {
                 self.event(Event::Reported { worker, reports });

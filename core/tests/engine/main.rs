@@ -4,6 +4,7 @@ mod cases;
 mod dynamic;
 mod model;
 mod order;
+mod past;
 mod placement;
 mod programs;
 mod rig;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dagrun_core::engine::{
-    Action, CancelScope, Engine, Event, Outcome, Record, Report, RevokeMode, RunPlan, Scheme,
+    Action, CancelScope, Engine, Event, Outcome, Past, Record, Report, RevokeMode, RunPlan, Scheme,
     TaskPlan, WorkerOffer,
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
@@ -44,6 +44,7 @@ pub(crate) struct Rig {
     /// Instances that were given back unstarted.
     pub(crate) returned: Vec<InstanceId>,
     pub(crate) plan: Arc<RunPlan>,
+    pub(crate) past: Arc<Past>,
     seen: BTreeSet<AttemptId>,
     /// How long an attempt takes, in microseconds.
     pub(crate) took: u64,
@@ -83,10 +84,16 @@ impl Rig {
         Rig { engine: Engine::with_scheme(scheme, seed), ..self }
     }
 
+    /// Takes over what had happened before.
+    pub(crate) fn past(self, past: Past) -> Rig {
+        Rig { past: Arc::new(past), ..self }
+    }
+
     /// Submits the plan.
     pub(crate) fn submit(mut self) -> Rig {
         let plan = Arc::clone(&self.plan);
-        self.event(Event::RunSubmitted { run: RUN, plan });
+        let past = Arc::clone(&self.past);
+        self.event(Event::RunSubmitted { run: RUN, plan, past });
         self
     }
 

@@ -65,9 +65,9 @@ impl History {
         event: &EventRow,
     ) -> Result<String, HistoryError> {
         let name = self.with_reasons(run, |reasons| Ok(reasons.instance(instance)))?;
-        let reason = match event.state {
-            State::Succeeded => String::new(),
-            _ => self.reason(run, instance.task, event)?,
+        let reason = match super::is_told(event) {
+            false => String::new(),
+            true => self.reason(run, instance.task, event)?,
         };
         let end = match event.state {
             State::Skipped | State::Cancelled => format!("{name} was {}", event.state.word()),

@@ -25,9 +25,11 @@ pub(super) fn root(cause: Option<Cause>) -> Option<InstanceId> {
         | Cause::Upstream { root }
         | Cause::Follow { root, .. }
         | Cause::Scatter { root, .. } => Some(root),
-        Cause::Attempt(_) | Cause::Cancelled | Cause::LostTooOften | Cause::NotStartedInTime => {
-            None
-        }
+        Cause::Attempt(_)
+        | Cause::Cancelled
+        | Cause::LostTooOften
+        | Cause::NotStartedInTime
+        | Cause::TakenOver { .. } => None,
     }
 }
 
