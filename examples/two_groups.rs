@@ -157,7 +157,7 @@ impl Quantity {
             Quantity::FirstScale => "scale of the drug group",
             Quantity::SecondScale => "scale of the placebo group",
             Quantity::Scales => "difference of scales",
-            Quantity::Normality => "log10 of normality",
+            Quantity::Normality => "normality (log10)",
             Quantity::Effect => "effect size",
         }
     }

@@ -1,5 +1,5 @@
 //! Above, when each task ran, in as many lanes as tasks ran at once. Below, the graph itself, each
-//! task at its start and its duration; lines go from the finish of a task to what depends on it.
+//! task at its start and its duration, with a line from it to each that depends on it.
 
 use std::path::Path;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use dagrun_example_support::plot::{self, Area, Axes, DISTINCT, INK, PlotError, font, number};
 use plotters::element::{PathElement, Rectangle, Text};
+use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
-use plotters::style::{Color, WHITE};
 
 use crate::model::{DRUG, Model, PLACEBO};
 use crate::{Posterior, Quantity};
@@ -47,22 +47,22 @@ enum Panel {
 }
 
 /// The ends of the axis and the label; groups are compared on the same axis.
-fn axis(posterior: &Posterior, quantity: Quantity) -> (f64, f64, &'static str, usize) {
+fn axis(posterior: &Posterior, quantity: Quantity) -> (f64, f64, &'static str) {
     let both = |a, b| {
         let (a, b) = (reach(posterior, a), reach(posterior, b));
         (a.0.min(b.0), a.1.max(b.1))
     };
-    let ((low, high), label, labels) = match quantity {
-        Quantity::FirstMean => (both(quantity, Quantity::SecondMean), "µ₁ (IQ points)", 6),
-        Quantity::SecondMean => (both(quantity, Quantity::FirstMean), "µ₂ (IQ points)", 6),
-        Quantity::FirstScale => (both(quantity, Quantity::SecondScale), "σ₁ (IQ points)", 6),
-        Quantity::SecondScale => (both(quantity, Quantity::FirstScale), "σ₂ (IQ points)", 6),
-        Quantity::Means => (reach(posterior, quantity), "µ₁ − µ₂ (IQ points)", 6),
-        Quantity::Scales => (reach(posterior, quantity), "σ₁ − σ₂ (IQ points)", 6),
-        Quantity::Normality => (reach(posterior, quantity), "log₁₀ ν", 6),
-        Quantity::Effect => (reach(posterior, quantity), "(µ₁ − µ₂) / √((σ₁² + σ₂²) / 2)", 6),
+    let ((low, high), label) = match quantity {
+        Quantity::FirstMean => (both(quantity, Quantity::SecondMean), "µ₁ (IQ points)"),
+        Quantity::SecondMean => (both(quantity, Quantity::FirstMean), "µ₂ (IQ points)"),
+        Quantity::FirstScale => (both(quantity, Quantity::SecondScale), "σ₁ (IQ points)"),
+        Quantity::SecondScale => (both(quantity, Quantity::FirstScale), "σ₂ (IQ points)"),
+        Quantity::Means => (reach(posterior, quantity), "µ₁ − µ₂ (IQ points)"),
+        Quantity::Scales => (reach(posterior, quantity), "σ₁ − σ₂ (IQ points)"),
+        Quantity::Normality => (reach(posterior, quantity), "log₁₀ ν"),
+        Quantity::Effect => (reach(posterior, quantity), "(µ₁ − µ₂) / √((σ₁² + σ₂²) / 2)"),
     };
-    (low, high, label, labels)
+    (low, high, label)
 }
 
 /// All but the outermost 0.2 % of the draws, with some room.
@@ -71,12 +71,12 @@ fn reach(posterior: &Posterior, quantity: Quantity) -> (f64, f64) {
     sorted.sort_by(f64::total_cmp);
     let cut = sorted.len() / 500;
     let (low, high) = (sorted[cut], sorted[sorted.len() - 1 - cut]);
-    (low - (high - low) * 0.05, high + (high - low) * 0.05)
+    (low - (high - low) * 0.1, high + (high - low) * 0.1)
 }
 
 fn histogram(area: &Area<'_>, posterior: &Posterior, quantity: Quantity) -> Result<(), PlotError> {
     let marginal = posterior.marginal(quantity);
-    let (low, high, label, labels) = axis(posterior, quantity);
+    let (low, high, label) = axis(posterior, quantity);
     let width = (high - low) / BARS as f64;
     let mut bars = [0.0; BARS];
     for value in marginal.values.iter().filter(|value| (low..high).contains(*value)) {
@@ -94,31 +94,27 @@ fn histogram(area: &Area<'_>, posterior: &Posterior, quantity: Quantity) -> Resu
         x_label: label,
         y_label: None,
         digits: (1, 0),
-        labels: (labels, 0),
+        labels: (6, 0),
     };
     let mut chart = axes.draw(area)?;
     for (at, count) in bars.into_iter().enumerate().filter(|(_, count)| *count > 0.0) {
-        let corners = [(low + at as f64 * width, 0.0), (low + (at + 1) as f64 * width, count)];
-        chart.draw_series([
-            Rectangle::new(corners, DISTINCT[5].mix(0.75).filled()),
-            Rectangle::new(corners, WHITE.stroke_width(2)),
-        ])?;
+        let from = low + at as f64 * width;
+        let corners = [(from, 0.0), (from + width * 0.93, count)];
+        let bar = Rectangle::new(corners, DISTINCT[5].mix(0.75).filled());
+        chart.draw_series([bar])?;
     }
     let (from, to) = marginal.interval();
     let interval = vec![(from, top * 0.012), (to, top * 0.012)];
     chart.draw_series([PathElement::new(interval, INK.stroke_width(14))])?;
-    let ends = |across| font(12.5, INK, across, VPos::Bottom);
-    let above = top * 0.05;
-    let named = |text: String, x, y, style| Text::new(text, (x, y), style);
+    // Beside the ends, above the tails.
+    let (above, gap) = (top * 0.16, (high - low) * 0.004);
+    let end = |across| font(12.5, INK, across, VPos::Bottom);
+    let mean = format!("mean {}", number(marginal.mean(), 2));
+    let right = font(13.5, INK, HPos::Right, VPos::Top);
     chart.draw_series([
-        named(number(from, 2), from, above, ends(HPos::Center)),
-        named(number(to, 2), to, above, ends(HPos::Center)),
-        named(
-            format!("mean {}", number(marginal.mean(), 2)),
-            low + (high - low) * 0.99,
-            top * 1.2,
-            font(13.5, INK, HPos::Right, VPos::Top),
-        ),
+        Text::new(number(from, 2), (from - gap, above), end(HPos::Right)),
+        Text::new(number(to, 2), (to + gap, above), end(HPos::Left)),
+        Text::new(mean, (low + (high - low) * 0.99, top * 1.2), right),
     ])?;
     if matches!(quantity, Quantity::Means | Quantity::Scales | Quantity::Effect) {
         let zero = vec![(0.0, 0.0), (0.0, top * 1.05)];
@@ -142,7 +138,7 @@ fn scores(area: &Area<'_>, posterior: &Posterior, group: usize) -> Result<(), Pl
             / count
     };
     let (low, high) = (80, 126);
-    let top = if group == 0 { 0.3 } else { 0.48 };
+    let top = if group == 0 { 0.3 } else { 0.56 };
     let axes = Axes {
         title: &title,
         x: f64::from(low)..f64::from(high),
@@ -154,26 +150,22 @@ fn scores(area: &Area<'_>, posterior: &Posterior, group: usize) -> Result<(), Pl
     };
     let mut chart = axes.draw(area)?;
     for score in low..=high {
-        let (middle, share) = (f64::from(score), share(score));
-        let corners = [(middle - 0.5, 0.0), (middle + 0.5, share)];
-        if share > 0.0 {
-            chart.draw_series([
-                Rectangle::new(corners, DISTINCT[1].mix(0.35).filled()),
-                Rectangle::new(corners, WHITE.stroke_width(2)),
-            ])?;
+        let corners = [(f64::from(score) - 0.46, 0.0), (f64::from(score) + 0.46, share(score))];
+        let bar = Rectangle::new(corners, DISTINCT[1].mix(0.35).filled());
+        if share(score) > 0.0 {
+            chart.draw_series([bar])?;
         }
     }
     let every = (posterior.draws.len() / CURVES).max(1);
     for draw in posterior.draws.iter().step_by(every) {
-        let curve = (0..=460).map(|at| {
-            let score = f64::from(low) + f64::from(at) / 10.0;
-            let (mean, scale) = (draw.means[group], draw.scales[group]);
-            (score, Model::density(score, mean, scale, draw.normality).min(top))
-        });
-        chart.draw_series([PathElement::new(
-            curve.collect::<Vec<_>>(),
-            DISTINCT[0].mix(0.35).stroke_width(3),
-        )])?;
+        let (mean, scale) = (draw.means[group], draw.scales[group]);
+        let curve: Vec<(f64, f64)> = (0..=460)
+            .map(|at| f64::from(low) + f64::from(at) / 10.0)
+            .map(|score| (score, Model::density(score, mean, scale, draw.normality)))
+            // What lies on the axis is left out.
+            .filter(|(_, density)| (top * 0.004..top).contains(density))
+            .collect();
+        chart.draw_series([PathElement::new(curve, DISTINCT[0].mix(0.35).stroke_width(3))])?;
     }
     Ok(())
 }
