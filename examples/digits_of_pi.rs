@@ -10,6 +10,7 @@
 //! counted instead, in the order of their names; blanks and line ends in them are passed over.
 
 #![allow(clippy::print_stdout, reason = "a program for people")]
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their inputs")]
 
 use std::error::Error;
 use std::fs::{self, File};

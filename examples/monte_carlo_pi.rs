@@ -8,6 +8,7 @@
 //! not depend on how many slots there are. The plot shows what each block estimates.
 
 #![allow(clippy::print_stdout, reason = "a program for people")]
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their inputs")]
 
 #[path = "monte_carlo_pi/plot.rs"]
 mod plot;

@@ -10,6 +10,7 @@
 //! (Black and Scholes), and for Asian ones the difference between call and put; both are compared.
 
 #![allow(clippy::print_stdout, reason = "a program for people")]
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their inputs")]
 
 #[path = "option_prices/exact.rs"]
 mod exact;

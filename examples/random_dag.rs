@@ -9,6 +9,7 @@
 //! to the right, and so must all lines.
 
 #![allow(clippy::print_stdout, reason = "a program for people")]
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their inputs")]
 
 #[path = "random_dag/plot.rs"]
 mod plot;

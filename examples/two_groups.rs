@@ -11,6 +11,7 @@
 //! that they have mixed. The plot is the paper's figure 3.
 
 #![allow(clippy::print_stdout, reason = "a program for people")]
+#![allow(clippy::needless_pass_by_value, reason = "tasks own their inputs")]
 
 #[path = "two_groups/model.rs"]
 mod model;

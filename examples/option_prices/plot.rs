@@ -6,6 +6,9 @@ use dagrun_example_support::plot::{self, Axes, Contours, Grid, PlotError, groupe
 
 use crate::{Contract, Price, Prices};
 
+/// A title, and which of the four prices it is for.
+type Panel = (&'static str, fn(&Prices) -> Price);
+
 /// Draws the prices of contracts in the order of `contracts`: all volatilities of each strike.
 pub(crate) fn draw(
     path: &Path,
@@ -23,7 +26,7 @@ pub(crate) fn draw(
         contracts.len(),
         grouped(first.paths)
     );
-    let panels: [(&str, fn(&Prices) -> Price); 4] = [
+    let panels: [Panel; 4] = [
         ("European call", |prices| prices.european_call),
         ("European put", |prices| prices.european_put),
         ("Asian call", |prices| prices.asian_call),

@@ -106,15 +106,13 @@ fn histogram(area: &Area<'_>, posterior: &Posterior, quantity: Quantity) -> Resu
     let (from, to) = marginal.interval();
     let interval = vec![(from, top * 0.012), (to, top * 0.012)];
     chart.draw_series([PathElement::new(interval, INK.stroke_width(14))])?;
-    // Beside the ends, above the tails.
-    let (above, gap) = (top * 0.16, (high - low) * 0.004);
-    let end = |across| font(12.5, INK, across, VPos::Bottom);
-    let mean = format!("mean {}", number(marginal.mean(), 2));
     let right = font(13.5, INK, HPos::Right, VPos::Top);
+    let mean = format!("mean {}", number(marginal.mean(), 2));
+    let ends = format!("{} to {}", number(from, 2), number(to, 2));
+    let side = low + (high - low) * 0.99;
     chart.draw_series([
-        Text::new(number(from, 2), (from - gap, above), end(HPos::Right)),
-        Text::new(number(to, 2), (to + gap, above), end(HPos::Left)),
-        Text::new(mean, (low + (high - low) * 0.99, top * 1.2), right),
+        Text::new(mean, (side, top * 1.22), right.clone()),
+        Text::new(ends, (side, top * 1.06), right),
     ])?;
     if matches!(quantity, Quantity::Means | Quantity::Scales | Quantity::Effect) {
         let zero = vec![(0.0, 0.0), (0.0, top * 1.05)];
@@ -122,7 +120,7 @@ fn histogram(area: &Area<'_>, posterior: &Posterior, quantity: Quantity) -> Resu
         let below = 100.0 * marginal.below_zero();
         let text = format!("{below:.1} % < 0 < {:.1} %", 100.0 - below);
         let style = font(13.0, DISTINCT[1], HPos::Left, VPos::Top);
-        chart.draw_series([Text::new(text, (low + (high - low) * 0.01, top * 1.2), style)])?;
+        chart.draw_series([Text::new(text, (low + (high - low) * 0.01, top * 1.22), style)])?;
     }
     Ok(())
 }
