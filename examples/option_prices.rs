@@ -116,7 +116,7 @@ fn price(contract: Contract) -> Prices {
 /// The contracts, all volatilities of the first strike first.
 fn contracts(points: usize, paths: u64, days: u32, seed: u64) -> Vec<Contract> {
     let along =
-        |from: f64, to: f64, at: usize| from + (to - from) * at as f64 / (points - 1) as f64;
+        |from: f64, to: f64, at: usize| from + (to - from) * (at as f64 / (points - 1) as f64);
     (0..points * points)
         .map(|at| Contract {
             spot: 100.0,
