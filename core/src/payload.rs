@@ -293,7 +293,9 @@ mod tests {
             assert!(matches!(decode::<u32>(&payload.into()), Err(PayloadError::Elsewhere)));
         }
         for malformed in [&[TAG][..], &[TAG, b'?'], &[TAG, STORED, 1, 2], &[TAG, MESSAGE_PACK]] {
-            assert!(to_json(malformed).is_err() && decode::<u32>(&malformed.to_vec().into()).is_err());
+            assert!(
+                to_json(malformed).is_err() && decode::<u32>(&malformed.to_vec().into()).is_err()
+            );
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Texts {
 
 /// Tasks that placeholders refer to, each once, in the order of the text.
 #[derive(Default)]
-struct References {
+pub(super) struct References {
     order: Vec<TaskId>,
     seen: FxHashSet<TaskId>,
 }
@@ -37,7 +37,7 @@ const LITERAL: &str = "literal braces are doubled: {{ and }}";
 
 /// Where a text stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Field {
+pub(super) enum Field {
     Out,
     Other,
 }
@@ -77,7 +77,7 @@ impl Names<'_, '_, '_> {
         }
         for (name, _, path) in &draft.outputs {
             let Some(path) = path else { continue };
-            let template = self.template(task, path, Field::Out, refs);
+            let template = self.path(task, path, Field::Out, refs);
             texts.outputs.push(((*name).to_owned(), template));
         }
         for (name, text) in &draft.env {
@@ -85,14 +85,14 @@ impl Names<'_, '_, '_> {
             texts.env.push(((*name).to_owned(), template));
         }
         let stdin = draft.stdin.as_ref();
-        texts.stdin = stdin.map(|text| self.template(task, text, Field::Other, refs));
+        texts.stdin = stdin.map(|text| self.path(task, text, Field::Other, refs));
         let working_dir = draft.working_dir.as_ref();
-        texts.working_dir = working_dir.map(|text| self.template(task, text, Field::Other, refs));
+        texts.working_dir = working_dir.map(|text| self.directory(task, text, refs));
         texts.references = std::mem::take(&mut refs.order);
         texts
     }
 
-    fn template(
+    pub(super) fn template(
         &mut self,
         task: TaskId,
         text: &Text<'_>,
