@@ -10,7 +10,7 @@ use super::names::Names;
 use super::task::{Draft, DraftAction};
 use super::text::Text;
 use crate::ids::TaskId;
-use crate::pipeline::{Capture, Pattern};
+use crate::pipeline::{Call, Capture, Pattern};
 use crate::space::Points;
 use crate::template::{Part, Placeholder, RawPart, ScanError, Template, parse_index_format, scan};
 
@@ -18,6 +18,7 @@ use crate::template::{Part, Placeholder, RawPart, ScanError, Template, parse_ind
 #[derive(Default)]
 pub(super) struct Texts {
     pub(super) argv: Vec<Template>,
+    pub(super) call: Option<Call>,
     pub(super) outputs: Vec<(String, Template)>,
     pub(super) stdin: Option<Template>,
     pub(super) env: Vec<(String, Template)>,
@@ -74,6 +75,9 @@ impl Names<'_, '_, '_> {
         if let Some(DraftAction::Run(argv)) = &draft.action {
             let words = argv.iter().map(|text| self.template(task, text, Field::Other, refs));
             texts.argv = words.collect();
+        }
+        if let Some(DraftAction::Call(function, args)) = &draft.action {
+            texts.call = Some(self.call(task, function, args, refs));
         }
         for (name, _, path) in &draft.outputs {
             let Some(path) = path else { continue };
