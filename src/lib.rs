@@ -22,6 +22,7 @@
 //! thread.
 
 pub mod client;
+pub mod data;
 mod embedded;
 pub mod files;
 mod load;
