@@ -126,17 +126,15 @@ impl Server {
     fn serve(&self, stream: &TcpStream) {
         let mut reader = BufReader::new(stream);
         while let Some(request) = Request::read(&mut reader) {
-            let asked = format!("{} {}?{}", request.method, request.path, request.query);
+            self.note(format!("{} {}?{}", request.method, request.path, request.query));
             let Some(answer) = self.answer(&request) else {
                 // Stuck: until the other side has had enough.
-                self.note(asked);
                 let _ = reader.read(&mut [0]);
                 return;
             };
             if answer.write(stream, request.method == "HEAD").is_err() {
                 return;
             }
-            self.note(asked);
         }
     }
 
