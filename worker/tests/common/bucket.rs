@@ -119,7 +119,8 @@ impl Server {
     pub fn wait_for(&self, request: &str) {
         let state = self.shared.state.lock().unwrap();
         let missing = |state: &mut State| !state.requests.iter().any(|r| r.starts_with(request));
-        let (_, waited) = self.shared.changed.wait_timeout_while(state, PATIENCE, missing).unwrap();
+        let (_state, waited) =
+            self.shared.changed.wait_timeout_while(state, PATIENCE, missing).unwrap();
         assert!(!waited.timed_out(), "nobody asked {request}");
     }
 
