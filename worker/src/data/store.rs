@@ -147,7 +147,9 @@ fn build_bucket(bucket: &str) -> object_store::Result<AmazonS3> {
         builder =
             builder.with_config(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp), "true");
     }
-    builder.with_bucket_name(bucket).with_retry(retry()).with_http_connector(Connector).build()
+    // One object at a time is removed here, and not every server knows how to remove many.
+    let builder = builder.with_disable_bulk_delete(true).with_bucket_name(bucket);
+    builder.with_retry(retry()).with_http_connector(Connector).build()
 }
 
 /// The one client for all web servers, so that connections are kept; another one for writing, since the
