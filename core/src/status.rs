@@ -155,6 +155,10 @@ pub enum FailureKind {
     Capture,
     /// It was cancelled.
     Cancelled,
+    /// The function that it called returned an error.
+    Function,
+    /// The function that it called panicked.
+    Panic,
 }
 
 /// What is known of an ended attempt besides its outcome; opaque to the state machine.
@@ -169,6 +173,15 @@ pub struct Detail {
     /// Rendered output paths, in the order of the task's outputs, where they cannot be computed
     /// from the index alone.
     pub outputs: Vec<Vec<u8>>,
+}
+
+/// How an instance ended, or is at present, and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceResult {
+    /// How it is.
+    pub row: InstanceRow,
+    /// Its value, if it has succeeded and has one, see [`crate::payload`].
+    pub value: Option<Vec<u8>>,
 }
 
 /// A line of the history of runs.

@@ -14,6 +14,7 @@ mod capture;
 mod clock;
 pub mod control;
 pub mod data;
+pub mod function;
 pub mod groups;
 pub mod log;
 mod machine;

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::attempt::Runner;
+use crate::function;
 use crate::groups::{GroupTable, Mark};
 use crate::machine;
 use crate::reaper::ReaperConfig;
@@ -267,6 +268,7 @@ async fn join_scheduler(config: Config) -> Result<Joined, StartError> {
     let joined = tokio::time::timeout(JOINING, joining).await;
     let (registered, rpc, disconnector) = joined.map_err(|_| StartError::Silent)??;
     service.name.replace(registered.name.clone());
+    service.slots.runner().set_worker_name(&registered.name);
     Ok(Joined { service, registered, rpc, disconnector, messages })
 }
 
@@ -359,9 +361,17 @@ async fn register(
     }
     info.set_memory(identity.memory);
     let count = u32::try_from(identity.resources.len()).unwrap_or(u32::MAX);
-    let mut resources = info.init_resources(count);
+    let mut resources = info.reborrow().init_resources(count);
     for (at, resource) in (0..count).zip(&identity.resources) {
         wire::write_resource(resource, resources.reborrow().get(at));
+    }
+    let functions: Vec<_> = function::functions().collect();
+    let count = u32::try_from(functions.len()).unwrap_or(u32::MAX);
+    let mut offered = info.init_functions(count);
+    for (at, function) in (0..count).zip(functions) {
+        let mut offered = offered.reborrow().get(at);
+        offered.set_name(function.name);
+        offered.set_signature((function.signature)());
     }
     let worker: worker::Client = capnp_rpc::new_client_from_rc(service.clone());
     request.get().set_worker(worker);
