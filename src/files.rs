@@ -1,4 +1,4 @@
-//! The files that a pipeline names, as they lie on disk.
+//! The files that a pipeline names, as they lie on disk or at URLs.
 //!
 //! Only looks: nothing here writes.
 
@@ -9,7 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use dagrun_core::parse::{FileError, Files};
+use dagrun_core::url::Location;
 use dagrun_core::value::RawString;
+use dagrun_worker::data::{self, DataError};
 use glob::{MatchOptions, Pattern};
 
 /// Shell rules: `*` stops at `/` and does not match the dot of a hidden file.
@@ -23,7 +25,7 @@ const OPTIONS: MatchOptions = MatchOptions {
 /// writes into a pattern.
 const RAW_BYTES: u32 = 0x10_FF00;
 
-/// The files of a directory, usually that of the pipeline file.
+/// The files of a directory, usually that of the pipeline file, and what URLs lead to.
 #[derive(Clone, Debug)]
 pub struct Disk {
     directory: PathBuf,
@@ -122,8 +124,8 @@ impl Disk {
     }
 }
 
-impl Files for Disk {
-    fn glob(&self, pattern: &str) -> Result<Vec<RawString>, FileError> {
+impl Disk {
+    fn glob_paths(&self, pattern: &str) -> Result<Vec<RawString>, FileError> {
         let mut components = Vec::new();
         for text in pattern.split('/').filter(|text| !text.is_empty()) {
             components.push(Component::new(text)?);
@@ -141,17 +143,53 @@ impl Files for Disk {
         Ok(found)
     }
 
+    /// A path as the system wants it.
+    fn path(&self, text: &[u8]) -> PathBuf {
+        self.directory.join(OsStr::from_bytes(text))
+    }
+}
+
+impl Files for Disk {
+    fn glob(&self, pattern: &str) -> Result<Vec<RawString>, FileError> {
+        match location(pattern)? {
+            Location::Path(path) => self.glob_paths(&String::from_utf8_lossy(&path)),
+            Location::Remote(url) => {
+                let found = data::list(url).map_err(|error| remote(&error))?;
+                Ok(found.into_iter().map(|url| RawString(url.into_bytes())).collect())
+            }
+        }
+    }
+
     fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
-        fs::read(self.directory.join(path)).map_err(|error| FileError::new(error.to_string()))
+        match location(path)? {
+            Location::Path(path) => {
+                fs::read(self.path(&path)).map_err(|error| FileError::new(error.to_string()))
+            }
+            Location::Remote(url) => {
+                data::read(url).map(Into::into).map_err(|error| remote(&error))
+            }
+        }
     }
 
     fn exists(&self, path: &str) -> Result<bool, FileError> {
-        match self.directory.join(path).try_exists() {
+        let path = match location(path)? {
+            Location::Path(path) => path,
+            Location::Remote(url) => return data::exists(url).map_err(|error| remote(&error)),
+        };
+        match self.path(&path).try_exists() {
             Ok(exists) => Ok(exists),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
             Err(error) => Err(FileError::new(error.to_string())),
         }
     }
+}
+
+fn location(text: &str) -> Result<Location<'_>, FileError> {
+    Location::of(text.as_bytes()).map_err(|error| FileError::new(error.to_string()))
+}
+
+fn remote(error: &DataError) -> FileError {
+    FileError::new(error.reason())
 }
 
 /// A part of a pattern between slashes.
@@ -224,6 +262,8 @@ mod tests {
         assert_eq!(glob(&directory, "f.txt/*"), [""; 0]);
         let absolute = format!("{}/d/a*", directory.path().display());
         assert_eq!(glob(&directory, &absolute), [absolute.replace('*', ".txt")]);
+        let url = format!("file://{absolute}");
+        assert_eq!(glob(&directory, &url), [absolute.replace('*', ".txt")]);
     }
 
     #[test]
@@ -250,5 +290,11 @@ mod tests {
         assert_eq!(disk.read("a").unwrap(), b"a");
         assert!(disk.read("b").unwrap_err().reason.contains("No such file"));
         assert!(disk.glob("[").unwrap_err().reason.contains("malformed pattern"));
+        let url = format!("file://{}/a", directory.path().display());
+        assert_eq!((disk.exists(&url), disk.read(&url)), (Ok(true), Ok(b"a".to_vec())));
+        for problem in [disk.exists("ftp://h/x"), disk.exists("file://h/x")] {
+            assert!(problem.unwrap_err().reason.contains("`file://"));
+        }
+        assert!(disk.glob("https://h/*.csv").unwrap_err().reason.contains("lists nothing"));
     }
 }

@@ -24,6 +24,7 @@
 mod client;
 pub mod cluster;
 pub mod dag;
+pub mod data;
 mod embedded;
 mod error;
 pub mod files;

@@ -164,7 +164,7 @@ pub struct Invocation {
     pub env: Vec<(OsString, OsString)>,
     /// Where it runs, absolute.
     pub working_dir: PathBuf,
-    /// The file fed to standard input, absolute; none is empty input.
+    /// The file fed to standard input, absolute, or its URL; none is empty input.
     pub stdin: Option<PathBuf>,
     /// The files it creates.
     pub outputs: Vec<OutputFile>,
@@ -185,11 +185,12 @@ pub struct Invocation {
 pub struct OutputFile {
     /// Its name, as in `out.NAME`.
     pub name: String,
-    /// Where it belongs, as rendered (relative to the pipeline's directory, or absolute).
+    /// Where it belongs, as rendered (relative to the pipeline's directory, absolute, or a URL).
     pub path: PathBuf,
-    /// Where it belongs, absolute.
+    /// Where it belongs, absolute, or its URL: see [`crate::url::remote`].
     pub target: PathBuf,
-    /// Where the attempt writes it, absolute, in the same directory, different for each attempt.
+    /// Where the attempt writes it, absolute, different for each attempt: in the same directory; in the
+    /// run's directory when it goes to a URL.
     pub temporary: PathBuf,
 }
 
@@ -238,6 +239,14 @@ pub enum RenderError {
         name: String,
         /// The path.
         path: String,
+    },
+    /// A URL that cannot be what it is used for, shown without its secrets.
+    #[error("{url}: {problem}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong.
+        problem: String,
     },
     /// A task without a program.
     #[error("the argument vector is empty")]
@@ -350,7 +359,7 @@ impl Recipe {
         self.render(index, 1, None)
     }
 
-    /// The absolute output paths of an instance, when the index alone decides them.
+    /// The absolute output paths of an instance, or their URLs, when the index alone decides them.
     ///
     /// # Errors
     /// When a placeholder has no value for this instance.

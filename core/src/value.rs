@@ -4,11 +4,11 @@ mod json;
 mod number;
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::url;
 
 pub use json::{JsonError, write_json_string};
 
@@ -185,7 +185,7 @@ impl Value {
     }
 
     /// The value of `{name.field}`: tables by key, lists by index from 0, and of text that is a
-    /// path `name` (its last component) and `stem` (that without its last extension).
+    /// path or a URL `name` (its last component) and `stem` (that without its last extension).
     #[must_use]
     pub fn field(&self, field: &str) -> Option<Cow<'_, Value>> {
         match self {
@@ -196,7 +196,7 @@ impl Value {
                 field.parse::<usize>().ok().and_then(|at| values.get(at)).map(Cow::Borrowed)
             }
             Value::String(text) => {
-                let path = Path::new(OsStr::from_bytes(&text.0));
+                let path = url::path_part(&text.0);
                 let part = match field {
                     "name" => path.file_name(),
                     "stem" => path.file_stem(),

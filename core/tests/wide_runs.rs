@@ -46,7 +46,7 @@ impl Rig {
         let offer = WorkerOffer { name: "w".into(), slots: 4, ..WorkerOffer::default() };
         rig.event(Event::WorkerJoined { worker: WORKER, offer });
         let plan = Arc::new(RunPlan { tasks, ..RunPlan::default() });
-        rig.event(Event::RunSubmitted { run: RUN, plan });
+        rig.event(Event::RunSubmitted { run: RUN, plan, past: Arc::default() });
         rig
     }
 

@@ -3,26 +3,29 @@
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dagrun_core::engine::Outcome;
-use dagrun_core::ids::{RunId, Timestamp};
+use dagrun_core::ids::{Micros, RunId, Timestamp};
 use dagrun_core::recipe::Invocation;
 use dagrun_core::status::{Detail, FailureKind, Stream};
+use dagrun_core::url;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::clock;
 use crate::control::{Control, Stop};
+use crate::data::{self, DataError, DataErrorKind, Patience};
 use crate::function::{Caller, Fetch, Keeper};
 use crate::groups::{GroupTable, Mark};
 use crate::log::{Owner, RunLog};
 use crate::output::Output;
-use crate::outputs;
+use crate::outputs::{self, Unpublished};
 use crate::process::{self, Pipes, Process, Start};
 use crate::program::{self, Programs};
 
@@ -138,20 +141,23 @@ impl Runner {
         // Before the process runs: on a busy machine this thread may have to wait afterwards, and the
         // attempt would seem shorter than it was.
         let started = clock::now();
-        let (process, pipes) = match self.start(attempt) {
+        let limit = invocation.timeout.map(Micros::to_duration);
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let (process, pipes) = match self.start(attempt, deadline) {
             Ok(process) => process,
-            Err(reason) => {
+            Err(Fault(kind, reason)) => {
                 outputs::discard(&invocation.outputs);
-                return Ended::without_start(FailureKind::Start, reason);
+                return Ended::without_start(kind, reason);
             }
         };
         attempt.control.set_started(started);
         let mut output =
             Output::new(attempt.log, attempt.owner, invocation.capture, self.log_limit);
-        let ended = self.watch(attempt, process, pipes, &mut output);
-        let finished = clock::now();
+        let ended = self.watch(attempt, deadline, process, pipes, &mut output);
         output.finish();
-        let judged = ended.and_then(|()| settle(invocation, &mut output));
+        let judged = ended.and_then(|()| settle(attempt, deadline, &mut output));
+        // Sending outputs away is a part of the attempt.
+        let finished = clock::now();
         if judged.is_err() {
             outputs::discard(&invocation.outputs);
         }
@@ -159,21 +165,26 @@ impl Runner {
         Ended { outcome, detail, started, finished }
     }
 
-    fn start(&self, attempt: &Attempt<'_>) -> Result<(Process, Pipes), String> {
+    fn start(
+        &self,
+        attempt: &Attempt<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<(Process, Pipes), Fault> {
         let invocation = attempt.invocation;
-        outputs::prepare(&invocation.outputs)?;
+        outputs::prepare(&invocation.outputs).map_err(cannot_start)?;
+        let stdin = match &invocation.stdin {
+            Some(path) => Some(open_stdin(path, attempt, deadline)?),
+            None => None,
+        };
         let mark = self.mark.of_run(attempt.run);
         // Once more when a program that was found before has been replaced or removed.
         let mut again = true;
         loop {
-            let (program, argv) = self.program(invocation)?;
+            let (program, argv) = self.program(invocation).map_err(cannot_start)?;
             let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
-            let stdin = match &invocation.stdin {
-                Some(path) => Some(File::open(path).map_err(|error| {
-                    format!("cannot open standard input {}: {error}", path.display())
-                })?),
-                None => None,
-            };
+            let stdin = stdin.as_ref().map(File::try_clone).transpose();
+            let stdin =
+                stdin.map_err(|error| cannot_start(format!("no standard input: {error}")))?;
             let mark = (Mark::VARIABLE, mark.as_os_str());
             let start = Start { program: &program, argv: &argv, invocation, mark, stdin };
             match Process::start(start) {
@@ -188,7 +199,8 @@ impl Runner {
                     self.programs.forget();
                 }
                 Err(error) => {
-                    return Err(program::explain(name, &program, &invocation.working_dir, &error));
+                    let dir = &invocation.working_dir;
+                    return Err(cannot_start(program::explain(name, &program, dir, &error)));
                 }
             }
         }
@@ -220,6 +232,7 @@ impl Runner {
     fn watch(
         &self,
         attempt: &Attempt<'_>,
+        deadline: Option<Instant>,
         mut process: Process,
         pipes: Pipes,
         output: &mut Output<'_>,
@@ -228,10 +241,7 @@ impl Runner {
             control: attempt.control,
             streams: [Some(pipes.stdout), Some(pipes.stderr)],
             stage: Stage::Running,
-            deadline: attempt
-                .invocation
-                .timeout
-                .and_then(|timeout| Instant::now().checked_add(timeout.to_duration())),
+            deadline,
             grace: attempt.invocation.grace.to_duration(),
         };
         let waited = watch.until_exit(&process, output);
@@ -250,11 +260,7 @@ impl Runner {
         match watch.stage {
             Stage::Running => {}
             Stage::Stopping(_) => return Err(stop_fault(attempt.control)),
-            Stage::TimedOut(_) => {
-                let span = attempt.invocation.timeout.unwrap_or_default();
-                let reason = format!("timed out after {}", clock::spell(span));
-                return Err(Fault(FailureKind::Timeout, reason));
-            }
+            Stage::TimedOut(_) => return Err(timeout_fault(attempt)),
         }
         let status = status.map_err(|error| {
             Fault(FailureKind::Exit(-1), format!("its exit status was lost: {error}"))
@@ -270,11 +276,56 @@ fn stop_fault(control: &Control) -> Fault {
     }
 }
 
+fn timeout_fault(attempt: &Attempt<'_>) -> Fault {
+    let span = attempt.invocation.timeout.unwrap_or_default();
+    Fault(FailureKind::Timeout, format!("timed out after {}", clock::spell(span)))
+}
+
+fn cannot_start(reason: String) -> Fault {
+    Fault(FailureKind::Start, reason)
+}
+
+/// The file for standard input; what is at a URL is brought here first, into a file without a name.
+fn open_stdin(
+    path: &Path,
+    attempt: &Attempt<'_>,
+    deadline: Option<Instant>,
+) -> Result<File, Fault> {
+    let failed = |shown: &str, reason: &dyn std::fmt::Display| {
+        cannot_start(format!("cannot open standard input {shown}: {reason}"))
+    };
+    let Some(url) = url::remote(path) else {
+        return File::open(path).map_err(|error| failed(&path.to_string_lossy(), &error));
+    };
+    let brought = || -> Result<File, DataError> {
+        let local = |error: io::Error| DataError::new(url, DataErrorKind::File, error.to_string());
+        let mut file = tempfile::tempfile().map_err(local)?;
+        let patience = Patience { wake: Some(attempt.control.wake()), deadline };
+        data::download(url, file.try_clone().map_err(local)?, patience)?;
+        file.rewind().map_err(local)?;
+        Ok(file)
+    };
+    brought().map_err(|error| match error.kind() {
+        DataErrorKind::Stopped => stop_fault(attempt.control),
+        DataErrorKind::TimedOut => timeout_fault(attempt),
+        _ => failed(error.url(), &error.reason()),
+    })
+}
+
 /// What a successful exit still needs: a value, and the outputs in their places.
-fn settle(invocation: &Invocation, output: &mut Output<'_>) -> Result<Detail, Fault> {
+fn settle(
+    attempt: &Attempt<'_>,
+    deadline: Option<Instant>,
+    output: &mut Output<'_>,
+) -> Result<Detail, Fault> {
+    let invocation = attempt.invocation;
     let value = output.value().map_err(|reason| Fault(FailureKind::Capture, reason))?;
-    outputs::publish(&invocation.outputs)
-        .map_err(|reason| Fault(FailureKind::MissingOutput, reason))?;
+    let patience = Patience { wake: Some(attempt.control.wake()), deadline };
+    outputs::publish(&invocation.outputs, patience).map_err(|error| match error {
+        Unpublished::Stopped => stop_fault(attempt.control),
+        Unpublished::TimedOut => timeout_fault(attempt),
+        Unpublished::Failed(reason) => Fault(FailureKind::MissingOutput, reason),
+    })?;
     let outputs = outputs::reported(&invocation.outputs, invocation.report_outputs);
     Ok(Detail { value, outputs, ..Detail::default() })
 }

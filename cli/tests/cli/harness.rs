@@ -134,8 +134,14 @@ impl Test {
 
     /// Starts the program and goes on.
     pub(crate) fn start(&self, words: &[&str]) -> Process {
-        let mut child =
-            self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.start_with(words, &[])
+    }
+
+    /// The same with more variables in its environment.
+    pub(crate) fn start_with(&self, words: &[&str], env: &[(&str, String)]) -> Process {
+        let mut command = self.command(words);
+        command.envs(env.iter().map(|(name, value)| (*name, value)));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {

@@ -16,3 +16,4 @@ mod reports;
 mod retry;
 mod submit;
 mod wide;
+mod urls;

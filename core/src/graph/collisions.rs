@@ -15,13 +15,14 @@ use crate::ids::{InstanceId, TaskId};
 use crate::pipeline::{Pipeline, RunContext};
 use crate::recipe::{PathShape, Recipe};
 use crate::template::Part;
+use crate::url::Location;
 
 use super::Graph;
 
 /// Two instances with the same output path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collision {
-    /// The path, absolute or relative to the pipeline's directory.
+    /// The path, absolute or relative to the pipeline's directory, or the URL.
     pub path: PathBuf,
     /// The instance that comes first in task and index order.
     pub first: InstanceId,
@@ -208,8 +209,13 @@ fn outputs(pipeline: &Pipeline, graph: &Graph) -> Vec<Output> {
     outputs
 }
 
-/// A path without empty components, `.` and, as far as possible, `..`.
+/// A path without empty components, `.` and, as far as possible, `..`; a remote URL as it is.
 fn normal(path: Vec<u8>) -> Vec<u8> {
+    let path = match Location::of(&path) {
+        Ok(Location::Path(std::borrow::Cow::Owned(path))) => path,
+        Ok(Location::Path(_)) => path,
+        Ok(Location::Remote(_)) | Err(_) => return path,
+    };
     let absolute = path.starts_with(b"/");
     let odd = |part: &[u8]| matches!(part, b"" | b"." | b"..");
     let inner = if absolute { &path[1..] } else { &path[..] };
@@ -245,6 +251,8 @@ mod tests {
             ("../a", "../a"),
             ("../../a/..", "../.."),
             ("/../a/./b", "/a/b"),
+            ("file:///a/../b", "/b"),
+            ("s3://b/a//../c", "s3://b/a//../c"),
         ] {
             assert_eq!(normal(path.into()), expected.as_bytes(), "{path}");
         }

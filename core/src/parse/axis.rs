@@ -10,6 +10,7 @@ use super::keys::{self, AXIS_KINDS};
 use super::reader::Reader;
 use super::tables::{self, Table, TableError};
 use crate::space::{Axis, Ends, Points};
+use crate::url;
 use crate::value::Value;
 
 /// What may stand beside the kind in the table of an axis.
@@ -220,7 +221,7 @@ impl Reader<'_> {
         let found = match self.files.glob(pattern) {
             Ok(found) => found,
             Err(error) => {
-                let message = format!("cannot list `{pattern}`: {error}");
+                let message = format!("cannot list `{}`: {error}", url::redacted(pattern));
                 self.add(Diagnostic::at(written.value.span(), message));
                 return None;
             }
@@ -228,9 +229,12 @@ impl Reader<'_> {
         if found.is_empty() {
             let problem =
                 Diagnostic::at(written.value.span(), format!("no file matches `{pattern}`"))
-                    .label("no match")
-                    .help("the pattern is relative to the directory of the pipeline file");
-            self.add(problem);
+                    .label("no match");
+            let relative = "the pattern is relative to the directory of the pipeline file";
+            self.add(match url::scheme(pattern.as_bytes()) {
+                Some(_) => problem,
+                None => problem.help(relative),
+            });
             return None;
         }
         if let Some((expected, span)) = expect
@@ -252,17 +256,21 @@ impl Reader<'_> {
         let bytes = match self.files.read(path) {
             Ok(bytes) => bytes,
             Err(error) => {
-                let problem =
-                    Diagnostic::at(written.value.span(), format!("cannot read `{path}`: {error}"))
-                        .help("the path is relative to the directory of the pipeline file");
-                self.add(problem);
+                let message = format!("cannot read `{}`: {error}", url::redacted(path));
+                let problem = Diagnostic::at(written.value.span(), message);
+                let relative = "the path is relative to the directory of the pipeline file";
+                self.add(match url::scheme(path.as_bytes()) {
+                    Some(_) => problem,
+                    None => problem.help(relative),
+                });
                 return None;
             }
         };
         let mut table = match parse(&bytes) {
             Ok(table) => table,
             Err(error) => {
-                self.add(Diagnostic::at(written.value.span(), format!("`{path}`: {error}")));
+                let message = format!("`{}`: {error}", url::redacted(path));
+                self.add(Diagnostic::at(written.value.span(), message));
                 return None;
             }
         };

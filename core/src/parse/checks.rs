@@ -8,6 +8,7 @@ use super::task::Draft;
 use crate::graph::{self, Graph, GraphError};
 use crate::ids::{InstanceId, TaskId};
 use crate::pipeline::{MinSuccess, Pipeline};
+use crate::url;
 
 /// Tells of `inputs` that are missing.
 pub(super) fn inputs(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
@@ -18,15 +19,18 @@ pub(super) fn inputs(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
         let problem = match exists {
             Ok(true) => continue,
             Ok(false) => {
-                let help = written_by(drafts, input.text).unwrap_or_else(|| {
-                    "the path is relative to the directory of the pipeline file".to_owned()
-                });
-                Diagnostic::at(input.span.clone(), format!("input `{}` is missing", input.text))
-                    .label("no such file")
-                    .help(help)
+                let message = format!("input `{}` is missing", url::redacted(input.text));
+                let problem = Diagnostic::at(input.span.clone(), message).label("no such file");
+                let relative = "the path is relative to the directory of the pipeline file";
+                match (written_by(drafts, input.text), url::scheme(input.text.as_bytes())) {
+                    (Some(help), _) => problem.help(help),
+                    (None, None) => problem.help(relative),
+                    (None, Some(_)) => problem,
+                }
             }
             Err(error) => {
-                let message = format!("cannot look for input `{}`: {error}", input.text);
+                let shown = url::redacted(input.text);
+                let message = format!("cannot look for input `{shown}`: {error}");
                 Diagnostic::at(input.span.clone(), message)
             }
         };
@@ -123,7 +127,7 @@ pub(super) fn collisions(
             "{} and {} would both write `{}`",
             shown(collision.first),
             shown(collision.second),
-            collision.path.display()
+            url::redacted(&collision.path.to_string_lossy())
         );
         let help = match collision.first.task == collision.second.task
             && collision.first != collision.second

@@ -14,6 +14,7 @@ mod document;
 mod duration;
 mod files;
 mod keys;
+mod locations;
 mod names;
 mod pattern;
 mod placeholders;

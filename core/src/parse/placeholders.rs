@@ -81,7 +81,7 @@ impl Names<'_, '_, '_> {
         }
         for (name, _, path) in &draft.outputs {
             let Some(path) = path else { continue };
-            let template = self.template(task, path, Field::Out, refs);
+            let template = self.path(task, path, Field::Out, refs);
             texts.outputs.push(((*name).to_owned(), template));
         }
         for (name, text) in &draft.env {
@@ -89,9 +89,9 @@ impl Names<'_, '_, '_> {
             texts.env.push(((*name).to_owned(), template));
         }
         let stdin = draft.stdin.as_ref();
-        texts.stdin = stdin.map(|text| self.template(task, text, Field::Other, refs));
+        texts.stdin = stdin.map(|text| self.path(task, text, Field::Other, refs));
         let working_dir = draft.working_dir.as_ref();
-        texts.working_dir = working_dir.map(|text| self.template(task, text, Field::Other, refs));
+        texts.working_dir = working_dir.map(|text| self.directory(task, text, refs));
         texts.references = std::mem::take(&mut refs.order);
         texts
     }

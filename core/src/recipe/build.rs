@@ -8,12 +8,13 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use super::{InputKind, InputSpec, Keep, RecipeError};
+use super::{InputKind, InputSpec, Keep, RecipeError, RenderError};
 use crate::graph::Grids;
 use crate::ids::{Micros, TaskId};
 use crate::pipeline::{Capture, Pattern, Pipeline, RunContext, Targets, Task, TaskAction};
 use crate::space::Grid;
 use crate::template::{Placeholder, Template};
+use crate::url::{self, Location};
 use crate::value::{RawString, Value};
 
 /// An output path that is made of the paths of other tasks, which are made of those of others, this
@@ -201,9 +202,24 @@ impl RecipeData {
         Path::new(std::ffi::OsStr::from_bytes(&self.base_dir.0))
     }
 
-    /// A path as rendered, made absolute.
-    pub(super) fn absolute(&self, rendered: &[u8]) -> PathBuf {
-        self.base_dir().join(OsString::from_vec(rendered.to_vec()))
+    /// A path as rendered, made absolute; a remote URL stays what it is.
+    pub(super) fn absolute(&self, rendered: &[u8]) -> Result<PathBuf, RenderError> {
+        match Location::of(rendered) {
+            Ok(Location::Path(path)) => {
+                Ok(self.base_dir().join(OsString::from_vec(path.into_owned())))
+            }
+            Ok(Location::Remote(url)) => Ok(PathBuf::from(url)),
+            Err(error) => {
+                let url = String::from_utf8_lossy(rendered);
+                let url = url::redacted(&url).into_owned();
+                Err(RenderError::Url { url, problem: error.to_string() })
+            }
+        }
+    }
+
+    /// The directory for what is on its way to a URL.
+    pub(super) fn outgoing_dir(&self) -> PathBuf {
+        self.run_dir().join("outgoing")
     }
 
     /// Where the manifests of an upstream belong, without group and ending.

@@ -1,7 +1,7 @@
 //! Rendering: from an index to arguments, environment and paths.
 
 use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,13 @@ use crate::hash::StableHash;
 use crate::payload;
 use crate::pipeline::TaskAction;
 use crate::space::Point;
+use crate::url;
 use crate::value::{Value, write_json_string};
 
 /// Longest file name of the usual file systems, in bytes.
 const MAX_FILE_NAME: usize = 255;
+/// What is wrong with a URL as a working directory.
+const NO_DIRECTORY: &str = "a process runs in a directory of this machine";
 /// Deepest nesting of paths made of paths; a recipe has fewer.
 const MAX_DEPTH: u32 = 20;
 
@@ -160,7 +163,7 @@ impl Renderer<'_> {
                 let Some(input) = self.input(*input, label, out)? else { return Ok(()) };
                 let path = input.outputs.get(*output);
                 let path = path.ok_or_else(|| missing(label, "its path was not reported"))?;
-                let path = self.recipe.data.absolute(path);
+                let path = self.recipe.data.absolute(path)?;
                 out.extend_from_slice(path.as_os_str().as_bytes());
             }
             Piece::Value(input, fields, label) => {
@@ -274,7 +277,7 @@ impl Renderer<'_> {
             outputs: Vec::new(),
             depth: self.depth + 1,
         };
-        let path = self.recipe.data.absolute(&renderer.text(pieces)?);
+        let path = self.recipe.data.absolute(&renderer.text(pieces)?)?;
         Ok(path.into_os_string().into_vec())
     }
 
@@ -284,15 +287,24 @@ impl Renderer<'_> {
     }
 
     fn own_output(&self, name: &str, path: &[u8]) -> Result<OutputFile, RenderError> {
-        let target = self.recipe.data.absolute(path);
+        let target = self.recipe.data.absolute(path)?;
         // `a/` and `a/.` do have a last component, which is not what they mean.
-        let file_name = Path::new(OsStr::from_bytes(path)).file_name();
-        let file_name = file_name.filter(|name| path.ends_with(name.as_bytes()));
+        let named = url::path_part(path);
+        let file_name = named.file_name();
+        let file_name =
+            file_name.filter(|name| named.as_os_str().as_bytes().ends_with(name.as_bytes()));
+        let is_remote = url::remote(&target).is_some();
+        // `s3://bucket` ends with the bucket.
+        let file_name = file_name.filter(|_| !is_remote || named.components().count() > 2);
         let Some(file_name) = file_name else {
-            let path = String::from_utf8_lossy(path).into_owned();
+            let path = url::redacted(&String::from_utf8_lossy(path)).into_owned();
             return Err(RenderError::NotAFile { name: name.to_owned(), path });
         };
-        let temporary = target.with_file_name(self.temporary_name(file_name.as_bytes()));
+        let temporary = self.temporary_name(file_name.as_bytes());
+        let temporary = match is_remote {
+            true => self.recipe.data.outgoing_dir().join(temporary),
+            false => target.with_file_name(temporary),
+        };
         let path = PathBuf::from(os(path.to_vec()));
         Ok(OutputFile { name: name.to_owned(), path, target, temporary })
     }
@@ -410,11 +422,15 @@ impl Recipe {
         if argv.is_empty() {
             return Err(RenderError::NoProgram);
         }
-        let path = |pieces: &Vec<Piece>| Ok(data.absolute(&renderer.text(pieces)?));
+        let path = |pieces: &Vec<Piece>| data.absolute(&renderer.text(pieces)?);
         let working_dir = match &compiled.working_dir {
             Some(pieces) => path(pieces)?,
             None => data.base_dir().to_owned(),
         };
+        if let Some(url) = url::remote(&working_dir) {
+            let (url, problem) = (url::redacted(url).into_owned(), NO_DIRECTORY.to_owned());
+            return Err(RenderError::Url { url, problem });
+        }
         Ok(Invocation {
             argv,
             shell,
@@ -456,13 +472,13 @@ impl Recipe {
     pub(super) fn computed_outputs(&self, index: u32) -> Result<Vec<PathBuf>, RenderError> {
         let renderer = self.renderer(index, 1, None);
         let outputs = self.compiled.own.outputs.iter();
-        outputs.map(|(_, pieces)| Ok(self.data.absolute(&renderer.text(pieces)?))).collect()
+        outputs.map(|(_, pieces)| self.data.absolute(&renderer.text(pieces)?)).collect()
     }
 
     /// Appends `"name":"path"` for each output of an instance that succeeded.
     pub(super) fn push_outputs(&self, index: u32, reported: &[Vec<u8>], line: &mut Vec<u8>) {
         let paths: Vec<PathBuf> = if self.data.report_outputs {
-            reported.iter().map(|path| self.data.absolute(path)).collect()
+            reported.iter().map(|path| self.data.absolute(path).unwrap_or_default()).collect()
         } else {
             // It succeeded, so it has been rendered before.
             self.computed_outputs(index).unwrap_or_default()

@@ -485,3 +485,47 @@ fn a_call_is_shown_in_words() {
         ["f", "x={}", "of=\"/s/runs/7/manifests/g.u.values\""].map(OsString::from)
     );
 }
+
+#[test]
+fn an_output_at_a_url_is_written_in_the_runs_directory() {
+    let mut first = task("first", &[template(&[hole(Placeholder::Out(0))])]);
+    first.sweep =
+        sweep(vec![axis("file", &[text(b"https://h/d/a.b.txt?key=1"), text(b"s3://b/c")])]);
+    let stem = hole(Placeholder::Param("file".into(), vec!["stem".into()]));
+    first.outputs = vec![("x".into(), template(&[lit("s3://results/"), stem, lit(".json")]))];
+    let mut second = task("second", &[template(&[hole(Placeholder::UpstreamOut(TaskId(0), 0))])]);
+    second.pattern = Pattern::Map(TaskId(0));
+    second.stdin = Some(template(&[param("file")]));
+    second.outputs =
+        vec![("y".into(), template(&[lit("file:///d/100%25/"), hole(Placeholder::Index(1))]))];
+    let pipeline = pipeline(vec![first, second]);
+    let first = recipe(&pipeline, 0);
+    let invocation = first.invocation(0, 1, &[]).unwrap();
+    let temporary = "/s/runs/7/outgoing/.a.b.json.dagrun-7-first-0-1";
+    assert_eq!(argv(&invocation), [temporary]);
+    assert_eq!(invocation.outputs[0].target, Path::new("s3://results/a.b.json"));
+    assert_eq!(invocation.outputs[0].path, Path::new("s3://results/a.b.json"));
+    let line = String::from_utf8(first.manifest_line(1, "succeeded", None, &[])).unwrap();
+    assert!(line.ends_with("\"out\":{\"x\":\"s3://results/c.json\"}}\n"), "{line}");
+    let invocation = recipe(&pipeline, 1).invocation(0, 1, &[]).unwrap();
+    assert_eq!(argv(&invocation), ["s3://results/a.b.json"]);
+    assert_eq!(invocation.stdin.as_deref(), Some(Path::new("https://h/d/a.b.txt?key=1")));
+    assert_eq!(invocation.outputs[0].target, Path::new("/d/100%/0"));
+}
+
+#[test]
+fn what_cannot_be_a_url_for_its_use_is_an_error() {
+    let rendered = |change: &dyn Fn(&mut Task)| {
+        let mut run = task("run", &[template(&[lit("p")])]);
+        change(&mut run);
+        recipe(&pipeline(vec![run]), 0).invocation(0, 1, &[]).map(drop)
+    };
+    for url in ["s3://b", "s3://b/", "https://h/d/?x=y", "https://h"] {
+        let error = rendered(&|run| run.outputs = vec![("a".into(), Template::literal(url))]);
+        assert!(matches!(error, Err(RenderError::NotAFile { .. })), "{url}: {error:?}");
+    }
+    let error = rendered(&|run| run.stdin = Some(Template::literal("ftp://u:p@h/x"))).unwrap_err();
+    assert!(error.to_string().starts_with("ftp://***@h/x: `ftp://` is not supported"), "{error}");
+    let error = rendered(&|run| run.working_dir = Some(Template::literal("s3://b/d")));
+    assert!(matches!(error, Err(RenderError::Url { .. })), "{error:?}");
+}

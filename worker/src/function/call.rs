@@ -15,8 +15,9 @@ use super::{Context, Failure, Fetch, Inline, Inputs, Keeper, panics};
 use crate::attempt::Ended;
 use crate::clock;
 use crate::control::{Control, Stop};
+use crate::data::Patience;
 use crate::log::{Owner, RunLog};
-use crate::outputs;
+use crate::outputs::{self, Unpublished};
 
 /// What all calls of a worker share.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Caller {
                 let (kind, reason) = stopped(why, calling.timeout);
                 Err(Failure::of_kind(kind, reason))
             }
-            None => returned.and_then(|payload| self.settle(&calling, payload)),
+            None => returned.and_then(|payload| self.settle(&calling, place.control, payload)),
         };
         if judged.is_err() {
             outputs::discard(&calling.outputs);
@@ -108,11 +109,23 @@ impl Caller {
     }
 
     /// What a returned value still needs: a place, and the outputs theirs.
-    fn settle(&self, calling: &Calling, payload: Vec<u8>) -> Result<Detail, Failure> {
+    fn settle(
+        &self,
+        calling: &Calling,
+        control: &Control,
+        payload: Vec<u8>,
+    ) -> Result<Detail, Failure> {
         let kept = self.keeper.keep(calling, payload);
         let value = kept.map_err(|reason| Failure::of_kind(FailureKind::Capture, reason))?;
-        outputs::publish(&calling.outputs)
-            .map_err(|reason| Failure::of_kind(FailureKind::MissingOutput, reason))?;
+        let patience = Patience { wake: Some(control.wake()), deadline: None };
+        outputs::publish(&calling.outputs, patience).map_err(|error| match error {
+            Unpublished::Failed(reason) => Failure::of_kind(FailureKind::MissingOutput, reason),
+            Unpublished::Stopped | Unpublished::TimedOut => {
+                let why = control.stopped().unwrap_or(Stop::Cancel);
+                let (kind, reason) = stopped(why, calling.timeout);
+                Failure::of_kind(kind, reason)
+            }
+        })?;
         let outputs = outputs::reported(&calling.outputs, calling.report_outputs);
         Ok(Detail { value: Some(value), outputs, ..Detail::default() })
     }
