@@ -24,10 +24,12 @@ use dagrun_worker::log::{Cursor, LogReader, RunLog};
 use dagrun_worker::slots::{Plan, Slots, Work};
 use serde::{Deserialize, Serialize};
 
+type Args = Vec<(Option<String>, Argument)>;
+
 /// Calls one function, with arguments that may depend on the index.
 struct Plain {
     calling: Calling,
-    args: Box<dyn Fn(u32) -> Vec<(Option<String>, Argument)> + Send + Sync>,
+    args: Box<dyn Fn(u32) -> Args + Send + Sync>,
 }
 
 impl std::fmt::Debug for Plain {
@@ -72,11 +74,11 @@ fn value<T: Serialize + 'static>(value: &T) -> Argument {
     Argument::Value(payload::encode(value).unwrap())
 }
 
-fn listed(args: Vec<Argument>) -> Vec<(Option<String>, Argument)> {
+fn listed(args: Vec<Argument>) -> Args {
     args.into_iter().map(|argument| (None, argument)).collect()
 }
 
-fn named(args: Vec<(&str, Argument)>) -> Vec<(Option<String>, Argument)> {
+fn named(args: Vec<(&str, Argument)>) -> Args {
     args.into_iter().map(|(name, argument)| (Some(name.to_owned()), argument)).collect()
 }
 
@@ -102,7 +104,7 @@ impl Rig {
         calling: Calling,
         count: u32,
         log: Option<Arc<RunLog>>,
-        args: impl Fn(u32) -> Vec<(Option<String>, Argument)> + Send + Sync + 'static,
+        args: impl Fn(u32) -> Args + Send + Sync + 'static,
     ) -> AttemptId {
         let first = self.next.fetch_add(count, Ordering::Relaxed);
         let assignment = Assignment {
@@ -122,11 +124,11 @@ impl Rig {
         self.reports.recv_timeout(Duration::from_secs(60)).unwrap()
     }
 
-    fn call(&self, function: &str, args: Vec<(Option<String>, Argument)>) -> Report {
+    fn call(&self, function: &str, args: Args) -> Report {
         self.run_with(calling(function), args)
     }
 
-    fn run_with(&self, calling: Calling, args: Vec<(Option<String>, Argument)>) -> Report {
+    fn run_with(&self, calling: Calling, args: Args) -> Report {
         self.push(calling, 1, None, move |_| args.clone());
         self.next()
     }
@@ -366,7 +368,7 @@ fn panics_of_other_threads_go_where_they_went() {
     static SEEN: AtomicBool = AtomicBool::new(false);
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if info.payload_as_str() == Some("of another thread") {
+        if info.payload().downcast_ref() == Some(&"of another thread") {
             SEEN.store(true, Ordering::Release);
         } else {
             before(info);
@@ -378,13 +380,11 @@ fn panics_of_other_threads_go_where_they_went() {
     assert!(SEEN.load(Ordering::Acquire));
 }
 
-/// Calls that wait until they are told to end, or until the test opens the gate.
-static STARTED: AtomicU32 = AtomicU32::new(0);
+/// What the deaf wait for.
 static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 #[task(crate = dagrun_worker::function)]
 fn until_told(context: &Context) -> Result<u32, function::Cancelled> {
-    STARTED.fetch_add(1, Ordering::AcqRel);
     loop {
         context.cancelled()?;
         std::thread::yield_now();

@@ -9,7 +9,7 @@ use crate::options::Options;
 use crate::signature::{Param, Signature, plain};
 
 /// The value that stands for the function, the function itself, and its registration.
-pub(crate) fn expand(options: &Options, function: ItemFn, signature: &Signature) -> TokenStream {
+pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature) -> TokenStream {
     let name = function.sig.ident.clone();
     let krate = &options.krate;
     let private = quote!(#krate::__private);
@@ -24,7 +24,7 @@ pub(crate) fn expand(options: &Options, function: ItemFn, signature: &Signature)
         None => LitStr::new(&plain(&name), name.span()),
     };
     let implementations = [
-        callable(&private, &function),
+        callable(&private, function),
         task_fn(&private, &name, &called, signature),
         registration(&private, &name, signature),
     ];
