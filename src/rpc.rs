@@ -1,7 +1,7 @@
 //! The client side of the protocol: submit runs, watch them, ask about them, cancel them.
 //!
 //! A [`Client`] lives on the [`tokio::task::LocalSet`] that made it and speaks to one scheduler,
-//! over TCP or over a socket pair to a scheduler in the same process (see [`crate::Cluster`]).
+//! over TCP or over a socket pair to a scheduler in the same process (see [`crate::Embedded`]).
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,9 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::pipeline::Pipeline;
-use dagrun_core::status::{InstanceRow, LogChunk, RunStatus, RunSummary, WorkerStatus};
+use dagrun_core::status::{
+    InstanceResult, InstanceRow, LogChunk, RunStatus, RunSummary, WorkerStatus,
+};
 use dagrun_schema::wire::{self, WireError};
 use dagrun_schema::{PROTOCOL_VERSION, dagrun_capnp as rpc};
 use tokio::net::{TcpStream, UnixStream};
@@ -355,9 +357,23 @@ impl Run {
     /// # Errors
     /// When the scheduler is lost.
     pub async fn watch(&self) -> Result<Updates> {
+        self.subscribe(false).await
+    }
+
+    /// The same, with the instances that have ended in each update. The first one says that there may be
+    /// more, for which [`Run::results`] is to be asked.
+    ///
+    /// # Errors
+    /// When the scheduler is lost.
+    pub async fn watch_instances(&self) -> Result<Updates> {
+        self.subscribe(true).await
+    }
+
+    async fn subscribe(&self, detailed: bool) -> Result<Updates> {
         let (observer, updates) = crate::updates::channel();
         let mut request = self.run.watch_request();
         request.get().set_observer(observer);
+        request.get().set_detailed(detailed);
         let reply = request.send().promise.await?;
         Ok(updates.subscribed(reply.get()?.get_subscription()?, Rc::clone(&self.connection)))
     }
@@ -412,6 +428,27 @@ impl Run {
         request.get().set_index(index);
         let reply = request.send().promise.await?;
         Ok(reply.get()?.get_value()?.to_vec())
+    }
+
+    /// Up to `limit` instances of a task from `first` on with their values; fewer when there are no
+    /// more or the values are long.
+    ///
+    /// # Errors
+    /// When the scheduler is lost or there is no such task.
+    pub async fn results(
+        &self,
+        task: TaskId,
+        first: u32,
+        limit: u32,
+    ) -> Result<Vec<InstanceResult>> {
+        let mut request = self.run.results_request();
+        let mut params = request.get();
+        params.set_task(task.0);
+        params.set_first(first);
+        params.set_limit(limit);
+        let reply = request.send().promise.await?;
+        let results = reply.get()?.get_results()?;
+        results.iter().map(|result| Ok(wire::read_result(result)?)).collect()
     }
 
     /// The next captured output after `cursor`, which is empty to begin with.
