@@ -52,7 +52,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature
 }
 
 /// Where errors about generated code that uses a type are shown.
-fn at(ty: &Type) -> Span {
+fn span(ty: &Type) -> Span {
     ty.span().resolved_at(Span::call_site())
 }
 
@@ -87,7 +87,7 @@ fn task_fn(
 ) -> TokenStream {
     let (params, types): (Vec<_>, Vec<_>) = signature.inputs().unzip();
     let output = &signature.output;
-    let output = quote_spanned!(at(output)=> type Output = #output;);
+    let output = quote_spanned!(span(output)=> type Output = #output;);
     quote! {
         #[automatically_derived]
         impl #private::TaskFn for #name {
@@ -106,7 +106,7 @@ fn registration(private: &TokenStream, name: &Ident, signature: &Signature) -> T
         .enumerate()
         .map(|(at, (_, ty))| {
             let input = format_ident!("input_{at}");
-            let take = quote_spanned!(at(ty)=> #private::Inputs::take::<#ty>(inputs, #at)?);
+            let take = quote_spanned!(span(ty)=> #private::Inputs::take::<#ty>(inputs, #at)?);
             quote!(let #input = #take;)
         })
         .collect();
@@ -144,7 +144,7 @@ fn judged(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenSt
     if !signature.fallible {
         return call;
     }
-    let failure = quote_spanned! {at(&signature.output)=>
+    let failure = quote_spanned! {span(&signature.output)=>
         // The first of these traits that the error has, from the most telling to the least.
         (&&&&&#private::Raised(&error)).failure()
     };
