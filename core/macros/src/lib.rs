@@ -17,7 +17,9 @@ use proc_macro::TokenStream;
 /// ```ignore
 /// /// What an option is worth.
 /// #[dagrun::task]
-/// fn price(option: OptionParams, context: &Context) -> Result<f64, MyError> { … }
+/// fn price(option: OptionParams, context: &Context) -> Result<f64, MyError> {
+///     // …
+/// }
 /// ```
 ///
 /// The function has up to six inputs, each of a type that is `DeserializeOwned`, and where it wants
