@@ -29,7 +29,7 @@ use proc_macro::TokenStream;
 ///
 /// The name stands for a value of a type of the same name afterwards: it can be called as before,
 /// handed to the builder, and `*price` is a plain function pointer. As with every constant of that kind, a
-/// variable cannot have its name where it is in scope.
+/// variable or parameter cannot have its name where it is in scope: write `let prices = dag.map(price, …)`, not `let price`.
 ///
 /// Options: `name = "…"`, what pipelines call it, when it is not the function's own name;
 /// `crate = path`, where `dagrun` is to be found, when it is not `::dagrun`.
