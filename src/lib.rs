@@ -45,6 +45,28 @@ pub use dag::{
     TaskRef, geomspace, linspace, logspace, range,
 };
 pub use dagrun_core as core;
+/// ```
+/// use dagrun::{Context, Failure};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Point {
+///     x: f64,
+/// }
+///
+/// /// The square root of `x`, which must have one.
+/// #[dagrun::task]
+/// fn root(point: Point, context: &Context) -> Result<f64, Failure> {
+///     context.cancelled()?;
+///     if point.x < 0.0 {
+///         return Err(Failure::new(format!("{} has no root", point.x)));
+///     }
+///     Ok(point.x.sqrt())
+/// }
+///
+/// assert_eq!(root(Point { x: 4.0 }, &Context::detached()).unwrap(), 2.0);
+/// assert!(root(Point { x: -4.0 }, &Context::detached()).is_err());
+/// ```
 pub use dagrun_macros::task;
 pub use dagrun_schema::wire;
 #[doc(hidden)]

@@ -287,8 +287,8 @@ impl Dag {
     ///     file.len()
     /// }
     /// #[dagrun::task]
-    /// fn several(files: Vec<String>) -> usize {
-    ///     files.len()
+    /// fn several(some: Vec<String>) -> usize {
+    ///     some.len()
     /// }
     ///
     /// let dag = Dag::new("files");
