@@ -26,6 +26,7 @@ mod runs;
 mod service;
 mod session;
 pub mod slots;
+pub mod values;
 
 pub use reaper::ReaperConfig;
 pub use session::{
