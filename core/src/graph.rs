@@ -16,7 +16,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::engine::{GatherPlan, MapEdge, RunPlan, TaskPlan};
 use crate::ids::{Micros, TaskId};
-use crate::pipeline::{Clause, Outcomes, Pattern, Pipeline, Quantifier, Targets, Task};
+use crate::pipeline::{Clause, Outcomes, Pattern, Pipeline, Quantifier, Targets, Task, TaskAction};
 use crate::recipe::placeholders;
 use crate::space::SpaceError;
 use crate::template::Placeholder;
@@ -389,6 +389,11 @@ fn check_references(pipeline: &Pipeline) -> Result<(), GraphError> {
         let mut upstreams = task.pattern.upstreams().iter().chain(clauses).chain(&task.references);
         if upstreams.any(|upstream| upstream.at() >= tasks.len()) {
             return dangling("a task");
+        }
+        if let TaskAction::Call(call) = &task.action
+            && call.gathered().iter().any(|from| !task.pattern.gathered().contains(from))
+        {
+            return dangling("a gathered task");
         }
         for placeholder in placeholders(task) {
             let output_exists = |upstream: &Task, at: u32| (at as usize) < upstream.outputs.len();

@@ -29,13 +29,16 @@
 //! parts; [`Recipe::inputs`] asks for one with [`InputKind::Item`].
 
 mod build;
+mod calling;
 mod compile;
 mod identity;
 mod items;
+mod keep;
 mod render;
 mod shape;
 #[cfg(test)]
 mod tests;
+pub mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -45,13 +48,16 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::graph::GridError;
 use crate::ids::{Micros, TaskId};
+use crate::payload;
 use crate::pipeline::{Capture, Pipeline, RunContext};
 use crate::space::SpaceError;
 use crate::value::{Value, write_json_string};
 use build::RecipeData;
 pub(crate) use build::placeholders;
+pub use calling::{Argument, Calling, Job};
 use compile::Compiled;
 pub use items::{Items, count_items};
+pub use keep::{INLINE, Keep};
 use render::Frame;
 pub(crate) use shape::PathShape;
 
@@ -105,6 +111,8 @@ pub struct ManifestSpec {
     /// The group of each instance of `upstream`, when each instance of the recipe's task has a
     /// manifest of its own: that of instance `g` lists the instances of group `g` only.
     pub groups: Option<Arc<[u32]>>,
+    /// Whether it is a file of values for a function, see [`values`], and not one of JSON lines.
+    pub values: bool,
     /// Without the group and the ending.
     stem: PathBuf,
 }
@@ -114,9 +122,13 @@ impl ManifestSpec {
     /// groups.
     #[must_use]
     pub fn path(&self, index: u32) -> PathBuf {
+        let group = self.groups.is_some().then_some(index);
+        if self.values {
+            return calling::values_path(&self.stem, group);
+        }
         let mut path = self.stem.clone().into_os_string();
-        if self.groups.is_some() {
-            path.push(format!(".{index}"));
+        if let Some(group) = group {
+            path.push(format!(".{group}"));
         }
         path.push(".jsonl");
         path.into()
@@ -133,7 +145,7 @@ impl ManifestSpec {
 /// What the scheduler passes along with an instance: one entry for each of [`Recipe::inputs`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Input {
-    /// The upstream instance's captured value: a JSON document.
+    /// The upstream instance's value, see [`crate::payload`].
     pub value: Option<Vec<u8>>,
     /// The upstream instance's reported output paths; empty when they can be computed.
     pub outputs: Vec<Vec<u8>>,
@@ -142,7 +154,8 @@ pub struct Input {
 /// A process to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// Program and arguments, never empty. For a `shell` task `bash -euo pipefail -c SCRIPT`.
+    /// Program and arguments, never empty. For a `shell` task `bash -euo pipefail -c SCRIPT`; for a
+    /// `call`, which starts no process, the function and its arguments in words for people.
     pub argv: Vec<OsString>,
     /// Whether this is a `shell` task: where bash is missing, `sh -eu -c` and the last element of
     /// `argv` do instead.
@@ -273,12 +286,16 @@ impl Recipe {
     /// a recipe that was made by [`Recipe::new`]: the groups are not sent.
     #[must_use]
     pub fn manifests(&self) -> Vec<ManifestSpec> {
-        let spec = |upstream: &(TaskId, String)| ManifestSpec {
-            upstream: upstream.0,
-            groups: self.data.groups.clone(),
-            stem: self.data.manifest_stem(&upstream.1),
+        let spec = |values: bool| {
+            move |upstream: &(TaskId, String)| ManifestSpec {
+                upstream: upstream.0,
+                groups: self.data.groups.clone(),
+                values,
+                stem: self.data.manifest_stem(&upstream.1),
+            }
         };
-        self.data.manifests.iter().map(spec).collect()
+        let lines = self.data.manifests.iter().map(spec(false));
+        lines.chain(self.data.gathered.iter().map(spec(true))).collect()
     }
 
     /// Whether the output paths of an attempt must travel with its report.
@@ -347,8 +364,8 @@ impl Recipe {
     /// A line of a manifest that lists this task's instances, with its newline:
     /// `{"index":7,"params":{…},"state":"succeeded","value":…,"out":{"price":"…"}}`.
     ///
-    /// `state` is the word of a state. `value` is a JSON document and becomes null when there is
-    /// none. `outputs` are the reported paths, empty when they can be computed. Paths are written
+    /// `state` is the word of a state. `value` is a payload and becomes JSON, null when there is
+    /// none or it is elsewhere. `outputs` are the reported paths, empty when they can be computed. Paths are written
     /// absolute, so that they can be opened from anywhere; an instance that did not succeed has no
     /// files, and `out` is empty.
     #[must_use]
@@ -382,7 +399,10 @@ impl Recipe {
         write_json_string(state.as_bytes(), &mut line);
         line.extend_from_slice(b",\"value\":");
         match value {
-            Some(value) => push_on_one_line(value, &mut line),
+            Some(value) => match payload::to_json(value) {
+                Ok(json) => push_on_one_line(&json, &mut line),
+                Err(_) => line.extend_from_slice(b"null"),
+            },
             None => line.extend_from_slice(b"null"),
         }
         line.extend_from_slice(b",\"out\":{");

@@ -59,6 +59,9 @@ fn renumbered(task: &Task, new_ids: &[TaskId]) -> Task {
     let clauses = task.after.iter_mut().chain(&mut task.follow);
     clauses.flat_map(|clause| &mut clause.upstreams).for_each(renumber);
     task.references.iter_mut().for_each(renumber);
+    if let TaskAction::Call(call) = &mut task.action {
+        call.renumber(&renumber);
+    }
     for template in templates(&mut task) {
         for part in &mut template.parts {
             if let Part::Placeholder(
@@ -77,7 +80,8 @@ fn renumbered(task: &Task, new_ids: &[TaskId]) -> Task {
 fn templates(task: &mut Task) -> impl Iterator<Item = &mut Template> {
     let argv: &mut [Template] = match &mut task.action {
         TaskAction::Run(argv) => argv,
-        TaskAction::Shell(_) => &mut [],
+        // Those of a call are done.
+        TaskAction::Shell(_) | TaskAction::Call(_) => &mut [],
     };
     let named = task.outputs.iter_mut().chain(&mut task.env).map(|(_, template)| template);
     argv.iter_mut().chain(named).chain(&mut task.stdin).chain(&mut task.working_dir)

@@ -1,5 +1,4 @@
-//! The keys of the format, also those that are reserved for later, and what a misspelt name may
-//! have meant.
+//! The keys of the format, and what a misspelt name may have meant.
 
 /// The keys at the top of a file.
 pub(super) const TOP: &[&str] = &["dagrun", "name", "vars", "defaults", "task"];
@@ -8,6 +7,8 @@ pub(super) const TOP: &[&str] = &["dagrun", "name", "vars", "defaults", "task"];
 pub(super) const TASK: &[&str] = &[
     "run",
     "shell",
+    "call",
+    "args",
     "sweep",
     "combine",
     "map",
@@ -38,10 +39,6 @@ pub(super) const TASK: &[&str] = &[
     "max-running",
 ];
 
-/// Keys of a task that belong to the format but cannot be run yet: refused, never ignored. To
-/// support one, move it to [`TASK`] and read it in `task.rs`.
-pub(super) const LATER: &[&str] = &["call", "args"];
-
 /// Keys of a task that make no sense as a default for all.
 pub(super) const NOT_DEFAULTS: &[&str] =
     &["run", "shell", "call", "sweep", "map", "scatter", "gather", "out"];
@@ -53,11 +50,6 @@ pub(super) const AXIS_KINDS: &[&str] =
 /// What placeholders without a task or parameter are made of.
 pub(super) const BUILTINS: &[&str] =
     &["index", "key", "seed", "attempt", "item", "run", "vars", "out"];
-
-/// The message for something that belongs to the format but cannot be run yet.
-pub(super) fn not_supported(what: &str) -> String {
-    format!("`{what}` is not supported yet")
-}
 
 /// Whether a text may name a task, a parameter, a variable or an output.
 pub(super) fn is_name(text: &str) -> bool {

@@ -6,6 +6,7 @@
 //! seen only through [`Files`], so that nothing here does I/O.
 
 mod axis;
+mod call;
 mod checks;
 mod clauses;
 mod diagnostic;

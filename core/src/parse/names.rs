@@ -216,6 +216,7 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
         let action = match (&draft.action, texts.argv) {
             (Some(DraftAction::Run(_)), argv) => TaskAction::Run(argv),
             (Some(DraftAction::Shell(script)), _) => TaskAction::Shell((*script).to_owned()),
+            (Some(DraftAction::Call(..)), _) => TaskAction::Call(Box::new(texts.call?)),
             (None, _) => return None,
         };
         Some(Task {

@@ -10,7 +10,7 @@ use super::names::Names;
 use super::task::{Draft, DraftAction};
 use super::text::Text;
 use crate::ids::TaskId;
-use crate::pipeline::{Capture, Pattern};
+use crate::pipeline::{Call, Capture, Pattern};
 use crate::space::Points;
 use crate::template::{Part, Placeholder, RawPart, ScanError, Template, parse_index_format, scan};
 
@@ -18,6 +18,7 @@ use crate::template::{Part, Placeholder, RawPart, ScanError, Template, parse_ind
 #[derive(Default)]
 pub(super) struct Texts {
     pub(super) argv: Vec<Template>,
+    pub(super) call: Option<Call>,
     pub(super) outputs: Vec<(String, Template)>,
     pub(super) stdin: Option<Template>,
     pub(super) env: Vec<(String, Template)>,
@@ -27,7 +28,7 @@ pub(super) struct Texts {
 
 /// Tasks that placeholders refer to, each once, in the order of the text.
 #[derive(Default)]
-struct References {
+pub(super) struct References {
     order: Vec<TaskId>,
     seen: FxHashSet<TaskId>,
 }
@@ -37,7 +38,7 @@ const LITERAL: &str = "literal braces are doubled: {{ and }}";
 
 /// Where a text stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Field {
+pub(super) enum Field {
     Out,
     Other,
 }
@@ -75,6 +76,9 @@ impl Names<'_, '_, '_> {
             let words = argv.iter().map(|text| self.template(task, text, Field::Other, refs));
             texts.argv = words.collect();
         }
+        if let Some(DraftAction::Call(function, args)) = &draft.action {
+            texts.call = Some(self.call(task, function, args, refs));
+        }
         for (name, _, path) in &draft.outputs {
             let Some(path) = path else { continue };
             let template = self.template(task, path, Field::Out, refs);
@@ -92,7 +96,7 @@ impl Names<'_, '_, '_> {
         texts
     }
 
-    fn template(
+    pub(super) fn template(
         &mut self,
         task: TaskId,
         text: &Text<'_>,

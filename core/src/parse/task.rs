@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use super::call::DraftArg;
 use super::clauses::DraftClause;
 use super::diagnostic::Diagnostic;
 use super::document::{Key, Node};
-use super::keys::{self, LATER, NOT_DEFAULTS, TASK};
+use super::keys::{self, NOT_DEFAULTS, TASK};
 use super::pattern::DraftPattern;
 use super::reader::{Name, Reader};
 use super::sweep::Sweep;
@@ -21,6 +22,8 @@ pub(super) type Fields<'t, 'i> = Vec<(&'t Key<'i>, &'t Node<'i>)>;
 pub(super) enum DraftAction<'t> {
     Run(Vec<Text<'t>>),
     Shell(&'t str),
+    /// The function's name and its arguments.
+    Call(&'t str, Vec<(&'t str, DraftArg<'t>)>),
 }
 
 /// What is not known of a task because of a problem that has been told: nothing that may only
@@ -43,6 +46,8 @@ pub(super) struct Draft<'t> {
     pub(super) name: &'t str,
     pub(super) span: Range<usize>,
     pub(super) action: Option<DraftAction<'t>>,
+    /// Only until it is known that there is a call.
+    pub(super) args: Option<Vec<(&'t str, DraftArg<'t>)>>,
     pub(super) pattern: DraftPattern<'t>,
     pub(super) sweep: Option<Sweep>,
     pub(super) after: Vec<DraftClause<'t>>,
@@ -84,6 +89,7 @@ impl<'t> Draft<'t> {
             name,
             span,
             action: None,
+            args: None,
             pattern: DraftPattern::Own,
             sweep: None,
             after: Vec::new(),
@@ -147,6 +153,7 @@ impl<'t> Draft<'t> {
             draft.field(reader, key, node, combine);
         }
         draft.goes_together(reader, &own, defaults);
+        draft.call_goes_together(reader, &own);
         draft.nothing_to_do(reader);
         draft
     }
@@ -217,7 +224,7 @@ impl<'t> Draft<'t> {
             let message = format!("task `{}` does nothing", self.name);
             reader.add(
                 Diagnostic::at(self.span.clone(), message)
-                    .help("give it `run = [\"program\", \"argument\"]` or `shell = \"script\"`"),
+                    .help("give it `run = [\"program\", \"argument\"]`, `shell = \"script\"` or `call = \"function\"`"),
             );
         }
     }
@@ -234,6 +241,11 @@ impl<'t> Draft<'t> {
             "shell" => {
                 self.set_action(reader.filled_string(node, "the script").map(DraftAction::Shell));
             }
+            "call" => {
+                let call = reader.filled_string(node, "the name of the function");
+                self.set_action(call.map(|function| DraftAction::Call(function, Vec::new())));
+            }
+            "args" => self.args = Some(reader.args(node)),
             "sweep" => {
                 let sweep = reader.sweep(node, combine);
                 self.unknown.params |= sweep.faulty;
@@ -327,17 +339,11 @@ impl<'t> Draft<'t> {
         }
     }
 
-    /// A key that is not read: one of a later version, or a misspelt one.
+    /// A key that nothing knows: what it may have meant is not told to be missing.
     fn other_key(&mut self, reader: &mut Reader<'_>, key: &Key<'_>) {
         let name = &**key.get_ref();
-        let meant = if LATER.contains(&name) {
-            reader.add(Diagnostic::at(key.span(), keys::not_supported(name)));
-            Some(name)
-        } else {
-            reader.unknown_key(key, "a task", TASK);
-            keys::closest(name, TASK.iter().chain(LATER).copied())
-        };
-        match meant {
+        reader.unknown_key(key, "a task", TASK);
+        match keys::closest(name, TASK.iter().copied()) {
             Some("run" | "shell" | "call") => self.unknown.action = true,
             Some("sweep" | "map" | "scatter" | "gather") => self.unknown.params = true,
             Some("out") => self.unknown.outputs = true,
@@ -365,8 +371,6 @@ pub(super) fn defaults<'t, 'i>(reader: &mut Reader<'_>, node: &'t Node<'i>) -> F
         if NOT_DEFAULTS.contains(&name) {
             let message = format!("`{name}` cannot be a default");
             reader.add(Diagnostic::at(key.span(), message).help("write it into each task"));
-        } else if LATER.contains(&name) {
-            reader.add(Diagnostic::at(key.span(), keys::not_supported(name)));
         } else if !TASK.contains(&name) {
             let known: Vec<_> =
                 TASK.iter().copied().filter(|key| !NOT_DEFAULTS.contains(key)).collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use super::{InputKind, InputSpec, RecipeError};
+use super::{InputKind, InputSpec, Keep, RecipeError};
 use crate::graph::Grids;
 use crate::ids::{Micros, TaskId};
 use crate::pipeline::{Capture, Pattern, Pipeline, RunContext, Targets, Task, TaskAction};
@@ -48,6 +48,12 @@ pub(super) struct RecipeData {
     pub(super) input_names: Vec<(String, Vec<String>)>,
     /// The tasks whose manifests are mentioned, with their names.
     pub(super) manifests: Vec<(TaskId, String)>,
+    /// The tasks of whose instances all values are arguments, with their names.
+    #[serde(default)]
+    pub(super) gathered: Vec<(TaskId, String)>,
+    /// What becomes of a long value.
+    #[serde(default)]
+    pub(super) keep: Keep,
     /// Whether each instance has manifests of its own.
     #[serde(default)]
     pub(super) grouped: bool,
@@ -136,7 +142,16 @@ impl RecipeData {
                 inputs.push(InputSpec { task: upstream, factor, kind: InputKind::Instance });
             }
         }
-        let needs_item = matches!(task.action, TaskAction::Shell(_))
+        let mut gathered: Vec<(TaskId, String)> = Vec::new();
+        if let TaskAction::Call(call) = &task.action {
+            for upstream in call.gathered() {
+                if gathered.iter().all(|(known, _)| *known != upstream) {
+                    gathered.push((upstream, builder.task(upstream)?.name.clone()));
+                }
+            }
+        }
+        // A function may ask for its seed.
+        let needs_item = matches!(task.action, TaskAction::Shell(_) | TaskAction::Call(_))
             || placeholders(task).any(|p| matches!(p, Placeholder::Item(_) | Placeholder::Seed));
         inputs.extend(own.item().filter(|_| needs_item));
         let groups = builder.makers.own(id)?.groups;
@@ -168,6 +183,8 @@ impl RecipeData {
             inputs,
             input_names,
             manifests,
+            gathered,
+            keep: Keep::default(),
             grouped: groups.is_some(),
             groups,
             report_outputs,
@@ -198,13 +215,15 @@ impl RecipeData {
 
 /// All placeholders of a task, in all its templates.
 pub(crate) fn placeholders(task: &Task) -> impl Iterator<Item = &Placeholder> {
-    let argv: &[Template] = match &task.action {
-        TaskAction::Run(argv) => argv,
-        TaskAction::Shell(_) => &[],
+    let action: Vec<&Template> = match &task.action {
+        TaskAction::Run(argv) => argv.iter().collect(),
+        TaskAction::Shell(_) => Vec::new(),
+        TaskAction::Call(call) => call.templates(),
     };
     let outputs = task.outputs.iter().map(|(_, template)| template);
     let env = task.env.iter().map(|(_, template)| template);
-    argv.iter()
+    action
+        .into_iter()
         .chain(outputs)
         .chain(env)
         .chain(&task.stdin)

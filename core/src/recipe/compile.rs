@@ -1,16 +1,20 @@
 //! Templates made ready for rendering: names looked up, constants put in.
 
+use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use rustc_hash::FxHashMap;
 
 use super::InputKind;
 use super::RecipeError;
 use super::build::{RecipeData, Root, Scope};
+use super::calling::CompiledCall;
 use crate::ids::TaskId;
 use crate::pipeline::TaskAction;
 use crate::space::Grid;
 use crate::template::{Part, Placeholder, Template};
+use crate::value::Value;
 
 /// A template to render.
 pub(super) type Pieces = Vec<Piece>;
@@ -68,6 +72,7 @@ pub(super) struct Compiled {
     pub(super) own: CompiledScope,
     pub(super) related: Vec<CompiledScope>,
     pub(super) argv: Vec<Pieces>,
+    pub(super) call: Option<CompiledCall>,
     pub(super) env: Vec<(String, Pieces)>,
     pub(super) stdin: Option<Pieces>,
     pub(super) working_dir: Option<Pieces>,
@@ -99,7 +104,7 @@ impl Compiled {
         let own = bare_scope(data, &data.own);
         let argv = match &data.action {
             TaskAction::Run(argv) => argv.as_slice(),
-            TaskAction::Shell(_) => &[],
+            TaskAction::Shell(_) | TaskAction::Call(_) => &[],
         };
         let related: Vec<CompiledScope> =
             data.related.iter().map(|scope| bare_scope(data, scope)).collect();
@@ -111,7 +116,12 @@ impl Compiled {
         let lookup = &Lookup::new(data);
         let compiler = Compiler { data, lookup, scope: &data.own, compiled: &own };
         let outputs = all(&compiler, &data.own.outputs)?;
+        let call = match &data.action {
+            TaskAction::Call(call) => Some(CompiledCall::new(call, &compiler)?),
+            TaskAction::Run(_) | TaskAction::Shell(_) => None,
+        };
         let mut compiled = Compiled {
+            call,
             argv: argv.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
             env: all(&compiler, &data.env)?,
             stdin: data.stdin.as_ref().map(|path| compiler.pieces(path)).transpose()?,
@@ -179,7 +189,7 @@ impl Lookup {
     }
 }
 
-struct Compiler<'a> {
+pub(super) struct Compiler<'a> {
     data: &'a RecipeData,
     lookup: &'a Lookup,
     scope: &'a Scope,
@@ -187,7 +197,7 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn pieces(&self, template: &Template) -> Result<Pieces, RecipeError> {
+    pub(super) fn pieces(&self, template: &Template) -> Result<Pieces, RecipeError> {
         let mut pieces: Pieces = Vec::new();
         for part in &template.parts {
             let piece = match part {
@@ -202,20 +212,17 @@ impl Compiler<'_> {
         Ok(pieces)
     }
 
-    fn piece(&self, placeholder: &Placeholder) -> Result<Piece, RecipeError> {
+    pub(super) fn piece(&self, placeholder: &Placeholder) -> Result<Piece, RecipeError> {
         let data = self.data;
         Ok(match placeholder {
             Placeholder::Param(name, fields) => match self.compiled.find(name) {
                 Some(place) => Piece::Param(place, fields.clone()),
                 None => Piece::Missing(dotted(name, "", fields), "no such parameter"),
             },
-            Placeholder::Var(name, fields) => {
-                let var = data.vars.iter().find(|(known, _)| known == name);
-                match var.and_then(|(_, value)| value.field_path(fields)) {
-                    Some(value) => Piece::Text(value.to_text()),
-                    None => Piece::Missing(dotted("vars", name, fields), "no such value"),
-                }
-            }
+            Placeholder::Var(name, fields) => match self.var(name, fields) {
+                Some(value) => Piece::Text(value.to_text()),
+                None => Piece::Missing(dotted("vars", name, fields), "no such value"),
+            },
             Placeholder::Index(digits) => Piece::Index(usize::from((*digits).min(64))),
             Placeholder::Key => Piece::Key,
             Placeholder::Seed => Piece::Seed,
@@ -240,6 +247,19 @@ impl Compiler<'_> {
             Placeholder::RunId => Piece::Text(data.run.to_string().into_bytes()),
             Placeholder::RunDir => Piece::Text(data.run_dir().as_os_str().as_bytes().to_vec()),
         })
+    }
+
+    /// A constant, or a field of it.
+    pub(super) fn var(&self, name: &str, fields: &[String]) -> Option<Cow<'_, Value>> {
+        let var = self.data.vars.iter().find(|(known, _)| known == name);
+        var.and_then(|(_, value)| value.field_path(fields))
+    }
+
+    /// Where the values of a gathered task will be, and whether each group has its own.
+    pub(super) fn values(&self, upstream: TaskId) -> Result<(PathBuf, bool), RecipeError> {
+        let found = self.data.gathered.iter().find(|(task, _)| *task == upstream);
+        let (_, name) = found.ok_or(RecipeError::Incomplete("gathered values"))?;
+        Ok((self.data.manifest_stem(name), self.data.grouped))
     }
 
     fn upstream_out(&self, upstream: TaskId, output: u32) -> Result<Piece, RecipeError> {

@@ -2,16 +2,23 @@
 
 use std::ops::Range;
 
+use crate::payload::{self, Kind};
 use crate::pipeline::Split;
 
-/// How many elements a JSON array has; `None` when the document is no array.
+/// How many elements an array has; `None` when the value is no array. The value is a payload, see
+/// [`crate::payload`].
 ///
-/// The document is taken for valid JSON, as whoever captured it has checked: only its outermost
+/// A JSON document is taken for valid JSON, as whoever captured it has checked: only its outermost
 /// level is looked at.
 #[must_use]
 pub fn count_items(value: &[u8]) -> Option<u32> {
     let mut count = 0u32;
-    for_each_element(value, |_| count = count.saturating_add(1))?;
+    let found = |_| count = count.saturating_add(1);
+    match payload::kind(value).ok()? {
+        Kind::Json(json) => for_each_element(json, found)?,
+        Kind::MessagePack(packed) => payload::for_each_packed(packed, found)?,
+        Kind::Bytes(_) | Kind::Stored(_) => return None,
+    }
     Some(count)
 }
 
@@ -36,13 +43,20 @@ impl Items {
     }
 
     /// Appends the elements of an array and returns how many they are; `None`, and nothing is
-    /// appended, when the document is no array.
+    /// appended, when the value is no array.
     pub fn push(&mut self, value: &[u8]) -> Option<u32> {
         let (text, ends) = (self.text.len(), self.ends.len());
-        let told = for_each_element(value, |element| {
-            self.text.extend_from_slice(&value[element]);
-            self.ends.push(self.text.len());
-        });
+        let told = match payload::kind(value).ok()? {
+            Kind::Json(json) => for_each_element(json, |element| {
+                self.text.extend_from_slice(&json[element]);
+                self.ends.push(self.text.len());
+            }),
+            Kind::MessagePack(packed) => payload::for_each_packed(packed, |element| {
+                payload::push_element(&packed[element], &mut self.text);
+                self.ends.push(self.text.len());
+            }),
+            Kind::Bytes(_) | Kind::Stored(_) => None,
+        };
         if told.is_none() {
             self.text.truncate(text);
             self.ends.truncate(ends);
@@ -74,7 +88,7 @@ impl Items {
         self.split.width(self.len())
     }
 
-    /// What part number `part` is, as a JSON document: one element, or an array of those of a chunk.
+    /// What part number `part` is, as a payload: one element, or an array of those of a chunk.
     /// `None` when there are not so many parts. Takes time for the part alone.
     #[must_use]
     pub fn part(&self, part: u32) -> Option<Vec<u8>> {
@@ -87,15 +101,8 @@ impl Items {
         if self.split == Split::Each {
             return self.element(first).map(<[u8]>::to_vec);
         }
-        let mut array = b"[".to_vec();
-        for at in first..last {
-            if at > first {
-                array.push(b',');
-            }
-            array.extend_from_slice(self.element(at)?);
-        }
-        array.push(b']');
-        Some(array)
+        let elements: Option<Vec<&[u8]>> = (first..last).map(|at| self.element(at)).collect();
+        payload::list(elements?.into_iter()).ok()
     }
 
     fn element(&self, at: usize) -> Option<&[u8]> {

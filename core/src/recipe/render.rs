@@ -9,6 +9,7 @@ use super::build::Root;
 use super::compile::{CompiledScope, Piece, Place, dotted};
 use super::{Input, InputKind, InputSpec, Invocation, OutputFile, Recipe, RenderError};
 use crate::hash::StableHash;
+use crate::payload;
 use crate::pipeline::TaskAction;
 use crate::space::Point;
 use crate::value::{Value, write_json_string};
@@ -99,7 +100,7 @@ impl<'a> Frame<'a> {
 }
 
 /// What is known while an attempt is rendered.
-struct Renderer<'a> {
+pub(super) struct Renderer<'a> {
     recipe: &'a Recipe,
     frame: Frame<'a>,
     attempt: u32,
@@ -109,7 +110,7 @@ struct Renderer<'a> {
     depth: u32,
 }
 
-fn missing(placeholder: &str, problem: impl Into<String>) -> RenderError {
+pub(super) fn missing(placeholder: &str, problem: impl Into<String>) -> RenderError {
     RenderError::Placeholder { placeholder: placeholder.to_owned(), problem: problem.into() }
 }
 
@@ -118,7 +119,7 @@ fn os(bytes: Vec<u8>) -> OsString {
 }
 
 impl Renderer<'_> {
-    fn text(&self, pieces: &[Piece]) -> Result<Vec<u8>, RenderError> {
+    pub(super) fn text(&self, pieces: &[Piece]) -> Result<Vec<u8>, RenderError> {
         // One allocation is enough for most words and paths.
         let mut out = Vec::with_capacity(64);
         for piece in pieces {
@@ -181,27 +182,61 @@ impl Renderer<'_> {
         if fields.is_empty() && self.frame.write_text(place, out) {
             return Ok(());
         }
-        let label = || dotted(self.frame.scope.name_of(place), "", fields);
-        let value = self.frame.value(place).ok_or_else(|| missing(&label(), "no such instance"))?;
-        let value = value.field_path(fields).ok_or_else(|| missing(&label(), "no such field"))?;
-        value.write_text(out);
+        self.param(place, fields)?.write_text(out);
         Ok(())
     }
 
+    /// A parameter, or a field of it.
+    pub(super) fn param(
+        &self,
+        place: Place,
+        fields: &[String],
+    ) -> Result<Cow<'_, Value>, RenderError> {
+        let label = || dotted(self.frame.scope.name_of(place), "", fields);
+        let value = self.frame.value(place).ok_or_else(|| missing(&label(), "no such instance"))?;
+        if fields.is_empty() {
+            return Ok(value);
+        }
+        let field = value.field_path(fields).ok_or_else(|| missing(&label(), "no such field"))?;
+        Ok(Cow::Owned(field.into_owned()))
+    }
+
+    /// All parameters, inherited ones first.
+    pub(super) fn params(&self) -> impl Iterator<Item = (&str, Value)> {
+        self.frame.params().map(|(name, value)| (name, value.into_owned()))
+    }
+
+    pub(super) fn index(&self) -> u32 {
+        self.frame.index
+    }
+
+    pub(super) fn inputs(&self) -> Option<&[Input]> {
+        self.inputs
+    }
+
+    pub(super) fn render_outputs(&mut self) -> Result<(), RenderError> {
+        self.outputs = self.own_outputs()?;
+        Ok(())
+    }
+
+    pub(super) fn into_outputs(self) -> Vec<OutputFile> {
+        self.outputs
+    }
+
     /// `{seed}`; with the item where there is one.
-    fn seed(&self) -> Result<u64, RenderError> {
+    pub(super) fn seed(&self) -> Result<u64, RenderError> {
         let of_this_task = self.depth == 0;
         let item = self.recipe.compiled.item.filter(|_| of_this_task).map(|at| {
             let input = self.inputs.and_then(|inputs| inputs.get(at));
             let value = input.and_then(|input| input.value.as_deref());
             let value = value.ok_or_else(|| missing("seed", "the item is not known"))?;
-            Value::from_json(value).map_err(|error| missing("seed", error.to_string()))
+            json_value(value, "seed")
         });
         Ok(self.frame.seed(self.recipe.data.seed, item.transpose()?.as_ref()))
     }
 
     /// An input; before the run none, and the placeholder is put in its place.
-    fn input(
+    pub(super) fn input(
         &self,
         at: usize,
         label: &str,
@@ -327,11 +362,25 @@ fn push_value(
     label: &str,
     out: &mut Vec<u8>,
 ) -> Result<(), RenderError> {
-    let value = value.ok_or_else(|| missing(label, "the upstream captured no value"))?;
-    let value = Value::from_json(value).map_err(|error| missing(label, error.to_string()))?;
-    let found = value.field_path(fields).ok_or_else(|| missing(label, "no such field"))?;
-    found.write_text(out);
+    field_of(value, fields, label)?.write_text(out);
     Ok(())
+}
+
+/// A field of an upstream's value.
+pub(super) fn field_of(
+    value: Option<&[u8]>,
+    fields: &[String],
+    label: &str,
+) -> Result<Value, RenderError> {
+    let value = value.ok_or_else(|| missing(label, "the upstream captured no value"))?;
+    let value = json_value(value, label)?;
+    let found = value.field_path(fields).ok_or_else(|| missing(label, "no such field"))?;
+    Ok(found.into_owned())
+}
+
+fn json_value(payload: &[u8], label: &str) -> Result<Value, RenderError> {
+    let json = payload::to_json(payload).map_err(|error| missing(label, error.to_string()))?;
+    Value::from_json(&json).map_err(|error| missing(label, error.to_string()))
 }
 
 impl Recipe {
@@ -348,6 +397,10 @@ impl Recipe {
             TaskAction::Run(_) => {
                 let words = compiled.argv.iter().map(|word| Ok(os(renderer.text(word)?)));
                 (words.collect::<Result<Vec<_>, RenderError>>()?, false)
+            }
+            TaskAction::Call(call) => {
+                let words = self.call_words(call, &renderer)?;
+                (words.into_iter().map(os).collect(), false)
             }
             TaskAction::Shell(script) => {
                 let words = ["bash", "-euo", "pipefail", "-c", script];
@@ -377,7 +430,7 @@ impl Recipe {
         })
     }
 
-    fn renderer<'a>(
+    pub(super) fn renderer<'a>(
         &'a self,
         index: u32,
         attempt: u32,

@@ -7,7 +7,8 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::pipeline::{Clause, Pattern, Retry, Task, TaskAction};
+use crate::payload::TAG;
+use crate::pipeline::{Arg, Args, Call, Clause, Pattern, Retry, Task, TaskAction};
 use crate::space::{Axis, Points, Space};
 use crate::template::{Part, Placeholder, Template};
 use crate::value::RawString;
@@ -366,4 +367,101 @@ proptest! {
         keys.dedup();
         prop_assert_eq!(keys.len(), width as usize);
     }
+}
+
+fn calling(task: TaskId, tasks: Vec<Task>, index: u32, inputs: &[Input]) -> Calling {
+    let recipe = Recipe::new(&pipeline(tasks), task, &context()).unwrap();
+    let sent: Recipe = serde_json::from_slice(&serde_json::to_vec(&recipe).unwrap()).unwrap();
+    match sent.job(index, 1, inputs).unwrap() {
+        Job::Call(calling) => calling,
+        Job::Process(process) => panic!("{process:?}"),
+    }
+}
+
+fn call(args: Vec<(&str, Arg)>) -> TaskAction {
+    let args = args.into_iter().map(|(name, arg)| (name.to_owned(), arg)).collect();
+    let call = Call { function: "f".into(), signature: None, args: Args::Named(args), fold: false };
+    TaskAction::Call(Box::new(call))
+}
+
+#[test]
+fn arguments_are_values_where_a_placeholder_stands_alone_and_text_elsewhere() {
+    let alone = |placeholder| Arg::Text(template(&[hole(placeholder)]));
+    let source = Task { capture: Capture::Json, ..task("src", &[template(&[lit("x")])]) };
+    let value = |fields: &[&str]| {
+        Placeholder::UpstreamValue(TaskId(0), fields.iter().map(|f| (*f).to_owned()).collect())
+    };
+    let args = vec![
+        ("strike", alone(Placeholder::Param("h".into(), Vec::new()))),
+        ("text", Arg::Text(template(&[lit("h"), param("h")]))),
+        ("var", alone(Placeholder::Var("paths".into(), Vec::new()))),
+        ("index", alone(Placeholder::Index(0))),
+        ("all", Arg::Params),
+        ("whole", alone(value(&[]))),
+        ("field", alone(value(&["b"]))),
+        ("list", Arg::List(vec![alone(value(&["b"])), Arg::Value(number("1.50"))])),
+        ("bytes", Arg::Value(text(&[TAG, b'b', 0xff]))),
+    ];
+    let price = Task {
+        action: call(args),
+        sweep: sweep(vec![axis("h", &[number("0.10"), text(b"t")])]),
+        references: vec![TaskId(0)],
+        ..task("price", &[])
+    };
+    let input = Input { value: Some(br#"{"b": [1e3]}"#.to_vec()), outputs: Vec::new() };
+    let calling = calling(TaskId(1), vec![source, price], 1, &[input]);
+    let json = |text: &str| Argument::Value(text.as_bytes().to_vec());
+    let expected = [
+        ("strike", json("\"t\"")),
+        ("text", json("\"ht\"")),
+        ("var", json("100000")),
+        ("index", json("1")),
+        ("all", json("{\"h\":\"t\"}")),
+        ("whole", Argument::Input(0)),
+        ("field", json("[1e3]")),
+        ("list", json("[[1e3],1.50]")),
+        ("bytes", Argument::Value(vec![TAG, b'b', 0xff])),
+    ];
+    let expected = expected.map(|(name, arg)| (Some(name.to_owned()), arg));
+    assert_eq!(calling.args, expected);
+    assert_eq!((calling.index, calling.attempt, &*calling.task), (1, 1, "price"));
+}
+
+#[test]
+fn a_function_that_gathers_is_given_a_file_of_values() {
+    let of =
+        Task { sweep: sweep(vec![axis("h", &[number("1"), number("2")])]), ..task("sim", &[]) };
+    let whole = Task {
+        action: call(vec![("x", Arg::Gathered(TaskId(0)))]),
+        pattern: Pattern::Gather(vec![TaskId(0)]),
+        ..task("sum", &[])
+    };
+    let by_h = Task { pattern: Pattern::GatherBy(TaskId(0), vec!["h".into()]), ..whole.clone() };
+    for (task, index, path) in [
+        (whole, 0, "/s/runs/7/manifests/sum.sim.values"),
+        (by_h, 1, "/s/runs/7/manifests/sum.sim.1.values"),
+    ] {
+        let tasks = vec![of.clone(), task];
+        let recipe = Recipe::new(&pipeline(tasks.clone()), TaskId(1), &context()).unwrap();
+        let manifests = recipe.manifests();
+        assert_eq!(manifests.len(), 1);
+        assert!(manifests[0].values);
+        assert_eq!(manifests[0].path(index), Path::new(path));
+        let calling = calling(TaskId(1), tasks, index, &[]);
+        assert_eq!(calling.args[0].1, Argument::Gathered(path.into()));
+    }
+}
+
+#[test]
+fn a_call_is_shown_in_words() {
+    let args = vec![("x", Arg::Params), ("of", Arg::Gathered(TaskId(0)))];
+    let task =
+        Task { action: call(args), pattern: Pattern::Gather(vec![TaskId(0)]), ..task("g", &[]) };
+    let upstream = self::task("u", &[template(&[lit("x")])]);
+    let recipe = Recipe::new(&pipeline(vec![upstream, task]), TaskId(1), &context()).unwrap();
+    let shown = recipe.preview(0).unwrap();
+    assert_eq!(
+        shown.argv,
+        ["f", "x={}", "of=\"/s/runs/7/manifests/g.u.values\""].map(OsString::from)
+    );
 }

@@ -12,6 +12,8 @@
 //! | `C1 6D` | the MessagePack document that follows |
 //! | `C1 72` | a reference to where the value is, [`Stored`] |
 
+mod list;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -23,6 +25,9 @@ use serde::de::DeserializeOwned;
 
 use crate::ids::WorkerId;
 use crate::value::write_json_string;
+
+pub(crate) use list::{for_each_packed, push_element};
+pub use list::{is_bytes, list};
 
 /// The first byte of all that is not JSON.
 pub const TAG: u8 = 0xC1;
@@ -293,7 +298,9 @@ mod tests {
             assert!(matches!(decode::<u32>(&payload.into()), Err(PayloadError::Elsewhere)));
         }
         for malformed in [&[TAG][..], &[TAG, b'?'], &[TAG, STORED, 1, 2], &[TAG, MESSAGE_PACK]] {
-            assert!(to_json(malformed).is_err() && decode::<u32>(&malformed.to_vec().into()).is_err());
+            assert!(
+                to_json(malformed).is_err() && decode::<u32>(&malformed.to_vec().into()).is_err()
+            );
         }
     }
 }
