@@ -168,6 +168,8 @@ impl Engine {
     }
 
     fn succeed(&mut self, now: Timestamp, mut attempt: Attempt, out: &mut Vec<Action>) {
+        let Attempt { run, instance, worker, .. } = attempt;
+        self.hold_value(run, instance, worker, attempt.detail.as_deref());
         out.push(attempt.record(State::Succeeded, None));
         self.conclude(now, &attempt, State::Succeeded, out);
     }
@@ -298,6 +300,7 @@ impl Engine {
             self.stale += 1;
             return;
         };
+        self.lose_values(id);
         let followers = std::mem::take(&mut worker.followers);
         // Latest first, as each goes to the front of its queue.
         for (lease, ran) in worker.into_leases().into_iter().rev() {

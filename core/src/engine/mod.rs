@@ -26,6 +26,7 @@ mod ready;
 mod run;
 mod scheme;
 mod transition;
+mod values;
 mod widths;
 mod workers;
 
@@ -34,7 +35,7 @@ pub use event::{
     RevokeMode, WorkerOffer,
 };
 pub use explain::{Explanation, Missing, MissingEdge, NotStarted};
-pub use plan::{GatherPlan, MapEdge, RunPlan, TaskPlan};
+pub use plan::{Consumed, GatherPlan, MapEdge, RunPlan, TaskPlan, ValueEdge};
 pub use scheme::Scheme;
 pub use transition::is_legal;
 
@@ -67,6 +68,8 @@ pub struct Engine {
     submitted: u64,
     stale: u64,
     dirty: Vec<RunId>,
+    /// Runs of which workers hold, or held, values.
+    holding: Vec<RunId>,
 }
 
 impl Engine {
@@ -105,6 +108,7 @@ impl Engine {
             Event::Reported { worker, reports } => self.report(now, worker, reports, out),
             Event::Tick => self.wake(now, out),
         }
+        self.tell_released(out);
         self.schedule(out);
     }
 
@@ -238,6 +242,7 @@ impl Engine {
         };
         let state = run.state;
         self.note_dirty(id);
+        self.release_values(id);
         out.push(Action::RunFinished { run: id, state });
     }
 }

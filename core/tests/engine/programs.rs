@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagrun_core::engine::{CancelScope, GatherPlan, MapEdge, Outcome, TaskPlan};
+use dagrun_core::engine::{CancelScope, GatherPlan, MapEdge, Outcome, RunPlan, TaskPlan};
 use dagrun_core::ids::{InstanceId, TaskId};
 use dagrun_core::pipeline::{Clause, MinSuccess, Outcomes, Quantifier, Retry, Scatter, Split};
 use dagrun_core::status::{FailureKind, RunState, State};
 
 use crate::rig::{Held, RUN, Rig, at};
+use crate::values::value_edges;
 
 /// What an instance may do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -348,6 +349,7 @@ fn end(rig: &mut Rig, model: &mut Model<'_>, random: &mut Random, ending: bool) 
         }
         rig.end(worker, id, Outcome::Failed(FailureKind::Exit(1)));
     } else {
+        rig.keeps = random.one_in(2).then(|| u64::from(random.below(100)));
         model.outcomes.insert(instance, true);
         model.items.insert(instance, items);
         rig.end_with(worker, id, Outcome::Succeeded, items);
@@ -357,7 +359,8 @@ fn end(rig: &mut Rig, model: &mut Model<'_>, random: &mut Random, ending: bool) 
 fn run(seed: u64) {
     let mut random = Random(seed);
     let tasks = program(&mut random);
-    let mut rig = Rig::new(tasks.clone());
+    let values = value_edges(&tasks);
+    let mut rig = Rig::of(RunPlan { tasks: tasks.clone(), values, ..RunPlan::default() });
     rig.took = [1, 500, 50_000][random.below(3) as usize];
     rig.join(1, 2 + random.below(3));
     let mut rig = rig.submit();
@@ -392,6 +395,7 @@ fn run(seed: u64) {
         }
         agree(&rig, &model, seed);
     }
+    assert_eq!(rig.kept, BTreeMap::new(), "all values are released, seed {seed}");
     assert_eq!(rig.finished.len(), 1, "seed {seed}");
     assert_eq!(rig.finished[0] == RunState::Cancelled, ending, "seed {seed}");
 }

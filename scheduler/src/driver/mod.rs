@@ -289,6 +289,7 @@ impl Driver {
                     }
                     batch.entries.push(Entry::Width { run, task, width });
                 }
+                Action::Release { .. } => {}
                 Action::RunFinished { run, state } => batch.ends.push((run, state)),
             }
         }
