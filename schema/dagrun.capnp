@@ -176,6 +176,12 @@ struct WorkerInfo {
   memory @5 :UInt64;
   # Bytes.
   resources @6 :List(Resource);
+  functions @7 :List(Function);
+}
+
+struct Function {
+  name @0 :Text;
+  signature @1 :UInt64;
 }
 
 interface Session {

@@ -117,6 +117,9 @@ fn upstreams(pipeline: &Pipeline, task: &Task) -> String {
         Pattern::GatherBy(upstream, by) => {
             parts.push(format!("gather {} by {}", name(upstream), by.join(", ")));
         }
+        Pattern::GatherEvery(upstream, every) => {
+            parts.push(format!("gather {} every {every}", name(upstream)));
+        }
         Pattern::Scatter(scatter) => parts.push(format!("scatter {}", name(&scatter.from))),
     }
     if task.targets == Targets::Each {

@@ -99,6 +99,7 @@ fn describe(pipeline: &Pipeline, to: TaskId, kind: EdgeKind) -> (String, bool) {
         EdgeKind::Map(factor) => (format!("map ×{factor}"), false),
         EdgeKind::Gather => match pipeline.tasks.get(to.at()).map(|task| &task.pattern) {
             Some(Pattern::GatherBy(_, by)) => (format!("gather by {}", by.join(", ")), false),
+            Some(Pattern::GatherEvery(_, every)) => (format!("gather every {every}"), false),
             _ => ("gather".to_owned(), false),
         },
         EdgeKind::Scatter => ("scatter".to_owned(), false),

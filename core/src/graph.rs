@@ -283,6 +283,10 @@ impl Graph {
             cpus: task.cpus,
             memory: task.memory,
             resources: task.resources.clone(),
+            function: match &task.action {
+                TaskAction::Call(call) => Some((call.function.clone(), call.signature)),
+                TaskAction::Run(_) | TaskAction::Shell(_) => None,
+            },
             targets: task.targets.clone(),
             max_running: task.max_running,
             priority: task.priority,
@@ -307,7 +311,10 @@ impl Graph {
                     _ => false,
                 };
             self.widths[id.at()] = match task.pattern {
-                Pattern::Own | Pattern::Scatter(_) | Pattern::GatherBy(..) => width,
+                Pattern::Own
+                | Pattern::Scatter(_)
+                | Pattern::GatherBy(..)
+                | Pattern::GatherEvery(..) => width,
                 Pattern::Gather(_) => 1,
                 Pattern::Map(upstream) => self.widths[upstream.at()]
                     .checked_mul(width)
@@ -363,7 +370,7 @@ fn edges_of(pipeline: &Pipeline) -> Vec<(TaskId, TaskId, EdgeKind)> {
         match &task.pattern {
             Pattern::Own => {}
             Pattern::Map(upstream) => edges.push((*upstream, id, EdgeKind::Map(1))),
-            Pattern::Gather(_) | Pattern::GatherBy(..) => {
+            Pattern::Gather(_) | Pattern::GatherBy(..) | Pattern::GatherEvery(..) => {
                 let gathered = task.pattern.gathered();
                 edges.extend(gathered.iter().map(|&upstream| (upstream, id, EdgeKind::Gather)));
             }

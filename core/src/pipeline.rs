@@ -268,6 +268,9 @@ pub enum Pattern {
     /// One instance for each distinct combination of these parameters of the task's, after its
     /// instances of that combination.
     GatherBy(TaskId, Vec<String>),
+    /// One instance for each so many consecutive instances of the task's, after these; the last one
+    /// may have fewer. Its parameter `part` counts them. At least one.
+    GatherEvery(TaskId, u32),
     /// As many instances as the JSON array that the upstream captures has elements or parts.
     Scatter(Scatter),
 }
@@ -280,6 +283,7 @@ impl Pattern {
             Pattern::Own => &[],
             Pattern::Map(upstream)
             | Pattern::GatherBy(upstream, _)
+            | Pattern::GatherEvery(upstream, _)
             | Pattern::Scatter(Scatter { from: upstream, .. }) => std::slice::from_ref(upstream),
             Pattern::Gather(upstreams) => upstreams,
         }
@@ -292,6 +296,7 @@ impl Pattern {
             Pattern::Own => &mut [],
             Pattern::Map(upstream)
             | Pattern::GatherBy(upstream, _)
+            | Pattern::GatherEvery(upstream, _)
             | Pattern::Scatter(Scatter { from: upstream, .. }) => std::slice::from_mut(upstream),
             Pattern::Gather(upstreams) => upstreams,
         }
@@ -301,8 +306,19 @@ impl Pattern {
     #[must_use]
     pub fn gathered(&self) -> &[TaskId] {
         match self {
-            Pattern::Gather(_) | Pattern::GatherBy(..) => self.upstreams(),
+            Pattern::Gather(_) | Pattern::GatherBy(..) | Pattern::GatherEvery(..) => {
+                self.upstreams()
+            }
             _ => &[],
+        }
+    }
+
+    /// The task whose instances it gathers in groups.
+    #[must_use]
+    pub fn grouped(&self) -> Option<TaskId> {
+        match self {
+            Pattern::GatherBy(upstream, _) | Pattern::GatherEvery(upstream, _) => Some(*upstream),
+            _ => None,
         }
     }
 }

@@ -320,3 +320,22 @@ fn pictures() {
     assert_eq!(instances.matches(" -> ").count() as u64, graph.edges());
     assert!(to_svg(&pipeline, &graph, true).contains("relax[11]"));
 }
+
+#[test]
+fn a_gather_of_every_so_many_has_an_instance_for_each_part() {
+    let every = |upstream, every| Task {
+        pattern: Pattern::GatherEvery(TaskId(upstream), every),
+        ..task(&format!("every{every}"))
+    };
+    let tree = pipeline(vec![
+        Task { sweep: range("x", 5), ..task("leaves") },
+        every(0, 2),
+        every(1, 3),
+        Task { pattern: Pattern::Map(TaskId(1)), ..task("each") },
+    ]);
+    let graph = Graph::new(&tree).unwrap();
+    assert_eq!(graph.widths(), [5, 3, 1, 3]);
+    assert_eq!(&graph.groups(TaskId(1)).unwrap()[..], [0, 0, 1, 1, 2]);
+    assert_eq!(&graph.groups(TaskId(2)).unwrap()[..], [0, 0, 0]);
+    assert_eq!(graph.edges(), 5 + 3 + 3);
+}

@@ -70,6 +70,8 @@ pub struct WorkerOffer {
     pub memory: u64,
     /// Its custom resources.
     pub resources: Vec<(String, u64)>,
+    /// The functions that its program has, with their signatures, in the order of their names.
+    pub functions: Vec<(String, u64)>,
 }
 
 /// What a worker says of consecutive attempts.

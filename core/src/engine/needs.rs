@@ -15,6 +15,8 @@ pub(super) struct Needs {
     pub(super) memory: u64,
     pub(super) resources: Vec<(String, u64)>,
     pub(super) names: Option<Vec<String>>,
+    /// The function that it calls, and the signature that it must have.
+    pub(super) function: Option<(String, Option<u64>)>,
     /// The worker that its task follows.
     pub(super) pin: Option<WorkerId>,
     /// A task whose instances are each for a worker of their own has a class of its own.
@@ -31,6 +33,7 @@ impl Needs {
                 Targets::Named(names) => Some(names.clone()),
                 Targets::Any | Targets::Each => None,
             },
+            function: plan.function.clone(),
             pin: None,
             own: (plan.targets == Targets::Each).then_some((submitted, task)),
         }
@@ -38,7 +41,11 @@ impl Needs {
 
     /// Whether slots are all that matters, and any worker will do.
     pub(super) fn is_plain(&self) -> bool {
-        self.only_slots() && self.names.is_none() && self.pin.is_none() && self.own.is_none()
+        self.only_slots()
+            && self.names.is_none()
+            && self.function.is_none()
+            && self.pin.is_none()
+            && self.own.is_none()
     }
 
     /// Whether it occupies nothing but slots.
@@ -54,6 +61,7 @@ impl Needs {
         };
         self.pin.is_none_or(|pin| pin == id)
             && self.names.as_ref().is_none_or(named)
+            && self.function.as_ref().is_none_or(|(name, signature)| offer.has(name, *signature))
             && self.cpus <= offer.slots
             && self.memory <= offer.memory
             && self.resources.iter().all(|(name, amount)| *amount <= offer.amount(name))

@@ -76,6 +76,8 @@ pub struct TaskPlan {
     pub memory: u64,
     /// Custom resources an attempt occupies.
     pub resources: Vec<(String, u64)>,
+    /// The function that it calls, and the signature that this must have if the caller knows it.
+    pub function: Option<(String, Option<u64>)>,
     /// The workers that may run it.
     pub targets: Targets,
     /// How many of its instances may run at once.
@@ -126,6 +128,7 @@ impl Default for TaskPlan {
             cpus: 1,
             memory: 0,
             resources: Vec::new(),
+            function: None,
             targets: Targets::Any,
             max_running: None,
             priority: 0,

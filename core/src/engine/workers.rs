@@ -50,6 +50,13 @@ impl WorkerOffer {
         let found = self.resources.iter().find(|(name, _)| name == resource);
         found.map_or(0, |(_, amount)| *amount)
     }
+
+    /// Whether it has a function of this name and signature.
+    #[must_use]
+    pub fn has(&self, function: &str, signature: Option<u64>) -> bool {
+        let found = self.functions.binary_search_by(|(name, _)| name.as_str().cmp(function));
+        found.is_ok_and(|at| signature.is_none_or(|wanted| wanted == self.functions[at].1))
+    }
 }
 
 impl Worker {

@@ -60,8 +60,8 @@ impl<'a> Grids<'a> {
                 continue;
             }
             let found = self.pipeline.tasks.get(at.at()).ok_or(GridError::Task(at))?;
-            let own = if let Pattern::GatherBy(upstream, by) = &found.pattern {
-                let chain = self.map_chain(*upstream)?;
+            let own = if let Some(upstream) = found.pattern.grouped() {
+                let chain = self.map_chain(upstream)?;
                 let unknown = |task: &TaskId| !self.known.contains_key(task);
                 let missing: Vec<TaskId> = chain.iter().copied().filter(unknown).collect();
                 if !missing.is_empty() {
@@ -71,7 +71,12 @@ impl<'a> Grids<'a> {
                     open.extend(missing);
                     continue;
                 }
-                self.groups(&chain, by).ok_or(GridError::Groups(at))??
+                let groups = match &found.pattern {
+                    Pattern::GatherBy(_, by) => self.groups(&chain, by),
+                    Pattern::GatherEvery(_, every) => self.parts(&chain, *every),
+                    _ => None,
+                };
+                groups.ok_or(GridError::Groups(at))??
             } else {
                 let grid = found.sweep.as_ref().map(Space::compile).transpose();
                 let grid = grid.map_err(|error| GridError::Space(at, error))?;
@@ -99,8 +104,9 @@ impl<'a> Grids<'a> {
         Ok(chain)
     }
 
-    /// The groups of the last task of a chain of maps; `None` when they cannot be made.
-    fn groups(&self, chain: &[TaskId], by: &[String]) -> Option<Result<Own, GridError>> {
+    /// The grids of a chain of maps, and how many instances the last task has; `None` when that is
+    /// known only at run time, or they are too many.
+    fn known_grids(&self, chain: &[TaskId]) -> Option<(Vec<&Grid>, u32)> {
         let root = self.pipeline.tasks.get(chain.first()?.at())?;
         if matches!(root.pattern, Pattern::Scatter(_)) || root.targets == Targets::Each {
             return None;
@@ -108,6 +114,27 @@ impl<'a> Grids<'a> {
         let grids: Vec<&Grid> =
             chain.iter().filter_map(|task| self.known.get(task)?.grid.as_ref()).collect();
         let width = grids.iter().try_fold(1u32, |width, grid| width.checked_mul(grid.width()))?;
+        Some((grids, width))
+    }
+
+    /// The groups of so many consecutive instances each of the last task of a chain of maps.
+    fn parts(&self, chain: &[TaskId], every: u32) -> Option<Result<Own, GridError>> {
+        let (_, width) = self.known_grids(chain)?;
+        let every = every.max(1);
+        let groups = (0..width).map(|index| index / every).collect();
+        let points = Points::Range { first: 0, step: 1, n: width.div_ceil(every) };
+        let axis = Axis { name: "part".into(), names: vec!["part".into()], points };
+        let space = Space { axes: vec![axis], ..Space::default() };
+        let task = *chain.last()?;
+        Some(match space.compile() {
+            Ok(grid) => Ok(Own { grid: Some(grid), groups: Some(groups) }),
+            Err(error) => Err(GridError::Space(task, error)),
+        })
+    }
+
+    /// The groups of the last task of a chain of maps; `None` when they cannot be made.
+    fn groups(&self, chain: &[TaskId], by: &[String]) -> Option<Result<Own, GridError>> {
+        let (grids, width) = self.known_grids(chain)?;
         let mut columns = Vec::with_capacity(by.len());
         for name in by {
             let find = |grid: &Grid| grid.names().iter().position(|known| known == name);

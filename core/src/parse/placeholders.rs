@@ -274,7 +274,7 @@ impl Names<'_, '_, '_> {
                     Pattern::Own => false,
                     Pattern::Map(task) => *task == upstream,
                     Pattern::Scatter(_) => false,
-                    Pattern::Gather(_) | Pattern::GatherBy(..) => {
+                    Pattern::Gather(_) | Pattern::GatherBy(..) | Pattern::GatherEvery(..) => {
                         matches!(placeholder, Placeholder::Manifest(_))
                     }
                 };
@@ -448,7 +448,7 @@ impl Names<'_, '_, '_> {
             _ if self.gathers.contains(&(hole.task, upstream)) => {
                 format!("the files and values of all its instances stand in {{{name}.manifest}}")
             }
-            Pattern::Gather(_) | Pattern::GatherBy(..) => {
+            Pattern::Gather(_) | Pattern::GatherBy(..) | Pattern::GatherEvery(..) => {
                 format!("add `{name}` to `gather` and read {{{name}.manifest}}")
             }
             _ => format!(

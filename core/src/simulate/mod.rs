@@ -189,6 +189,7 @@ fn unbounded(mut plan: RunPlan) -> RunPlan {
         task.memory = 0;
         task.resources = Vec::new();
         task.start_within = None;
+        task.function = None;
         if let Targets::Named(_) = task.targets {
             task.targets = Targets::Any;
         }

@@ -228,7 +228,8 @@ fn missing_manifests(
     let (mut keys, mut jobs) = (Vec::new(), Vec::new());
     for spec in &recipe.manifests {
         for index in manifest_indices(spec, assignment) {
-            let key = ManifestKey { task: assignment.task, upstream: spec.upstream, index };
+            let (task, upstream, values) = (assignment.task, spec.upstream, spec.values);
+            let key = ManifestKey { task, upstream, index, values };
             if run.manifests.contains(&key) {
                 continue;
             }
@@ -239,6 +240,7 @@ fn missing_manifests(
                 item: of_upstream.item(),
                 recipe: of_upstream,
                 path: spec.path(index),
+                values,
             });
             keys.push(key);
         }

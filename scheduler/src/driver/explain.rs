@@ -1,7 +1,7 @@
 //! What the state machine knows of instances at this moment, with the names of workers: for
 //! `explain` and `status`.
 
-use dagrun_core::engine::{Explanation, NotStarted, TaskPlan, WorkerOffer};
+use dagrun_core::engine::{Explanation, NotStarted, RunPlan, TaskPlan, WorkerOffer};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::pipeline::Targets;
 use dagrun_core::status::{InstanceRow, RunStatus, State};
@@ -20,7 +20,21 @@ pub(crate) struct Situation {
     pub(crate) unsuited: Option<String>,
 }
 
+/// Functions that are named to those who look for another one.
+const SHOWN: usize = 12;
+
 impl Driver {
+    /// Why a call of the plan could be made by none of the workers that are present: the task, and
+    /// the reason. With no workers there is no reason: they may come.
+    pub(crate) fn lacks_function(&self, plan: &RunPlan) -> Option<(TaskId, String)> {
+        let offers: Vec<&WorkerOffer> = self.workers.values().map(|worker| &worker.offer).collect();
+        if offers.is_empty() {
+            return None;
+        }
+        let mut tasks = (0..).map(TaskId).zip(&plan.tasks);
+        tasks.find_map(|(id, task)| Some((id, without_function(task, &offers)?)))
+    }
+
     /// What is known of an instance; `None` when it or its run is unknown.
     pub(crate) fn situation(&self, run: RunId, instance: InstanceId) -> Option<Situation> {
         let explanation = self.engine.explain(run, instance)?;
@@ -93,6 +107,9 @@ fn unsuited(plan: &TaskPlan, offers: &[&WorkerOffer]) -> String {
             return format!("no worker is called or labelled {}", names.join(" or "));
         }
     }
+    if let Some(lacking) = without_function(plan, &candidates) {
+        return lacking;
+    }
     let most = |amount: &dyn Fn(&WorkerOffer) -> u64| {
         candidates.iter().map(|offer| amount(offer)).max().unwrap_or(0)
     };
@@ -125,6 +142,32 @@ fn unsuited(plan: &TaskPlan, offers: &[&WorkerOffer]) -> String {
     }
 }
 
+/// Why none of these workers could make the call of a task; `None` when one could, or it makes none.
+pub(super) fn without_function(plan: &TaskPlan, offers: &[&WorkerOffer]) -> Option<String> {
+    let (name, signature) = plan.function.as_ref()?;
+    if offers.iter().any(|offer| offer.has(name, *signature)) {
+        return None;
+    }
+    if offers.iter().any(|offer| offer.has(name, None)) {
+        return Some(format!(
+            "function `{name}` has another signature in the workers' program: start workers from the program that submits"
+        ));
+    }
+    let mut known: Vec<&str> =
+        offers.iter().flat_map(|offer| &offer.functions).map(|(name, _)| name.as_str()).collect();
+    known.sort_unstable();
+    known.dedup();
+    let shown = known.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    Some(match known.len() {
+        0 => format!("no worker's program has function `{name}`, or any other"),
+        1..=SHOWN => format!("no worker's program has function `{name}`; there are {shown}"),
+        more => format!(
+            "no worker's program has function `{name}`; there are {shown} and {} more",
+            more - SHOWN
+        ),
+    })
+}
+
 fn amount(offer: &WorkerOffer, name: &str) -> u64 {
     offer.resources.iter().find(|(known, _)| known == name).map_or(0, |(_, amount)| *amount)
 }
@@ -148,7 +191,8 @@ mod tests {
     fn offer(name: &str, slots: u32, memory: u64, gpu: u64) -> WorkerOffer {
         let labels = vec!["big".to_owned()];
         let resources = if gpu > 0 { vec![("gpu".to_owned(), gpu)] } else { Vec::new() };
-        WorkerOffer { name: name.into(), slots, labels, memory, resources }
+        let name = name.into();
+        WorkerOffer { name, slots, labels, memory, resources, ..WorkerOffer::default() }
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(super) struct ManifestKey {
     pub(super) task: TaskId,
     pub(super) upstream: TaskId,
     pub(super) index: u32,
+    /// Whether it is one of values rather than lines.
+    pub(super) values: bool,
 }
 
 /// A task's recipe, and what it asks for.

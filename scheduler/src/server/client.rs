@@ -39,6 +39,11 @@ impl ClientServer {
             .await
             .map_err(|_| Error::failed("the pipeline could not be checked".into()))?;
         let Checked { pipeline, mut plan, widths } = checked.map_err(|error| exception(&error))?;
+        let lacking = self.server.shared.driver.borrow().lacks_function(&plan);
+        if let Some((task, why)) = lacking {
+            let task = pipeline.tasks.get(task.at()).map_or("", |task| task.name.as_str());
+            return Err(Error::failed(format!("task `{task}` cannot be run: {why}")));
+        }
         let names = pipeline.tasks.iter().map(|task| task.name.clone());
         let started = now();
         let new = NewRun {

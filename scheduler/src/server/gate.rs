@@ -1,11 +1,12 @@
 //! What the holder of a worker's token may do: register, and then report and show signs of life.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use capnp::Error;
 use dagrun_core::engine::{Report, WorkerOffer};
 use dagrun_core::ids::WorkerId;
-use dagrun_schema::dagrun_capnp::{resource, session, worker_gate};
+use dagrun_schema::dagrun_capnp::{function, resource, session, worker_gate};
 use dagrun_schema::wire;
 
 use crate::driver::{Input, Joining, Shared};
@@ -16,6 +17,8 @@ const TEXT: usize = 256;
 const LABELS: usize = 256;
 /// Custom resources of a worker.
 const RESOURCES: u32 = 256;
+/// Functions of a worker.
+const FUNCTIONS: u32 = 65_536;
 /// Bytes of memory that a worker may claim to have.
 const MEMORY: u64 = 1 << 50;
 /// Slots of a worker.
@@ -47,11 +50,13 @@ impl worker_gate::Server for Gate {
         }
         let memory = info.get_memory().min(MEMORY);
         let resources = resources(info.get_resources()?)?;
+        let functions = functions(info.get_functions()?)?;
         let client = params.get_worker()?;
         let (worker, name) = {
             let mut driver = self.shared.driver.borrow_mut();
             let (worker, name) = driver.admit(&wanted);
-            let offer = WorkerOffer { name: name.clone(), slots, labels, memory, resources };
+            let offer =
+                WorkerOffer { name: name.clone(), slots, labels, memory, resources, functions };
             driver.welcome(Joining { worker, offer, host, client }, &self.shared.inbox);
             (worker, name)
         };
@@ -83,6 +88,20 @@ fn resources(
         }
     }
     Ok(resources)
+}
+
+/// A worker's functions in the order of their names; of one named twice, the last.
+fn functions(
+    from: capnp::struct_list::Reader<'_, function::Owned>,
+) -> Result<Vec<(String, u64)>, Error> {
+    if from.len() > FUNCTIONS {
+        return Err(Error::failed("a worker's functions are too many".into()));
+    }
+    let mut functions = BTreeMap::new();
+    for function in from.iter() {
+        functions.insert(text(function.get_name()?, "function")?, function.get_signature());
+    }
+    Ok(functions.into_iter().collect())
 }
 
 fn text(reader: capnp::text::Reader<'_>, what: &str) -> Result<String, Error> {

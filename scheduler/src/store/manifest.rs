@@ -2,13 +2,13 @@
 //! that the driver no longer holds.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dagrun_core::ids::RunId;
-use dagrun_core::recipe::Items;
+use dagrun_core::recipe::{Items, values};
 use dagrun_core::status::State;
 use rusqlite::Connection;
 
@@ -72,6 +72,9 @@ fn write_manifest(
     }
     let temporary = temporary_of(&job.path);
     let mut file = BufWriter::new(File::create(&temporary).map_err(failed(&temporary))?);
+    if job.values {
+        values::write_header(&mut file).map_err(failed(&temporary))?;
+    }
     let mut listed = match &job.listed {
         Listed::All(_) => None,
         Listed::Some(instances) => Some(instances.iter().copied().peekable()),
@@ -85,11 +88,23 @@ fn write_manifest(
             {
                 continue;
             }
-            file.write_all(&line(job, items, index, &entry)).map_err(failed(&temporary))?;
+            let written = if job.values {
+                write_values(&mut file, index, &entry)
+            } else {
+                file.write_all(&line(job, items, index, &entry))
+            };
+            written.map_err(failed(&temporary))?;
         }
     }
     file.into_inner().map_err(|error| failed(&temporary)(error.into_error()))?;
     std::fs::rename(&temporary, &job.path).map_err(failed(&job.path))
+}
+
+fn write_values(file: &mut impl Write, index: u32, entry: &journal::Entry) -> std::io::Result<()> {
+    let state = entry.last.as_ref().map_or(State::Blocked, |event| event.state);
+    let payload = entry.last.as_ref().map(|event| event.payload()).unwrap_or_default();
+    let value = payload.value.filter(|_| state == State::Succeeded);
+    values::write_record(file, index, state, value.as_deref())
 }
 
 fn line(job: &ManifestJob, items: Option<&Items>, index: u32, entry: &journal::Entry) -> Vec<u8> {

@@ -155,6 +155,8 @@ pub(crate) struct ManifestJob {
     pub(crate) listed: Listed,
     pub(crate) recipe: Arc<Recipe>,
     pub(crate) path: PathBuf,
+    /// Whether it is one of values for a function, rather than lines.
+    pub(crate) values: bool,
     /// The items of the listed instances, if they have any.
     pub(crate) item: Option<InputSpec>,
 }
