@@ -247,6 +247,8 @@ enum Outcome {
   missingOutput @8;
   capture @9;
   cancelled @10;
+  function @11;
+  panic @12;
 }
 
 struct Detail {

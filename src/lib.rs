@@ -29,7 +29,13 @@ mod updates;
 
 pub use client::{Client, ClientError, Run};
 pub use dagrun_core as core;
+pub use dagrun_macros::task;
 pub use dagrun_schema::wire;
+#[doc(hidden)]
+pub use dagrun_worker::function::__private;
+pub use dagrun_worker::function::{
+    Cancelled, Context, Entry, Failure, FromInput, GatherError, Gathered, TaskFn,
+};
 pub use embedded::{Cluster, EmbeddedConfig, EmbeddedError};
 pub use files::Disk;
 pub use load::{LoadError, Loaded, Problems, load};

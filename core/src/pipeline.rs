@@ -466,8 +466,12 @@ pub enum RetryOn {
     Output,
     /// `capture`: the output could not become the value.
     Capture,
-    /// `start`: the process could not be started.
+    /// `start`: the process could not be started, or the function not be called.
     Start,
+    /// `error`: the function returned an error.
+    Error,
+    /// `panic`: the function panicked.
+    Panic,
 }
 
 impl RetryOn {
@@ -483,7 +487,9 @@ impl RetryOn {
             | (RetryOn::Lost, FailureKind::Lost)
             | (RetryOn::Output, FailureKind::MissingOutput)
             | (RetryOn::Capture, FailureKind::Capture)
-            | (RetryOn::Start, FailureKind::Start) => true,
+            | (RetryOn::Start, FailureKind::Start)
+            | (RetryOn::Error, FailureKind::Function)
+            | (RetryOn::Panic, FailureKind::Panic) => true,
             _ => false,
         }
     }

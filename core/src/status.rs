@@ -155,6 +155,10 @@ pub enum FailureKind {
     Capture,
     /// It was cancelled.
     Cancelled,
+    /// The function that it called returned an error.
+    Function,
+    /// The function that it called panicked.
+    Panic,
 }
 
 /// What is known of an ended attempt besides its outcome; opaque to the state machine.

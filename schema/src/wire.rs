@@ -112,6 +112,8 @@ pub fn write_report(report: &Report, mut to: wire::report::Builder<'_>) {
         Outcome::Failed(FailureKind::MissingOutput) => (wire::Outcome::MissingOutput, 0),
         Outcome::Failed(FailureKind::Capture) => (wire::Outcome::Capture, 0),
         Outcome::Failed(FailureKind::Cancelled) => (wire::Outcome::Cancelled, 0),
+        Outcome::Failed(FailureKind::Function) => (wire::Outcome::Function, 0),
+        Outcome::Failed(FailureKind::Panic) => (wire::Outcome::Panic, 0),
     };
     to.set_first(report.first.0);
     to.set_count(report.count);
@@ -142,6 +144,8 @@ pub fn read_report(from: wire::report::Reader<'_>) -> Result<Report> {
         wire::Outcome::MissingOutput => Outcome::Failed(FailureKind::MissingOutput),
         wire::Outcome::Capture => Outcome::Failed(FailureKind::Capture),
         wire::Outcome::Cancelled => Outcome::Failed(FailureKind::Cancelled),
+        wire::Outcome::Function => Outcome::Failed(FailureKind::Function),
+        wire::Outcome::Panic => Outcome::Failed(FailureKind::Panic),
     };
     let detail =
         if from.has_detail() { Some(Box::new(read_detail(from.get_detail()?)?)) } else { None };

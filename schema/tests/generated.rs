@@ -64,6 +64,8 @@ fn reports_survive_the_wire() {
         Outcome::Failed(FailureKind::Lost),
         Outcome::Failed(FailureKind::Start),
         Outcome::Failed(FailureKind::MissingOutput),
+        Outcome::Failed(FailureKind::Function),
+        Outcome::Failed(FailureKind::Panic),
         Outcome::Failed(FailureKind::Capture),
         Outcome::Failed(FailureKind::Cancelled),
     ] {

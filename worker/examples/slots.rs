@@ -10,7 +10,7 @@ use std::time::Instant;
 use dagrun_core::engine::{Assignment, Outcome};
 use dagrun_core::ids::{AttemptId, Micros, RunId, TaskId};
 use dagrun_core::pipeline::Capture;
-use dagrun_core::recipe::{Input, Invocation};
+use dagrun_core::recipe::{Input, Invocation, Job};
 use dagrun_worker::attempt::Runner;
 use dagrun_worker::groups::{GroupTable, Mark};
 use dagrun_worker::log::RunLog;
@@ -24,8 +24,8 @@ impl Plan for Same {
         1
     }
 
-    fn invocation(&self, _: u32, _: u32, _: &[Input]) -> Result<Invocation, String> {
-        Ok(self.0.clone())
+    fn job(&self, _: u32, _: u32, _: &[Input]) -> Result<Job, String> {
+        Ok(Job::Process(self.0.clone()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dagrun_core::engine::Outcome;
@@ -18,6 +18,7 @@ use rustix::process::Signal;
 
 use crate::clock;
 use crate::control::{Control, Stop};
+use crate::function::{Caller, Fetch, Keeper};
 use crate::groups::{GroupTable, Mark};
 use crate::log::{Owner, RunLog};
 use crate::output::Output;
@@ -42,6 +43,7 @@ pub struct Runner {
     mark: Mark,
     groups: Option<GroupTable>,
     log_limit: usize,
+    pub(crate) caller: Caller,
 }
 
 /// An attempt to make.
@@ -91,7 +93,26 @@ impl Runner {
     /// Attempts keep up to `log_limit` bytes of each stream for the log.
     #[must_use]
     pub fn new(mark: Mark, groups: Option<GroupTable>, log_limit: usize) -> Runner {
-        Runner { programs: Programs::new(), mark, groups, log_limit }
+        let caller = Caller::default();
+        Runner { programs: Programs::new(), mark, groups, log_limit, caller }
+    }
+
+    /// Where functions get long values from and leave theirs; without it all travel with reports.
+    #[must_use]
+    pub fn with_values(mut self, fetch: Arc<dyn Fetch>, keeper: Arc<dyn Keeper>) -> Runner {
+        self.caller.fetch = fetch;
+        self.caller.keeper = keeper;
+        self
+    }
+
+    /// Lets functions know the name of their worker; the first one stays.
+    pub fn set_worker_name(&self, name: &str) {
+        let _ = self.caller.worker.set(Arc::from(name));
+    }
+
+    /// Bytes of each stream of an attempt that are logged.
+    pub(crate) fn log_limit(&self) -> usize {
+        self.log_limit
     }
 
     /// The table of the groups that run, if it is kept.
@@ -254,14 +275,7 @@ fn settle(invocation: &Invocation, output: &mut Output<'_>) -> Result<Detail, Fa
     let value = output.value().map_err(|reason| Fault(FailureKind::Capture, reason))?;
     outputs::publish(&invocation.outputs)
         .map_err(|reason| Fault(FailureKind::MissingOutput, reason))?;
-    let outputs = match invocation.report_outputs {
-        true => invocation
-            .outputs
-            .iter()
-            .map(|output| output.path.as_os_str().as_bytes().to_vec())
-            .collect(),
-        false => Vec::new(),
-    };
+    let outputs = outputs::reported(&invocation.outputs, invocation.report_outputs);
     Ok(Detail { value, outputs, ..Detail::default() })
 }
 

@@ -1,6 +1,7 @@
 //! How others reach into a running attempt: one [`Control`] per slot, reused by its attempts.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use dagrun_core::ids::Timestamp;
@@ -14,13 +15,15 @@ pub enum Stop {
     Cancel = 1,
     /// Its worker is going away.
     Leave = 2,
+    /// It has run too long; only functions are told so, processes are timed where they are watched.
+    Timeout = 3,
 }
 
 /// Stops a running attempt from another thread, and tells since when it runs.
 #[derive(Debug)]
 pub struct Control {
     wake: OwnedFd,
-    stop: AtomicU8,
+    token: Arc<Token>,
     started: AtomicU64,
 }
 
@@ -31,23 +34,19 @@ impl Control {
     /// When the process has no file descriptor left.
     pub fn new() -> std::io::Result<Control> {
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Control { wake, stop: AtomicU8::new(0), started: AtomicU64::new(0) })
+        Ok(Control { wake, token: Arc::default(), started: AtomicU64::new(0) })
     }
 
     /// Makes the attempt end; it is woken at once. The first reason stays.
     pub fn stop(&self, why: Stop) {
-        let _ = self.stop.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire);
+        self.token.stop(why);
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
     /// Whether and why the attempt has to end.
     #[must_use]
     pub fn stopped(&self) -> Option<Stop> {
-        match self.stop.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(Stop::Cancel),
-            _ => Some(Stop::Leave),
-        }
+        self.token.stopped()
     }
 
     /// When the attempt's process was started; `None` before that.
@@ -55,6 +54,11 @@ impl Control {
     pub fn started(&self) -> Option<Timestamp> {
         let at = self.started.load(Ordering::Acquire);
         (at != 0).then_some(Timestamp(at))
+    }
+
+    /// The part of it that a function sees.
+    pub(crate) fn token(&self) -> &Arc<Token> {
+        &self.token
     }
 
     pub(crate) fn set_started(&self, at: Timestamp) {
@@ -65,7 +69,8 @@ impl Control {
     /// any more.
     pub(crate) fn reset(&self) {
         self.started.store(0, Ordering::Release);
-        if self.stop.swap(0, Ordering::AcqRel) != 0 {
+        self.token.progress.store(0, Ordering::Release);
+        if self.token.stop.swap(0, Ordering::AcqRel) != 0 {
             let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
         }
     }
@@ -73,5 +78,45 @@ impl Control {
     /// Readable once the attempt has to end.
     pub(crate) fn wake(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
+    }
+}
+
+/// What a running function sees of its [`Control`], and what it tells there.
+#[derive(Debug, Default)]
+pub(crate) struct Token {
+    stop: AtomicU8,
+    /// The bits of a fraction, with [`TOLD`] and, until it was taken, [`FRESH`]; zero: none.
+    progress: AtomicU64,
+}
+
+const TOLD: u64 = 1 << 32;
+const FRESH: u64 = 1 << 33;
+
+impl Token {
+    fn stop(&self, why: Stop) {
+        let _ = self.stop.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub(crate) fn stopped(&self) -> Option<Stop> {
+        match self.stop.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Stop::Cancel),
+            2 => Some(Stop::Leave),
+            _ => Some(Stop::Timeout),
+        }
+    }
+
+    /// Keeps what the function says of its progress; what is not from 0 to 1 becomes so.
+    pub(crate) fn set_progress(&self, fraction: f64) {
+        // Not a number becomes 0.
+        let fraction = fraction.max(0.0).min(1.0) as f32;
+        self.progress.store(u64::from(fraction.to_bits()) | TOLD | FRESH, Ordering::Release);
+    }
+
+    /// What the function has said since this was last asked.
+    pub(crate) fn take_progress(&self) -> Option<f32> {
+        let told = self.progress.fetch_and(!FRESH, Ordering::AcqRel);
+        // The low half is the fraction.
+        (told & FRESH != 0).then(|| f32::from_bits((told & u64::from(u32::MAX)) as u32))
     }
 }

@@ -13,6 +13,7 @@ pub mod attempt;
 mod capture;
 mod clock;
 pub mod control;
+pub mod function;
 pub mod groups;
 pub mod log;
 mod machine;

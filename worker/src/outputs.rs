@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use dagrun_core::recipe::OutputFile;
@@ -40,6 +41,12 @@ pub(crate) fn publish(outputs: &[OutputFile]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What a report says of them: their paths, where these cannot be computed elsewhere.
+pub(crate) fn reported(outputs: &[OutputFile], report: bool) -> Vec<Vec<u8>> {
+    let path = |output: &OutputFile| output.path.as_os_str().as_bytes().to_vec();
+    if report { outputs.iter().map(path).collect() } else { Vec::new() }
 }
 
 /// Removes whatever was written so far.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use dagrun_core::engine::Assignment;
 use dagrun_core::ids::{RunId, TaskId};
-use dagrun_core::recipe::{Input, Invocation, Recipe};
+use dagrun_core::recipe::{Input, Job, Recipe};
 use dashmap::DashMap;
 
 use crate::log::RunLog;
@@ -96,9 +96,9 @@ impl Plan for RecipePlan {
         self.cpus.get().copied().unwrap_or(1)
     }
 
-    fn invocation(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Invocation, String> {
+    fn job(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Job, String> {
         let recipe = self.recipe.as_ref().map_err(Clone::clone)?;
-        recipe.invocation(index, attempt, inputs).map_err(|error| error.to_string())
+        recipe.job(index, attempt, inputs).map_err(|error| error.to_string())
     }
 }
 

@@ -267,6 +267,7 @@ async fn join_scheduler(config: Config) -> Result<Joined, StartError> {
     let joined = tokio::time::timeout(JOINING, joining).await;
     let (registered, rpc, disconnector) = joined.map_err(|_| StartError::Silent)??;
     service.name.replace(registered.name.clone());
+    service.slots.runner().set_worker_name(&registered.name);
     Ok(Joined { service, registered, rpc, disconnector, messages })
 }
 

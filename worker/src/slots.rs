@@ -1,22 +1,24 @@
-//! The slots of a worker: a queue of assigned instances in front of an owned rayon pool.
+//! The slots of a worker: a queue of assigned instances in front of a thread for each slot.
 //!
-//! First in, first out: the head waits until enough slots are free, and what is behind it waits too,
+//! The thread of a slot is a rayon pool of its own, so that a function that uses rayon stays
+//! within its slot. First in, first out: the head waits until enough slots are free, and what is behind it waits too,
 //! so that an attempt that needs many slots is not starved by small ones.
 
-use std::any::Any;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, Timestamp};
-use dagrun_core::recipe::{Input, Invocation};
+use dagrun_core::recipe::{Calling, Input, Job};
 use dagrun_core::status::FailureKind;
 
 use crate::attempt::{Attempt, Ended, Runner};
 use crate::control::{Control, Stop};
+use crate::function::watch::{Abandon, Watch};
+use crate::function::{self, Place};
 use crate::log::{Owner, RunLog};
 
 /// What the slots need to know of a task.
@@ -24,11 +26,11 @@ pub trait Plan: fmt::Debug + Send + Sync {
     /// Slots that one attempt occupies.
     fn cpus(&self) -> u32;
 
-    /// The process of an attempt.
+    /// What an attempt does.
     ///
     /// # Errors
-    /// The reason why there is none, in words for people.
-    fn invocation(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Invocation, String>;
+    /// The reason why it cannot, in words for people.
+    fn job(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Job, String>;
 }
 
 /// Consecutive instances to run.
@@ -59,22 +61,27 @@ pub enum SlotsError {
     Descriptors(#[from] std::io::Error),
 }
 
-/// A pool of slots and what waits for them. Clones share it.
+/// The stack of a slot's thread: that of a main thread, since functions run on it.
+pub(crate) const STACK: usize = 8 << 20;
+
+/// Slots and what waits for them. Clones share them.
 #[derive(Clone)]
 pub struct Slots {
     shared: Arc<Shared>,
-    pool: Arc<rayon::ThreadPool>,
 }
 
 impl fmt::Debug for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slots").field("threads", &self.pool.current_num_threads()).finish()
+        f.debug_struct("Slots").field("threads", &self.shared.pools.len()).finish()
     }
 }
 
 struct Shared {
     runner: Runner,
     sink: Sink,
+    /// One of a single thread for each place.
+    pools: Vec<rayon::ThreadPool>,
+    watch: Arc<Watch>,
     state: Mutex<State>,
     /// Notified when an attempt has ended and somebody waits for that.
     ended: Condvar,
@@ -129,13 +136,15 @@ impl Slots {
     /// When the system refuses threads or file descriptors.
     pub fn new(count: usize, runner: Runner, sink: Sink) -> Result<Slots, SlotsError> {
         let slots = count.max(1);
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(slots)
-            .thread_name(|at| format!("slot-{at}"))
-            .build()?;
+        let pool = |at| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(STACK);
+            pool.thread_name(move |_| format!("slot-{at}")).build()
+        };
+        let pools = (0..slots).map(pool).collect::<Result<Vec<_>, _>>()?;
         let controls = (0..slots)
             .map(|_| Control::new().map(Arc::new))
             .collect::<std::io::Result<Vec<_>>>()?;
+        let watch = Arc::new(Watch::new(controls.clone()));
         let state = State {
             queue: VecDeque::new(),
             free: slots,
@@ -145,8 +154,9 @@ impl Slots {
             running: HashMap::new(),
             waiting: 0,
         };
-        let shared = Shared { runner, sink, state: Mutex::new(state), ended: Condvar::new() };
-        Ok(Slots { shared: Arc::new(shared), pool: Arc::new(pool) })
+        let (state, ended) = (Mutex::new(state), Condvar::new());
+        let shared = Shared { runner, sink, pools, watch, state, ended };
+        Ok(Slots { shared: Arc::new(shared) })
     }
 
     /// What all attempts share.
@@ -197,7 +207,7 @@ impl Slots {
         let state = self.shared.lock();
         for running in attempts.iter().filter_map(|attempt| state.running.get(attempt)) {
             if !running.ended {
-                state.controls[running.place].stop(why);
+                self.shared.stop(&state, running.place, why);
             }
         }
     }
@@ -207,7 +217,7 @@ impl Slots {
         let state = self.shared.lock();
         for running in state.running.values() {
             if !running.ended && run.is_none_or(|run| run == running.run) {
-                state.controls[running.place].stop(why);
+                self.shared.stop(&state, running.place, why);
             }
         }
     }
@@ -245,6 +255,18 @@ impl Slots {
         (reports, more)
     }
 
+    /// How far functions say that they have come, from 0 to 1: those that run and have said something new since this was
+    /// last asked.
+    #[must_use]
+    pub fn progress(&self) -> Vec<(AttemptId, f32)> {
+        let state = self.shared.lock();
+        let running = state.running.iter().filter(|(_, running)| !running.ended);
+        let told = running.filter_map(|(attempt, running)| {
+            Some((*attempt, state.controls[running.place].token().take_progress()?))
+        });
+        told.collect()
+    }
+
     /// Whether much more waits than there are slots.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
@@ -261,10 +283,15 @@ impl Slots {
 
     fn start(&self, ready: Vec<Taken>) {
         for taken in ready {
-            let shared = self.shared.clone();
-            self.pool.spawn(move || work_off(&shared, taken));
+            spawn(&self.shared, taken);
         }
     }
+}
+
+/// Runs an attempt on the thread of its place.
+fn spawn(shared: &Arc<Shared>, taken: Taken) {
+    let of_thread = shared.clone();
+    shared.pools[taken.place].spawn(move || work_off(&of_thread, taken));
 }
 
 fn attempt_at(assignment: &Assignment, offset: u32) -> AttemptId {
@@ -284,16 +311,18 @@ fn report(attempt: AttemptId, outcome: Outcome, started: Timestamp) -> Report {
     }
 }
 
-/// Runs an attempt, then those that its end makes room for: the first of them on this thread.
+/// Runs an attempt, then those that its end makes room for: one of them on this thread.
 fn work_off(shared: &Arc<Shared>, first: Taken) {
     let mut next = Some(first);
-    while let Some(taken) = next {
+    while let Some(taken) = next.take() {
+        let place = taken.place;
         let slot = Slot { shared, taken: Some(taken) };
-        let mut ready = slot.run().into_iter();
-        next = ready.next();
-        for other in ready {
-            let shared = shared.clone();
-            rayon::spawn(move || work_off(&shared, other));
+        for ready in slot.run() {
+            if ready.place == place && next.is_none() {
+                next = Some(ready);
+            } else {
+                spawn(shared, ready);
+            }
         }
     }
 }
@@ -301,32 +330,29 @@ fn work_off(shared: &Arc<Shared>, first: Taken) {
 /// An occupied slot. Whatever happens on its thread, the attempt's end is reported once and its room
 /// given back.
 struct Slot<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     taken: Option<Taken>,
 }
 
 impl Slot<'_> {
     fn run(mut self) -> Vec<Taken> {
         let Some(taken) = &self.taken else { return Vec::new() };
-        let ended = catch_unwind(AssertUnwindSafe(|| self.shared.make(taken)))
-            .unwrap_or_else(|panic| broken(panic.as_ref()));
+        let ended =
+            catch_unwind(AssertUnwindSafe(|| self.shared.make(taken))).unwrap_or_else(|panic| {
+                let message = function::panic_message(panic.as_ref());
+                let reason = format!("internal error of the worker: {message}");
+                Ended::without_start(FailureKind::Start, reason)
+            });
         self.end(ended)
     }
 
     fn end(&mut self, ended: Ended) -> Vec<Taken> {
         let Some(taken) = self.taken.take() else { return Vec::new() };
-        let ready = self.shared.release(&taken);
+        let (ready, is_first) = self.shared.release(&taken);
         // Only now: whoever still sees the attempt running may rely on its end not being told yet.
-        (self.shared.sink)(Report {
-            first: taken.attempt(),
-            count: 1,
-            outcome: ended.outcome,
-            started: ended.started,
-            finished: ended.finished,
-            detail: ended.detail,
-            items: None,
-        });
-        self.shared.told(taken.attempt());
+        if is_first {
+            self.shared.tell(taken.attempt(), ended);
+        }
         ready
     }
 }
@@ -340,14 +366,10 @@ impl Drop for Slot<'_> {
     }
 }
 
-fn broken(panic: &(dyn Any + Send)) -> Ended {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    let reason = format!("internal error of the worker: {message}");
-    Ended::without_start(FailureKind::Start, reason)
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.watch.close();
+    }
 }
 
 impl Shared {
@@ -356,37 +378,94 @@ impl Shared {
     }
 
     /// Renders and runs.
-    fn make(&self, taken: &Taken) -> Ended {
+    fn make(self: &Arc<Shared>, taken: &Taken) -> Ended {
         let work = &taken.work;
         let assignment = &work.assignment;
         let inputs = work.inputs.get(taken.offset as usize).map_or(&[][..], Vec::as_slice);
         let index = assignment.first_index.saturating_add(taken.offset);
-        let invocation = match work.plan.invocation(index, assignment.number, inputs) {
-            Ok(invocation) => invocation,
-            Err(reason) => return Ended::without_start(FailureKind::Start, reason),
+        let owner = Owner {
+            instance: InstanceId { task: assignment.task, index },
+            attempt: assignment.number,
         };
-        self.runner.run(&Attempt {
-            invocation: &invocation,
-            run: assignment.run,
-            owner: Owner {
-                instance: InstanceId { task: assignment.task, index },
-                attempt: assignment.number,
+        match work.plan.job(index, assignment.number, inputs) {
+            Ok(Job::Process(invocation)) => self.runner.run(&Attempt {
+                invocation: &invocation,
+                run: assignment.run,
+                owner,
+                log: work.log.as_deref(),
+                control: &taken.control,
+                slot: taken.place,
+            }),
+            Ok(Job::Call(calling)) => self.call(calling, inputs, owner, taken),
+            Err(reason) => Ended::without_start(FailureKind::Start, reason),
+        }
+    }
+
+    fn call(
+        self: &Arc<Shared>,
+        calling: Calling,
+        inputs: &[Input],
+        owner: Owner,
+        taken: &Taken,
+    ) -> Ended {
+        let (timeout, grace) = (calling.timeout, calling.grace);
+        self.watch.begin(taken.place, taken.attempt(), timeout, grace, || self.abandoning());
+        let ended = self.runner.caller.call(
+            calling,
+            inputs,
+            &Place {
+                owner,
+                log: taken.work.log.as_ref(),
+                log_limit: self.runner.log_limit(),
+                control: &taken.control,
+                width: taken.width,
             },
-            log: work.log.as_deref(),
-            control: &taken.control,
-            slot: taken.place,
+        );
+        self.watch.end(taken.place);
+        ended
+    }
+
+    /// Ends what runs in a place.
+    fn stop(self: &Arc<Shared>, state: &State, place: usize, why: Stop) {
+        state.controls[place].stop(why);
+        if self.watch.is_call(place) {
+            self.watch.nudge(|| self.abandoning());
+        }
+    }
+
+    /// Tells the end of an attempt whose function goes on and keeps its place.
+    fn abandoning(self: &Arc<Shared>) -> Abandon {
+        let shared = Arc::downgrade(self);
+        Box::new(move |attempt, ended| {
+            let Some(shared) = Weak::upgrade(&shared) else { return };
+            let is_first = shared.lock().end(attempt);
+            if is_first {
+                shared.tell(attempt, ended);
+            }
         })
     }
 
-    /// Gives an attempt's room back, and takes what now fits.
-    fn release(&self, taken: &Taken) -> Vec<Taken> {
+    /// Gives an attempt's room back, and takes what now fits. Also tells whether its end is still to be
+    /// told.
+    fn release(&self, taken: &Taken) -> (Vec<Taken>, bool) {
         let mut state = self.lock();
-        if let Some(running) = state.running.get_mut(&taken.attempt()) {
-            running.ended = true;
-        }
+        let is_first = state.end(taken.attempt());
         state.free += taken.width;
         state.idle.push(taken.place);
-        state.take_all()
+        (state.take_all(), is_first)
+    }
+
+    fn tell(&self, attempt: AttemptId, ended: Ended) {
+        (self.sink)(Report {
+            first: attempt,
+            count: 1,
+            outcome: ended.outcome,
+            started: ended.started,
+            finished: ended.finished,
+            detail: ended.detail,
+            items: None,
+        });
+        self.told(attempt);
     }
 
     fn told(&self, attempt: AttemptId) {
@@ -400,6 +479,12 @@ impl Shared {
 }
 
 impl State {
+    /// Marks an attempt as ended; false when it was.
+    fn end(&mut self, attempt: AttemptId) -> bool {
+        let running = self.running.get_mut(&attempt);
+        running.is_some_and(|running| !std::mem::replace(&mut running.ended, true))
+    }
+
     fn take_all(&mut self) -> Vec<Taken> {
         let mut ready = Vec::new();
         while let Some(taken) = self.take() {

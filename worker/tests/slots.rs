@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{pid_in, sh, until};
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp};
-use dagrun_core::recipe::{Input, Invocation};
+use dagrun_core::recipe::{Input, Job};
 use dagrun_core::status::FailureKind;
 use dagrun_worker::attempt::Runner;
 use dagrun_worker::control::Stop;
@@ -30,7 +30,7 @@ impl Plan for Script {
         self.cpus
     }
 
-    fn invocation(&self, index: u32, _: u32, inputs: &[Input]) -> Result<Invocation, String> {
+    fn job(&self, index: u32, _: u32, inputs: &[Input]) -> Result<Job, String> {
         assert!(self.text != "panic", "the plan is broken");
         let mut invocation = sh(&self.dir, self.text);
         let value = inputs.first().and_then(|input| input.value.clone()).unwrap_or_default();
@@ -38,7 +38,7 @@ impl Plan for Script {
             ("I".into(), index.to_string().into()),
             ("V".into(), String::from_utf8(value).unwrap().into()),
         ];
-        Ok(invocation)
+        Ok(Job::Process(invocation))
     }
 }
 

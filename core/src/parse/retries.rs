@@ -13,7 +13,7 @@ const KEYS: &[&str] = &["count", "delay", "backoff", "max-delay", "jitter", "on"
 const BACKOFFS: [(&str, bool); 2] = [("constant", false), ("exponential", true)];
 
 /// The kinds of failures that are one word.
-const FAILURES: [(&str, RetryOn); 7] = [
+const FAILURES: [(&str, RetryOn); 9] = [
     ("exit", RetryOn::AnyExit),
     ("signal", RetryOn::AnySignal),
     ("timeout", RetryOn::Timeout),
@@ -21,6 +21,8 @@ const FAILURES: [(&str, RetryOn); 7] = [
     ("output", RetryOn::Output),
     ("capture", RetryOn::Capture),
     ("start", RetryOn::Start),
+    ("error", RetryOn::Error),
+    ("panic", RetryOn::Panic),
 ];
 
 impl Reader<'_> {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::value::write_json_string;
+
 use super::{BYTES, Kind, MESSAGE_PACK, PayloadError, TAG, kind};
 
 /// The payload of a list with these elements: JSON when all are, MessagePack otherwise.
@@ -30,6 +32,34 @@ pub fn list<'p>(
         push_packed(element, &mut list)?;
     }
     Ok(list)
+}
+
+/// The payload of a table with these fields: JSON when all are, MessagePack otherwise.
+///
+/// # Errors
+/// When a field is elsewhere or malformed.
+pub fn table(fields: &[(&str, &[u8])]) -> Result<Vec<u8>, PayloadError> {
+    if fields.iter().all(|(_, payload)| payload.first() != Some(&TAG)) {
+        let mut table = b"{".to_vec();
+        for (at, (name, payload)) in fields.iter().enumerate() {
+            if at > 0 {
+                table.push(b',');
+            }
+            write_json_string(name.as_bytes(), &mut table);
+            table.push(b':');
+            table.extend_from_slice(payload);
+        }
+        table.push(b'}');
+        return Ok(table);
+    }
+    let mut table = vec![TAG, MESSAGE_PACK, 0xdf];
+    let count = u32::try_from(fields.len()).map_err(|_| PayloadError::Malformed)?;
+    table.extend_from_slice(&count.to_be_bytes());
+    for (name, payload) in fields {
+        rmp_serde::encode::write(&mut table, name)?;
+        push_packed(payload, &mut table)?;
+    }
+    Ok(table)
 }
 
 /// Appends a payload as MessagePack.
@@ -159,6 +189,26 @@ mod tests {
         assert_eq!((&*bytes, &*numbers), (&b"\xff\x00"[..], &[1u8][..]));
         assert_eq!(list([].into_iter()).unwrap(), b"[]");
         assert_eq!(list([&b"1"[..], b"{}"].into_iter()).unwrap(), b"[1,{}]");
+    }
+
+    #[test]
+    fn a_table_of_mixed_payloads_is_read_as_one() {
+        for x in [2.0, f64::NEG_INFINITY] {
+            let x = encode(&x).unwrap();
+            let together = table(&[("x", &x), ("a \"b\"", b"[1]")]).unwrap();
+            let back: std::collections::BTreeMap<String, Either> =
+                decode(&together.into()).unwrap();
+            assert_eq!(back["a \"b\""], Either::List(vec![1]));
+            assert_eq!(back["x"], Either::Number(decode(&x.into()).unwrap()));
+        }
+        assert_eq!(table(&[]).unwrap(), b"{}");
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(f64),
+        List(Vec<u8>),
     }
 
     #[test]

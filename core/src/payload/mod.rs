@@ -27,7 +27,7 @@ use crate::ids::WorkerId;
 use crate::value::write_json_string;
 
 pub(crate) use list::{for_each_packed, push_element};
-pub use list::{is_bytes, list};
+pub use list::{is_bytes, list, table};
 
 /// The first byte of all that is not JSON.
 pub const TAG: u8 = 0xC1;

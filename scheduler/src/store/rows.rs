@@ -93,6 +93,8 @@ fn encode_failure(kind: FailureKind) -> (i64, Option<i64>) {
         FailureKind::MissingOutput => (6, None),
         FailureKind::Capture => (7, None),
         FailureKind::Cancelled => (8, None),
+        FailureKind::Function => (9, None),
+        FailureKind::Panic => (10, None),
     }
 }
 
@@ -107,6 +109,8 @@ fn decode_failure(number: i64, code: Option<i64>) -> Option<FailureKind> {
         6 => FailureKind::MissingOutput,
         7 => FailureKind::Capture,
         8 => FailureKind::Cancelled,
+        9 => FailureKind::Function,
+        10 => FailureKind::Panic,
         _ => return None,
     })
 }
@@ -130,6 +134,8 @@ pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
         Cause::Attempt(FailureKind::Start) => "could not be started".into(),
         Cause::Attempt(FailureKind::MissingOutput) => "a declared output is missing".into(),
         Cause::Attempt(FailureKind::Capture) => "its output could not be captured".into(),
+        Cause::Attempt(FailureKind::Function) => "its function failed".into(),
+        Cause::Attempt(FailureKind::Panic) => "its function panicked".into(),
         Cause::Attempt(FailureKind::Cancelled) | Cause::Cancelled => "cancelled".into(),
         Cause::LostTooOften => match task {
             Some(task) if task.max_lost == 0 => "lost its worker once".into(),
@@ -195,6 +201,8 @@ mod tests {
             FailureKind::MissingOutput,
             FailureKind::Capture,
             FailureKind::Cancelled,
+            FailureKind::Function,
+            FailureKind::Panic,
         ];
         let causes = kinds.map(Cause::Attempt).into_iter().chain([
             Cause::After { clause: 2, root },

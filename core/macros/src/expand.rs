@@ -1,0 +1,173 @@
+//! What the attribute makes of a function.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Attribute, Ident, ItemFn, LitStr};
+
+use crate::options::Options;
+use crate::signature::{Param, Signature, plain};
+
+/// The value that stands for the function, the function itself, and its registration.
+pub(crate) fn expand(options: &Options, function: ItemFn, signature: &Signature) -> TokenStream {
+    let name = function.sig.ident.clone();
+    let krate = &options.krate;
+    let private = quote!(#krate::__private);
+    let vis = &function.vis;
+    let is_shown = |attr: &&Attribute| {
+        ["doc", "deprecated", "cfg"].iter().any(|name| attr.path().is_ident(name))
+    };
+    let shown: Vec<_> = function.attrs.iter().filter(is_shown).collect();
+    let cfgs: Vec<_> = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect();
+    let called = match &options.name {
+        Some(name) => name.clone(),
+        None => LitStr::new(&plain(&name), name.span()),
+    };
+    let implementations = [
+        callable(&private, &function),
+        task_fn(&private, &name, &called, signature),
+        registration(&private, &name, signature),
+    ];
+    let mut inner = function.clone();
+    inner.vis = syn::Visibility::Inherited;
+    inner.attrs.retain(|attr| !is_shown(&attr));
+    quote! {
+        #(#shown)*
+        #[allow(non_camel_case_types)]
+        #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
+        #vis struct #name;
+
+        #(#cfgs)*
+        const _: () = {
+            // Within, the name is that of the function.
+            const __DAGRUN_TASK: #name = #name;
+            const _: () = {
+            // Inputs are values of their own, whether or not the function needs them so.
+            #[allow(clippy::needless_pass_by_value)]
+            #inner
+            #(#implementations)*
+            };
+        };
+    }
+}
+
+/// `price(…)` goes on working.
+fn callable(private: &TokenStream, function: &ItemFn) -> TokenStream {
+    let name = &function.sig.ident;
+    let output = &function.sig.output;
+    let types = function.sig.inputs.iter().map(|input| match input {
+        syn::FnArg::Typed(typed) => &*typed.ty,
+        // Was refused before.
+        syn::FnArg::Receiver(receiver) => &*receiver.ty,
+    });
+    let types: Vec<_> = types.collect();
+    quote! {
+        #[automatically_derived]
+        impl #private::Deref for #name {
+            type Target = fn(#(#types),*) #output;
+
+            fn deref(&self) -> &Self::Target {
+                const FUNCTION: fn(#(#types),*) #output = #name;
+                &FUNCTION
+            }
+        }
+    }
+}
+
+fn task_fn(
+    private: &TokenStream,
+    name: &Ident,
+    called: &LitStr,
+    signature: &Signature,
+) -> TokenStream {
+    let (params, types): (Vec<_>, Vec<_>) = signature.inputs().unzip();
+    let output = &signature.output;
+    let output = quote_spanned!(output.span()=> type Output = #output;);
+    quote! {
+        #[automatically_derived]
+        impl #private::TaskFn for #name {
+            type Args = (#(#types,)*);
+            #output
+            const NAME: &'static str = #called;
+            const PARAMS: &'static [&'static str] = &[#(#params),*];
+        }
+    }
+}
+
+/// How a worker calls it.
+fn registration(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenStream {
+    let inputs: Vec<_> = signature
+        .inputs()
+        .enumerate()
+        .map(|(at, (_, ty))| {
+            let input = format_ident!("input_{at}");
+            let take = quote_spanned!(ty.span()=> #private::Inputs::take::<#ty>(inputs, #at)?);
+            quote!(let #input = #take;)
+        })
+        .collect();
+    let call = judged(private, name, signature);
+    let fold = fold(private, name, signature);
+    quote! {
+        #private::inventory::submit! {
+            #private::Function {
+                name: <#name as #private::TaskFn>::NAME,
+                params: <#name as #private::TaskFn>::PARAMS,
+                signature: || #private::TaskFn::signature(__DAGRUN_TASK),
+                call: |inputs, context| {
+                    let _ = (&inputs, context);
+                    #(#inputs)*
+                    let value = #call;
+                    #private::encode(&value)
+                },
+                fold: #fold,
+            }
+        }
+    }
+}
+
+/// An expression for the function's value, which leaves early where there is none.
+fn judged(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenStream {
+    let mut inputs = 0usize..;
+    let args = signature.params.iter().map(|param| match param {
+        Param::Context => quote!(context),
+        Param::Input { .. } => {
+            let input = format_ident!("input_{}", inputs.next().unwrap_or(0));
+            quote!(#input)
+        }
+    });
+    let call = quote!(#name(#(#args),*));
+    if !signature.fallible {
+        return call;
+    }
+    let failure = quote_spanned! {signature.output.span()=>
+        // The first of these traits that the error has, from the most telling to the least.
+        (&&&&&#private::Raised(&error)).failure()
+    };
+    quote! {
+        match #call {
+            ::core::result::Result::Ok(value) => value,
+            ::core::result::Result::Err(error) => {
+                #[allow(unused_imports)]
+                use #private::raised::*;
+                return ::core::result::Result::Err(#failure);
+            }
+        }
+    }
+}
+
+/// A fold, where there are two inputs; whether they are of the type of the value is seen when it is made.
+fn fold(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenStream {
+    let types: Vec<_> = signature.inputs().map(|(_, ty)| ty).collect();
+    let [first, second] = types[..] else {
+        return quote!(::core::option::Option::None);
+    };
+    let call = judged(private, name, signature);
+    quote! {
+        ::core::option::Option::Some(|inputs, context| {
+            #private::fold(inputs, context, |input_0: #first, input_1: #second| {
+                let value = #call;
+                ::core::result::Result::Ok(value)
+            })
+        })
+    }
+}

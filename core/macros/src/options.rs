@@ -1,0 +1,45 @@
+//! What stands in the attribute's parentheses.
+
+use syn::parse::{Parse, ParseStream};
+use syn::{Error, LitStr, Path, Result, Token};
+
+/// The options of a task.
+pub(crate) struct Options {
+    /// What pipelines call it.
+    pub(crate) name: Option<LitStr>,
+    /// Where `dagrun` is to be found.
+    pub(crate) krate: Path,
+}
+
+impl Parse for Options {
+    fn parse(input: ParseStream<'_>) -> Result<Options> {
+        let mut options = Options { name: None, krate: syn::parse_quote!(::dagrun) };
+        while !input.is_empty() {
+            if input.peek(Token![crate]) {
+                input.parse::<Token![crate]>()?;
+                input.parse::<Token![=]>()?;
+                options.krate = input.call(Path::parse_mod_style)?;
+            } else {
+                let key: syn::Ident = input.parse()?;
+                if key != "name" {
+                    let message = format!("unknown option `{key}`: there are `name` and `crate`");
+                    return Err(Error::new(key.span(), message));
+                }
+                input.parse::<Token![=]>()?;
+                options.name = Some(checked(input.parse()?)?);
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn checked(name: LitStr) -> Result<LitStr> {
+    let text = name.value();
+    match text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        true => Err(Error::new(name.span(), "the name of a task is a word")),
+        false => Ok(name),
+    }
+}

@@ -1,0 +1,163 @@
+//! What a function takes and gives, as far as it can be seen in its text.
+
+use proc_macro2::Span;
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{
+    Error, FnArg, GenericArgument, Ident, Pat, PatType, PathArguments, Result, ReturnType, Type,
+};
+
+/// Inputs that a task has at most.
+const MAX_INPUTS: usize = 6;
+
+/// A function that can be a task.
+pub(crate) struct Signature {
+    /// What it is given, in order.
+    pub(crate) params: Vec<Param>,
+    /// The type of its value: `T` where it returns `Result<T, E>`.
+    pub(crate) output: Type,
+    /// Whether it returns a `Result`.
+    pub(crate) fallible: bool,
+}
+
+/// One of its parameters.
+pub(crate) enum Param {
+    /// A value.
+    Input {
+        /// Its name, as pipelines have it.
+        name: String,
+        /// Its type.
+        ty: Box<Type>,
+    },
+    /// The context.
+    Context,
+}
+
+impl Signature {
+    /// Reads it, and says what keeps the function from being a task.
+    pub(crate) fn read(sig: &syn::Signature) -> Result<Signature> {
+        refuse_qualifiers(sig)?;
+        let params = sig.inputs.iter().map(param).collect::<Result<Vec<_>>>()?;
+        let contexts = params.iter().zip(&sig.inputs).filter(|(p, _)| matches!(p, Param::Context));
+        if let Some((_, second)) = contexts.into_iter().nth(1) {
+            return Err(Error::new(second.span(), "a task has one context"));
+        }
+        let inputs = params.iter().zip(&sig.inputs).filter(|(p, _)| !matches!(p, Param::Context));
+        if let Some((_, surplus)) = inputs.into_iter().nth(MAX_INPUTS) {
+            let message = "a task has at most 6 inputs: put some of them into a struct";
+            return Err(Error::new(surplus.span(), message));
+        }
+        let (output, fallible) = output(sig)?;
+        Ok(Signature { params, output, fallible })
+    }
+
+    /// The inputs: names and types.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = (&str, &Type)> {
+        self.params.iter().filter_map(|param| match param {
+            Param::Input { name, ty } => Some((name.as_str(), &**ty)),
+            Param::Context => None,
+        })
+    }
+}
+
+fn refuse_qualifiers(sig: &syn::Signature) -> Result<()> {
+    let refuse = |span: Span, message| Err(Error::new(span, message));
+    if let Some(keyword) = &sig.asyncness {
+        return refuse(keyword.span, "a task is not async: each runs on a thread of its own");
+    }
+    if let Some(keyword) = &sig.unsafety {
+        return refuse(
+            keyword.span,
+            "a task is not unsafe: a pipeline could not keep its promises",
+        );
+    }
+    if let Some(abi) = &sig.abi {
+        return refuse(abi.span(), "a task is a Rust function, without `extern`");
+    }
+    if let Some(FnArg::Receiver(receiver)) = sig.inputs.first() {
+        let message = "a task is a function, not a method: there is no `self` to call it on";
+        return refuse(receiver.span(), message);
+    }
+    if let Some(variadic) = &sig.variadic {
+        return refuse(variadic.span(), "a task has a fixed number of inputs");
+    }
+    if !sig.generics.params.is_empty() {
+        let message = "a task is not generic: workers must know its types";
+        return refuse(sig.generics.span(), message);
+    }
+    match &sig.generics.where_clause {
+        Some(clause) => refuse(clause.span(), "a task is not generic: it has no `where`"),
+        None => Ok(()),
+    }
+}
+
+fn param(arg: &FnArg) -> Result<Param> {
+    let FnArg::Typed(PatType { pat, ty, .. }) = arg else {
+        return Err(Error::new(arg.span(), "a task is a function, not a method"));
+    };
+    if let Type::Reference(reference) = &**ty {
+        if !is_context(&reference.elem) {
+            let message = "an input of a task is a value of its own, not borrowed (only `&Context` is): \
+                           write `String` for `&str`, `Vec<T>` for `&[T]`";
+            return Err(Error::new(ty.span(), message));
+        }
+        return match reference.mutability {
+            Some(_) => Err(Error::new(ty.span(), "the context is shared: `&Context`")),
+            None => Ok(Param::Context),
+        };
+    }
+    if let Type::ImplTrait(_) = &**ty {
+        return Err(Error::new(ty.span(), "a task is not generic: workers must know its types"));
+    }
+    match &**pat {
+        Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => {
+            let name = name.ident.unraw().to_string();
+            Ok(Param::Input { name, ty: ty.clone() })
+        }
+        _ => {
+            let message = "an input of a task has a name, by which pipelines give it its value";
+            Err(Error::new(pat.span(), message))
+        }
+    }
+}
+
+fn is_context(ty: &Type) -> bool {
+    match ty {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == "Context"),
+        _ => false,
+    }
+}
+
+fn output(sig: &syn::Signature) -> Result<(Type, bool)> {
+    let ty = match &sig.output {
+        ReturnType::Default => return Ok((syn::parse_quote!(()), false)),
+        ReturnType::Type(_, ty) => ty,
+    };
+    match &**ty {
+        Type::Reference(_) => {
+            Err(Error::new(ty.span(), "a task returns a value of its own, not a borrowed one"))
+        }
+        Type::ImplTrait(_) => Err(Error::new(ty.span(), "a task returns a type that has a name")),
+        Type::Never(_) => Err(Error::new(ty.span(), "a task returns")),
+        ty => Ok(match of_result(ty) {
+            Some(value) => (value.clone(), true),
+            None => (ty.clone(), false),
+        }),
+    }
+}
+
+/// `T` of `Result<T, …>`, by whatever path it is named.
+fn of_result(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == "Result")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    }
+}
+
+/// The name of a function without the `r#` of a keyword.
+pub(crate) fn plain(name: &Ident) -> String {
+    name.unraw().to_string()
+}

@@ -1,0 +1,173 @@
+//! One attempt that is a call, in the calling thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+use dagrun_core::engine::Outcome;
+use dagrun_core::ids::{Micros, Timestamp};
+use dagrun_core::recipe::{Calling, Input};
+use dagrun_core::status::{Detail, FailureKind};
+
+use super::context::Log;
+use super::pools::Pools;
+use super::registry::{self, Function};
+use super::{Context, Failure, Fetch, Inline, Inputs, Keeper, panics};
+use crate::attempt::Ended;
+use crate::clock;
+use crate::control::{Control, Stop};
+use crate::log::{Owner, RunLog};
+use crate::outputs;
+
+/// What all calls of a worker share.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) fetch: Arc<dyn Fetch>,
+    pub(crate) keeper: Arc<dyn Keeper>,
+    /// The worker's name, once it has one.
+    pub(crate) worker: OnceLock<Arc<str>>,
+    pools: Pools,
+}
+
+/// Where a call takes place.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    /// Whose output it will be.
+    pub(crate) owner: Owner,
+    /// Where lines go that it logs.
+    pub(crate) log: Option<&'a Arc<RunLog>>,
+    /// Bytes of these that are kept.
+    pub(crate) log_limit: usize,
+    /// How others reach into it.
+    pub(crate) control: &'a Control,
+    /// Slots that it occupies.
+    pub(crate) width: usize,
+}
+
+impl Default for Caller {
+    fn default() -> Caller {
+        Caller {
+            fetch: Arc::new(Inline),
+            keeper: Arc::new(Inline),
+            worker: OnceLock::new(),
+            pools: Pools::default(),
+        }
+    }
+}
+
+impl Caller {
+    /// Makes the call.
+    pub(crate) fn call(&self, mut calling: Calling, given: &[Input], place: &Place<'_>) -> Ended {
+        if let Some(why) = place.control.stopped() {
+            let (kind, reason) = stopped(why, calling.timeout);
+            return Ended::without_start(kind, reason);
+        }
+        let started = clock::now();
+        let prepared = registry::find(&calling.function, calling.signature)
+            .and_then(|function| self.prepare(function, &mut calling, given));
+        let (function, mut inputs) = match prepared {
+            Ok(prepared) => prepared,
+            Err(reason) => {
+                outputs::discard(&calling.outputs);
+                return Ended::without_start(FailureKind::Start, reason);
+            }
+        };
+        place.control.set_started(started);
+        let log = place.log.map(|log| Log::new(log.clone(), place.owner, place.log_limit));
+        let cpus = u32::try_from(place.width).unwrap_or(u32::MAX);
+        let worker = self.worker.get().cloned().unwrap_or_default();
+        let token = place.control.token().clone();
+        let context = Context::new(&mut calling, cpus, worker, token, log);
+        let returned = self.run(function, calling.fold, place.width, &mut inputs, &context);
+        // Files of the function go before its end is told.
+        drop(context);
+        let finished = clock::now();
+        let judged = match place.control.stopped() {
+            Some(why) => {
+                let (kind, reason) = stopped(why, calling.timeout);
+                Err(Failure::of_kind(kind, reason))
+            }
+            None => returned.and_then(|payload| self.settle(&calling, payload)),
+        };
+        if judged.is_err() {
+            outputs::discard(&calling.outputs);
+        }
+        conclude(judged, started, finished)
+    }
+
+    fn prepare(
+        &self,
+        function: &'static Function,
+        calling: &mut Calling,
+        given: &[Input],
+    ) -> Result<(&'static Function, Inputs), String> {
+        outputs::prepare(&calling.outputs)?;
+        let args = std::mem::take(&mut calling.args);
+        let fetch = self.fetch.clone();
+        let inputs = Inputs::new(function, args, given, calling.fold, calling.run, fetch)?;
+        Ok((function, inputs))
+    }
+
+    /// What a returned value still needs: a place, and the outputs theirs.
+    fn settle(&self, calling: &Calling, payload: Vec<u8>) -> Result<Detail, Failure> {
+        let kept = self.keeper.keep(calling, payload);
+        let value = kept.map_err(|reason| Failure::of_kind(FailureKind::Capture, reason))?;
+        outputs::publish(&calling.outputs)
+            .map_err(|reason| Failure::of_kind(FailureKind::MissingOutput, reason))?;
+        let outputs = outputs::reported(&calling.outputs, calling.report_outputs);
+        Ok(Detail { value: Some(value), outputs, ..Detail::default() })
+    }
+
+    fn run(
+        &self,
+        function: &Function,
+        fold: bool,
+        width: usize,
+        inputs: &mut Inputs,
+        context: &Context,
+    ) -> Result<Vec<u8>, Failure> {
+        let called = match (fold, function.fold) {
+            (false, _) => function.call,
+            (true, Some(fold)) => fold,
+            (true, None) => {
+                let message =
+                    format!("{} cannot fold a list: it has not two inputs", function.name);
+                return Err(Failure::of_kind(FailureKind::Start, message));
+            }
+        };
+        let caught = || catch_unwind(AssertUnwindSafe(|| called(inputs, context)));
+        if width <= 1 {
+            return panics::recorded(caught)
+                .unwrap_or_else(|panic| Err(panics::recorder().failure(panic.as_ref())));
+        }
+        let wide = self.pools.take(width).map_err(|error| {
+            let message = format!("cannot start {width} threads: {error}");
+            Failure::of_kind(FailureKind::Start, message)
+        })?;
+        let returned = wide
+            .pool
+            .install(caught)
+            .unwrap_or_else(|panic| Err(wide.recorder.failure(panic.as_ref())));
+        self.pools.give_back(width, wide);
+        returned
+    }
+}
+
+/// The outcome of a call that was told to end.
+pub(super) fn stopped(why: Stop, timeout: Option<Micros>) -> (FailureKind, String) {
+    match why {
+        Stop::Cancel => (FailureKind::Cancelled, "cancelled".to_owned()),
+        Stop::Leave => (FailureKind::Lost, "its worker stopped".to_owned()),
+        Stop::Timeout => {
+            let span = clock::spell(timeout.unwrap_or_default());
+            (FailureKind::Timeout, format!("timed out after {span}"))
+        }
+    }
+}
+
+fn conclude(judged: Result<Detail, Failure>, started: Timestamp, finished: Timestamp) -> Ended {
+    let (outcome, detail) = match judged {
+        Ok(detail) => (Outcome::Succeeded, detail),
+        Err(failure) => (Outcome::Failed(failure.kind()), failure.into_detail()),
+    };
+    Ended { outcome, detail: Some(Box::new(detail)), started, finished }
+}

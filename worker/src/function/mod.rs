@@ -1,0 +1,73 @@
+//! Functions of the worker's own program as tasks: what they are to it, and how they are called.
+//!
+//! `#[dagrun::task]` implements [`TaskFn`] and registers a [`Function`]; the linker gathers those of the
+//! whole program. A worker offers all of them. An attempt that is a call looks its function up by
+//! name, decodes what it is given ([`FromInput`], [`Gathered`]), calls it on the slot's own thread with a
+//! [`Context`], and encodes what it returns. Errors and panics are a [`Failure`].
+//!
+//! What happens to a process is not caught: a function that aborts, exits, or overflows its stack takes
+//! the worker with it.
+
+mod call;
+mod context;
+mod failure;
+mod gathered;
+mod input;
+mod panics;
+mod pools;
+mod registry;
+mod values;
+pub(crate) mod watch;
+
+pub(crate) use call::{Caller, Place};
+pub use context::{Cancelled, Context};
+pub use failure::Failure;
+pub use gathered::{Entry, GatherError, Gathered};
+#[doc(hidden)]
+pub use input::Elements;
+pub use input::{FromInput, Input, Inputs};
+pub(crate) use panics::message as panic_message;
+pub use registry::{Function, functions};
+pub use values::{Fetch, Inline, Keeper};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A function that is a task; `#[dagrun::task]` implements it.
+pub trait TaskFn: Copy + Send + Sync + 'static {
+    /// The types of its inputs, as a tuple: `()`, `(A,)`, `(A, B)`…
+    type Args;
+    /// The type of its value: `T` where it returns `Result<T, E>`.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+    /// What pipelines call it.
+    const NAME: &'static str;
+    /// The names of its inputs.
+    const PARAMS: &'static [&'static str];
+
+    /// A hash of its name and types, by which programs that have another function of this name are
+    /// told apart. Types are compared by their paths, not by what is in them.
+    #[must_use]
+    fn signature(self) -> u64 {
+        let args = std::any::type_name::<Self::Args>();
+        let output = std::any::type_name::<Self::Output>();
+        fnv1a(format!("{}{args} -> {output}", Self::NAME).as_bytes())
+    }
+}
+
+/// FNV-1a, 64 bits.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+/// What the code that `#[dagrun::task]` writes needs. Not for people.
+#[doc(hidden)]
+pub mod __private {
+    pub use std::ops::Deref;
+
+    pub use inventory;
+
+    pub use super::failure::{Raised, raised};
+    pub use super::input::{encode, fold};
+    pub use super::{Context, Failure, Function, Inputs, TaskFn};
+}
