@@ -122,7 +122,7 @@ async fn argv(run: &RunSource, recipes: &mut Recipes, row: &InstanceRow) -> Opti
             }
             InputKind::Item => Some(item(run, recipes, upstream).await?),
         };
-        inputs.push(Input { value, outputs: Vec::new() });
+        inputs.push(Input { value, ..Input::default() });
     }
     recipes.argv(row.instance, row.attempts, &inputs).map(quote::line)
 }

@@ -39,6 +39,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 pub mod values;
+mod wants;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -60,6 +61,7 @@ pub use items::{Items, count_items};
 pub use keep::{INLINE, Keep};
 use render::Frame;
 pub(crate) use shape::PathShape;
+pub use wants::Wants;
 
 /// A self-contained description of all instances of a task.
 ///
@@ -149,6 +151,9 @@ pub struct Input {
     pub value: Option<Vec<u8>>,
     /// The upstream instance's reported output paths; empty when they can be computed.
     pub outputs: Vec<Vec<u8>>,
+    /// A file with the value, where that is long: what a command is given in its place. Workers make
+    /// it.
+    pub file: Option<PathBuf>,
 }
 
 /// A process to start.
@@ -280,6 +285,31 @@ impl Recipe {
     #[must_use]
     pub fn item(&self) -> Option<InputSpec> {
         self.data.own.item()
+    }
+
+    /// The same, with this for long values instead of [`Keep::Report`].
+    #[must_use]
+    pub fn keeping(mut self, keep: Keep) -> Recipe {
+        self.data.keep = keep;
+        self
+    }
+
+    /// The name of the task that an input is of.
+    #[must_use]
+    pub fn input_task(&self, input: usize) -> Option<&str> {
+        self.data.input_names.get(input).map(|(name, _)| name.as_str())
+    }
+
+    /// What becomes of a long value.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        self.data.keep
+    }
+
+    /// The run's own directory, absolute.
+    #[must_use]
+    pub fn run_dir(&self) -> &std::path::Path {
+        self.data.run_dir()
     }
 
     /// The manifests that must exist before an instance starts: those that placeholders mention. Ask

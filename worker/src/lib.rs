@@ -31,5 +31,6 @@ pub mod values;
 
 pub use reaper::ReaperConfig;
 pub use session::{
-    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, StartError, Stopper, WorkerHandle, spawn,
+    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, StartError, Stopper, ValuesConfig,
+    WorkerHandle, spawn,
 };

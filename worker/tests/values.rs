@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dagrun_core::ids::{InstanceId, RunId, TaskId, WorkerId};
-use dagrun_core::payload::{Place, Stored};
+use dagrun_core::payload::{self, Place, Stored};
 use dagrun_worker::values::{
     FetchError, Peer, Secret, Store, ValueError, ValueId, Values, checksum,
 };
@@ -40,8 +40,9 @@ fn never() -> bool {
 
 /// A worker that listens, and one that knows it.
 fn pair(dir: &Path, memory: u64) -> (Values, Values) {
-    let one = Values::new(memory, dir.join("one"), Some(LOOPBACK)).unwrap();
-    let two = Values::new(memory, dir.join("two"), None).unwrap();
+    let one = Values::new(memory, dir.join("one"));
+    let two = Values::new(memory, dir.join("two"));
+    one.listen(LOOPBACK).unwrap();
     one.set_own(ONE);
     two.set_own(TWO);
     introduce(&one, &two);
@@ -162,9 +163,9 @@ fn values_come_from_other_workers_whole() {
     for (index, length) in [0, 1, 70_000, 1 << 20, 3 << 20, 2_000_000].into_iter().enumerate() {
         let id = id(1, u32::try_from(index).unwrap());
         let value = bytes(length, 7);
-        let stored = one.keep(id, value.clone()).unwrap();
-        assert_eq!(stored.place, Place::Worker(ONE));
-        let held = two.fetch(id, &stored, &never).unwrap();
+        let stored = one.hold(id, value.clone()).unwrap();
+        assert_eq!(stored.place, Place::Worker(ONE, id.instance));
+        let held = two.get(RunId(1), &stored, &never).unwrap();
         assert_eq!(held.is_on_disk(), length > 1 << 20);
         assert_eq!(held.read().unwrap(), value);
         assert!(two.store().in_memory() <= 1 << 20);
@@ -180,26 +181,26 @@ fn values_come_from_other_workers_whole() {
 fn copies_make_room_before_anything_goes_to_disk() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = pair(dir.path(), 10_000);
-    let stored = one.keep(id(1, 0), bytes(6_000, 0)).unwrap();
-    two.keep(id(1, 1), bytes(3_000, 1)).unwrap();
-    two.fetch(id(1, 0), &stored, &never).unwrap();
-    two.keep(id(1, 2), bytes(3_000, 2)).unwrap();
+    let stored = one.hold(id(1, 0), bytes(6_000, 0)).unwrap();
+    two.hold(id(1, 1), bytes(3_000, 1)).unwrap();
+    two.get(RunId(1), &stored, &never).unwrap();
+    two.hold(id(1, 2), bytes(3_000, 2)).unwrap();
     assert!(two.store().get(id(1, 0)).is_none());
     assert_eq!((two.store().in_memory(), two.store().on_disk()), (6_000, 0));
-    assert_eq!(two.fetch(id(1, 0), &stored, &never).unwrap().read().unwrap(), bytes(6_000, 0));
+    assert_eq!(two.get(RunId(1), &stored, &never).unwrap().read().unwrap(), bytes(6_000, 0));
 }
 
 #[test]
 fn what_is_gone_is_said_to_be_gone() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = pair(dir.path(), 10_000);
-    let stored = one.keep(id(1, 0), bytes(100, 0)).unwrap();
+    let stored = one.hold(id(1, 0), bytes(100, 0)).unwrap();
     one.store().release(RunId(1), [id(1, 0).instance]);
-    let error = two.fetch(id(1, 0), &stored, &never).unwrap_err();
+    let error = two.get(RunId(1), &stored, &never).unwrap_err();
     assert_eq!(error.to_string(), "worker one does not have it any more");
-    assert!(matches!(one.fetch(id(1, 0), &stored, &never), Err(FetchError::Released)));
-    let elsewhere = Stored { place: Place::Worker(WorkerId(9)), ..stored };
-    let error = two.fetch(id(1, 0), &elsewhere, &never).unwrap_err();
+    assert!(matches!(one.get(RunId(1), &stored, &never), Err(FetchError::Released)));
+    let elsewhere = Stored { place: Place::Worker(WorkerId(9), id(1, 0).instance), ..stored };
+    let error = two.get(RunId(1), &elsewhere, &never).unwrap_err();
     assert_eq!(error.to_string(), "worker 9, which had it, is gone");
 }
 
@@ -207,30 +208,37 @@ fn what_is_gone_is_said_to_be_gone() {
 fn a_copy_that_is_older_than_the_reference_is_not_taken_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = pair(dir.path(), 10_000);
-    let old = one.keep(id(1, 0), bytes(100, 0)).unwrap();
-    two.fetch(id(1, 0), &old, &never).unwrap();
-    let new = one.keep(id(1, 0), bytes(100, 1)).unwrap();
-    assert_eq!(two.fetch(id(1, 0), &new, &never).unwrap().read().unwrap(), bytes(100, 1));
-    assert!(matches!(two.fetch(id(1, 0), &old, &never), Err(FetchError::Mismatch)));
+    let old = one.hold(id(1, 0), bytes(100, 0)).unwrap();
+    two.get(RunId(1), &old, &never).unwrap();
+    let new = one.hold(id(1, 0), bytes(100, 1)).unwrap();
+    assert_eq!(two.get(RunId(1), &new, &never).unwrap().read().unwrap(), bytes(100, 1));
+    assert!(matches!(two.get(RunId(1), &old, &never), Err(FetchError::Mismatch)));
 }
 
 #[test]
 fn files_are_read_like_values_and_checked() {
     let dir = tempfile::tempdir().unwrap();
-    let values = Values::new(1_000, dir.path().join("spill"), None).unwrap();
-    let path = dir.path().join("value");
-    for length in [10, 5_000] {
-        let value = bytes(length, 1);
-        std::fs::write(&path, &value).unwrap();
-        let place = Place::File(path.clone());
-        let stored = Stored { place, bytes: length as u64, checksum: checksum(&value) };
-        assert_eq!(values.fetch(id(1, 0), &stored, &never).unwrap().read().unwrap(), value);
-        values.store().forget(RunId(1));
+    let values = Values::new(1_000, dir.path().join("spill"));
+    let whole = bytes(600_000, 1);
+    for (payload, ending) in [
+        (br#"{"a":[1,2]}"#.to_vec(), "json"),
+        (payload::of_bytes(&whole), "bin"),
+        (payload::of_bytes(b""), "bin"),
+    ] {
+        let (told, content) = payload::file_form(&payload).unwrap();
+        assert_eq!(told, ending);
+        let path = dir.path().join(format!("value.{ending}"));
+        std::fs::write(&path, content).unwrap();
+        let place = Place::File(path);
+        let stored = Stored { place, bytes: payload.len() as u64, checksum: checksum(&payload) };
+        assert_eq!(values.get(RunId(1), &stored, &never).unwrap().read().unwrap(), payload);
         let other = Stored { checksum: 1, ..stored.clone() };
-        assert!(matches!(values.fetch(id(1, 0), &other, &never), Err(FetchError::Mismatch)));
+        let read = values.get(RunId(1), &other, &never).unwrap().read();
+        assert!(matches!(read, Err(ValueError::Damaged)), "{read:?}");
         let longer = Stored { bytes: 1 << 50, ..stored };
-        assert!(matches!(values.fetch(id(1, 0), &longer, &never), Err(FetchError::Mismatch)));
+        assert!(matches!(values.get(RunId(1), &longer, &never), Err(FetchError::Mismatch)));
     }
+    assert_eq!(values.store().in_memory(), 0);
 }
 
 /// Gives each connection a request's worth of patience and then an answer of its own making.
@@ -269,14 +277,15 @@ fn a_lying_worker_is_refused_without_room_for_what_it_announces() {
     ];
     for (at, lie) in lies.into_iter().enumerate() {
         let dir = tempfile::tempdir().unwrap();
-        let values = Values::new(1_000, dir.path().into(), None).unwrap();
+        let values = Values::new(1_000, dir.path().into());
         let endless = at == 6;
         let (peer, _told) = hostile(move |stream| {
             let _ = stream.write_all(&lie);
         });
         values.set_peers([(ONE, peer)]);
-        let stored = Stored { place: Place::Worker(ONE), bytes: 100, checksum: sum };
-        let got = values.fetch(id(1, 0), &stored, &never);
+        let stored =
+            Stored { place: Place::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: sum };
+        let got = values.get(RunId(1), &stored, &never);
         // What comes after a value is never part of it, whether or not it is noticed.
         match got {
             Ok(held) => assert!(endless && held.read().unwrap() == value, "lie {at}"),
@@ -288,7 +297,7 @@ fn a_lying_worker_is_refused_without_room_for_what_it_announces() {
 #[test]
 fn a_fetch_ends_when_its_attempt_does() {
     let dir = tempfile::tempdir().unwrap();
-    let values = Values::new(1_000, dir.path().into(), None).unwrap();
+    let values = Values::new(1_000, dir.path().into());
     let (release, held) = mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
     let (peer, asked) = hostile(move |stream| {
@@ -296,11 +305,11 @@ fn a_fetch_ends_when_its_attempt_does() {
         let _ = held.lock().unwrap().recv();
     });
     values.set_peers([(ONE, peer)]);
-    let stored = Stored { place: Place::Worker(ONE), bytes: 100, checksum: 1 };
+    let stored = Stored { place: Place::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: 1 };
     let cancelled = AtomicBool::new(false);
     thread::scope(|scope| {
         // One asks, the other waits for it.
-        let fetch = || values.fetch(id(1, 0), &stored, &|| cancelled.load(Ordering::Relaxed));
+        let fetch = || values.get(RunId(1), &stored, &|| cancelled.load(Ordering::Relaxed));
         let (first, second) = (scope.spawn(fetch), scope.spawn(fetch));
         asked.recv().unwrap();
         cancelled.store(true, Ordering::Relaxed);
@@ -315,19 +324,19 @@ fn a_fetch_ends_when_its_attempt_does() {
 #[test]
 fn of_many_threads_that_want_a_value_one_fetches_it() {
     let dir = tempfile::tempdir().unwrap();
-    let values = Values::new(1 << 20, dir.path().into(), None).unwrap();
+    let values = Values::new(1 << 20, dir.path().into());
     let value = bytes(100_000, 5);
     let answer = [head(0, 100_000, checksum(&value)), value.to_vec()].concat();
     let (peer, asked) = hostile(move |stream| {
         let _ = stream.write_all(&answer);
     });
     values.set_peers([(ONE, peer)]);
-    let place = Place::Worker(ONE);
+    let place = Place::Worker(ONE, id(1, 0).instance);
     let stored = Stored { place, bytes: 100_000, checksum: checksum(&value) };
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let held = values.fetch(id(1, 0), &stored, &never).unwrap();
+                let held = values.get(RunId(1), &stored, &never).unwrap();
                 assert_eq!(held.read().unwrap(), value);
             });
         }
@@ -340,7 +349,7 @@ fn of_many_threads_that_want_a_value_one_fetches_it() {
 fn whoever_does_not_know_the_secret_gets_a_closed_connection() {
     let dir = tempfile::tempdir().unwrap();
     let (one, _) = pair(dir.path(), 1_000);
-    one.keep(id(1, 0), bytes(100, 0)).unwrap();
+    one.hold(id(1, 0), bytes(100, 0)).unwrap();
     let (address, secret) = one.door().unwrap();
     let mut request = secret.bytes().to_vec();
     request.extend([1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
@@ -387,9 +396,9 @@ fn throughput() {
     for _ in 0..3 {
         bare = bare.min(bare_copy(&value));
         let (one, two) = pair(dir.path(), 2 * LENGTH as u64);
-        let stored = one.keep(id(1, 0), value.clone()).unwrap();
+        let stored = one.hold(id(1, 0), value.clone()).unwrap();
         let began = Instant::now();
-        let held = two.fetch(id(1, 0), &stored, &never).unwrap();
+        let held = two.get(RunId(1), &stored, &never).unwrap();
         ours = ours.min(began.elapsed());
         assert_eq!(held.length(), LENGTH as u64);
     }

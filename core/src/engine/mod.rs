@@ -51,7 +51,7 @@ use self::ready::{ReadyKey, ReadyTasks};
 use self::run::Run;
 use self::scheme::SplitMix;
 use self::workers::Workers;
-use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::{Counts, RunState, State};
 
 /// The state machine.
@@ -176,6 +176,13 @@ impl Engine {
     #[must_use]
     pub fn plan(&self, run: RunId) -> Option<&Arc<RunPlan>> {
         Some(&self.runs.get(&run)?.plan)
+    }
+
+    /// The run and instance of an attempt in a worker's hands.
+    #[must_use]
+    pub fn instance_of(&self, worker: WorkerId, attempt: AttemptId) -> Option<(RunId, InstanceId)> {
+        let lease = self.workers.get(worker)?.leases.get(&attempt)?;
+        Some((lease.run, lease.instance))
     }
 
     /// Attempts in a worker's hands, or `None` when the worker is not present.

@@ -249,7 +249,7 @@ impl Engine {
     ) {
         let value = detail.and_then(|detail| detail.value.as_deref());
         let Some(stored) = value.and_then(payload::stored) else { return };
-        if stored.place != Place::Worker(worker) {
+        if stored.place != Place::Worker(worker, instance) {
             return;
         }
         let Some(run) = self.runs.get_mut(&id) else { return };

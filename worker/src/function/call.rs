@@ -17,6 +17,7 @@ use crate::clock;
 use crate::control::{Control, Stop};
 use crate::log::{Owner, RunLog};
 use crate::outputs;
+use crate::values::{Keeping, ValueId};
 
 /// What all calls of a worker share.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Caller {
                 let (kind, reason) = stopped(why, calling.timeout);
                 Err(Failure::of_kind(kind, reason))
             }
-            None => returned.and_then(|payload| self.settle(&calling, payload)),
+            None => returned.and_then(|payload| self.settle(&calling, place.owner, payload)),
         };
         if judged.is_err() {
             outputs::discard(&calling.outputs);
@@ -108,8 +109,10 @@ impl Caller {
     }
 
     /// What a returned value still needs: a place, and the outputs theirs.
-    fn settle(&self, calling: &Calling, payload: Vec<u8>) -> Result<Detail, Failure> {
-        let kept = self.keeper.keep(calling, payload);
+    fn settle(&self, calling: &Calling, owner: Owner, payload: Vec<u8>) -> Result<Detail, Failure> {
+        let id = ValueId { run: calling.run, instance: owner.instance };
+        let Calling { task, keep, run_dir, .. } = calling;
+        let kept = self.keeper.keep(&Keeping { id, task, keep: *keep, run_dir }, payload);
         let value = kept.map_err(|reason| Failure::of_kind(FailureKind::Capture, reason))?;
         outputs::publish(&calling.outputs)
             .map_err(|reason| Failure::of_kind(FailureKind::MissingOutput, reason))?;

@@ -4,7 +4,9 @@
 //! worker: in memory up to a limit, on disk beyond it. Other workers fetch it from there, directly.
 //! The scheduler knows who has what, and says when nobody needs a value any more.
 
+mod attempt;
 mod held;
+mod keep;
 mod peers;
 mod server;
 mod spill;
@@ -20,7 +22,9 @@ use bytes::Bytes;
 use dagrun_core::ids::{InstanceId, RunId, WorkerId};
 use dagrun_core::payload::{Place, Stored};
 
+pub(crate) use attempt::Given;
 pub use held::{Held, checksum};
+pub use keep::Keeping;
 pub use peers::{FetchError, Peer};
 pub use store::Store;
 pub use transfer::Secret;
@@ -67,22 +71,34 @@ pub enum ValueError {
 #[derive(Debug)]
 pub struct Values {
     store: Arc<Store>,
+    dir: PathBuf,
     peers: Peers,
-    server: Option<Server>,
+    server: OnceLock<Server>,
     own: OnceLock<WorkerId>,
 }
 
 impl Values {
-    /// A store that keeps up to `memory` bytes in memory and more in files in `dir`. With an address, it
-    /// listens there for other workers.
+    /// A store that keeps up to `memory` bytes in memory and more on disk. The directory is made when it is
+    /// needed, is nobody else's, and is removed in the end.
+    #[must_use]
+    pub fn new(memory: u64, dir: PathBuf) -> Values {
+        Values {
+            store: Arc::new(Store::new(memory, dir.clone())),
+            dir,
+            peers: Peers::default(),
+            server: OnceLock::new(),
+            own: OnceLock::new(),
+        }
+    }
+
+    /// Listens for other workers on a free port of this address.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
-    pub fn new(memory: u64, dir: PathBuf, listen: Option<IpAddr>) -> io::Result<Values> {
-        let store = Arc::new(Store::new(memory, dir));
-        let server =
-            listen.map(|address| Server::start(address, Arc::clone(&store))).transpose()?;
-        Ok(Values { store, peers: Peers::default(), server, own: OnceLock::new() })
+    /// When that is not possible.
+    pub fn listen(&self, address: IpAddr) -> io::Result<()> {
+        let server = Server::start(address, Arc::clone(&self.store))?;
+        let _ = self.server.set(server);
+        Ok(())
     }
 
     /// The store.
@@ -94,7 +110,7 @@ impl Values {
     /// Where other workers get values from this one, and what they must know; none: it does not listen.
     #[must_use]
     pub fn door(&self) -> Option<(SocketAddr, &Secret)> {
-        self.server.as_ref().map(|server| (server.address(), server.secret()))
+        self.server.get().map(|server| (server.address(), server.secret()))
     }
 
     /// The number that the scheduler gave this worker.
@@ -111,34 +127,42 @@ impl Values {
     ///
     /// # Errors
     /// When there is no room in memory and none on disk.
-    pub fn keep(&self, id: ValueId, payload: Bytes) -> Result<Stored, ValueError> {
+    pub fn hold(&self, id: ValueId, payload: Bytes) -> Result<Stored, ValueError> {
         let held = self.store.put(id, payload)?;
-        let place = Place::Worker(self.own.get().copied().unwrap_or(WorkerId(0)));
+        let own = self.own.get().copied().unwrap_or(WorkerId(0));
+        let place = Place::Worker(own, id.instance);
         Ok(Stored { place, bytes: held.length(), checksum: held.checksum() })
     }
 
-    /// The value that a reference stands for: from this worker's store, from that of another, or from a
-    /// file. `cancelled` is asked now and then while others are waited for.
+    /// The value that a reference in `run` stands for: from this worker's store, from that of another, or
+    /// from a file. `cancelled` is asked now and then while others are waited for.
     ///
     /// # Errors
     /// When it is gone, damaged, or cannot be reached.
-    pub fn fetch(
+    pub fn get(
         &self,
-        id: ValueId,
+        run: RunId,
         stored: &Stored,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Held, FetchError> {
+        let (worker, instance) = match &stored.place {
+            Place::File(path) => return peers::open_file(path, stored),
+            Place::Worker(worker, instance) => (*worker, *instance),
+        };
+        let id = ValueId { run, instance };
         // A copy may be here, or one of the same name that is older than the reference.
-        let here = self.store.get(id);
-        let fits =
-            |held: &Held| (held.length(), held.checksum()) == (stored.bytes, stored.checksum);
-        if let Some(held) = here.filter(fits) {
+        if let Some(held) = self.store.get(id).filter(|held| held.is(stored)) {
             return Ok(held);
         }
-        match &stored.place {
-            Place::Worker(worker) if self.own.get() == Some(worker) => Err(FetchError::Released),
-            Place::Worker(worker) => self.peers.fetch(&self.store, *worker, id, stored, cancelled),
-            Place::File(path) => peers::read_file(&self.store, path, id, stored),
+        if self.own.get() == Some(&worker) {
+            return Err(FetchError::Released);
         }
+        self.peers.fetch(&self.store, worker, id, stored, cancelled)
+    }
+}
+
+impl Drop for Values {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }

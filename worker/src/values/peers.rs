@@ -6,13 +6,13 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dagrun_core::ids::WorkerId;
-use dagrun_core::payload::Stored;
+use dagrun_core::payload::{self, Stored};
 
-use super::held::{Held, PIECE};
+use super::held::{Body, Held, PIECE};
 use super::store::{Receiving, Store};
 use super::transfer::{self, ANSWER, Secret};
 use super::{ValueError, ValueId};
@@ -34,7 +34,7 @@ const SPARE_FOR: Duration = Duration::from_secs(3);
 pub enum FetchError {
     /// The worker that had it is not present, or offers no values.
     #[error("worker {0}, which had it, is gone")]
-    NoWorker(WorkerId),
+    NoWorker(String),
     /// The worker that had it does not have it any more.
     #[error("worker {0} does not have it any more")]
     Unknown(String),
@@ -92,6 +92,8 @@ pub(super) struct Peers {
 #[derive(Debug, Default)]
 struct State {
     known: HashMap<WorkerId, Peer>,
+    /// The names of all that were ever known.
+    names: HashMap<WorkerId, String>,
     spare: HashMap<WorkerId, Vec<(TcpStream, Instant)>>,
     /// Values that a thread is fetching; others wait for it.
     under_way: std::collections::HashSet<ValueId>,
@@ -101,7 +103,8 @@ impl Peers {
     pub(super) fn set(&self, peers: impl IntoIterator<Item = (WorkerId, Peer)>) {
         let mut state = self.lock();
         state.known = peers.into_iter().collect();
-        let State { known, spare, .. } = &mut *state;
+        let State { known, names, spare, .. } = &mut *state;
+        names.extend(known.iter().map(|(worker, peer)| (*worker, peer.name.clone())));
         spare.retain(|worker, _| known.contains_key(worker));
     }
 
@@ -139,7 +142,7 @@ impl Peers {
         stored: &Stored,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Held, FetchError> {
-        let (peer, spare) = self.way_to(worker).ok_or(FetchError::NoWorker(worker))?;
+        let (peer, spare) = self.way_to(worker)?;
         let broken = |source| {
             let Peer { name, address, .. } = peer.clone();
             FetchError::Peer { name, address, source }
@@ -182,15 +185,18 @@ impl Peers {
         Ok(held)
     }
 
-    fn way_to(&self, worker: WorkerId) -> Option<(Peer, Option<TcpStream>)> {
+    fn way_to(&self, worker: WorkerId) -> Result<(Peer, Option<TcpStream>), FetchError> {
         let mut state = self.lock();
-        let peer = state.known.get(&worker)?.clone();
+        let Some(peer) = state.known.get(&worker).cloned() else {
+            let name = state.names.get(&worker).cloned();
+            return Err(FetchError::NoWorker(name.unwrap_or_else(|| worker.to_string())));
+        };
         let spare = state.spare.get_mut(&worker);
         let spare = spare.and_then(|spare| {
             spare.retain(|(_, since)| since.elapsed() < SPARE_FOR);
             spare.pop()
         });
-        Some((peer, spare.map(|(stream, _)| stream)))
+        Ok((peer, spare.map(|(stream, _)| stream)))
     }
 
     fn put_back(&self, worker: WorkerId, stream: TcpStream) {
@@ -301,26 +307,15 @@ fn append_some(from: impl AsFd, to: &mut Vec<u8>, most: u64) -> io::Result<()> {
     }
 }
 
-/// Reads a value that is in a file.
-pub(super) fn read_file(
-    store: &Store,
-    path: &Path,
-    id: ValueId,
-    stored: &Stored,
-) -> Result<Held, FetchError> {
+/// A value that is in a file. Its content is checked when it is read.
+pub(super) fn open_file(path: &Path, stored: &Stored) -> Result<Held, FetchError> {
     let failed = |source| FetchError::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.len() != stored.bytes {
+    let head = payload::file_head(path);
+    let length = file.metadata().map_err(failed)?.len().saturating_add(head.len() as u64);
+    if length != stored.bytes {
         return Err(FetchError::Mismatch);
     }
-    let mut receiving = store.receive(stored.bytes)?;
-    while receiving.left() > 0 {
-        let read = receiving.take(|to, most| append_some(&file, to, most).map_err(Broken::Line));
-        match read {
-            Ok(()) => {}
-            Err(Broken::Line(error)) => return Err(failed(error)),
-            Err(Broken::Value(error)) => return Err(error.into()),
-        }
-    }
-    receiving.finish(id, stored.checksum).map_err(|_| FetchError::Mismatch)
+    let body = Body::File(Arc::new(file), head);
+    Ok(Held { length, checksum: stored.checksum, body })
 }
