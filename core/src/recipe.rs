@@ -49,7 +49,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::graph::GridError;
 use crate::ids::{Micros, TaskId};
-use crate::payload;
+use crate::payload::{self, Place, Stored};
 use crate::pipeline::{Capture, Pipeline, RunContext};
 use crate::space::SpaceError;
 use crate::value::{Value, write_json_string};
@@ -395,7 +395,7 @@ impl Recipe {
     /// `{"index":7,"params":{…},"state":"succeeded","value":…,"out":{"price":"…"}}`.
     ///
     /// `state` is the word of a state. `value` is a payload and becomes JSON, null when there is
-    /// none or it is elsewhere. `outputs` are the reported paths, empty when they can be computed. Paths are written
+    /// none or it is elsewhere; a file is named as `"value-file"` then. `outputs` are the reported paths, empty when they can be computed. Paths are written
     /// absolute, so that they can be opened from anywhere; an instance that did not succeed has no
     /// files, and `out` is empty.
     #[must_use]
@@ -428,12 +428,13 @@ impl Recipe {
         line.extend_from_slice(b",\"state\":");
         write_json_string(state.as_bytes(), &mut line);
         line.extend_from_slice(b",\"value\":");
-        match value {
-            Some(value) => match payload::to_json(value) {
-                Ok(json) => push_on_one_line(&json, &mut line),
-                Err(_) => line.extend_from_slice(b"null"),
-            },
-            None => line.extend_from_slice(b"null"),
+        match value.map(|value| (payload::to_json(value), payload::stored(value))) {
+            Some((Ok(json), _)) => push_on_one_line(&json, &mut line),
+            Some((_, Some(Stored { place: Place::File(path), .. }))) => {
+                line.extend_from_slice(b"null,\"value-file\":");
+                write_json_string(path.as_os_str().as_encoded_bytes(), &mut line);
+            }
+            _ => line.extend_from_slice(b"null"),
         }
         line.extend_from_slice(b",\"out\":{");
         if state == crate::status::State::Succeeded.word() {

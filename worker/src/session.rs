@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use crate::attempt::Runner;
+use crate::function;
 use crate::groups::{GroupTable, Mark};
 use crate::machine;
 use crate::reaper::ReaperConfig;
@@ -409,6 +410,14 @@ async fn register(
     if let Some((address, secret)) = service.values.door() {
         info.set_data_address(address.to_string());
         info.set_data_secret(secret.bytes());
+    }
+    let functions: Vec<_> = function::functions().collect();
+    let count = u32::try_from(functions.len()).unwrap_or(u32::MAX);
+    let mut offered = info.init_functions(count);
+    for (at, function) in (0..count).zip(functions) {
+        let mut offered = offered.reborrow().get(at);
+        offered.set_name(function.name);
+        offered.set_signature((function.signature)());
     }
     let worker: worker::Client = capnp_rpc::new_client_from_rc(service.clone());
     request.get().set_worker(worker);

@@ -1,7 +1,7 @@
 //! The client side of the protocol: submit runs, watch them, ask about them, cancel them.
 //!
 //! A [`Client`] lives on the [`tokio::task::LocalSet`] that made it and speaks to one scheduler,
-//! over TCP or over a socket pair to a scheduler in the same process (see [`crate::Cluster`]).
+//! over TCP or over a socket pair to a scheduler in the same process (see [`crate::Embedded`]).
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,9 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::pipeline::Pipeline;
-use dagrun_core::status::{InstanceRow, LogChunk, RunStatus, RunSummary, WorkerStatus};
+use dagrun_core::status::{
+    InstanceResult, InstanceRow, LogChunk, RunStatus, RunSummary, WorkerStatus,
+};
 use dagrun_schema::wire::{self, WireError};
 use dagrun_schema::{PROTOCOL_VERSION, dagrun_capnp as rpc};
 use tokio::net::{TcpStream, UnixStream};
@@ -271,6 +273,9 @@ impl Client {
 /// How long connecting and logging in may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Bytes of a value that are asked for at once.
+const VALUE_PART: u32 = 8 << 20;
+
 /// How large a message from the scheduler may be, in words of 8 bytes. A scheduler is trusted.
 const READ_LIMIT_WORDS: usize = 64 << 20;
 
@@ -355,9 +360,23 @@ impl Run {
     /// # Errors
     /// When the scheduler is lost.
     pub async fn watch(&self) -> Result<Updates> {
+        self.subscribe(false).await
+    }
+
+    /// The same, with the instances that have ended in each update. The first one says that there may be
+    /// more, for which [`Run::results`] is to be asked.
+    ///
+    /// # Errors
+    /// When the scheduler is lost.
+    pub async fn watch_instances(&self) -> Result<Updates> {
+        self.subscribe(true).await
+    }
+
+    async fn subscribe(&self, detailed: bool) -> Result<Updates> {
         let (observer, updates) = crate::updates::channel();
         let mut request = self.run.watch_request();
         request.get().set_observer(observer);
+        request.get().set_detailed(detailed);
         let reply = request.send().promise.await?;
         Ok(updates.subscribed(reply.get()?.get_subscription()?, Rc::clone(&self.connection)))
     }
@@ -402,16 +421,48 @@ impl Run {
         })
     }
 
-    /// The captured value of an instance: a JSON document.
+    /// The value of an instance, see [`dagrun_core::payload`]; a long one in several calls.
     ///
     /// # Errors
     /// When the scheduler is lost or the instance has no value.
     pub async fn value(&self, task: &str, index: u32) -> Result<Vec<u8>> {
-        let mut request = self.run.value_request();
-        request.get().set_task(task);
-        request.get().set_index(index);
+        let mut value = Vec::new();
+        loop {
+            let mut request = self.run.value_part_request();
+            let mut params = request.get();
+            params.set_task(task);
+            params.set_index(index);
+            params.set_offset(value.len() as u64);
+            params.set_limit(VALUE_PART);
+            let reply = request.send().promise.await?;
+            let reply = reply.get()?;
+            let part = reply.get_data()?;
+            value.extend_from_slice(part);
+            if part.is_empty() || value.len() as u64 >= reply.get_total() {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Up to `limit` instances of a task from `first` on with their values; fewer when there are no
+    /// more or the values are long.
+    ///
+    /// # Errors
+    /// When the scheduler is lost or there is no such task.
+    pub async fn results(
+        &self,
+        task: TaskId,
+        first: u32,
+        limit: u32,
+    ) -> Result<Vec<InstanceResult>> {
+        let mut request = self.run.results_request();
+        let mut params = request.get();
+        params.set_task(task.0);
+        params.set_first(first);
+        params.set_limit(limit);
         let reply = request.send().promise.await?;
-        Ok(reply.get()?.get_value()?.to_vec())
+        let results = reply.get()?.get_results()?;
+        results.iter().map(|result| Ok(wire::read_result(result)?)).collect()
     }
 
     /// The next captured output after `cursor`, which is empty to begin with.
