@@ -222,7 +222,8 @@ interface Worker {
   # The run has ended: close its logs, drop its recipes, end whatever is left of its processes.
   shutdown @3 () -> ();
   peers @4 (peers :List(Peer)) -> ();
-  # All other workers that offer values, in place of those told before.
+  # All other workers that offer values, in place of those told before; and without an address those
+  # that have gone lately.
   release @5 (run :UInt64, values :List(Instance)) -> ();
   # Nobody will be given the values of these any more.
 }

@@ -214,16 +214,18 @@ impl worker::Server for Service {
         params: worker::PeersParams,
         _: worker::PeersResults,
     ) -> Result<(), Error> {
-        let mut peers = Vec::new();
+        let (mut peers, mut gone) = (Vec::new(), Vec::new());
         for peer in params.get()?.get_peers()? {
             let name = peer.get_name()?.to_str()?.to_owned();
             let address = peer.get_address()?.to_str()?.parse().ok();
             let secret = Secret::from_bytes(peer.get_secret()?);
-            if let (Some(address), Some(secret)) = (address, secret) {
-                peers.push((WorkerId(peer.get_id()), Peer { name, address, secret }));
+            let id = WorkerId(peer.get_id());
+            match (address, secret) {
+                (Some(address), Some(secret)) => peers.push((id, Peer { name, address, secret })),
+                _ => gone.push((id, name)),
             }
         }
-        self.values.set_peers(peers);
+        self.values.set_peers(peers, gone);
         Ok(())
     }
 

@@ -51,7 +51,7 @@ fn pair(dir: &Path, memory: u64) -> (Values, Values) {
 
 fn introduce(one: &Values, two: &Values) {
     let (address, secret) = one.door().unwrap();
-    two.set_peers([(ONE, Peer { name: "one".into(), address, secret: secret.clone() })]);
+    two.set_peers([(ONE, Peer { name: "one".into(), address, secret: secret.clone() })], []);
 }
 
 #[test]
@@ -202,6 +202,9 @@ fn what_is_gone_is_said_to_be_gone() {
     let elsewhere = Stored { place: Place::Worker(WorkerId(9), id(1, 0).instance), ..stored };
     let error = two.get(RunId(1), &elsewhere, &never).unwrap_err();
     assert_eq!(error.to_string(), "worker 9, which had it, is gone");
+    two.set_peers([], [(WorkerId(9), "nine".to_owned())]);
+    let error = two.get(RunId(1), &elsewhere, &never).unwrap_err();
+    assert_eq!(error.to_string(), "worker nine, which had it, is gone");
 }
 
 #[test]
@@ -282,7 +285,7 @@ fn a_lying_worker_is_refused_without_room_for_what_it_announces() {
         let (peer, _told) = hostile(move |stream| {
             let _ = stream.write_all(&lie);
         });
-        values.set_peers([(ONE, peer)]);
+        values.set_peers([(ONE, peer)], []);
         let stored =
             Stored { place: Place::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: sum };
         let got = values.get(RunId(1), &stored, &never);
@@ -304,7 +307,7 @@ fn a_fetch_ends_when_its_attempt_does() {
         let _ = stream.write_all(&head(0, 100, 1));
         let _ = held.lock().unwrap().recv();
     });
-    values.set_peers([(ONE, peer)]);
+    values.set_peers([(ONE, peer)], []);
     let stored = Stored { place: Place::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: 1 };
     let cancelled = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -330,7 +333,7 @@ fn of_many_threads_that_want_a_value_one_fetches_it() {
     let (peer, asked) = hostile(move |stream| {
         let _ = stream.write_all(&answer);
     });
-    values.set_peers([(ONE, peer)]);
+    values.set_peers([(ONE, peer)], []);
     let place = Place::Worker(ONE, id(1, 0).instance);
     let stored = Stored { place, bytes: 100_000, checksum: checksum(&value) };
     thread::scope(|scope| {

@@ -13,3 +13,4 @@ mod placement;
 mod plan;
 mod reports;
 mod submit;
+mod values;

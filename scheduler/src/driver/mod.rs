@@ -63,6 +63,8 @@ pub(crate) struct Driver {
     runs: FxHashMap<RunId, LiveRun>,
     workers: BTreeMap<WorkerId, LiveWorker>,
     next_worker: u32,
+    /// Workers that kept values and have gone, the last first.
+    gone: VecDeque<(WorkerId, String)>,
     /// Changes with the workers that are present.
     peers_version: u64,
     /// Some worker keeps, or kept, values that others may need.
@@ -117,6 +119,7 @@ impl Shared {
                 runs: FxHashMap::default(),
                 workers: BTreeMap::new(),
                 next_worker: 0,
+                gone: VecDeque::new(),
                 peers_version: 0,
                 values_kept: false,
                 left: Vec::new(),

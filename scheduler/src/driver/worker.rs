@@ -23,6 +23,9 @@ const IN_FLIGHT: u32 = 4;
 const CALL_ASSIGNMENTS: usize = 256;
 const CALL_BYTES: usize = 1024 * 1024;
 
+/// Workers that have gone, whose names are told to the others.
+const GONE: usize = 256;
+
 /// A worker that has registered.
 pub(crate) struct Joining {
     pub(crate) worker: WorkerId,
@@ -56,10 +59,18 @@ pub(super) struct LiveWorker {
 
 /// Something to tell a worker, in order.
 pub(super) enum Outgoing {
-    Dispatch { assignment: Assignment, inputs: Vec<Vec<Input>>, bytes: usize },
-    Revoke { attempts: Vec<AttemptId>, cancel: bool },
+    Dispatch {
+        assignment: Assignment,
+        inputs: Vec<Vec<Input>>,
+        bytes: usize,
+    },
+    Revoke {
+        attempts: Vec<AttemptId>,
+        cancel: bool,
+    },
     Forget(RunId),
-    Peers(Vec<(WorkerId, String, Door)>),
+    /// Those without a door have gone.
+    Peers(Vec<(WorkerId, String, Option<Door>)>),
     Release(RunId, Vec<InstanceId>),
     Shutdown,
 }
@@ -116,8 +127,10 @@ impl LiveWorker {
                     let mut peer = list.reborrow().get(i);
                     peer.set_id(id.0);
                     peer.set_name(name);
-                    peer.set_address(&door.address);
-                    peer.set_secret(&door.secret);
+                    if let Some(door) = door {
+                        peer.set_address(&door.address);
+                        peer.set_secret(&door.secret);
+                    }
                 }
                 answer(request.send().promise)
             }
@@ -226,7 +239,11 @@ impl Driver {
 
     pub(super) fn lost(&mut self, worker: WorkerId, now: Timestamp, actions: &mut Vec<Action>) {
         // The second one to notice finds it gone.
-        if self.workers.remove(&worker).is_some() {
+        if let Some(live) = self.workers.remove(&worker) {
+            if live.door.is_some() {
+                self.gone.truncate(GONE - 1);
+                self.gone.push_front((worker, live.offer.name));
+            }
             self.left.push(worker);
             self.workers_changed();
             self.engine.handle(now, Event::WorkerLost { worker }, actions);
@@ -287,9 +304,10 @@ impl Driver {
         }
         let others = self.workers.iter().filter(|(id, _)| **id != worker);
         let peer = |(id, live): (&WorkerId, &LiveWorker)| {
-            Some((*id, live.offer.name.clone(), live.door.clone()?))
+            Some((*id, live.offer.name.clone(), Some(live.door.clone()?)))
         };
-        let peers = others.filter_map(peer).collect();
+        let gone = self.gone.iter().map(|(id, name)| (*id, name.clone(), None));
+        let peers = others.filter_map(peer).chain(gone).collect();
         if let Some(live) = self.workers.get_mut(&worker) {
             live.peers_told = version;
             live.push(Outgoing::Peers(peers));

@@ -118,9 +118,13 @@ impl Values {
         let _ = self.own.set(id);
     }
 
-    /// Learns of other workers, in place of all it knew.
-    pub fn set_peers(&self, peers: impl IntoIterator<Item = (WorkerId, Peer)>) {
-        self.peers.set(peers);
+    /// Learns of other workers, in place of all it knew, and of the names of those that have gone.
+    pub fn set_peers(
+        &self,
+        peers: impl IntoIterator<Item = (WorkerId, Peer)>,
+        gone: impl IntoIterator<Item = (WorkerId, String)>,
+    ) {
+        self.peers.set(peers.into_iter().collect(), gone.into_iter().collect());
     }
 
     /// Keeps a value of an attempt that has ended here, and gives the reference to it.

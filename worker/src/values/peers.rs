@@ -92,19 +92,18 @@ pub(super) struct Peers {
 #[derive(Debug, Default)]
 struct State {
     known: HashMap<WorkerId, Peer>,
-    /// The names of all that were ever known.
-    names: HashMap<WorkerId, String>,
+    /// The names of those that have gone.
+    gone: HashMap<WorkerId, String>,
     spare: HashMap<WorkerId, Vec<(TcpStream, Instant)>>,
     /// Values that a thread is fetching; others wait for it.
     under_way: std::collections::HashSet<ValueId>,
 }
 
 impl Peers {
-    pub(super) fn set(&self, peers: impl IntoIterator<Item = (WorkerId, Peer)>) {
+    pub(super) fn set(&self, peers: HashMap<WorkerId, Peer>, gone: HashMap<WorkerId, String>) {
         let mut state = self.lock();
-        state.known = peers.into_iter().collect();
-        let State { known, names, spare, .. } = &mut *state;
-        names.extend(known.iter().map(|(worker, peer)| (*worker, peer.name.clone())));
+        (state.known, state.gone) = (peers, gone);
+        let State { known, spare, .. } = &mut *state;
         spare.retain(|worker, _| known.contains_key(worker));
     }
 
@@ -188,7 +187,7 @@ impl Peers {
     fn way_to(&self, worker: WorkerId) -> Result<(Peer, Option<TcpStream>), FetchError> {
         let mut state = self.lock();
         let Some(peer) = state.known.get(&worker).cloned() else {
-            let name = state.names.get(&worker).cloned();
+            let name = state.gone.get(&worker).cloned();
             return Err(FetchError::NoWorker(name.unwrap_or_else(|| worker.to_string())));
         };
         let spare = state.spare.get_mut(&worker);
