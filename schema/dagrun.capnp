@@ -153,6 +153,7 @@ struct InstanceResult {
   row @0 :InstanceRow;
   value @1 :Data;
   hasValue @2 :Bool;
+  detail @3 :Data;
 }
 
 struct LogChunk {

@@ -149,8 +149,9 @@ impl Graph {
     }
 
     /// How many instances the largest group of a gather has; `None` when it is known only at run
-    /// time.
-    pub(crate) fn largest_group(&self, task: TaskId, gathered: &[TaskId]) -> Option<u64> {
+    /// time. `gathered` are the tasks that it gathers.
+    #[must_use]
+    pub fn largest_group(&self, task: TaskId, gathered: &[TaskId]) -> Option<u64> {
         if let Some(groups) = self.groups(task) {
             let mut sizes = vec![0u64; self.widths[task.at()] as usize];
             groups.iter().for_each(|group| sizes[*group as usize] += 1);

@@ -31,64 +31,83 @@ pub struct Task {
     /// What an attempt does.
     pub action: TaskAction,
     /// How its instances relate to those of other tasks.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub pattern: Pattern,
     /// Its own parameters; for a `map`, crossed with each upstream instance.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub sweep: Option<Space>,
     /// Clauses of `after`; all must hold.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub after: Vec<Clause>,
     /// Clauses of `follow`: like `after`, and they place the task where their upstreams ran.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub follow: Vec<Clause>,
     /// Single tasks that its placeholders refer to; each must succeed first.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub references: Vec<TaskId>,
     /// What becomes of standard output.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub capture: Capture,
     /// Files that an attempt creates: name and path.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub outputs: Vec<(String, Template)>,
     /// The file fed to standard input.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub stdin: Option<Template>,
     /// Files that the task reads, as the author wrote them.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub inputs: Vec<String>,
     /// Environment to add.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub env: Vec<(String, Template)>,
     /// Working directory, relative to the pipeline file's directory.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub working_dir: Option<Template>,
     /// Extra attempts.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub retry: Retry,
     /// Longest run time of one attempt.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub timeout: Option<Micros>,
     /// Time between SIGTERM and SIGKILL.
+    #[serde(default = "default_grace", skip_serializing_if = "is_default_grace")]
     pub grace: Micros,
     /// Whether its failure leaves the run successful.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub allow_failure: bool,
     /// Slots an attempt occupies on its worker.
+    #[serde(default = "default_cpus", skip_serializing_if = "is_default_cpus")]
     pub cpus: u32,
     /// How many of its instances may run at once.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub max_running: Option<u32>,
     /// How often an attempt that lost its worker is made again.
-    #[serde(default = "default_max_lost")]
+    #[serde(default = "default_max_lost", skip_serializing_if = "is_default_max_lost")]
     pub max_lost: u32,
     /// How long an instance may wait, once it is ready, before its first attempt starts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub start_within: Option<Micros>,
     /// Whether it runs even when the run is being cancelled.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub always: bool,
     /// Higher first.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
     /// Memory that an attempt occupies on its worker, in bytes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub memory: u64,
     /// Custom resources that an attempt occupies on its worker, by name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub resources: Vec<(String, u64)>,
     /// The workers that may run it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub targets: Targets,
     /// How many gathered instances must succeed; all when not given. Only with a gather.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub min_success: Option<MinSuccess>,
+    /// Whether a long value stays readable after the run, even when other tasks use it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep: bool,
 }
 
 impl Task {
@@ -123,6 +142,7 @@ impl Task {
             resources: Vec::new(),
             targets: Targets::Any,
             min_success: None,
+            keep: false,
         }
     }
 
@@ -143,6 +163,32 @@ pub const DEFAULT_MAX_LOST: u32 = 5;
 
 fn default_max_lost() -> u32 {
     DEFAULT_MAX_LOST
+}
+
+fn default_grace() -> Micros {
+    DEFAULT_GRACE
+}
+
+fn default_cpus() -> u32 {
+    1
+}
+
+// What a task was not told is not written: there may be a million of them.
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_default_max_lost(count: &u32) -> bool {
+    *count == DEFAULT_MAX_LOST
+}
+
+fn is_default_grace(grace: &Micros) -> bool {
+    *grace == DEFAULT_GRACE
+}
+
+fn is_default_cpus(cpus: &u32) -> bool {
+    *cpus == 1
 }
 
 /// The workers that may run a task.
@@ -166,6 +212,20 @@ pub enum MinSuccess {
     Count(u32),
     /// At least this part of them, in 1/10,000, rounded up.
     Part(u32),
+}
+
+impl From<u32> for MinSuccess {
+    fn from(count: u32) -> MinSuccess {
+        MinSuccess::Count(count)
+    }
+}
+
+/// A part from 0 to 1; less and more than that are these.
+impl From<f64> for MinSuccess {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn from(part: f64) -> MinSuccess {
+        MinSuccess::Part((part.clamp(0.0, 1.0) * 10_000.0).round() as u32)
+    }
 }
 
 impl MinSuccess {
@@ -256,10 +316,11 @@ pub enum Arg {
 }
 
 /// How the instances of a task relate to those of others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pattern {
     /// As many instances as its sweep has points, one without a sweep.
+    #[default]
     Own,
     /// Element-wise over the instances of another task.
     Map(TaskId),

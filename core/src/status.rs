@@ -182,6 +182,8 @@ pub struct InstanceResult {
     pub row: InstanceRow,
     /// Its value, if it has succeeded and has one, see [`crate::payload`].
     pub value: Option<Vec<u8>>,
+    /// The last bytes of standard error, or what else is known, if it has failed.
+    pub detail: Vec<u8>,
 }
 
 /// A line of the history of runs.

@@ -455,6 +455,7 @@ pub fn write_result(result: &InstanceResult, mut to: wire::instance_result::Buil
         to.set_value(value);
         to.set_has_value(true);
     }
+    to.set_detail(&result.detail);
     write_instance_row(&result.row, to.init_row());
 }
 
@@ -464,7 +465,8 @@ pub fn write_result(result: &InstanceResult, mut to: wire::instance_result::Buil
 /// When the message is malformed.
 pub fn read_result(from: wire::instance_result::Reader<'_>) -> Result<InstanceResult> {
     let value = if from.get_has_value() { Some(from.get_value()?.to_vec()) } else { None };
-    Ok(InstanceResult { row: read_instance_row(from.get_row()?)?, value })
+    let row = read_instance_row(from.get_row()?)?;
+    Ok(InstanceResult { row, value, detail: from.get_detail()?.to_vec() })
 }
 
 /// Reads an instance's row.

@@ -12,11 +12,6 @@ use super::tables::{self, Table, TableError};
 use crate::space::{Axis, Ends, Points};
 use crate::value::Value;
 
-/// Whether a placeholder of this name means something else than a parameter.
-pub(super) fn is_reserved(name: &str) -> bool {
-    keys::BUILTINS.contains(&name)
-}
-
 /// What may stand beside the kind in the table of an axis.
 fn modifiers(kind: &str) -> &'static [&'static str] {
     match kind {

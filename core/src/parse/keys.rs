@@ -52,10 +52,17 @@ pub(super) const BUILTINS: &[&str] =
     &["index", "key", "seed", "attempt", "item", "run", "vars", "out"];
 
 /// Whether a text may name a task, a parameter, a variable or an output.
-pub(super) fn is_name(text: &str) -> bool {
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+/// Whether a placeholder of this name means something else than a parameter.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    BUILTINS.contains(&name)
 }
 
 /// The candidate that looks most like `word`, when one is close.

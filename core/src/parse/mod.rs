@@ -30,6 +30,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use diagnostic::Diagnostic;
 pub use files::{FileError, Files, NoFiles};
+pub use keys::{is_name, is_reserved};
 pub use placement::parse_bytes;
 
 use crate::graph::Graph;

@@ -250,6 +250,7 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
                 .gathered()
                 .first()
                 .and(draft.min_success.as_ref().map(|(least, _)| *least)),
+            keep: false,
         })
     }
 

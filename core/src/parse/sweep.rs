@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use toml::de::DeValue;
 
-use super::axis::is_reserved;
 use super::diagnostic::Diagnostic;
 use super::document::{Node, entries};
 use super::keys;
@@ -147,7 +146,7 @@ impl Reader<'_> {
                 Diagnostic::at(span.clone(), format!("invalid parameter name `{name}`")).help(
                     "names are made of letters, digits, `_` and `-`, and do not begin with a digit or `-`",
                 )
-            } else if is_reserved(name) {
+            } else if keys::is_reserved(name) {
                 Diagnostic::at(
                     span.clone(),
                     format!("parameter `{name}` would hide the placeholder `{{{name}}}`"),

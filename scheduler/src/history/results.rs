@@ -40,10 +40,17 @@ impl History {
             for (index, entry) in (at..until).zip(self.read(window)?) {
                 let row = self.row(run, InstanceId { task, index }, &entry)?;
                 let succeeded = row.state == State::Succeeded;
-                let last = entry.last.filter(|_| succeeded);
-                let value = last.and_then(|event| event.payload().value);
+                let (mut value, mut detail) = (None, Vec::new());
+                if let Some(event) = &entry.last {
+                    if succeeded {
+                        value = event.payload().value;
+                    } else if row.state == State::Failed {
+                        let tail = journal::stderr_tail(&self.database, run, row.instance, event);
+                        detail = self.read(tail)?;
+                    }
+                }
                 bytes += value.as_ref().map_or(0, Vec::len);
-                results.push(InstanceResult { row, value });
+                results.push(InstanceResult { row, value, detail });
                 if bytes >= BYTES {
                     break;
                 }

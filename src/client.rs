@@ -1,0 +1,293 @@
+//! A client for programs: runs of graphs, and functions called without one.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use dagrun_core::ids::RunId;
+use dagrun_core::status::{RunSummary, WorkerStatus};
+use dagrun_scheduler::connection::{ClusterDir, Role};
+use dagrun_worker::function::TaskFn;
+use futures::future::FutureExt;
+use serde::Serialize;
+
+use crate::cluster::ClusterError;
+use crate::dag::{ArrayHandle, Dag, IntoArgs};
+use crate::rpc::{self, Submission};
+use crate::run::{Results, Run};
+use crate::session::{Inside, Session};
+use crate::{Error, Pending};
+
+/// Calls that [`Client::map`] lets wait or run unless said otherwise.
+const OUTSTANDING: usize = 16_384;
+/// Calls of the first run of a map; each further run has twice as many, up to a part of those that may be
+/// outstanding.
+const FIRST_BATCH: usize = 64;
+
+/// A connection to a scheduler. Clones share it.
+///
+/// ```no_run
+/// #[dagrun::task]
+/// fn double(x: u64) -> u64 {
+///     2 * x
+/// }
+///
+/// fn main() -> Result<(), dagrun::Error> {
+///     dagrun::init();
+///     let cluster = dagrun::Cluster::embedded()?;
+///     let client = cluster.client();
+///     assert_eq!(client.submit(double, (21,))?.wait()?, 42);
+///     for doubled in client.map(double, 0..1_000_000) {
+///         println!("{}", doubled?);
+///     }
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    session: std::sync::Arc<std::sync::Mutex<Option<Session>>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(crate) fn new(session: Session) -> Client {
+        Client { session: std::sync::Arc::new(std::sync::Mutex::new(Some(session))) }
+    }
+
+    /// Connects to the cluster of this name, as `dagrun cluster start` makes it.
+    ///
+    /// # Errors
+    /// When there is no such cluster, or its scheduler cannot be reached.
+    pub fn connect(cluster: &str) -> Result<Client, Error> {
+        let read = || ClusterDir::of(cluster)?.read(Role::Client);
+        let connection = read().map_err(ClusterError::Connection)?;
+        let session = Session::open(move || {
+            async move {
+                let token = connection.token.bytes();
+                Ok(rpc::Client::connect_tcp(connection.address, token).await?)
+            }
+            .boxed_local()
+        })?;
+        Ok(Client::new(session))
+    }
+
+    pub(crate) fn session(&self) -> Result<Session, Error> {
+        let session = self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        session.clone().ok_or(Error::Closed)
+    }
+
+    /// Lets go of the connection, for all clones: what is asked for from now on is [`Error::Closed`].
+    pub(crate) fn leave(&self) {
+        let session = self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(session) = session {
+            session.close();
+        }
+    }
+
+    /// Starts a run of a graph.
+    ///
+    /// # Errors
+    /// [`Error::Build`] when the graph cannot be run, [`Error::Client`] when the scheduler refuses it.
+    pub fn start(&self, dag: &Dag) -> Result<Run, Error> {
+        self.start_with(dag, &Options::default())
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// As [`Client::start`].
+    pub fn start_with(&self, dag: &Dag, options: &Options) -> Result<Run, Error> {
+        let base_dir = match &options.base_dir {
+            Some(dir) => dir.clone(),
+            None => std::env::current_dir().map_err(ClusterError::System)?,
+        };
+        let submission = Submission {
+            pipeline: dag.pipeline()?,
+            base_dir,
+            seed: options.seed,
+            fail_fast: options.fail_fast,
+        };
+        let session = self.session()?;
+        let submitted = session.call(move |inside: Rc<Inside>| async move {
+            let run = inside.client.submit(&submission).await?;
+            let id = run.id();
+            inside.watch(run).await?;
+            Ok(id)
+        });
+        Ok(Run::new(submitted.wait()?, session))
+    }
+
+    /// A run that was submitted before, by this program or another.
+    pub fn run(&self, id: RunId) -> Pending<Run> {
+        match self.session() {
+            Ok(session) => {
+                let asked = session.call(move |inside: Rc<Inside>| async move {
+                    inside.watched(id).await.map(drop)
+                });
+                asked.map(move |()| Ok(Run::new(id, session)))
+            }
+            Err(error) => Pending::new(std::future::ready(Err(error))),
+        }
+    }
+
+    /// The runs that were submitted last, newest first.
+    pub fn runs(&self, limit: u32) -> Pending<Vec<RunSummary>> {
+        self.ask(move |inside| async move { Ok(inside.client.runs(limit).await?) })
+    }
+
+    /// The workers that are present.
+    pub fn workers(&self) -> Pending<Vec<WorkerStatus>> {
+        self.ask(|inside| async move { Ok(inside.client.workers().await?) })
+    }
+
+    fn ask<T, F, A>(&self, ask: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Rc<Inside>) -> A + Send + 'static,
+        A: Future<Output = Result<T, Error>> + 'static,
+    {
+        match self.session() {
+            Ok(session) => session.call(ask),
+            Err(error) => Pending::new(std::future::ready(Err(error))),
+        }
+    }
+
+    /// Calls a function once, wherever there is room. The call goes on whether or not its value is waited for.
+    ///
+    /// # Errors
+    /// When the scheduler refuses it: no worker has the function.
+    pub fn submit<F, A>(&self, function: F, args: A) -> Result<Pending<F::Output>, Error>
+    where
+        F: TaskFn,
+        A: IntoArgs<F::Args>,
+    {
+        let dag = Dag::new(F::NAME);
+        let handle = dag.task(function, args);
+        let run = self.start(&dag)?;
+        let result = run.result(&handle);
+        Ok(result.map(move |value| {
+            run.forget();
+            Ok(value)
+        }))
+    }
+
+    /// Calls a function for each item. The values come in the order of the items.
+    ///
+    /// Items are taken as there is room for them: no more than [`Mapped::max_outstanding`] are on
+    /// their way at any time, so that they may be endless.
+    pub fn map<F, T, I>(&self, function: F, items: I) -> Mapped<F, I::IntoIter>
+    where
+        F: TaskFn<Args = (T,)>,
+        I: IntoIterator<Item = T>,
+        T: Serialize + 'static,
+    {
+        Mapped {
+            client: self.clone(),
+            function,
+            items: items.into_iter(),
+            max_outstanding: OUTSTANDING,
+            batch: FIRST_BATCH,
+            outstanding: 0,
+            runs: VecDeque::new(),
+            problem: None,
+        }
+    }
+}
+
+/// How a graph is run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The seed of all seeds.
+    pub seed: u64,
+    /// Whether the rest is cancelled as soon as an instance has failed.
+    pub fail_fast: bool,
+    /// The directory of relative paths; the current one unless given.
+    pub base_dir: Option<std::path::PathBuf>,
+}
+
+/// The values of a map, in the order of its items. See [`Client::map`].
+pub struct Mapped<F: TaskFn, I> {
+    client: Client,
+    function: F,
+    items: I,
+    max_outstanding: usize,
+    batch: usize,
+    outstanding: usize,
+    runs: VecDeque<(Run, Results<F::Output>)>,
+    problem: Option<Error>,
+}
+
+impl<F: TaskFn, I> std::fmt::Debug for Mapped<F, I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let outstanding = self.outstanding;
+        f.debug_struct("Mapped").field("outstanding", &outstanding).finish_non_exhaustive()
+    }
+}
+
+impl<F, T, I> Mapped<F, I>
+where
+    F: TaskFn<Args = (T,)>,
+    I: Iterator<Item = T>,
+    T: Serialize + 'static,
+{
+    /// At most so many items have been taken whose values have not.
+    #[must_use]
+    pub fn max_outstanding(mut self, calls: usize) -> Self {
+        self.max_outstanding = calls.max(1);
+        self
+    }
+
+    /// Takes as many items as there is room for.
+    fn fill(&mut self) -> Result<(), Error> {
+        while self.problem.is_none() {
+            let room = self.max_outstanding - self.outstanding;
+            // A few large runs rather than many small ones, once it is known to go on for long.
+            let batch = self.batch.min(self.max_outstanding.div_ceil(4));
+            if room < batch {
+                return Ok(());
+            }
+            let items: Vec<T> = self.items.by_ref().take(batch).collect();
+            if items.is_empty() {
+                return Ok(());
+            }
+            self.batch = batch * 2;
+            let taken = items.len();
+            let dag = Dag::new(F::NAME);
+            let array: ArrayHandle<F::Output> = dag.map(self.function, items);
+            let run = self.client.start(&dag)?;
+            let results = run.iter(&array);
+            self.outstanding += taken;
+            self.runs.push_back((run, results));
+        }
+        Ok(())
+    }
+}
+
+impl<F, T, I> Iterator for Mapped<F, I>
+where
+    F: TaskFn<Args = (T,)>,
+    I: Iterator<Item = T>,
+    T: Serialize + 'static,
+{
+    type Item = Result<F::Output, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Err(error) = self.fill() {
+            // What is on its way comes first.
+            self.problem = Some(error);
+        }
+        while let Some((run, results)) = self.runs.front_mut() {
+            if let Some(value) = results.next() {
+                self.outstanding -= 1;
+                return Some(value);
+            }
+            run.forget();
+            self.runs.pop_front();
+        }
+        self.problem.take().map(Err)
+    }
+}

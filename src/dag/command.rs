@@ -1,0 +1,468 @@
+//! Commands as tasks.
+//!
+//! Their words hold the placeholders of the file format: `{strike}`, `{index:03}`, `{key}`, `{seed}`,
+//! `{attempt}`, `{item}`, `{run.dir}`, `{out.NAME}`, `{TASK.value}`, `{TASK.manifest}`; literal braces are
+//! doubled. They are resolved when the pipeline is made, so that they can mention tasks by name that are
+//! only recorded later.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use dagrun_core::ids::TaskId;
+use dagrun_core::pipeline::Capture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::source::{Head, INPUT, mapped};
+use super::store::{Recorder, Shape, ShapeKind, What, position};
+use super::sweep::{Axis, IntoAxis, Sweep};
+use super::{ArrayHandle, Dag, Handle, MapSource, Scattered, TaskRef, Upstreams};
+
+/// A program to start, words unresolved.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Program {
+    pub(super) words: Vec<Word>,
+    pub(super) env: Vec<(String, Word)>,
+    pub(super) outputs: Vec<(String, String)>,
+    pub(super) stdin: Option<Word>,
+    pub(super) inputs: Vec<String>,
+    pub(super) working_dir: Option<String>,
+    pub(super) capture: Capture,
+}
+
+/// A word of a command line.
+#[derive(Clone, Debug)]
+pub(super) enum Word {
+    /// Text with placeholders.
+    Text(String),
+    /// The value of a task.
+    Value(TaskId),
+    /// An output of a task.
+    Out(TaskId, String),
+    /// What cannot be given, which has been told.
+    Unusable,
+}
+
+/// A command that is recorded already: what is told of it here is added to it.
+///
+/// [`Command::done`], [`Command::capture`] and its like give its handle.
+///
+/// ```
+/// # use dagrun::Dag;
+/// #[dagrun::task]
+/// fn strikes() -> Vec<f64> {
+///     vec![80.0, 100.0, 120.0]
+/// }
+///
+/// let dag = Dag::new("prices");
+/// let listed = dag.task(strikes, ());
+/// let table = dag
+///     .command(["./price", "--out", "{out.csv}", "--strikes"])
+///     .arg(&listed)
+///     .output("csv", "results/{run.id}.csv");
+/// let best = dag.command(["./best"]).arg(table.out("csv")).capture::<f64>();
+/// ```
+pub struct Command<K> {
+    task: TaskRef,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// A command with one instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Single;
+
+/// A command with several instances.
+#[derive(Clone, Copy, Debug)]
+pub struct Array;
+
+/// [`Single`] or [`Array`].
+pub trait Kind {
+    /// The handle of such a task.
+    type Handle<T>;
+    #[doc(hidden)]
+    fn handle<T>(task: TaskRef) -> Self::Handle<T>;
+}
+
+impl Kind for Single {
+    type Handle<T> = Handle<T>;
+
+    fn handle<T>(task: TaskRef) -> Handle<T> {
+        Handle::new(task)
+    }
+}
+
+impl Kind for Array {
+    type Handle<T> = ArrayHandle<T>;
+
+    fn handle<T>(task: TaskRef) -> ArrayHandle<T> {
+        ArrayHandle::new(task)
+    }
+}
+
+impl<K> Clone for Command<K> {
+    fn clone(&self) -> Command<K> {
+        Command { task: self.task.clone(), kind: PhantomData }
+    }
+}
+
+impl<K> fmt::Debug for Command<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Command").field(&self.task).finish()
+    }
+}
+
+impl<K> From<&Command<K>> for TaskRef {
+    fn from(command: &Command<K>) -> TaskRef {
+        command.task.clone()
+    }
+}
+
+impl<K> AsRef<TaskRef> for Command<K> {
+    fn as_ref(&self) -> &TaskRef {
+        &self.task
+    }
+}
+
+/// A file that a command makes, see [`Command::out`].
+#[derive(Clone, Debug)]
+pub struct OutputOf {
+    task: TaskRef,
+    name: String,
+}
+
+/// What can be a word of a command line: text with placeholders, a number, the value of a task (text as it
+/// is, all else as JSON), or an output of another command.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a word of a command line",
+    label = "neither text, a number, a handle nor an output of a command"
+)]
+pub trait IntoWord {
+    #[doc(hidden)]
+    fn word(self, recorder: &mut Recorder<'_>) -> WordOf;
+}
+
+/// A word, whose kinds are nobody's business.
+#[derive(Debug)]
+pub struct WordOf(Word);
+
+impl IntoWord for &str {
+    fn word(self, _: &mut Recorder<'_>) -> WordOf {
+        WordOf(Word::Text(self.to_owned()))
+    }
+}
+
+impl IntoWord for String {
+    fn word(self, _: &mut Recorder<'_>) -> WordOf {
+        WordOf(Word::Text(self))
+    }
+}
+
+impl IntoWord for &String {
+    fn word(self, _: &mut Recorder<'_>) -> WordOf {
+        WordOf(Word::Text(self.clone()))
+    }
+}
+
+macro_rules! number_word {
+    ($($number:ty),+) => {
+        $(impl IntoWord for $number {
+            fn word(self, _: &mut Recorder<'_>) -> WordOf {
+                WordOf(Word::Text(self.to_string()))
+            }
+        })+
+    };
+}
+
+number_word!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32, f64);
+
+fn value(task: &TaskRef, recorder: &mut Recorder<'_>) -> WordOf {
+    WordOf(recorder.own(task).map_or(Word::Unusable, Word::Value))
+}
+
+impl<T> IntoWord for &Handle<T> {
+    fn word(self, recorder: &mut Recorder<'_>) -> WordOf {
+        value(&self.task, recorder)
+    }
+}
+
+/// The value of the instance that is mapped.
+impl<T> IntoWord for &ArrayHandle<T> {
+    fn word(self, recorder: &mut Recorder<'_>) -> WordOf {
+        value(&self.task, recorder)
+    }
+}
+
+impl IntoWord for OutputOf {
+    fn word(self, recorder: &mut Recorder<'_>) -> WordOf {
+        let task = recorder.own(&self.task);
+        WordOf(task.map_or(Word::Unusable, |task| Word::Out(task, self.name)))
+    }
+}
+
+impl IntoWord for &OutputOf {
+    fn word(self, recorder: &mut Recorder<'_>) -> WordOf {
+        self.clone().word(recorder)
+    }
+}
+
+/// What a command can be mapped over: an array, a sweep, a scattered list, or an iterator over values, of
+/// which each instance sees its own as `{input}`.
+#[diagnostic::on_unimplemented(
+    message = "a command cannot be mapped over `{Self}`",
+    label = "neither an array, a sweep, a scattered list nor an iterator"
+)]
+pub trait CommandSource {
+    #[doc(hidden)]
+    fn head(self, recorder: &mut Recorder<'_>) -> Head;
+}
+
+impl<T> CommandSource for &ArrayHandle<T> {
+    fn head(self, recorder: &mut Recorder<'_>) -> Head {
+        MapSource::head(self, recorder)
+    }
+}
+
+impl CommandSource for &Command<Array> {
+    fn head(self, recorder: &mut Recorder<'_>) -> Head {
+        match recorder.own(&self.task) {
+            Some(upstream) => mapped(recorder, upstream),
+            None => Head::UNUSABLE,
+        }
+    }
+}
+
+impl CommandSource for Sweep {
+    fn head(self, recorder: &mut Recorder<'_>) -> Head {
+        MapSource::<()>::head(self, recorder)
+    }
+}
+
+impl CommandSource for &Sweep {
+    fn head(self, recorder: &mut Recorder<'_>) -> Head {
+        MapSource::<()>::head(self, recorder)
+    }
+}
+
+impl CommandSource for Axis {
+    fn head(self, recorder: &mut Recorder<'_>) -> Head {
+        MapSource::<f64>::head(self, recorder)
+    }
+}
+
+impl<T> CommandSource for Scattered<T> {
+    fn head(self, recorder: &mut Recorder<'_>) -> Head {
+        MapSource::head(self, recorder)
+    }
+}
+
+impl<T: Serialize, I: IntoIterator<Item = T>> CommandSource for I {
+    fn head(self, recorder: &mut Recorder<'_>) -> Head {
+        let values: Result<Axis, String> = IntoAxis::points(self);
+        match values {
+            Ok(values) => MapSource::<()>::head(Sweep::new().axis(INPUT, values), recorder),
+            Err(error) => {
+                let task = recorder.store.next();
+                recorder.store.problem(task, format!("a value that it is mapped over: {error}"));
+                Head::UNUSABLE
+            }
+        }
+    }
+}
+
+impl Dag {
+    /// A command: the program and its arguments, one word each, never a shell. See [`Command`].
+    pub fn command<W: Into<String>>(&self, words: impl IntoIterator<Item = W>) -> Command<Single> {
+        self.program(words, |_| None)
+    }
+
+    /// A command for each element of `source`.
+    ///
+    /// ```
+    /// use dagrun::{Dag, Sweep, linspace};
+    ///
+    /// let dag = Dag::new("options");
+    /// let sweep = Sweep::new().axis("strike", linspace(80.0, 120.0, 5));
+    /// let prices = dag
+    ///     .map_command(sweep, ["./price", "--strike", "{strike}", "--seed", "{seed}"])
+    ///     .capture::<f64>();
+    /// assert_eq!(prices.width(), Some(5));
+    /// ```
+    pub fn map_command<W: Into<String>>(
+        &self,
+        source: impl CommandSource,
+        words: impl IntoIterator<Item = W>,
+    ) -> Command<Array> {
+        self.program(words, |recorder| source.head(recorder).shape)
+    }
+
+    /// A command after all instances of these tasks, which reads their values and files in
+    /// `{NAME.manifest}`.
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// let dag = Dag::new("options");
+    /// let prices = dag.map_command(1..=3, ["./price", "{input}"]).capture::<f64>().name("price");
+    /// let plot = dag
+    ///     .gather_command(&prices, ["./plot", "{price.manifest}", "{out.svg}"])
+    ///     .output("svg", "prices.svg");
+    /// ```
+    pub fn gather_command<W: Into<String>>(
+        &self,
+        arrays: impl Upstreams,
+        words: impl IntoIterator<Item = W>,
+    ) -> Command<Single> {
+        let arrays = arrays.upstreams();
+        self.program(words, |recorder| {
+            let mut arrays = recorder.tasks(&arrays);
+            let mut seen = rustc_hash::FxHashSet::default();
+            arrays.retain(|array| seen.insert(*array));
+            if arrays.is_empty() {
+                let task = recorder.store.next();
+                recorder.store.problem(task, "it gathers no task");
+                return None;
+            }
+            Some(Shape { kind: ShapeKind::Gather(arrays), width: Some(1) })
+        })
+    }
+
+    fn program<K, W: Into<String>>(
+        &self,
+        words: impl IntoIterator<Item = W>,
+        shape: impl FnOnce(&mut Recorder<'_>) -> Option<Shape>,
+    ) -> Command<K> {
+        let words = words.into_iter().map(|word| Word::Text(word.into())).collect();
+        let task = self.record(|recorder| {
+            let shape = shape(recorder);
+            let store = &mut *recorder.store;
+            store.programs.push(Program { words, ..Program::default() });
+            let what = What::Program(position(store.programs.len() - 1));
+            let first = position(store.slots.len());
+            store.push(what, first, shape)
+        });
+        Command { task, kind: PhantomData }
+    }
+}
+
+impl<K: Kind> Command<K> {
+    fn change(&self, change: impl FnOnce(&mut Program, &mut Option<Word>), word: Option<WordOf>) {
+        let mut store = self.task.dag.store();
+        let what = store.entries.get(self.task.task.at()).map(|entry| entry.what);
+        if let Some(What::Program(at)) = what
+            && let Some(program) = store.programs.get_mut(at as usize)
+        {
+            change(program, &mut word.map(|word| word.0));
+        }
+    }
+
+    fn word(&self, word: impl IntoWord) -> WordOf {
+        let mut store = self.task.dag.store();
+        let known = store.problems.len();
+        let word = word.word(&mut Recorder { shared: &self.task.dag, store: &mut store });
+        // They are told of the task that is recorded next.
+        store.problems[known..].iter_mut().for_each(|problem| problem.0 = Some(self.task.task));
+        word
+    }
+
+    /// One more word.
+    #[must_use]
+    pub fn arg(self, word: impl IntoWord) -> Self {
+        let word = self.word(word);
+        self.change(|program, word| program.words.extend(word.take()), Some(word));
+        self
+    }
+
+    /// More words.
+    #[must_use]
+    pub fn args<W: IntoWord>(self, words: impl IntoIterator<Item = W>) -> Self {
+        words.into_iter().fold(self, Command::arg)
+    }
+
+    /// An environment variable for the command.
+    #[must_use]
+    pub fn env(self, name: &str, word: impl IntoWord) -> Self {
+        let word = self.word(word);
+        let add = |program: &mut Program, word: &mut Option<Word>| {
+            let Some(word) = word.take() else { return };
+            match program.env.iter_mut().find(|(known, _)| known == name) {
+                Some((_, known)) => *known = word,
+                None => program.env.push((name.to_owned(), word)),
+            }
+        };
+        self.change(add, Some(word));
+        self
+    }
+
+    /// The directory that it runs in, with placeholders; relative to that of the run's submission.
+    #[must_use]
+    pub fn working_dir(self, path: impl Into<String>) -> Self {
+        let path = path.into();
+        self.change(|program, _| program.working_dir = Some(path), None);
+        self
+    }
+
+    /// The file that is fed to its standard input.
+    #[must_use]
+    pub fn stdin(self, path: impl IntoWord) -> Self {
+        let path = self.word(path);
+        self.change(|program, word| program.stdin = word.take(), Some(path));
+        self
+    }
+
+    /// A file that it reads; the run is refused when that is missing.
+    #[must_use]
+    pub fn input(self, path: impl Into<String>) -> Self {
+        let path = path.into();
+        self.change(|program, _| program.inputs.push(path), None);
+        self
+    }
+
+    /// A file that it makes, at a path with placeholders. Its words call it `{out.NAME}`.
+    #[must_use]
+    pub fn output(self, name: &str, path: impl Into<String>) -> Self {
+        let path = path.into();
+        let add = |program: &mut Program, _: &mut Option<Word>| match program
+            .outputs
+            .iter_mut()
+            .find(|(known, _)| known == name)
+        {
+            Some((_, known)) => *known = path,
+            None => program.outputs.push((name.to_owned(), path)),
+        };
+        self.change(add, None);
+        self
+    }
+
+    /// One of the files that it makes, as a word for another command.
+    #[must_use]
+    pub fn out(&self, name: &str) -> OutputOf {
+        OutputOf { task: self.task.clone(), name: name.to_owned() }
+    }
+
+    /// Its handle; it makes no value.
+    pub fn done(&self) -> K::Handle<()> {
+        K::handle(self.task.clone())
+    }
+
+    /// Its value is the JSON document that it writes to standard output.
+    #[must_use]
+    pub fn capture<T: DeserializeOwned>(self) -> K::Handle<T> {
+        self.captured(Capture::Json)
+    }
+
+    /// Its value is the text that it writes to standard output, without the newline at the end.
+    #[must_use]
+    pub fn capture_text(self) -> K::Handle<String> {
+        self.captured(Capture::Text)
+    }
+
+    /// Its value is the lines that it writes to standard output.
+    #[must_use]
+    pub fn capture_lines(self) -> K::Handle<Vec<String>> {
+        self.captured(Capture::Lines)
+    }
+
+    fn captured<T>(self, capture: Capture) -> K::Handle<T> {
+        self.change(|program, _| program.capture = capture, None);
+        K::handle(self.task)
+    }
+}

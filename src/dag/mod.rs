@@ -1,0 +1,420 @@
+//! Pipelines built in Rust: functions and commands as tasks, joined by typed handles.
+//!
+//! A [`Dag`] records tasks; each gives a [`Handle`] or, where it has several instances, an
+//! [`ArrayHandle`], by the type of what it makes. A handle can only be given to a function that takes
+//! that type. What comes of it is a [`Pipeline`], the same as one that was read from a file: it is
+//! checked, drawn, planned, written as TOML and run as any other.
+//!
+//! ```
+//! use dagrun::Dag;
+//!
+//! #[dagrun::task]
+//! fn square(x: f64) -> f64 {
+//!     x * x
+//! }
+//!
+//! #[dagrun::task]
+//! fn sum(a: f64, b: f64) -> f64 {
+//!     a + b
+//! }
+//!
+//! let dag = Dag::new("squares");
+//! let squares = dag.map(square, (1..=100).map(f64::from));
+//! let total = dag.reduce(&squares, sum).name("total");
+//! let shifted = dag.task(sum, (&total, 0.5));
+//! dag.check()?;
+//! # let _ = shifted;
+//! # Ok::<(), dagrun::BuildError>(())
+//! ```
+
+mod args;
+mod build;
+mod command;
+mod error;
+mod gather;
+mod options;
+mod source;
+mod store;
+mod sweep;
+mod words;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dagrun_core::draw;
+use dagrun_core::graph::Graph;
+use dagrun_core::ids::TaskId;
+use dagrun_core::pipeline::Pipeline;
+use dagrun_core::simulate::{self, Prediction};
+use dagrun_worker::function::TaskFn;
+use serde::Serialize;
+
+pub use args::{Inputs, IntoArg, IntoArgs};
+pub use command::{Array, Command, IntoWord, Kind, OutputOf, Single};
+pub use error::{BuildError, PlanError, Problem};
+pub use gather::{GatherSource, GatheredOf};
+pub use options::{Dependency, IntoDependency, Upstreams};
+pub use source::{Chunk, Each, ListOf, MapSource, Parts, Scattered, SplitOf};
+pub use sweep::{Axis, IntoAxis, IntoRow, Sweep, geomspace, linspace, logspace, range};
+
+use source::Head;
+use store::{Recorder, Shared, What};
+
+/// A graph of tasks that is being built. Clones are the same graph.
+///
+/// See the [module](self) for how.
+#[derive(Clone)]
+pub struct Dag {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Dag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tasks = self.shared.store().entries.len();
+        f.debug_struct("Dag").field("name", &self.shared.name).field("tasks", &tasks).finish()
+    }
+}
+
+/// A task, whatever it makes. It is what handles of all types become by `into()`, so that they can stand
+/// in one list.
+#[derive(Clone)]
+pub struct TaskRef {
+    dag: Arc<Shared>,
+    task: TaskId,
+}
+
+impl TaskRef {
+    /// Its position in the pipeline.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.task
+    }
+}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskRef").field("dag", &self.dag.name).field("task", &self.task.0).finish()
+    }
+}
+
+impl From<&TaskRef> for TaskRef {
+    fn from(task: &TaskRef) -> TaskRef {
+        task.clone()
+    }
+}
+
+/// A task with one instance, which makes a `T`.
+pub struct Handle<T> {
+    task: TaskRef,
+    of: PhantomData<fn() -> T>,
+}
+
+/// A task with any number of instances, each of which makes a `T`.
+pub struct ArrayHandle<T> {
+    task: TaskRef,
+    of: PhantomData<fn() -> T>,
+}
+
+macro_rules! handle {
+    ($handle:ident) => {
+        impl<T> $handle<T> {
+            fn new(task: TaskRef) -> $handle<T> {
+                $handle { task, of: PhantomData }
+            }
+
+            /// The task's position in the pipeline.
+            #[must_use]
+            pub fn id(&self) -> TaskId {
+                self.task.task
+            }
+
+            /// The graph that it belongs to.
+            #[must_use]
+            pub fn dag(&self) -> Dag {
+                Dag { shared: self.task.dag.clone() }
+            }
+        }
+
+        impl<T> Clone for $handle<T> {
+            fn clone(&self) -> $handle<T> {
+                $handle::new(self.task.clone())
+            }
+        }
+
+        impl<T> fmt::Debug for $handle<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($handle)).field(&self.task).finish()
+            }
+        }
+
+        impl<T> From<&$handle<T>> for TaskRef {
+            fn from(handle: &$handle<T>) -> TaskRef {
+                handle.task.clone()
+            }
+        }
+
+        impl<T> From<$handle<T>> for TaskRef {
+            fn from(handle: $handle<T>) -> TaskRef {
+                handle.task
+            }
+        }
+
+        impl<T> AsRef<TaskRef> for $handle<T> {
+            fn as_ref(&self) -> &TaskRef {
+                &self.task
+            }
+        }
+    };
+}
+
+handle!(Handle);
+handle!(ArrayHandle);
+
+impl<T> ArrayHandle<T> {
+    /// How many instances it has; `None` where that is not known before it runs.
+    #[must_use]
+    pub fn width(&self) -> Option<u32> {
+        self.task.dag.store().width(self.task.task)
+    }
+}
+
+impl Dag {
+    /// A graph without tasks. The name is for people: it is what runs of it are called.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Dag {
+        Dag { shared: Arc::new(Shared::new(name.into())) }
+    }
+
+    /// A call of `f` with these arguments: a tuple of values and handles of tasks that make them.
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// #[dagrun::task]
+    /// fn add(a: u64, b: u64) -> u64 {
+    ///     a + b
+    /// }
+    ///
+    /// let dag = Dag::new("sum");
+    /// let three = dag.task(add, (1, 2));
+    /// let six = dag.task(add, (&three, &three));
+    /// ```
+    pub fn task<F, A>(&self, f: F, args: A) -> Handle<F::Output>
+    where
+        F: TaskFn,
+        A: IntoArgs<F::Args>,
+    {
+        let task = self.record(|recorder| {
+            let function = What::Function(recorder.store.function(f));
+            let first = store::position(recorder.store.slots.len());
+            args.record(recorder);
+            recorder.store.push(function, first, None)
+        });
+        Handle::new(task)
+    }
+
+    /// A call of `f` for each element of `source`: of an array, element by element, each as soon as its
+    /// own upstream instance has finished; of an iterator over values; of the points of a [`Sweep`]; of
+    /// a list that a task makes, see [`Dag::scatter`].
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// #[dagrun::task]
+    /// fn half(x: u32) -> f64 {
+    ///     f64::from(x) / 2.0
+    /// }
+    /// #[dagrun::task]
+    /// fn show(x: f64) -> String {
+    ///     format!("{x:.1}")
+    /// }
+    ///
+    /// let dag = Dag::new("halves");
+    /// let halves = dag.map(half, 0..10);
+    /// let texts = dag.map(show, &halves);
+    /// assert_eq!(texts.width(), Some(10));
+    /// ```
+    pub fn map<F, T, S>(&self, f: F, source: S) -> ArrayHandle<F::Output>
+    where
+        F: TaskFn<Args = (T,)>,
+        S: MapSource<T>,
+    {
+        self.map_with(f, source, ())
+    }
+
+    /// As [`Dag::map`], for functions with further inputs, which are the same for all instances.
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// #[dagrun::task]
+    /// fn scaled(x: f64, factor: f64) -> f64 {
+    ///     x * factor
+    /// }
+    ///
+    /// let dag = Dag::new("scaled");
+    /// let tenfold = dag.map_with(scaled, [1.0, 2.0, 3.0], (10.0,));
+    /// ```
+    pub fn map_with<F, S, E>(&self, f: F, source: S, others: E) -> ArrayHandle<F::Output>
+    where
+        F: TaskFn,
+        F::Args: Inputs,
+        S: MapSource<<F::Args as Inputs>::First>,
+        E: IntoArgs<<F::Args as Inputs>::Others>,
+    {
+        let task = self.record(|recorder| {
+            let function = What::Function(recorder.store.function(f));
+            let Head { shape, slot } = source.head(recorder);
+            let first = store::position(recorder.store.slots.len());
+            recorder.push(slot);
+            others.record(recorder);
+            recorder.store.push(function, first, shape)
+        });
+        ArrayHandle::new(task)
+    }
+
+    /// The elements of a list that a task makes, to be mapped over: one by one ([`Each`]), so many at a
+    /// time ([`Chunk`]), or in so many parts ([`Parts`]).
+    ///
+    /// ```
+    /// use dagrun::{Chunk, Dag, Each};
+    ///
+    /// #[dagrun::task]
+    /// fn files() -> Vec<String> {
+    ///     vec!["a.csv".into(), "b.csv".into()]
+    /// }
+    /// #[dagrun::task]
+    /// fn one(file: String) -> usize {
+    ///     file.len()
+    /// }
+    /// #[dagrun::task]
+    /// fn several(files: Vec<String>) -> usize {
+    ///     files.len()
+    /// }
+    ///
+    /// let dag = Dag::new("files");
+    /// let found = dag.task(files, ());
+    /// let each = dag.map(one, dag.scatter(&found, Each));
+    /// let hundreds = dag.map(several, dag.scatter(&found, Chunk(100)).max_items(100_000));
+    /// ```
+    pub fn scatter<T, L, S>(&self, list: L, split: S) -> Scattered<S::Item>
+    where
+        L: ListOf<T>,
+        S: SplitOf<T>,
+    {
+        Scattered::new(list.list(), split.split())
+    }
+
+    /// A constant that words of commands mention as `{vars.NAME}`. The last one of a name counts.
+    pub fn var<T: Serialize + ?Sized>(&self, name: &str, value: &T) {
+        let value = sweep::json(value);
+        let mut store = self.shared.store();
+        match value {
+            Ok(value) => {
+                store.vars.retain(|(known, _)| known != name);
+                store.vars.push((name.to_owned(), value));
+            }
+            Err(error) => store.problems.push((None, format!("variable `{name}`: {error}"))),
+        }
+    }
+
+    /// How many tasks it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.store().entries.len()
+    }
+
+    /// Whether it has no tasks.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes that it has reserved.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.shared.store().memory()
+    }
+
+    /// The pipeline: what has been recorded so far.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn pipeline(&self) -> Result<Pipeline, BuildError> {
+        build::pipeline(&self.shared.name, &self.shared.store()).map(|(pipeline, _)| pipeline)
+    }
+
+    /// Whether it can be run.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn check(&self) -> Result<(), BuildError> {
+        self.graph().map(drop)
+    }
+
+    /// Its tasks, their numbers of instances and how these depend on each other.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn graph(&self) -> Result<Graph, BuildError> {
+        build::pipeline(&self.shared.name, &self.shared.store()).map(|(_, graph)| graph)
+    }
+
+    /// How long it would take on a cluster that need not exist, when an attempt of each instance, given
+    /// by its task's name and its index, takes as long as `durations` says. Nothing is run.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dagrun::{Dag, core::simulate::Cluster};
+    /// # #[dagrun::task]
+    /// # fn work(n: u32) {
+    /// #     let _ = n;
+    /// # }
+    ///
+    /// let dag = Dag::new("eight");
+    /// dag.map(work, 0..8);
+    /// let cluster = Cluster { workers: 2, cpus: 2, ..Cluster::default() };
+    /// let plan = dag.plan(cluster, |_, _| Duration::from_secs(1))?;
+    /// assert_eq!(plan.makespan.to_duration(), Duration::from_secs(2));
+    /// # Ok::<(), dagrun::dag::PlanError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the graph is not sound, or cannot run on such a cluster.
+    pub fn plan(
+        &self,
+        cluster: simulate::Cluster,
+        durations: impl Fn(&str, u32) -> Duration,
+    ) -> Result<Prediction, PlanError> {
+        let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.store())?;
+        let duration = |instance: dagrun_core::ids::InstanceId| {
+            let name = pipeline.tasks.get(instance.task.at()).map_or("", |task| &task.name);
+            options::micros(durations(name, instance.index))
+        };
+        Ok(simulate::simulate(&graph.plan(&pipeline, false), cluster, &duration)?)
+    }
+
+    /// A picture in Mermaid's language, as GitHub shows it.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn to_mermaid(&self) -> Result<String, BuildError> {
+        let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.store())?;
+        Ok(draw::to_mermaid(&pipeline, &graph, false))
+    }
+
+    /// A picture in Graphviz' language.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn to_dot(&self) -> Result<String, BuildError> {
+        let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.store())?;
+        Ok(draw::to_dot(&pipeline, &graph, false))
+    }
+
+    fn record(&self, record: impl FnOnce(&mut Recorder<'_>) -> TaskId) -> TaskRef {
+        let mut store = self.shared.store();
+        let task = record(&mut Recorder { shared: &self.shared, store: &mut store });
+        TaskRef { dag: self.shared.clone(), task }
+    }
+}

@@ -1,0 +1,457 @@
+//! What can be told of a task besides what it does: order, retries, limits, placement.
+
+use std::time::Duration;
+
+use dagrun_core::ids::{Micros, TaskId};
+use dagrun_core::parse::is_name;
+use dagrun_core::pipeline::{
+    Clause, DEFAULT_GRACE, DEFAULT_MAX_LOST, MinSuccess, Outcomes, Quantifier, Retry, Targets, Task,
+};
+
+use super::store::{Recorder, Shape, ShapeKind, Wait};
+use super::{ArrayHandle, Command, Handle, Kind, TaskRef};
+
+/// What has been told of a task; the defaults are those of the file format.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Options {
+    pub(super) retry: Retry,
+    pub(super) timeout: Option<Micros>,
+    pub(super) grace: Micros,
+    pub(super) start_within: Option<Micros>,
+    pub(super) allow_failure: bool,
+    pub(super) always: bool,
+    pub(super) keep: bool,
+    pub(super) cpus: u32,
+    pub(super) memory: u64,
+    pub(super) resources: Vec<(String, u64)>,
+    pub(super) priority: i32,
+    pub(super) targets: Targets,
+    pub(super) max_running: Option<u32>,
+    pub(super) max_lost: u32,
+    pub(super) min_success: Option<MinSuccess>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            retry: Retry::default(),
+            timeout: None,
+            grace: DEFAULT_GRACE,
+            start_within: None,
+            allow_failure: false,
+            always: false,
+            keep: false,
+            cpus: 1,
+            memory: 0,
+            resources: Vec::new(),
+            priority: 0,
+            targets: Targets::Any,
+            max_running: None,
+            max_lost: DEFAULT_MAX_LOST,
+            min_success: None,
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn put_into(&self, task: &mut Task) {
+        let options = self.clone();
+        task.retry = options.retry;
+        task.timeout = options.timeout;
+        task.grace = options.grace;
+        task.start_within = options.start_within;
+        task.allow_failure = options.allow_failure;
+        task.always = options.always;
+        task.keep = options.keep;
+        task.cpus = options.cpus;
+        task.memory = options.memory;
+        task.resources = options.resources;
+        task.priority = options.priority;
+        task.targets = options.targets;
+        task.max_running = options.max_running;
+        task.max_lost = options.max_lost;
+        task.min_success = options.min_success;
+    }
+
+    /// What is wrong with it.
+    pub(super) fn problems(&self, gathers: bool) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut wrong = |wrong: bool, message: &str| {
+            if wrong {
+                problems.push(message.to_owned());
+            }
+        };
+        wrong(self.cpus == 0, "`cpus` must be at least 1");
+        wrong(self.max_running == Some(0), "`max_running` must be at least 1");
+        wrong(self.timeout == Some(Micros(0)), "`timeout` must be longer than nothing");
+        wrong(self.start_within == Some(Micros(0)), "`start_within` must be longer than nothing");
+        wrong(
+            self.targets == Targets::Named(Vec::new()),
+            "`targets` names no worker: leave it out for any worker",
+        );
+        wrong(
+            matches!(&self.targets, Targets::Named(names) if names.iter().any(|n| n.trim().is_empty())),
+            "`targets` has an empty name",
+        );
+        wrong(
+            self.min_success.is_some() && !gathers,
+            "`min_success` is for tasks that gather: it gathers nothing",
+        );
+        for (name, _) in &self.resources {
+            if ["cpus", "memory"].contains(&name.as_str()) {
+                problems.push(format!("`{name}` is an option of its own, not a resource"));
+            } else if !is_name(name) {
+                problems.push(format!("`{}` cannot name a resource", name.escape_debug()));
+            }
+        }
+        problems
+    }
+}
+
+/// A condition on other tasks: that all of them, or any of them, succeed, or end in another way.
+///
+/// ```
+/// use dagrun::{Dag, Dependency};
+/// use dagrun::core::pipeline::Outcomes::Failure;
+/// # #[dagrun::task]
+/// # fn work(n: u32) {
+/// #     let _ = n;
+/// # }
+/// # #[dagrun::task]
+/// # fn report() {}
+///
+/// let dag = Dag::new("nightly");
+/// let one = dag.task(work, (1,));
+/// let many = dag.map(work, 2..10);
+/// dag.task(report, ()).after(Dependency::any((&one, &many)).on(Failure));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Dependency {
+    upstreams: Vec<TaskRef>,
+    quantifier: Quantifier,
+    on: Outcomes,
+}
+
+impl Dependency {
+    /// All instances of these tasks: a handle, a tuple or a list of handles.
+    #[must_use]
+    pub fn all(upstreams: impl Upstreams) -> Dependency {
+        let upstreams = upstreams.upstreams();
+        Dependency { upstreams, quantifier: Quantifier::All, on: Outcomes::Success }
+    }
+
+    /// At least one instance of these tasks.
+    #[must_use]
+    pub fn any(upstreams: impl Upstreams) -> Dependency {
+        Dependency { quantifier: Quantifier::Any, ..Dependency::all(upstreams) }
+    }
+
+    /// How they must end; without it, they must succeed.
+    #[must_use]
+    pub fn on(mut self, outcomes: Outcomes) -> Dependency {
+        self.on = outcomes;
+        self
+    }
+
+    fn clause(&self, recorder: &mut Recorder<'_>) -> Clause {
+        let mut upstreams = recorder.tasks(&self.upstreams);
+        let mut seen = rustc_hash::FxHashSet::default();
+        upstreams.retain(|upstream| seen.insert(*upstream));
+        Clause { upstreams, quantifier: self.quantifier, on: self.on }
+    }
+}
+
+/// Tasks to wait for: a handle, a command, a tuple of these, or a list of those of one type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` names no tasks",
+    label = "not a handle, a tuple of handles or a list of handles"
+)]
+pub trait Upstreams {
+    #[doc(hidden)]
+    fn upstreams(self) -> Vec<TaskRef>;
+}
+
+impl<T: Into<TaskRef>> Upstreams for T {
+    fn upstreams(self) -> Vec<TaskRef> {
+        vec![self.into()]
+    }
+}
+
+impl<T: Into<TaskRef>, const N: usize> Upstreams for [T; N] {
+    fn upstreams(self) -> Vec<TaskRef> {
+        self.into_iter().map(Into::into).collect()
+    }
+}
+
+impl<T: Into<TaskRef>> Upstreams for Vec<T> {
+    fn upstreams(self) -> Vec<TaskRef> {
+        self.into_iter().map(Into::into).collect()
+    }
+}
+
+impl<'t, T> Upstreams for &'t [T]
+where
+    &'t T: Into<TaskRef>,
+{
+    fn upstreams(self) -> Vec<TaskRef> {
+        self.iter().map(Into::into).collect()
+    }
+}
+
+impl<'t, T> Upstreams for &'t Vec<T>
+where
+    &'t T: Into<TaskRef>,
+{
+    fn upstreams(self) -> Vec<TaskRef> {
+        self.iter().map(Into::into).collect()
+    }
+}
+
+macro_rules! upstreams {
+    ($($task:ident),+) => {
+        impl<$($task: Into<TaskRef>),+> Upstreams for ($($task,)+) {
+            #[allow(non_snake_case)]
+            fn upstreams(self) -> Vec<TaskRef> {
+                let ($($task,)+) = self;
+                vec![$($task.into()),+]
+            }
+        }
+    };
+}
+
+upstreams!(A);
+upstreams!(A, B);
+upstreams!(A, B, C);
+upstreams!(A, B, C, D);
+upstreams!(A, B, C, D, E);
+upstreams!(A, B, C, D, E, F);
+upstreams!(A, B, C, D, E, F, G);
+upstreams!(A, B, C, D, E, F, G, H);
+
+/// What a task can wait for: a [`Dependency`], or [`Upstreams`], all of which must succeed.
+pub trait IntoDependency {
+    #[doc(hidden)]
+    fn dependency(self) -> Dependency;
+}
+
+impl IntoDependency for Dependency {
+    fn dependency(self) -> Dependency {
+        self
+    }
+}
+
+impl<U: Upstreams> IntoDependency for U {
+    fn dependency(self) -> Dependency {
+        Dependency::all(self)
+    }
+}
+
+pub(super) fn micros(span: Duration) -> Micros {
+    /// 100 years: sums of times must not overflow.
+    const MOST: u64 = 36_525 * 86_400_000_000;
+    Micros(u64::try_from(span.as_micros()).unwrap_or(MOST).min(MOST))
+}
+
+impl TaskRef {
+    fn change(&self, change: impl FnOnce(&mut Options)) {
+        self.dag.store().change(self.task, change);
+    }
+
+    fn rename(&self, name: String) {
+        let mut store = self.dag.store();
+        store.names.push(name.into_boxed_str());
+        let at = super::store::position(store.names.len() - 1);
+        if let Some(entry) = store.entries.get_mut(self.task.at()) {
+            entry.name = at;
+        }
+    }
+
+    fn wait(&self, dependency: &Dependency, wait: fn(Clause) -> Wait) {
+        let mut store = self.dag.store();
+        let known = store.problems.len();
+        let clause = dependency.clause(&mut Recorder { shared: &self.dag, store: &mut store });
+        // They are told of the task that is recorded next.
+        store.problems[known..].iter_mut().for_each(|problem| problem.0 = Some(self.task));
+        store.clauses.push((self.task, wait(clause)));
+    }
+
+    fn each_worker(&self) {
+        let mut store = self.dag.store();
+        store.change(self.task, |options| options.targets = Targets::Each);
+        if store.shape(self.task).is_some() {
+            let message =
+                "`each_worker` makes one instance for each worker: it has instances of its own";
+            store.problem(self.task, message);
+            return;
+        }
+        let at = super::store::position(store.shapes.len());
+        store.shapes.push(Shape { kind: ShapeKind::EachWorker, width: None });
+        if let Some(entry) = store.entries.get_mut(self.task.at()) {
+            entry.shape = at;
+        }
+    }
+}
+
+macro_rules! options {
+    ([$($generics:tt)*] $handle:ty) => {
+        /// What can be told of a task. Each of these gives the handle back.
+        impl<$($generics)*> $handle {
+            /// Its name. Names are made of letters, digits, `_` and `-`, and are unique in the graph;
+            /// without one, a task is named after what it does.
+            pub fn name(self, name: impl Into<String>) -> Self {
+                self.as_ref().rename(name.into());
+                self
+            }
+
+            /// It starts after these tasks have succeeded; with a [`Dependency`], after what that says.
+            /// Several of these must all hold.
+            pub fn after(self, dependency: impl IntoDependency) -> Self {
+                self.as_ref().wait(&dependency.dependency(), Wait::After);
+                self
+            }
+
+            /// As `after`, and it runs where they ran.
+            pub fn follow(self, dependency: impl IntoDependency) -> Self {
+                self.as_ref().wait(&dependency.dependency(), Wait::Follow);
+                self
+            }
+
+            /// So many extra attempts after a failure.
+            pub fn retries(self, count: u32) -> Self {
+                self.as_ref().change(|options| options.retry.count = count);
+                self
+            }
+
+            /// Extra attempts after a failure: how many, after what, and when.
+            pub fn retry(self, retry: Retry) -> Self {
+                self.as_ref().change(|options| options.retry = retry);
+                self
+            }
+
+            /// The longest run time of an attempt. A function is then told to stop, see
+            /// [`Context::is_cancelled`](crate::Context::is_cancelled).
+            pub fn timeout(self, limit: Duration) -> Self {
+                self.as_ref().change(|options| options.timeout = Some(micros(limit)));
+                self
+            }
+
+            /// How long an attempt may take to end once it has been told to; 10 s unless told otherwise.
+            pub fn grace(self, grace: Duration) -> Self {
+                self.as_ref().change(|options| options.grace = micros(grace));
+                self
+            }
+
+            /// How long an instance may wait, once it is ready, before its first attempt starts.
+            pub fn start_within(self, limit: Duration) -> Self {
+                self.as_ref().change(|options| options.start_within = Some(micros(limit)));
+                self
+            }
+
+            /// The slots that an attempt occupies on its worker; 1 unless told otherwise. A function runs
+            /// within a rayon pool of as many threads.
+            pub fn cpus(self, cpus: u32) -> Self {
+                self.as_ref().change(|options| options.cpus = cpus);
+                self
+            }
+
+            /// The memory that an attempt occupies on its worker, in bytes.
+            pub fn memory(self, bytes: u64) -> Self {
+                self.as_ref().change(|options| options.memory = bytes);
+                self
+            }
+
+            /// What an attempt occupies of a resource that workers offer by this name.
+            pub fn resource(self, name: &str, amount: u64) -> Self {
+                self.as_ref().change(|options| {
+                    options.resources.retain(|(known, _)| known != name);
+                    if amount > 0 {
+                        options.resources.push((name.to_owned(), amount));
+                    }
+                });
+                self
+            }
+
+            /// Higher first; 0 unless told otherwise.
+            pub fn priority(self, priority: i32) -> Self {
+                self.as_ref().change(|options| options.priority = priority);
+                self
+            }
+
+            /// The workers that may run it, by name or label.
+            pub fn targets<'n>(self, workers: impl IntoIterator<Item = &'n str>) -> Self {
+                let workers = workers.into_iter().map(str::to_owned).collect();
+                self.as_ref().change(|options| options.targets = Targets::Named(workers));
+                self
+            }
+
+            /// How many of its instances may run at once.
+            pub fn max_running(self, instances: u32) -> Self {
+                self.as_ref().change(|options| options.max_running = Some(instances));
+                self
+            }
+
+            /// How often an attempt whose worker was lost is made again; 5 unless told otherwise.
+            pub fn max_lost(self, count: u32) -> Self {
+                self.as_ref().change(|options| options.max_lost = count);
+                self
+            }
+
+            /// How many of the gathered instances must succeed: a count, or a part such as 0.9. All of
+            /// them unless told otherwise. Only for tasks that gather.
+            pub fn min_success(self, least: impl Into<MinSuccess>) -> Self {
+                let least = least.into();
+                self.as_ref().change(|options| options.min_success = Some(least));
+                self
+            }
+
+            /// The run succeeds even when it fails; tasks that depend on it still see a failure.
+            pub fn allow_failure(self) -> Self {
+                self.as_ref().change(|options| options.allow_failure = true);
+                self
+            }
+
+            /// It runs even when the run is being cancelled.
+            pub fn always(self) -> Self {
+                self.as_ref().change(|options| options.always = true);
+                self
+            }
+
+            /// A long value of it stays readable after the run, even when other tasks use it.
+            pub fn keep(self) -> Self {
+                self.as_ref().change(|options| options.keep = true);
+                self
+            }
+        }
+    };
+}
+
+options!([T] Handle<T>);
+options!([T] ArrayHandle<T>);
+options!([K: Kind] Command<K>);
+
+impl<T> Handle<T> {
+    /// One instance for each worker that is present when the task becomes ready, each on its own.
+    #[must_use]
+    pub fn each_worker(self) -> ArrayHandle<T> {
+        self.task.each_worker();
+        ArrayHandle::new(self.task)
+    }
+}
+
+/// The clauses of a task, in the order in which they were told.
+pub(super) fn clauses_of(
+    clauses: &[(TaskId, Wait)],
+    order: &[u32],
+    task: TaskId,
+) -> (Vec<Clause>, Vec<Clause>) {
+    let start = order.partition_point(|at| clauses[*at as usize].0 < task);
+    let own = order[start..].iter().map(|at| &clauses[*at as usize]);
+    let (mut after, mut follow) = (Vec::new(), Vec::new());
+    for (_, wait) in own.take_while(|(of, _)| *of == task) {
+        match wait {
+            Wait::After(clause) => after.push(clause.clone()),
+            Wait::Follow(clause) => follow.push(clause.clone()),
+        }
+    }
+    (after, follow)
+}
