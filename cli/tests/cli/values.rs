@@ -107,3 +107,16 @@ fn a_value_whose_worker_is_gone_fails_the_attempt_with_the_reason() {
         .out_has("the value of make[0]: worker w2, which had it, is gone");
     small.workers.push(holder);
 }
+
+#[test]
+fn raw_output_is_the_text_and_nothing_else() {
+    let test = Test::new(
+        "[task.a]\nrun = ['printf', '[1,\"x\"]']\ncapture = 'json'\n\
+                          [task.b]\nrun = ['printf', 'a\\nb']\ncapture = 'text'",
+    );
+    test.submit(&["-q"]).exits(0);
+    test.run(&["output", "last", "a"]).exits(0).out("[1,\"x\"]\n");
+    test.run(&["output", "last", "b"]).exits(0).out("a\nb\n");
+    test.run(&["output", "last", "b", "--raw"]).exits(0).out("a\nb");
+    test.run(&["output", "last", "a", "--raw"]).exits(0).out("[1,\"x\"]");
+}

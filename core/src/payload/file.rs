@@ -21,7 +21,7 @@ pub fn file_form(payload: &[u8]) -> Result<(&'static str, &[u8]), PayloadError> 
 /// What must come before the content of a file to make it a payload.
 #[must_use]
 pub fn file_head(path: &Path) -> &'static [u8] {
-    match path.extension().map(|ending| ending.as_encoded_bytes()) {
+    match path.extension().map(std::ffi::OsStr::as_encoded_bytes) {
         Some(b"bin") => &[TAG, BYTES],
         Some(b"msgpack") => &[TAG, MESSAGE_PACK],
         _ => &[],

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dagrun_core::ids::{InstanceId, RunId};
 use dagrun_core::payload::{self, Place, Stored};
@@ -12,6 +12,13 @@ use super::{History, HistoryError, journal};
 /// Longest part of a value that is read at once, in bytes.
 const PART: u64 = 16 << 20;
 
+/// A value as it was reported.
+enum Reported {
+    Here(Vec<u8>),
+    /// The file that has it, and the length of the whole payload.
+    File(PathBuf, u64),
+}
+
 impl History {
     /// The value of an instance that has succeeded, see [`dagrun_core::payload`].
     ///
@@ -20,9 +27,10 @@ impl History {
     /// file cannot be read.
     pub fn value(&self, run: RunId, task: &str, index: u32) -> Result<Vec<u8>, HistoryError> {
         match self.reported_value(run, task, index)? {
-            (value, None) => Ok(value),
-            (_, Some((path, stored))) => read_file(&path, 0, stored.bytes)
-                .map_err(|source| HistoryError::Value { path, source }),
+            Reported::Here(value) => Ok(value),
+            Reported::File(path, length) => {
+                read_file(&path, 0, length).map_err(|source| HistoryError::Value { path, source })
+            }
         }
     }
 
@@ -40,30 +48,24 @@ impl History {
     ) -> Result<(Vec<u8>, u64), HistoryError> {
         let limit = u64::from(limit).min(PART);
         match self.reported_value(run, task, index)? {
-            (value, None) => {
+            Reported::Here(value) => {
                 let total = value.len() as u64;
                 let end = offset.saturating_add(limit).min(total);
                 let range = usize::try_from(offset.min(end)).unwrap_or(0)
                     ..usize::try_from(end).unwrap_or(0);
                 Ok((value.get(range).unwrap_or_default().to_vec(), total))
             }
-            (_, Some((path, stored))) => {
-                let limit = limit.min(stored.bytes.saturating_sub(offset));
+            Reported::File(path, length) => {
+                let limit = limit.min(length.saturating_sub(offset));
                 let part = read_file(&path, offset, limit)
                     .map_err(|source| HistoryError::Value { path, source })?;
-                Ok((part, stored.bytes))
+                Ok((part, length))
             }
         }
     }
 
-    /// What was reported, and the file that it refers to.
-    #[allow(clippy::type_complexity)]
-    fn reported_value(
-        &self,
-        run: RunId,
-        task: &str,
-        index: u32,
-    ) -> Result<(Vec<u8>, Option<(std::path::PathBuf, Stored)>), HistoryError> {
+    /// What was reported as the value.
+    fn reported_value(&self, run: RunId, task: &str, index: u32) -> Result<Reported, HistoryError> {
         let (id, width) = self.task(run, task)?;
         if index >= width {
             return Err(HistoryError::UnknownInstance { task: task.to_owned(), index, width });
@@ -76,11 +78,8 @@ impl History {
             .value
             .ok_or_else(|| no_value("its task captures nothing"))?;
         match payload::stored(&value) {
-            None => Ok((value, None)),
-            Some(Stored { place: Place::File(path), bytes, checksum }) => {
-                let place = Place::File(path.clone());
-                Ok((value, Some((path, Stored { place, bytes, checksum }))))
-            }
+            None => Ok(Reported::Here(value)),
+            Some(Stored { place: Place::File(path), bytes, .. }) => Ok(Reported::File(path, bytes)),
             Some(Stored { place: Place::Worker(..), .. }) => {
                 Err(no_value("it was kept by a worker, for as long as other tasks needed it"))
             }

@@ -180,7 +180,9 @@ impl rpc::worker::Server for Ears {
         _: rpc::worker::ReleaseResults,
     ) -> Result<(), capnp::Error> {
         let values = params.get()?.get_values()?;
-        let _ = self.0.send(Told::Release(values.iter().map(|it| it.get_index()).collect()));
+        let _ = self
+            .0
+            .send(Told::Release(values.iter().map(rpc::instance::Reader::get_index).collect()));
         Ok(())
     }
 
