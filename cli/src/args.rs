@@ -411,6 +411,9 @@ pub(crate) struct ExecArgs {
     /// Only on this worker, by name (repeatable) [default: all]
     #[arg(long = "worker", value_name = "W")]
     pub(crate) workers: Vec<String>,
+    /// Print one JSON line per worker
+    #[arg(long)]
+    pub(crate) json: bool,
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub(crate) command: Vec<OsString>,

@@ -31,7 +31,7 @@ fn the_failure_tail_says_what_failed_first_and_what_to_do() {
     insta::assert_snapshot!(filtered(&outcome.stderr), @r#"
     run 1: scan, 2 tasks, 3 instances
     price: 1/2 succeeded, 1 failed, T s
-    surface: 0/1 succeeded, 1 skipped, T s
+    surface: 0/1 succeeded, 1 skipped
     run 1 failed: 3 instances, 1 failed, 1 skipped, T s
 
     price[1] failed: exit code 3

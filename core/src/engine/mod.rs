@@ -70,6 +70,8 @@ pub struct Engine {
     dirty: Vec<RunId>,
     /// Runs of which workers hold, or held, values.
     holding: Vec<RunId>,
+    /// Runs with fail-fast in which an instance has failed.
+    failing: Vec<RunId>,
 }
 
 impl Engine {
@@ -107,6 +109,10 @@ impl Engine {
             Event::WorkerLost { worker } => self.lose(now, worker, out),
             Event::Reported { worker, reports } => self.report(now, worker, reports, out),
             Event::Tick => self.wake(now, out),
+        }
+        // First all that follows from the event, then what fail-fast makes of it.
+        for run in std::mem::take(&mut self.failing) {
+            self.fail_fast(now, run, out);
         }
         self.tell_released(out);
         self.schedule(out);

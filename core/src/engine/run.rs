@@ -12,7 +12,7 @@ use super::plan::{RunPlan, TaskPlan};
 use super::ready::{ReadyQueue, Span};
 use super::transition::is_legal;
 use super::values::HeldValues;
-use crate::ids::{InstanceId, Micros, TaskId, WorkerId};
+use crate::ids::{InstanceId, Micros, RunId, TaskId, WorkerId};
 use crate::pipeline::{Clause, Targets};
 use crate::status::{Counts, RunState, State};
 
@@ -41,6 +41,10 @@ pub(super) struct TaskRun {
     pub(super) rank: u64,
     /// Mean duration of its attempts so far; zero when none has ended.
     pub(super) mean: Micros,
+    /// How many of its instances succeeded, if the plan does not say how long they take.
+    pub(super) seen: u64,
+    /// How long those took in all, in microseconds.
+    pub(super) spent: u64,
     /// What only few tasks have.
     rare: Option<Box<Rare>>,
 }
@@ -127,12 +131,14 @@ pub(super) struct Run {
     pub(super) dirty: Vec<TaskId>,
     /// What workers hold of its values; none as long as they have not held any.
     pub(super) held: Option<Box<HeldValues>>,
+    pub(super) ranking: super::rank::Ranking,
 }
 
 impl Run {
     pub(super) fn new(plan: Arc<RunPlan>, submitted: u64, classes: &[ClassId]) -> Run {
         let dynamic = dynamic_tasks(&plan);
-        let ranks = super::rank::ranks(&plan);
+        let weights: Vec<u64> = plan.tasks.iter().map(|task| task.weight.0).collect();
+        let ranks = super::rank::ranks(&plan, &weights);
         let mut offset = 0;
         let mut first_clause = 0;
         let mut tasks: Vec<TaskRun> = Vec::with_capacity(plan.tasks.len());
@@ -154,6 +160,8 @@ impl Run {
                 class: classes[at],
                 rank: ranks[at],
                 mean: Micros(0),
+                seen: 0,
+                spent: 0,
                 rare: None,
             });
             offset += width as usize;
@@ -187,6 +195,7 @@ impl Run {
             state: RunState::Running,
             dirty: Vec::new(),
             held: None,
+            ranking: super::rank::Ranking::default(),
             plan,
         }
     }
@@ -247,6 +256,17 @@ impl Run {
         self.touch(task);
     }
 
+    /// An instance of a task failed for good. `failing` gets the run when that ends the rest of it.
+    pub(super) fn fails(&mut self, task: TaskId, id: RunId, failing: &mut Vec<RunId>) {
+        if self.task_plan(task).allow_failure {
+            return;
+        }
+        self.failed = true;
+        if self.plan.fail_fast && !self.ending {
+            failing.push(id);
+        }
+    }
+
     /// Notes that a task's counts changed.
     pub(super) fn touch(&mut self, task: TaskId) {
         let run = &mut self.tasks[task.at()];
@@ -261,6 +281,11 @@ impl Run {
             self.tasks[task.at()].dirty = false;
         }
         std::mem::take(&mut self.dirty)
+    }
+
+    /// The number of its tasks and edges.
+    pub(super) fn size(&self) -> u64 {
+        (self.tasks.len() + self.edges.len()) as u64
     }
 
     /// Where a task's edges stand, for [`Run::edge`].

@@ -203,7 +203,8 @@ fn weigh(plan: &mut RunPlan, durations: &dyn Fn(InstanceId) -> Micros) {
         let each = (0..plan.width).map(|index| durations(InstanceId { task, index }).0);
         let sum: u128 = each.map(u128::from).sum();
         let mean = sum / u128::from(plan.width.max(1));
-        plan.weight = Micros(u64::try_from(mean).unwrap_or(u64::MAX));
+        // Zero would mean that it is not known.
+        plan.weight = Micros(u64::try_from(mean).unwrap_or(u64::MAX).max(1));
     }
 }
 

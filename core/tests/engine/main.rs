@@ -3,6 +3,7 @@
 mod cases;
 mod dynamic;
 mod model;
+mod order;
 mod placement;
 mod programs;
 mod rig;

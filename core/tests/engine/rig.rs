@@ -46,8 +46,8 @@ pub(crate) struct Rig {
     /// Every start: instance, attempt number, worker.
     pub(crate) starts: Vec<(InstanceId, u32, WorkerId)>,
     pub(crate) widths: BTreeMap<TaskId, u32>,
-    /// Failed attempts of instances that are tried again, kept by the tests.
-    pub(crate) failures: BTreeMap<InstanceId, u32>,
+    /// Instances that were given back unstarted.
+    pub(crate) returned: Vec<InstanceId>,
     pub(crate) plan: Arc<RunPlan>,
     seen: BTreeSet<AttemptId>,
     /// How long an attempt takes, in microseconds.
@@ -127,6 +127,11 @@ impl Rig {
 
     pub(crate) fn event(&mut self, event: Event) {
         self.now += 1;
+        self.deliver(event);
+    }
+
+    /// Answers of workers arrive at the same time as what they answer.
+    fn deliver(&mut self, event: Event) {
         let mut actions = Vec::new();
         self.engine.handle(Timestamp(self.now), event, &mut actions);
         let mut answers = Vec::new();
@@ -135,7 +140,7 @@ impl Rig {
         }
         self.engine.check_invariants();
         for (worker, reports) in answers {
-            self.event(Event::Reported { worker, reports });
+            self.deliver(Event::Reported { worker, reports });
         }
     }
 
@@ -173,10 +178,12 @@ impl Rig {
                         }
                         RevokeMode::Steal => {
                             reports.push(report(id, Outcome::Returned, 0, 0));
+                            self.returned.push(held.instance);
                             fake.held.remove(&id);
                         }
                     }
                 }
+                self.start_what_fits(worker);
                 if !reports.is_empty() {
                     answers.push((worker, reports));
                 }

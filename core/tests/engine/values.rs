@@ -5,7 +5,7 @@ use dagrun_core::engine::{
     CancelScope, Consumed, GatherPlan, MapEdge, Outcome, RunPlan, TaskPlan, ValueEdge,
 };
 use dagrun_core::ids::{TaskId, WorkerId};
-use dagrun_core::pipeline::{Outcomes, Quantifier, Scatter, Split};
+use dagrun_core::pipeline::{Outcomes, Quantifier, Scatter, Split, Targets};
 use dagrun_core::status::State;
 
 use crate::rig::{RUN, Rig, after, array, at, clause};
@@ -26,7 +26,7 @@ pub(crate) fn value_edges(tasks: &[TaskPlan]) -> Vec<ValueEdge> {
         for from in clauses.flat_map(|clause| &clause.upstreams) {
             let upstream = &tasks[from.at()];
             let single = upstream.width == 1 && upstream.map.is_none();
-            if single && upstream.scatter.is_none() {
+            if single && upstream.scatter.is_none() && upstream.targets != Targets::Each {
                 edges.push(ValueEdge { from: *from, to, of: Consumed::Single });
             }
         }

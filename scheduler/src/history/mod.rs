@@ -285,6 +285,8 @@ impl History {
         limit: u32,
         failed_only: bool,
     ) -> Result<InstancePage, HistoryError> {
+        // All of a page is of one moment, and read without asking for each row whether the file changed.
+        let _moment = self.read(self.database.unchecked_transaction())?;
         self.owner(run)?;
         let limit = limit.max(1);
         let mut page = InstancePage { rows: Vec::new(), next: None };
