@@ -11,9 +11,7 @@ mod reference;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use dagrun_core::engine::{
-    CancelScope, Cause, Event, FollowProblem, Outcome, RunPlan, Scheme, WorkerOffer,
-};
+use dagrun_core::engine::{CancelScope, Cause, Event, FollowProblem, Outcome, Scheme, WorkerOffer};
 use dagrun_core::ids::{InstanceId, TaskId, WorkerId};
 use dagrun_core::pipeline::Targets;
 use dagrun_core::status::{FailureKind, RunState, State};
@@ -21,7 +19,6 @@ use dagrun_core::status::{FailureKind, RunState, State};
 use self::generate::{Random, program};
 use self::reference::{Model, Verdict, Verdicts};
 use crate::rig::{Held, RUN, Rig, at};
-use crate::values::value_edges;
 
 use Verdict::{Done, Never, Run, Wait};
 
@@ -53,7 +50,6 @@ impl Pair {
     fn new(seed: u64) -> Pair {
         let mut random = Random(seed);
         let plan = program(&mut random);
-        let plan = RunPlan { values: value_edges(&plan.tasks), ..plan };
         let mut rig = Rig::of(plan.clone()).scheme(random.pick(&Scheme::ALL), seed);
         rig.took = random.pick(&[1, 500, 50_000]);
         Pair {
