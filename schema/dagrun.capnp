@@ -65,7 +65,7 @@ interface Run {
   # Why an instance is where it is, and how each of its attempts went; for people to read.
   valuePart @8 (task :Text, index :UInt32, offset :UInt64, limit :UInt32)
       -> (data :Data, total :UInt64);
-  # A part of a value that is too long for one message.
+  # A part of a value, of at most so many bytes; `total` is the length of the whole.
   results @9 (task :UInt32, first :UInt32, limit :UInt32) -> (results :List(InstanceResult));
   # Up to `limit` instances of a task with their values, fewer when these are long.
 }
@@ -206,6 +206,10 @@ struct WorkerInfo {
   # Bytes.
   resources @6 :List(Resource);
   functions @7 :List(Function);
+  dataAddress @8 :Text;
+  # Where other workers fetch values, `ADDRESS:PORT`; empty: nowhere.
+  dataSecret @9 :Data;
+  # What they must know, 32 bytes.
 }
 
 struct Function {
@@ -224,6 +228,23 @@ interface Worker {
   forget @2 (run :UInt64) -> ();
   # The run has ended: close its logs, drop its recipes, end whatever is left of its processes.
   shutdown @3 () -> ();
+  peers @4 (peers :List(Peer)) -> ();
+  # All other workers that offer values, in place of those told before; and without an address those
+  # that have gone lately.
+  release @5 (run :UInt64, values :List(Instance)) -> ();
+  # Nobody will be given the values of these any more.
+}
+
+struct Peer {
+  id @0 :UInt32;
+  name @1 :Text;
+  address @2 :Text;
+  secret @3 :Data;
+}
+
+struct Instance {
+  task @0 :UInt32;
+  index @1 :UInt32;
 }
 
 struct Recipe {

@@ -114,12 +114,8 @@ impl Client {
             Some(dir) => dir.clone(),
             None => std::env::current_dir().map_err(ClusterError::System)?,
         };
-        let submission = Submission {
-            pipeline,
-            base_dir,
-            seed: options.seed,
-            fail_fast: options.fail_fast,
-        };
+        let submission =
+            Submission { pipeline, base_dir, seed: options.seed, fail_fast: options.fail_fast };
         let session = self.session()?;
         let submitted = session.call(move |inside: Rc<Inside>| async move {
             let run = inside.client.submit(&submission).await?;

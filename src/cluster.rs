@@ -269,6 +269,7 @@ pub(crate) fn worker_config(
         connection,
         reaper: reaper(),
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
+        values: dagrun_worker::ValuesConfig::default(),
     }
 }
 

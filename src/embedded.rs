@@ -166,5 +166,6 @@ fn start_worker(
         connection: dagrun_worker::Connection::Stream(connect(scheduler)?),
         reaper: (!config.reaper.is_empty()).then_some(ReaperConfig { argv: config.reaper }),
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
+        values: dagrun_worker::ValuesConfig::default(),
     })?)
 }

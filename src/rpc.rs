@@ -302,6 +302,9 @@ impl Client {
 /// How long connecting and logging in may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Bytes of a value that are asked for at once.
+const VALUE_PART: u32 = 8 << 20;
+
 /// How large a message from the scheduler may be, in words of 8 bytes. A scheduler is trusted.
 const READ_LIMIT_WORDS: usize = 64 << 20;
 
@@ -447,16 +450,27 @@ impl Run {
         })
     }
 
-    /// The captured value of an instance: a JSON document.
+    /// The value of an instance, see [`dagrun_core::payload`]; a long one in several calls.
     ///
     /// # Errors
     /// When the scheduler is lost or the instance has no value.
     pub async fn value(&self, task: &str, index: u32) -> Result<Vec<u8>> {
-        let mut request = self.run.value_request();
-        request.get().set_task(task);
-        request.get().set_index(index);
-        let reply = request.send().promise.await?;
-        Ok(reply.get()?.get_value()?.to_vec())
+        let mut value = Vec::new();
+        loop {
+            let mut request = self.run.value_part_request();
+            let mut params = request.get();
+            params.set_task(task);
+            params.set_index(index);
+            params.set_offset(value.len() as u64);
+            params.set_limit(VALUE_PART);
+            let reply = request.send().promise.await?;
+            let reply = reply.get()?;
+            let part = reply.get_data()?;
+            value.extend_from_slice(part);
+            if part.is_empty() || value.len() as u64 >= reply.get_total() {
+                return Ok(value);
+            }
+        }
     }
 
     /// Up to `limit` instances of a task from `first` on with their values; fewer when there are no

@@ -279,6 +279,9 @@ pub(crate) struct OutputArgs {
     /// The instance, as in `price[7]`; the index may be left out where there is only one
     #[arg(value_name = "TASK[INDEX]")]
     pub(crate) target: Target,
+    /// Print bytes as they are, text without quotes, and no newline at the end
+    #[arg(long)]
+    pub(crate) raw: bool,
     #[command(flatten)]
     pub(crate) place: Place,
 }

@@ -1,6 +1,7 @@
-//! `dagrun output`: the captured value of an instance.
+//! `dagrun output`: the value of an instance.
 
-use dagrun_core::pipeline::Capture;
+use dagrun_core::payload;
+use dagrun_core::pipeline::{Capture, TaskAction};
 use dagrun_core::status::State;
 use dagrun_core::value::Value;
 
@@ -20,7 +21,9 @@ pub(crate) async fn output(args: &OutputArgs) -> Result<Exit, Failure> {
     let instance = args.target.instance(id, task)?;
 
     let capture = recipes.pipeline().tasks.get(id.at()).map_or(Capture::None, |task| task.capture);
-    if capture == Capture::None {
+    let action = recipes.pipeline().tasks.get(id.at()).map(|task| &task.action);
+    let is_call = matches!(action, Some(TaskAction::Call(_)));
+    if capture == Capture::None && !is_call {
         return Err(Failure::usage(format!("`{}` captures no value", args.target.task))
             .help("`capture = \"text\"` in its task keeps standard output as the value"));
     }
@@ -32,11 +35,24 @@ pub(crate) async fn output(args: &OutputArgs) -> Result<Exit, Failure> {
             format!("{} has no value: it is {}", args.target, state.word()),
         ));
     };
+    print(&value, capture == Capture::Text, args.raw)
+}
+
+/// Prints a payload; `text` is text as it is, and so are bytes with `raw`.
+fn print(payload: &[u8], text: bool, raw: bool) -> Result<Exit, Failure> {
     let mut output = Output::lock();
-    match Value::from_json(&value) {
-        Ok(Value::String(text)) if capture == Capture::Text => output.bytes(&text.0),
-        _ => output.bytes(&value),
+    if let (Ok(payload::Kind::Bytes(bytes)), true) = (payload::kind(payload), raw) {
+        output.bytes(bytes);
+        return Ok(Exit::Success);
     }
-    output.bytes(b"\n");
+    let json = payload::to_json(payload)
+        .map_err(|error| Failure::new(Exit::Failed, format!("the value is unusable: {error}")))?;
+    match Value::from_json(&json) {
+        Ok(Value::String(string)) if text || raw => output.bytes(&string.0),
+        _ => output.bytes(&json),
+    }
+    if !raw {
+        output.bytes(b"\n");
+    }
     Ok(Exit::Success)
 }

@@ -105,6 +105,7 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
         connection: dagrun_worker::Connection::Tcp(connection.address),
         reaper: Some(ReaperConfig { argv: crate::reaper_argv() }),
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
+        values: dagrun_worker::ValuesConfig::default(),
     });
     let worker = worker.map_err(|error| {
         Failure::new(Exit::Unreachable, format!("cluster {name}: {}", chain(&error)))

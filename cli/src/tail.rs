@@ -123,10 +123,10 @@ async fn argv(run: &RunSource, recipes: &mut Recipes, row: &InstanceRow) -> Opti
                 // Of what was taken over, the files lie where its own run left them.
                 let ran_here = row.attempts > 0;
                 let outputs = if ran_here { recipes.outputs(upstream) } else { Vec::new() };
-                Input { value, outputs }
+                Input { value, outputs, ..Input::default() }
             }
             InputKind::Item => {
-                Input { value: Some(item(run, recipes, upstream).await?), outputs: Vec::new() }
+                Input { value: Some(item(run, recipes, upstream).await?), ..Input::default() }
             }
         });
     }

@@ -4,6 +4,7 @@ mod collisions;
 mod cycles;
 mod grids;
 mod only;
+pub(crate) mod values;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -216,7 +217,9 @@ impl Graph {
         let plan = |(id, (task, &width)): (usize, (&Task, &u32))| {
             self.task_plan(pipeline, TaskId(id as u32), task, width)
         };
-        RunPlan { tasks: tasks.enumerate().map(plan).collect(), fail_fast, ..RunPlan::default() }
+        let tasks: Vec<TaskPlan> = tasks.enumerate().map(plan).collect();
+        let values = values::edges(pipeline, &tasks);
+        RunPlan { tasks, values, fail_fast, ..RunPlan::default() }
     }
 
     fn task_plan(&self, pipeline: &Pipeline, id: TaskId, task: &Task, width: u32) -> TaskPlan {

@@ -39,6 +39,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 pub mod values;
+mod wants;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -48,7 +49,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::graph::GridError;
 use crate::ids::{Micros, TaskId};
-use crate::payload;
+use crate::payload::{self, Place, Stored};
 use crate::pipeline::{Capture, Pipeline, RunContext};
 use crate::space::SpaceError;
 use crate::value::{Value, write_json_string};
@@ -60,6 +61,7 @@ pub use items::{Items, count_items};
 pub use keep::{INLINE, Keep};
 use render::Frame;
 pub(crate) use shape::PathShape;
+pub use wants::Wants;
 
 /// A self-contained description of all instances of a task.
 ///
@@ -149,6 +151,9 @@ pub struct Input {
     pub value: Option<Vec<u8>>,
     /// The upstream instance's reported output paths; empty when they can be computed.
     pub outputs: Vec<Vec<u8>>,
+    /// A file with the value, where that is long: what a command is given in its place. Workers make
+    /// it.
+    pub file: Option<PathBuf>,
 }
 
 /// A process to start.
@@ -291,6 +296,31 @@ impl Recipe {
         self.data.own.item()
     }
 
+    /// The same, with this for long values instead of [`Keep::Report`].
+    #[must_use]
+    pub fn keeping(mut self, keep: Keep) -> Recipe {
+        self.data.keep = keep;
+        self
+    }
+
+    /// The name of the task that an input is of.
+    #[must_use]
+    pub fn input_task(&self, input: usize) -> Option<&str> {
+        self.data.input_names.get(input).map(|(name, _)| name.as_str())
+    }
+
+    /// What becomes of a long value.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        self.data.keep
+    }
+
+    /// The run's own directory, absolute.
+    #[must_use]
+    pub fn run_dir(&self) -> &std::path::Path {
+        self.data.run_dir()
+    }
+
     /// The manifests that must exist before an instance starts: those that placeholders mention. Ask
     /// a recipe that was made by [`Recipe::new`]: the groups are not sent.
     #[must_use]
@@ -395,7 +425,7 @@ impl Recipe {
     /// `{"index":7,"params":{…},"state":"succeeded","value":…,"out":{"price":"…"}}`.
     ///
     /// `state` is the word of a state. `value` is a payload and becomes JSON, null when there is
-    /// none or it is elsewhere. `outputs` are the reported paths, empty when they can be computed. Paths are written
+    /// none or it is elsewhere; a file is named as `"value-file"` then. `outputs` are the reported paths, empty when they can be computed. Paths are written
     /// absolute, so that they can be opened from anywhere; an instance that did not succeed has no
     /// files, and `out` is empty.
     #[must_use]
@@ -428,12 +458,13 @@ impl Recipe {
         line.extend_from_slice(b",\"state\":");
         write_json_string(state.as_bytes(), &mut line);
         line.extend_from_slice(b",\"value\":");
-        match value {
-            Some(value) => match payload::to_json(value) {
-                Ok(json) => push_on_one_line(&json, &mut line),
-                Err(_) => line.extend_from_slice(b"null"),
-            },
-            None => line.extend_from_slice(b"null"),
+        match value.map(|value| (payload::to_json(value), payload::stored(value))) {
+            Some((Ok(json), _)) => push_on_one_line(&json, &mut line),
+            Some((_, Some(Stored { place: Place::File(path), .. }))) => {
+                line.extend_from_slice(b"null,\"value-file\":");
+                write_json_string(path.as_os_str().as_encoded_bytes(), &mut line);
+            }
+            _ => line.extend_from_slice(b"null"),
         }
         line.extend_from_slice(b",\"out\":{");
         if state == crate::status::State::Succeeded.word() {

@@ -48,7 +48,7 @@ fn words(invocation: &Invocation) -> Vec<String> {
 }
 
 fn item(text: &str) -> Input {
-    Input { value: Some(text.into()), outputs: Vec::new() }
+    Input { value: Some(text.into()), outputs: Vec::new(), ..Input::default() }
 }
 
 fn all(upstreams: &[TaskId]) -> Clause {
@@ -167,7 +167,11 @@ fn a_map_over_a_scatter_has_its_items() {
     assert_eq!(m.inputs(), [of_s, item_spec]);
     // m[10] is of s[3], which is of part 1 and point 1 of its sweep; its own point is 1.
     assert_eq!((of_s.upstream_index(10), item_spec.upstream_index(10)), (3, 1));
-    let of_s = Input { value: Some(b"\"v\"".to_vec()), outputs: vec![b"o/n-2".to_vec()] };
+    let of_s = Input {
+        value: Some(b"\"v\"".to_vec()),
+        outputs: vec![b"o/n-2".to_vec()],
+        ..Input::default()
+    };
     let invocation = m.invocation(10, 1, &[of_s, item(r#"{"name":"n"}"#)]).unwrap();
     assert_eq!(words(&invocation), ["m", "n", "2", "y", "/p/o/n-2", "v"]);
     // One that does not look at the item is not sent it.
@@ -189,7 +193,7 @@ fn a_script_gets_the_item_as_a_variable() {
     let texts: Vec<_> = (0..2)
         .map(|index| {
             let part = script.inputs()[0].upstream_index(index);
-            let input = Input { value: items.part(part), outputs: Vec::new() };
+            let input = Input { value: items.part(part), outputs: Vec::new(), ..Input::default() };
             let env = script.invocation(index, 1, &[input]).unwrap().env;
             let (_, value) = env.into_iter().find(|(name, _)| name == "item").unwrap();
             value.into_string().unwrap()

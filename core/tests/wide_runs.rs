@@ -72,6 +72,7 @@ impl Rig {
                 }
                 Action::RunFinished { state, .. } => self.state = Some(state),
                 Action::WidthKnown { .. } => panic!("nothing is scattered"),
+                Action::Release { .. } => panic!("no worker keeps a value"),
             }
         }
     }

@@ -225,6 +225,7 @@ fn read_input(from: wire::input::Reader<'_>) -> Result<Input> {
     Ok(Input {
         value: if from.get_has_value() { Some(from.get_value()?.to_vec()) } else { None },
         outputs: read_data_list(from.get_outputs()?)?,
+        file: None,
     })
 }
 

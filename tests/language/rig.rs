@@ -72,6 +72,7 @@ impl Rig {
             connection: dagrun_worker::Connection::Stream(self.stream()),
             reaper: None,
             log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
+            values: dagrun_worker::ValuesConfig::default(),
         };
         self.workers.push(dagrun_worker::spawn(config).unwrap());
     }

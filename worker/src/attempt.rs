@@ -28,6 +28,7 @@ use crate::output::Output;
 use crate::outputs::{self, Unpublished};
 use crate::process::{self, Pipes, Process, Start};
 use crate::program::{self, Programs};
+use crate::values::Values;
 
 /// Bytes read from a stream at once: what a pipe holds.
 const READ: usize = 64 << 10;
@@ -47,6 +48,7 @@ pub struct Runner {
     groups: Option<GroupTable>,
     log_limit: usize,
     pub(crate) caller: Caller,
+    values: Option<Arc<Values>>,
 }
 
 /// An attempt to make.
@@ -97,15 +99,22 @@ impl Runner {
     #[must_use]
     pub fn new(mark: Mark, groups: Option<GroupTable>, log_limit: usize) -> Runner {
         let caller = Caller::default();
-        Runner { programs: Programs::new(), mark, groups, log_limit, caller }
+        Runner { programs: Programs::new(), mark, groups, log_limit, caller, values: None }
     }
 
-    /// Where functions get long values from and leave theirs; without it all travel with reports.
+    /// Where attempts get long values from and leave theirs; without it all travel with reports.
     #[must_use]
-    pub fn with_values(mut self, fetch: Arc<dyn Fetch>, keeper: Arc<dyn Keeper>) -> Runner {
-        self.caller.fetch = fetch;
-        self.caller.keeper = keeper;
+    pub fn with_values(mut self, values: Arc<Values>) -> Runner {
+        self.caller.fetch = Arc::clone(&values) as Arc<dyn Fetch>;
+        self.caller.keeper = Arc::clone(&values) as Arc<dyn Keeper>;
+        self.values = Some(values);
         self
+    }
+
+    /// Where attempts get long values from and leave theirs.
+    #[must_use]
+    pub fn values(&self) -> Option<&Values> {
+        self.values.as_deref()
     }
 
     /// Lets functions know the name of their worker; the first one stays.

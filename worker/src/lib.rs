@@ -28,8 +28,10 @@ mod runs;
 mod service;
 mod session;
 pub mod slots;
+pub mod values;
 
 pub use reaper::ReaperConfig;
 pub use session::{
-    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, StartError, Stopper, WorkerHandle, spawn,
+    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, StartError, Stopper, ValuesConfig,
+    WorkerHandle, spawn,
 };

@@ -1,11 +1,11 @@
 //! What the worker knows of runs: how their tasks are run, and where their output goes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use dagrun_core::engine::Assignment;
 use dagrun_core::ids::{RunId, TaskId};
-use dagrun_core::recipe::{Input, Job, Recipe};
+use dagrun_core::recipe::{Input, Job, Keep, Recipe, Wants};
 use dashmap::DashMap;
 
 use crate::log::RunLog;
@@ -31,7 +31,7 @@ impl Runs {
         self.plans.entry((run, task)).or_insert_with(|| {
             let recipe = serde_json::from_slice::<Recipe>(recipe)
                 .map_err(|error| format!("the worker cannot read the task's recipe: {error}"));
-            Arc::new(RecipePlan { recipe, cpus: OnceLock::new() })
+            Arc::new(RecipePlan::new(recipe))
         });
     }
 
@@ -40,7 +40,7 @@ impl Runs {
         let key = (assignment.run, assignment.task);
         let plan = self.plans.get(&key).map(|plan| plan.clone()).unwrap_or_else(|| {
             let recipe = Err("the worker was not given the task's recipe".to_owned());
-            Arc::new(RecipePlan { recipe, cpus: OnceLock::new() })
+            Arc::new(RecipePlan::new(recipe))
         });
         plan.measure();
         let log = self.logs.get(&assignment.run).map(|log| log.clone());
@@ -77,9 +77,15 @@ impl Runs {
 struct RecipePlan {
     recipe: Result<Recipe, String>,
     cpus: OnceLock<u32>,
+    wants: Vec<Wants>,
 }
 
 impl RecipePlan {
+    fn new(recipe: Result<Recipe, String>) -> RecipePlan {
+        let wants = recipe.as_ref().map(Recipe::wants).unwrap_or_default();
+        RecipePlan { recipe, cpus: OnceLock::new(), wants }
+    }
+
     /// Finds out how many slots an attempt occupies, before any is queued. All instances occupy the
     /// same.
     fn measure(&self) {
@@ -99,6 +105,20 @@ impl Plan for RecipePlan {
     fn job(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Job, String> {
         let recipe = self.recipe.as_ref().map_err(Clone::clone)?;
         recipe.job(index, attempt, inputs).map_err(|error| error.to_string())
+    }
+
+    fn wants(&self) -> &[Wants] {
+        &self.wants
+    }
+
+    fn input_task(&self, input: usize) -> &str {
+        let recipe = self.recipe.as_ref().ok();
+        recipe.and_then(|recipe| recipe.input_task(input)).unwrap_or("an upstream")
+    }
+
+    fn keeping(&self) -> Option<(&str, Keep, &Path)> {
+        let recipe = self.recipe.as_ref().ok()?;
+        Some((recipe.name(), recipe.keep(), recipe.run_dir()))
     }
 }
 

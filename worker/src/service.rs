@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use capnp::Error;
 use dagrun_core::engine::{Outcome, Report};
-use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp};
+use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::status::{Detail, FailureKind};
-use dagrun_schema::dagrun_capnp::worker;
+use dagrun_schema::dagrun_capnp::{instance, worker};
 use dagrun_schema::wire;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_blocking;
@@ -22,6 +22,7 @@ use crate::reaper::{Reaper, ReaperConfig};
 use crate::reports::Message;
 use crate::runs::{self, Runs};
 use crate::slots::Slots;
+use crate::values::{Peer, Secret, Values};
 
 /// How long the scheduler may take to acknowledge the last reports.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -31,6 +32,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct Service {
     pub(crate) slots: Slots,
     pub(crate) runs: Arc<Runs>,
+    pub(crate) values: Arc<Values>,
     pub(crate) messages: mpsc::UnboundedSender<Message>,
     /// Tells the pump that there is something to watch.
     pub(crate) dispatched: Rc<Notify>,
@@ -192,8 +194,10 @@ impl worker::Server for Service {
         let _ = self.slots.withdraw_all(Some(run));
         self.slots.stop_all(Some(run), Stop::Cancel);
         let (slots, runs) = (self.slots.clone(), self.runs.clone());
+        let values = self.values.clone();
         let cleaned = spawn_blocking(move || {
             slots.wait_idle(Some(run));
+            values.store().forget(run);
             if runs.forget(run) {
                 slots.runner().mark().kill_all(Some(run));
             }
@@ -203,6 +207,44 @@ impl worker::Server for Service {
             self.started.set(false);
         }
         Ok(())
+    }
+
+    async fn peers(
+        self: Rc<Self>,
+        params: worker::PeersParams,
+        _: worker::PeersResults,
+    ) -> Result<(), Error> {
+        let (mut peers, mut gone) = (Vec::new(), Vec::new());
+        for peer in params.get()?.get_peers()? {
+            let name = peer.get_name()?.to_str()?.to_owned();
+            let address = peer.get_address()?.to_str()?.parse().ok();
+            let secret = Secret::from_bytes(peer.get_secret()?);
+            let id = WorkerId(peer.get_id());
+            match (address, secret) {
+                (Some(address), Some(secret)) => peers.push((id, Peer { name, address, secret })),
+                _ => gone.push((id, name)),
+            }
+        }
+        self.values.set_peers(peers, gone);
+        Ok(())
+    }
+
+    async fn release(
+        self: Rc<Self>,
+        params: worker::ReleaseParams,
+        _: worker::ReleaseResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let run = RunId(params.get_run());
+        let instance = |value: instance::Reader<'_>| InstanceId {
+            task: TaskId(value.get_task()),
+            index: value.get_index(),
+        };
+        let released: Vec<InstanceId> = params.get_values()?.iter().map(instance).collect();
+        let values = self.values.clone();
+        // What was on disk is given back there, which may take a while.
+        let done = spawn_blocking(move || values.store().release(run, released));
+        done.await.map_err(|error| Error::failed(error.to_string()))
     }
 
     async fn shutdown(

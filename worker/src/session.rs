@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::JoinHandle;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use capnp::message::ReaderOptions;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
+use dagrun_core::ids::WorkerId;
 use dagrun_schema::PROTOCOL_VERSION;
 use dagrun_schema::dagrun_capnp::{bootstrap, granted, session, worker};
 use dagrun_schema::wire;
@@ -28,6 +30,7 @@ use crate::reports::{Message, Pump};
 use crate::runs::Runs;
 use crate::service::{self, Service};
 use crate::slots::{Slots, SlotsError};
+use crate::values::Values;
 
 /// How often the scheduler hears from an idle worker.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -39,6 +42,9 @@ const FAREWELL: Duration = Duration::from_millis(2);
 const CLOSING: Duration = Duration::from_millis(500);
 /// Largest message read, in words of 8 bytes: inputs carry captured values.
 const MAX_MESSAGE: usize = (512 << 20) / 8;
+
+/// Bytes of values kept in memory where nobody says how much there is.
+const DEFAULT_VALUES: u64 = 256 << 20;
 
 /// Log bytes kept of each stream of an attempt unless said otherwise.
 pub const DEFAULT_LOG_LIMIT: usize = 1 << 20;
@@ -63,6 +69,17 @@ pub struct Config {
     pub reaper: Option<ReaperConfig>,
     /// Bytes of each stream of an attempt that are logged, see [`DEFAULT_LOG_LIMIT`].
     pub log_limit: usize,
+    /// Where it keeps long values.
+    pub values: ValuesConfig,
+}
+
+/// Where a worker keeps values that are too long to travel with reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ValuesConfig {
+    /// Bytes that it keeps in memory; none: a quarter of its memory.
+    pub memory: Option<u64>,
+    /// Where others go, in a directory that it makes there; none: where temporary files go.
+    pub dir: Option<PathBuf>,
 }
 
 impl fmt::Debug for Config {
@@ -77,6 +94,7 @@ impl fmt::Debug for Config {
             .field("connection", &self.connection)
             .field("reaper", &self.reaper)
             .field("log_limit", &self.log_limit)
+            .field("values", &self.values)
             .finish_non_exhaustive()
     }
 }
@@ -241,7 +259,12 @@ async fn join_scheduler(config: Config) -> Result<Joined, StartError> {
     let (service, messages) = set_up(&config)?;
     let service = Rc::new(service);
     let joining = async {
-        let (reader, writer) = connect(config.connection).await.map_err(StartError::Connect)?;
+        let (halves, own) = connect(config.connection).await.map_err(StartError::Connect)?;
+        let (reader, writer) = halves;
+        if let Some(address) = own {
+            // Whoever reaches the scheduler this way can be reached by the others.
+            service.values.listen(address).map_err(StartError::System)?;
+        }
         let mut options = ReaderOptions::new();
         options.traversal_limit_in_words(Some(MAX_MESSAGE));
         let network = twoparty::VatNetwork::new(
@@ -268,6 +291,7 @@ async fn join_scheduler(config: Config) -> Result<Joined, StartError> {
     let joined = tokio::time::timeout(JOINING, joining).await;
     let (registered, rpc, disconnector) = joined.map_err(|_| StartError::Silent)??;
     service.name.replace(registered.name.clone());
+    service.values.set_own(WorkerId(registered.id));
     service.slots.runner().set_worker_name(&registered.name);
     Ok(Joined { service, registered, rpc, disconnector, messages })
 }
@@ -278,7 +302,9 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
         None => None,
     };
     let (sender, messages) = mpsc::unbounded_channel();
-    let runner = Runner::new(Mark::random(), groups, config.log_limit);
+    let mark = Mark::random();
+    let values = Arc::new(values(config, &mark));
+    let runner = Runner::new(mark, groups, config.log_limit).with_values(Arc::clone(&values));
     let sink = sender.clone();
     let sink = Box::new(move |report| {
         let _ = sink.send(Message::Report(report));
@@ -292,6 +318,7 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
     let service = Service {
         slots,
         runs: Arc::new(Runs::default()),
+        values,
         messages: sender,
         dispatched: Rc::new(Notify::new()),
         name: RefCell::new(name),
@@ -304,21 +331,36 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
     Ok((service, messages))
 }
 
+/// The store of values, in a directory of its own.
+fn values(config: &Config, mark: &Mark) -> Values {
+    let limit = config.values.memory.or_else(|| {
+        let memory = config.memory.or_else(machine::memory);
+        memory.map(|memory| memory / 4)
+    });
+    let dir = config.values.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let dir = dir.join(format!("dagrun-worker-{}", mark.as_str()));
+    Values::new(limit.unwrap_or(DEFAULT_VALUES), dir)
+}
+
 type Halves = (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>);
 
-async fn connect(connection: Connection) -> std::io::Result<Halves> {
+/// The way to the scheduler, and where it begins if it is one through the network.
+async fn connect(connection: Connection) -> std::io::Result<(Halves, Option<IpAddr>)> {
     match connection {
         Connection::Tcp(address) => {
             let stream = tokio::net::TcpStream::connect(address).await?;
             // Small messages must not wait for the acknowledgement of earlier ones.
             stream.set_nodelay(true)?;
+            let own = stream.local_addr()?.ip();
             let (reader, writer) = stream.into_split();
-            Ok((Box::new(reader.compat()), Box::new(writer.compat_write())))
+            let halves: Halves = (Box::new(reader.compat()), Box::new(writer.compat_write()));
+            Ok((halves, Some(own)))
         }
         Connection::Stream(stream) => {
             stream.set_nonblocking(true)?;
             let (reader, writer) = tokio::net::UnixStream::from_std(stream)?.into_split();
-            Ok((Box::new(reader.compat()), Box::new(writer.compat_write())))
+            let halves: Halves = (Box::new(reader.compat()), Box::new(writer.compat_write()));
+            Ok((halves, None))
         }
     }
 }
@@ -364,6 +406,10 @@ async fn register(
     let mut resources = info.reborrow().init_resources(count);
     for (at, resource) in (0..count).zip(&identity.resources) {
         wire::write_resource(resource, resources.reborrow().get(at));
+    }
+    if let Some((address, secret)) = service.values.door() {
+        info.set_data_address(address.to_string());
+        info.set_data_secret(secret.bytes());
     }
     let functions: Vec<_> = function::functions().collect();
     let count = u32::try_from(functions.len()).unwrap_or(u32::MAX);

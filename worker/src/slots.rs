@@ -8,18 +8,20 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, Timestamp};
-use dagrun_core::recipe::{Calling, Input, Job};
-use dagrun_core::status::FailureKind;
+use dagrun_core::recipe::{Calling, Input, Job, Keep, Wants};
+use dagrun_core::status::{Detail, FailureKind};
 
 use crate::attempt::{Attempt, Ended, Runner};
 use crate::control::{Control, Stop};
 use crate::function::watch::{Abandon, Watch};
 use crate::function::{self, Place};
 use crate::log::{Owner, RunLog};
+use crate::values::{Given, Keeping, ValueId};
 
 /// What the slots need to know of a task.
 pub trait Plan: fmt::Debug + Send + Sync {
@@ -31,6 +33,22 @@ pub trait Plan: fmt::Debug + Send + Sync {
     /// # Errors
     /// The reason why it cannot, in words for people.
     fn job(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Job, String>;
+
+    /// How the values of its inputs are used.
+    fn wants(&self) -> &[Wants] {
+        &[]
+    }
+
+    /// The name of the task that an input is of.
+    fn input_task(&self, _input: usize) -> &str {
+        "an upstream"
+    }
+
+    /// The task's name, what becomes of its long values, and the run's directory; none: these travel
+    /// with reports.
+    fn keeping(&self) -> Option<(&str, Keep, &Path)> {
+        None
+    }
 }
 
 /// Consecutive instances to run.
@@ -387,18 +405,58 @@ impl Shared {
             instance: InstanceId { task: assignment.task, index },
             attempt: assignment.number,
         };
+        let given = match self.give(taken, inputs) {
+            Ok(given) => given,
+            Err(reason) => return Ended::without_start(FailureKind::Start, reason),
+        };
+        let inputs = given.as_ref().map_or(inputs, |given| &given.inputs);
         match work.plan.job(index, assignment.number, inputs) {
-            Ok(Job::Process(invocation)) => self.runner.run(&Attempt {
-                invocation: &invocation,
-                run: assignment.run,
-                owner,
-                log: work.log.as_deref(),
-                control: &taken.control,
-                slot: taken.place,
-            }),
+            Ok(Job::Process(invocation)) => {
+                let ended = self.runner.run(&Attempt {
+                    invocation: &invocation,
+                    run: assignment.run,
+                    owner,
+                    log: work.log.as_deref(),
+                    control: &taken.control,
+                    slot: taken.place,
+                });
+                self.keep(work, owner.instance, ended)
+            }
             Ok(Job::Call(calling)) => self.call(calling, inputs, owner, taken),
             Err(reason) => Ended::without_start(FailureKind::Start, reason),
         }
+    }
+
+    /// Gets what an attempt is given, where it is elsewhere or long.
+    fn give(&self, taken: &Taken, inputs: &[Input]) -> Result<Option<Given>, String> {
+        let Some(values) = self.runner.values() else { return Ok(None) };
+        let (plan, run) = (&taken.work.plan, taken.work.assignment.run);
+        let name = |input| plan.input_task(input);
+        let stopped = || taken.control.stopped().is_some();
+        values.give((run, taken.attempt()), inputs, plan.wants(), name, &stopped)
+    }
+
+    /// Keeps the long value of a process that has succeeded.
+    fn keep(&self, work: &Work, instance: InstanceId, mut ended: Ended) -> Ended {
+        let value = ended.detail.as_mut().and_then(|detail| detail.value.take());
+        let (Some(value), Some(detail)) = (value, &mut ended.detail) else { return ended };
+        let kept = match work.plan.keeping() {
+            Some((task, keep, run_dir)) => {
+                let id = ValueId { run: work.assignment.run, instance };
+                let of = Keeping { id, task, keep, run_dir };
+                self.runner.caller.keeper.keep(&of, value)
+            }
+            None => Ok(value),
+        };
+        match kept {
+            Ok(value) => detail.value = Some(value),
+            Err(reason) => {
+                let detail = Detail { reason, ..Detail::default() };
+                ended.outcome = Outcome::Failed(FailureKind::Capture);
+                ended.detail = Some(Box::new(detail));
+            }
+        }
+        ended
     }
 
     fn call(

@@ -11,9 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::until;
 use dagrun_core::engine::{Assignment, Outcome, Report};
-use dagrun_core::ids::{AttemptId, Micros, RunId, TaskId};
+use dagrun_core::ids::{AttemptId, InstanceId, Micros, RunId, TaskId};
 use dagrun_core::payload;
-use dagrun_core::recipe::{Argument, Calling, Input, Job, Keep, values};
+use dagrun_core::recipe::{self, Argument, Calling, Input, Job, Keep};
 use dagrun_core::status::{FailureKind, State, Stream};
 use dagrun_macros::task;
 use dagrun_worker::attempt::Runner;
@@ -268,7 +268,7 @@ fn what_does_not_fit_is_said_with_the_name_of_the_input() {
         format!("{names}has no `third`")
     );
     let stored = payload::Stored {
-        place: payload::Place::Worker(dagrun_core::ids::WorkerId(3)),
+        place: payload::Place::Worker(dagrun_core::ids::WorkerId(3), InstanceId { task: TaskId(0), index: 0 }),
         bytes: 1 << 20,
         checksum: 0,
     };
@@ -600,11 +600,11 @@ fn lines_go_into_the_log_of_the_attempt_up_to_its_limit() {
 fn gathered(dir: &std::path::Path, values: &[Option<f64>]) -> Argument {
     let path = dir.join("m.values");
     let mut file = std::fs::File::create(&path).unwrap();
-    values::write_header(&mut file).unwrap();
+    recipe::values::write_header(&mut file).unwrap();
     for (index, value) in (0..).zip(values) {
         let state = if value.is_some() { State::Succeeded } else { State::Failed };
         let payload = value.map(|value| payload::encode(&value).unwrap());
-        values::write_record(&mut file, index, state, payload.as_deref()).unwrap();
+        recipe::values::write_record(&mut file, index, state, payload.as_deref()).unwrap();
     }
     Argument::Gathered(path)
 }
@@ -711,43 +711,19 @@ fn bytes_are_themselves() {
     assert_eq!(returned::<Bytes>(&report), &b"a\x00\xff"[..]);
 }
 
-/// Keeps values that are longer than a few bytes, and has them again.
-#[derive(Debug, Default)]
-struct Store(Mutex<Vec<Bytes>>);
-
-impl function::Keeper for Store {
-    fn keep(&self, calling: &Calling, payload: Vec<u8>) -> Result<Vec<u8>, String> {
-        if payload.len() < 10 || calling.keep == Keep::Report {
-            return Ok(payload);
-        }
-        let mut store = self.0.lock().unwrap();
-        let bytes = payload.len() as u64;
-        store.push(payload.into());
-        let place = payload::Place::File(PathBuf::from(format!("{}", store.len() - 1)));
-        Ok(payload::Stored { place, bytes, checksum: 0 }.to_payload())
-    }
-}
-
-impl function::Fetch for Store {
-    fn fetch(&self, run: RunId, stored: &payload::Stored) -> Result<Bytes, String> {
-        assert_eq!(run, RunId(1));
-        let payload::Place::File(path) = &stored.place else { return Err("where?".into()) };
-        let at: usize = path.display().to_string().parse().map_err(|_| "where?")?;
-        self.0.lock().unwrap().get(at).cloned().ok_or_else(|| "it is gone".into())
-    }
-}
-
 #[test]
 fn values_are_kept_and_fetched_by_whoever_does_that() {
     let mut rig = Rig::new(1);
-    let store = Arc::new(Store::default());
+    let dir = tempfile::tempdir().unwrap();
+    let values = Arc::new(dagrun_worker::values::Values::new(1 << 30, dir.path().into()));
+    values.set_own(dagrun_core::ids::WorkerId(1));
     let (sender, reports) = mpsc::channel();
     let sender = Mutex::new(sender);
     let sink = Box::new(move |report| sender.lock().unwrap().send(report).unwrap());
-    let runner = Runner::new(Mark::random(), None, 0).with_values(store.clone(), store.clone());
+    let runner = Runner::new(Mark::random(), None, 0).with_values(values.clone());
     (rig.slots, rig.reports) = (Slots::new(1, runner, sink).unwrap(), reports);
     let hold = |function: &str| Calling { keep: Keep::Hold, ..calling(function) };
-    let long = Bytes::from_static(b"0123456789");
+    let long: Bytes = (0..100_000u32).map(|at| at as u8).collect();
     let report = rig.run_with(hold("reversed"), listed(vec![value(&long)]));
     let reference = report.detail.unwrap().value.unwrap();
     assert!(payload::stored(&reference).is_some());
@@ -755,19 +731,18 @@ fn values_are_kept_and_fetched_by_whoever_does_that() {
     let again = vec![Argument::Value(reference.clone())];
     let report = rig.run_with(calling("reversed"), listed(again));
     assert_eq!(returned::<Bytes>(&report), long);
-    let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("v.values");
     let mut file = Vec::new();
-    values::write_header(&mut file).unwrap();
-    values::write_record(&mut file, 0, State::Succeeded, Some(&reference)).unwrap();
+    recipe::values::write_header(&mut file).unwrap();
+    recipe::values::write_record(&mut file, 0, State::Succeeded, Some(&reference)).unwrap();
     std::fs::write(&path, file).unwrap();
     for function in ["lengths", "lengths_one_by_one"] {
         let report = rig.call(function, listed(vec![Argument::Gathered(path.clone())]));
-        assert_eq!(returned::<Vec<usize>>(&report), [10]);
+        assert_eq!(returned::<Vec<usize>>(&report), [100_000]);
     }
-    store.0.lock().unwrap().clear();
+    values.store().forget(RunId(1));
     let report = rig.call("reversed", listed(vec![Argument::Value(reference)]));
-    assert_eq!(failed(&report).1, "input `bytes` of reversed: it is gone");
+    assert!(failed(&report).1.starts_with("input `bytes` of reversed: "), "{report:?}");
 }
 
 #[task(crate = dagrun_worker::function)]

@@ -107,6 +107,7 @@ fn config(stream: UnixStream, slots: u32, token: &[u8]) -> Config {
         connection: Connection::Stream(stream),
         reaper: None,
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
+        values: dagrun_worker::ValuesConfig::default(),
     }
 }
 

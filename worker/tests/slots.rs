@@ -179,7 +179,9 @@ fn a_panic_of_ours_is_an_outcome() {
 fn each_instance_gets_its_own_inputs() {
     let dir = tempfile::tempdir().unwrap();
     let (slots, reports) = slots(2);
-    let input = |i: u32| vec![Input { value: Some(i.to_string().into_bytes()), outputs: vec![] }];
+    let input = |i: u32| {
+        vec![Input { value: Some(i.to_string().into_bytes()), outputs: vec![], ..Input::default() }]
+    };
     let mut fed = work(dir.path(), "[ $V = $I ]", 1, 10, 6);
     fed.inputs = Arc::new((10..16).map(input).collect());
     slots.push([fed]);

@@ -15,5 +15,6 @@ mod plan;
 mod reports;
 mod retry;
 mod submit;
+mod values;
 mod wide;
 mod urls;

@@ -172,6 +172,8 @@ impl Engine {
     }
 
     fn succeed(&mut self, now: Timestamp, mut attempt: Attempt, out: &mut Vec<Action>) {
+        let Attempt { run, instance, worker, .. } = attempt;
+        self.hold_value(run, instance, worker, attempt.detail.as_deref());
         out.push(attempt.record(State::Succeeded, None));
         self.conclude(now, &attempt, State::Succeeded, out);
     }
@@ -285,6 +287,7 @@ impl Engine {
             self.stale += 1;
             return;
         };
+        self.lose_values(id);
         let followers = std::mem::take(&mut worker.followers);
         let (started, finished, detail) = (Timestamp(0), now, None);
         self.drop_followers(now, id, &followers, out);

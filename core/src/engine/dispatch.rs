@@ -82,10 +82,13 @@ impl Engine {
         }
         let instance = InstanceId { task: key.task, index: first };
         let room = match run.histories.get(&instance) {
-            None => {
-                let ahead = ahead(task.mean);
-                self.scheme.pick(&self.workers, needs, ahead, &mut self.random)?
-            }
+            None => match self.near_values(run, instance, needs) {
+                Some(room) => room,
+                None => {
+                    let ahead = ahead(task.mean);
+                    self.scheme.pick(&self.workers, needs, ahead, &mut self.random)?
+                }
+            },
             Some(history) => {
                 let used = |worker| history.workers.iter().filter(|w| **w == worker).count();
                 Room { worker: self.workers.least_used(needs, used)?, attempts: 1 }

@@ -140,6 +140,15 @@ pub enum Action {
         /// Its number of instances. A task whose upstream gave no array has one, skipped.
         width: u32,
     },
+    /// Let go of values that a worker keeps and nobody needs any more. Others may have copies.
+    Release {
+        /// The worker.
+        worker: WorkerId,
+        /// The run.
+        run: RunId,
+        /// The instances whose values they are.
+        values: Vec<InstanceId>,
+    },
     /// Every instance of the run is terminal.
     RunFinished {
         /// The run.

@@ -33,6 +33,7 @@ impl Engine {
         assert!(leased.values().all(|leases| *leases == 1), "an instance is leased twice");
         for (id, run) in &self.runs {
             run.check(*id, &leased);
+            run.check_values(|worker| self.workers.get(worker).is_some());
             for task in (0..).map(TaskId).take(run.tasks.len()) {
                 let state = &run.tasks[task.at()];
                 let listed = self.ready.contains(state.class, &ready_key(*id, run, task));

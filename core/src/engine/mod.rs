@@ -27,6 +27,7 @@ mod ready;
 mod run;
 mod scheme;
 mod transition;
+mod values;
 mod widths;
 mod workers;
 
@@ -36,7 +37,7 @@ pub use event::{
 };
 pub use explain::{Explanation, Missing, MissingEdge, NotStarted};
 pub use past::{Done, Past};
-pub use plan::{GatherPlan, MapEdge, RunPlan, TaskPlan};
+pub use plan::{Consumed, GatherPlan, MapEdge, RunPlan, TaskPlan, ValueEdge};
 pub use scheme::Scheme;
 pub use transition::is_legal;
 
@@ -52,7 +53,7 @@ use self::ready::{ReadyKey, ReadyTasks};
 use self::run::Run;
 use self::scheme::SplitMix;
 use self::workers::Workers;
-use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::{Counts, RunState, State};
 
 /// The state machine.
@@ -69,6 +70,8 @@ pub struct Engine {
     submitted: u64,
     stale: u64,
     dirty: Vec<RunId>,
+    /// Runs of which workers hold, or held, values.
+    holding: Vec<RunId>,
     /// Runs with fail-fast in which an instance has failed.
     failing: Vec<RunId>,
 }
@@ -113,6 +116,7 @@ impl Engine {
         for run in std::mem::take(&mut self.failing) {
             self.fail_fast(now, run, out);
         }
+        self.tell_released(out);
         self.schedule(out);
     }
 
@@ -180,6 +184,13 @@ impl Engine {
     #[must_use]
     pub fn plan(&self, run: RunId) -> Option<&Arc<RunPlan>> {
         Some(&self.runs.get(&run)?.plan)
+    }
+
+    /// The run and instance of an attempt in a worker's hands.
+    #[must_use]
+    pub fn instance_of(&self, worker: WorkerId, attempt: AttemptId) -> Option<(RunId, InstanceId)> {
+        let lease = self.workers.get(worker)?.leases.get(&attempt)?;
+        Some((lease.run, lease.instance))
     }
 
     /// Attempts in a worker's hands, or `None` when the worker is not present.
@@ -254,6 +265,7 @@ impl Engine {
         };
         let state = run.state;
         self.note_dirty(id);
+        self.release_values(id);
         out.push(Action::RunFinished { run: id, state });
     }
 }

@@ -11,10 +11,34 @@ use crate::pipeline::{Clause, MinSuccess, Retry, Scatter, Targets};
 pub struct RunPlan {
     /// The tasks; a [`TaskId`] is a position.
     pub tasks: Vec<TaskPlan>,
+    /// Which tasks are given values of which others, each pair once for each way.
+    pub values: Vec<ValueEdge>,
     /// Cancel the rest as soon as an instance has failed for good.
     pub fail_fast: bool,
     /// For the jitter of retries.
     pub seed: u64,
+}
+
+/// Instances of one task are given values of instances of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueEdge {
+    /// The upstream task.
+    pub from: TaskId,
+    /// The task that is given its values.
+    pub to: TaskId,
+    /// Which instance which.
+    pub of: Consumed,
+}
+
+/// Which values an instance is given of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Consumed {
+    /// Each instance that of the only one.
+    Single,
+    /// Instance `i` that of instance `i / factor`; the factor is not zero.
+    Map(u32),
+    /// Those of all that it gathers, see [`TaskPlan::gather`].
+    Gathered,
 }
 
 /// A task to schedule.

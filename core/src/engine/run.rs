@@ -11,6 +11,7 @@ use super::needs::ClassId;
 use super::plan::{RunPlan, TaskPlan};
 use super::ready::{ReadyQueue, Span};
 use super::transition::is_legal;
+use super::values::HeldValues;
 use crate::ids::{InstanceId, Micros, RunId, TaskId, WorkerId};
 use crate::pipeline::{Clause, Targets};
 use crate::status::{Counts, RunState, State};
@@ -128,6 +129,8 @@ pub(super) struct Run {
     pub(super) failed: bool,
     pub(super) state: RunState,
     pub(super) dirty: Vec<TaskId>,
+    /// What workers hold of its values; none as long as they have not held any.
+    pub(super) held: Option<Box<HeldValues>>,
     pub(super) ranking: super::rank::Ranking,
 }
 
@@ -191,6 +194,7 @@ impl Run {
             failed: false,
             state: RunState::Running,
             dirty: Vec::new(),
+            held: None,
             ranking: super::rank::Ranking::default(),
             plan,
         }
@@ -230,6 +234,7 @@ impl Run {
         let run = &mut self.tasks[task.at()];
         (run.offset, run.width, run.known) = (offset, width, true);
         run.counts.0[State::Blocked as usize] = width;
+        self.values_widened(task, width);
         self.touch(task);
     }
 
@@ -246,6 +251,7 @@ impl Run {
         run.counts.0[to as usize] += span.count;
         if to.is_terminal() {
             self.open -= u64::from(span.count);
+            self.values_ended(task, span);
         }
         self.touch(task);
     }

@@ -12,6 +12,7 @@
 //! | `C1 6D` | the MessagePack document that follows |
 //! | `C1 72` | a reference to where the value is, [`Stored`] |
 
+mod file;
 mod list;
 
 use std::any::Any;
@@ -23,9 +24,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ids::WorkerId;
+use crate::ids::{InstanceId, TaskId, WorkerId};
 use crate::value::write_json_string;
 
+pub use file::{file_form, file_head};
 pub(crate) use list::{for_each_packed, push_element};
 pub use list::{is_bytes, list, table};
 
@@ -65,9 +67,9 @@ pub struct Stored {
 /// Who has a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The store of a worker.
-    Worker(WorkerId),
-    /// A file, absolute.
+    /// The store of a worker, as the value of this instance of the run.
+    Worker(WorkerId, InstanceId),
+    /// A file, absolute; see [`file_form`] for what is in it.
     File(PathBuf),
 }
 
@@ -125,9 +127,11 @@ impl Stored {
         payload.extend_from_slice(&self.bytes.to_le_bytes());
         payload.extend_from_slice(&self.checksum.to_le_bytes());
         match &self.place {
-            Place::Worker(worker) => {
+            Place::Worker(worker, instance) => {
                 payload.push(0);
-                payload.extend_from_slice(&worker.0.to_le_bytes());
+                for number in [worker.0, instance.task.0, instance.index] {
+                    payload.extend_from_slice(&number.to_le_bytes());
+                }
             }
             Place::File(path) => {
                 payload.push(1);
@@ -141,8 +145,14 @@ impl Stored {
         let (length, rest) = bytes.split_first_chunk::<8>()?;
         let (checksum, rest) = rest.split_first_chunk::<8>()?;
         let place = match rest {
-            [0, worker @ ..] => {
-                Place::Worker(WorkerId(u32::from_le_bytes(worker.try_into().ok()?)))
+            [0, numbers @ ..] => {
+                let (worker, rest) = numbers.split_first_chunk()?;
+                let (task, index) = rest.split_first_chunk()?;
+                let instance = InstanceId {
+                    task: TaskId(u32::from_le_bytes(*task)),
+                    index: u32::from_le_bytes(index.try_into().ok()?),
+                };
+                Place::Worker(WorkerId(u32::from_le_bytes(*worker)), instance)
             }
             [1, path @ ..] => Place::File(std::ffi::OsString::from_vec(path.to_vec()).into()),
             _ => return None,
@@ -290,7 +300,10 @@ mod tests {
 
     #[test]
     fn references_survive_and_malformed_ones_are_refused() {
-        for place in [Place::Worker(WorkerId(7)), Place::File("/a b/\u{e4}".into())] {
+        for place in [
+            Place::Worker(WorkerId(7), InstanceId { task: TaskId(3), index: 9 }),
+            Place::File("/a b/\u{e4}".into()),
+        ] {
             let place = Stored { place, bytes: 1 << 40, checksum: u64::MAX };
             let payload = place.to_payload();
             assert_eq!(stored(&payload), Some(place.clone()));

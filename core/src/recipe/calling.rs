@@ -146,6 +146,27 @@ impl Call {
 }
 
 impl CompiledCall {
+    /// What arguments are made of, other than values that are whole arguments.
+    pub(super) fn parts(&self) -> Vec<&Piece> {
+        let whole = |arg: &&CompiledArg| match arg {
+            CompiledArg::Whole(Piece::Value(_, fields, _)) => fields.is_empty(),
+            _ => false,
+        };
+        let args = self.args.iter().map(|(_, arg)| arg);
+        let mut open: Vec<&CompiledArg> = args.filter(|arg| !whole(arg)).collect();
+        let mut parts = Vec::new();
+        while let Some(arg) = open.pop() {
+            match arg {
+                CompiledArg::Whole(piece) => parts.push(piece),
+                CompiledArg::Text(pieces) => parts.extend(pieces),
+                CompiledArg::List(args) => open.extend(args),
+                CompiledArg::Table(args) => open.extend(args.iter().map(|(_, arg)| arg)),
+                CompiledArg::Constant(_) | CompiledArg::Params | CompiledArg::Gathered(..) => {}
+            }
+        }
+        parts
+    }
+
     pub(super) fn new(call: &Call, compiler: &Compiler<'_>) -> Result<CompiledCall, RecipeError> {
         let args = match &call.args {
             Args::Named(args) => args

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::graph::values::consumed;
+use crate::pipeline::{Pattern, Pipeline, TaskAction};
+use crate::recipe::placeholders;
+use crate::template::Placeholder;
+
 /// Values of up to so many bytes travel with the report.
 pub const INLINE: usize = 64 << 10;
 
@@ -16,4 +21,46 @@ pub enum Keep {
     Hold,
     /// It becomes a file in the run's directory.
     File,
+}
+
+impl Keep {
+    /// What becomes of the long values of each task.
+    ///
+    /// - What is scattered travels with the report, since the scheduler cuts it into parts.
+    /// - What a command finds in a manifest is there if a command captured it, and otherwise a file.
+    /// - What other tasks are given stays with its worker.
+    /// - What nobody is given is a file: it is there to be read after the run.
+    #[must_use]
+    pub fn of_tasks(pipeline: &Pipeline) -> Vec<Keep> {
+        let count = pipeline.tasks.len();
+        let (mut scattered, mut listed) = (vec![false; count], vec![false; count]);
+        let mut given = vec![false; count];
+        let mark = |marks: &mut Vec<bool>, at: usize| {
+            if let Some(mark) = marks.get_mut(at) {
+                *mark = true;
+            }
+        };
+        for task in &pipeline.tasks {
+            if let Pattern::Scatter(scatter) = task.pattern {
+                mark(&mut scattered, scatter.from.at());
+            }
+            for placeholder in placeholders(task) {
+                if let Placeholder::Manifest(upstream) = placeholder {
+                    mark(&mut listed, upstream.at());
+                }
+            }
+            consumed(task).into_iter().for_each(|(upstream, _)| mark(&mut given, upstream.at()));
+        }
+        let keep = |(at, task): (usize, &crate::pipeline::Task)| {
+            let is_call = matches!(task.action, TaskAction::Call(_));
+            match (scattered[at], listed[at], given[at]) {
+                (true, ..) => Keep::Report,
+                (_, true, _) if is_call => Keep::File,
+                (_, true, _) => Keep::Report,
+                (_, _, true) => Keep::Hold,
+                _ => Keep::File,
+            }
+        };
+        pipeline.tasks.iter().enumerate().map(keep).collect()
+    }
 }

@@ -167,7 +167,10 @@ impl Renderer<'_> {
                 out.extend_from_slice(path.as_os_str().as_bytes());
             }
             Piece::Value(input, fields, label) => {
-                if let Some(input) = self.input(*input, label, out)? {
+                let Some(input) = self.input(*input, label, out)? else { return Ok(()) };
+                if let (Some(file), true) = (&input.file, fields.is_empty()) {
+                    out.extend_from_slice(file.as_os_str().as_bytes());
+                } else {
                     push_value(input.value.as_deref(), fields, label, out)?;
                 }
             }

@@ -184,7 +184,7 @@ fn values_and_paths_made_of_them_come_with_the_dispatch() {
     let second = recipe(&pipeline, 1);
     assert_eq!(second.inputs(), [instance_of(0, None)]);
     let json = br#"{"a": [1e-9], "name": "n v"}"#.to_vec();
-    let input = Input { value: Some(json), outputs: Vec::new() };
+    let input = Input { value: Some(json), outputs: Vec::new(), ..Input::default() };
     let invocation = second.invocation(0, 1, std::slice::from_ref(&input)).unwrap();
     assert_eq!(argv(&invocation), ["second1e-9"]);
     assert!(invocation.report_outputs && second.output_paths(0).unwrap().is_none());
@@ -195,7 +195,7 @@ fn values_and_paths_made_of_them_come_with_the_dispatch() {
 
     let third = recipe(&pipeline, 2);
     assert_eq!(third.inputs(), [instance_of(1, None)]);
-    let input = Input { value: None, outputs: vec![b"d/n v".to_vec()] };
+    let input = Input { value: None, outputs: vec![b"d/n v".to_vec()], ..Input::default() };
     assert_eq!(argv(&third.invocation(0, 1, &[input]).unwrap()), ["/p/d/n v"]);
     assert_eq!(argv(&third.preview(0).unwrap()), ["{second.x}"]);
     let line = second.manifest_line(0, "succeeded", Some(b"1"), &[b"d/n v".to_vec()]);
@@ -216,7 +216,7 @@ fn paths_with_the_directory_of_the_run_are_reported() {
         let made = first.invocation(0, 1, &[]).unwrap().outputs[0].target.clone();
         assert_eq!(first.own_output_paths(0), Some(vec![made]));
         // Another run may have made it.
-        let input = Input { value: None, outputs: vec![b"/elsewhere/x".to_vec()] };
+        let input = Input { value: None, outputs: vec![b"/elsewhere/x".to_vec()], ..Input::default() };
         let second = recipe(&pipeline, 1).invocation(0, 1, &[input]).unwrap();
         assert_eq!(argv(&second), ["/elsewhere/x"]);
     }
@@ -246,7 +246,8 @@ fn paths_made_of_computed_paths_are_computed() {
             )
         );
         let path = format!("/p/x{}", ".x".repeat(at as usize - 1));
-        let input = Input { value: None, outputs: vec![path.clone().into_bytes()] };
+        let input =
+            Input { value: None, outputs: vec![path.clone().into_bytes()], ..Input::default() };
         let inputs = vec![input; recipe.inputs().len()];
         let invocation = recipe.invocation(0, 1, &inputs).unwrap();
         assert_eq!(argv(&invocation), [path.as_str()]);
@@ -428,7 +429,8 @@ fn arguments_are_values_where_a_placeholder_stands_alone_and_text_elsewhere() {
         references: vec![TaskId(0)],
         ..task("price", &[])
     };
-    let input = Input { value: Some(br#"{"b": [1e3]}"#.to_vec()), outputs: Vec::new() };
+    let input =
+        Input { value: Some(br#"{"b": [1e3]}"#.to_vec()), outputs: Vec::new(), ..Input::default() };
     let calling = calling(TaskId(1), vec![source, price], 1, &[input]);
     let json = |text: &str| Argument::Value(text.as_bytes().to_vec());
     let expected = [

@@ -346,6 +346,8 @@ impl Simulation<'_> {
                     self.withdraw(worker, &attempts, mode);
                     touched.push(worker);
                 }
+                // Simulated attempts have no values.
+                Action::Release { .. } => {}
                 Action::RunFinished { .. } => self.finished = true,
                 _ => {}
             }

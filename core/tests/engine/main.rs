@@ -9,3 +9,4 @@ mod placement;
 mod programs;
 mod rig;
 mod truth_table;
+mod values;

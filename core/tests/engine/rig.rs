@@ -8,8 +8,9 @@ use dagrun_core::engine::{
     TaskPlan, WorkerOffer,
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::payload::{Place, Stored};
 use dagrun_core::pipeline::{Clause, Outcomes, Quantifier};
-use dagrun_core::status::{FailureKind, RunState, State};
+use dagrun_core::status::{Detail, FailureKind, RunState, State};
 
 pub(crate) const RUN: RunId = RunId(1);
 
@@ -38,6 +39,10 @@ pub(crate) struct Rig {
     pub(crate) workers: BTreeMap<WorkerId, FakeWorker>,
     pub(crate) records: Vec<Record>,
     pub(crate) finished: Vec<RunState>,
+    /// How long the value is that a worker keeps of an attempt that succeeds, if any.
+    pub(crate) keeps: Option<u64>,
+    /// Who keeps which values.
+    pub(crate) kept: BTreeMap<InstanceId, WorkerId>,
     /// Every start: instance, attempt number, worker.
     pub(crate) starts: Vec<(InstanceId, u32, WorkerId)>,
     pub(crate) widths: BTreeMap<TaskId, u32>,
@@ -119,6 +124,7 @@ impl Rig {
     /// The worker is gone with all that it held.
     pub(crate) fn kill(&mut self, id: u32) {
         self.workers.remove(&WorkerId(id));
+        self.kept.retain(|_, worker| *worker != WorkerId(id));
         self.event(Event::WorkerLost { worker: WorkerId(id) });
     }
 
@@ -194,6 +200,12 @@ impl Rig {
                 assert_eq!(run, RUN);
                 assert!(self.widths.insert(task, width).is_none(), "a width is told once");
             }
+            Action::Release { worker, run, values } => {
+                assert_eq!(run, RUN);
+                for value in values {
+                    assert_eq!(self.kept.remove(&value), Some(worker), "{value:?} is kept there");
+                }
+            }
             Action::RunFinished { run, state } => {
                 assert_eq!(run, RUN);
                 self.finished.push(state);
@@ -238,10 +250,17 @@ impl Rig {
         items: Option<u32>,
     ) {
         let held = self.workers.get_mut(&worker).and_then(|fake| fake.held.remove(&id));
-        assert!(held.is_some_and(|held| held.started), "only what runs can end");
+        let held = held.filter(|held| held.started).expect("only what runs can end");
         self.start_what_fits(worker);
         let finished = self.now + self.took;
-        let reports = vec![Report { items, ..report(id, outcome, self.now, finished) }];
+        let bytes = self.keeps.filter(|_| outcome == Outcome::Succeeded);
+        let detail = bytes.map(|bytes| {
+            self.kept.insert(held.instance, worker);
+            let stored = Stored { place: Place::Worker(worker, held.instance), bytes, checksum: 0 };
+            Box::new(Detail { value: Some(stored.to_payload()), ..Detail::default() })
+        });
+        let report = report(id, outcome, self.now, finished);
+        let reports = vec![Report { items, detail, ..report }];
         self.now = finished;
         self.event(Event::Reported { worker, reports });
     }

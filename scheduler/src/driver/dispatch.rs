@@ -167,6 +167,10 @@ impl Driver {
     ) -> Result<(), RecipeError> {
         let Some(run) = self.runs.get_mut(&assignment.run) else { return Ok(()) };
         let recipe = run.recipe(assignment.task)?;
+        if self.values_kept && recipe.takes_values {
+            self.introduce(worker);
+        }
+        let Some(run) = self.runs.get_mut(&assignment.run) else { return Ok(()) };
         let Some(worker) = self.workers.get_mut(&worker) else { return Ok(()) };
         if recipe.inputs.is_empty() {
             worker.push(Outgoing::Dispatch { assignment, inputs: Vec::new(), bytes: 64 });
@@ -211,7 +215,7 @@ fn inputs_of(
             }
             InputKind::Item => {
                 let part = run.items(instance.task).and_then(|items| items.part(instance.index));
-                Input { value: part, outputs: Vec::new() }
+                Input { value: part, outputs: Vec::new(), ..Input::default() }
             }
         }
     });

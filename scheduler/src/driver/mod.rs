@@ -9,6 +9,7 @@ mod explain;
 mod inbox;
 mod published;
 mod run;
+mod values;
 mod worker;
 
 use std::cell::{Cell, RefCell};
@@ -38,7 +39,7 @@ pub(crate) use self::explain::Situation;
 pub(crate) use self::inbox::{Inbox, Input, Submitted};
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
 pub(crate) use self::run::run_dir;
-pub(crate) use self::worker::Joining;
+pub(crate) use self::worker::{Door, Joining};
 
 /// Records that may wait for the disk before workers have to wait with their reports.
 const BACKLOG: usize = 100_000;
@@ -62,6 +63,12 @@ pub(crate) struct Driver {
     runs: FxHashMap<RunId, LiveRun>,
     workers: BTreeMap<WorkerId, LiveWorker>,
     next_worker: u32,
+    /// Workers that kept values and have gone, the last first.
+    gone: VecDeque<(WorkerId, String)>,
+    /// Changes with the workers that are present.
+    peers_version: u64,
+    /// Some worker keeps, or kept, values that others may need.
+    values_kept: bool,
     /// Workers that have gone, to be written down after the records of the batch at hand.
     left: Vec<WorkerId>,
     /// How many workers are present, for observers.
@@ -112,6 +119,9 @@ impl Shared {
                 runs: FxHashMap::default(),
                 workers: BTreeMap::new(),
                 next_worker: 0,
+                gone: VecDeque::new(),
+                peers_version: 0,
+                values_kept: false,
                 left: Vec::new(),
                 present: Rc::default(),
                 held: Held::default(),
@@ -234,6 +244,7 @@ impl Driver {
                 }
             }
             Input::Reports(worker, mut reports) => {
+                self.check_references(worker, &mut reports);
                 self.count_items(&mut reports);
                 if let Some(live) = self.workers.get_mut(&worker) {
                     live.last_heard = now;
@@ -292,6 +303,7 @@ impl Driver {
                     }
                     batch.entries.push(Entry::Width { run, task, width });
                 }
+                Action::Release { run, values, .. } => self.release(run, &values),
                 Action::RunFinished { run, state } => batch.ends.push((run, state)),
             }
         }

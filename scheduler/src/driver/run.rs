@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dagrun_core::engine::{Past, Record};
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
 use dagrun_core::pipeline::{Pattern, Pipeline, RunContext, Task};
-use dagrun_core::recipe::{Input, InputSpec, Items, ManifestSpec, Recipe, RecipeError};
+use dagrun_core::recipe::{Input, InputSpec, Items, Keep, ManifestSpec, Recipe, RecipeError};
 use dagrun_core::status::{Counts, State};
 use dagrun_schema::wire::TaskDelta;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -33,6 +33,8 @@ pub(super) struct LiveRun {
     pub(super) manifests: FxHashSet<ManifestKey>,
     /// Items that are being read, by the task that scatters them.
     pub(super) loading: FxHashSet<TaskId>,
+    /// What becomes of long values of each task.
+    keeps: Vec<Keep>,
     pipeline: Arc<Pipeline>,
     context: RunContext,
     /// Zero where it is not known yet.
@@ -65,6 +67,8 @@ pub(super) struct TaskRecipe {
     pub(super) json: Vec<u8>,
     pub(super) inputs: Vec<InputSpec>,
     pub(super) manifests: Vec<ManifestSpec>,
+    /// Whether its instances may be given values that workers keep.
+    pub(super) takes_values: bool,
     groups: Option<Members>,
     /// The recipes of the tasks that manifests list, where each instance has manifests of its own.
     listed: RefCell<FxHashMap<TaskId, Arc<Recipe>>>,
@@ -146,6 +150,7 @@ impl LiveRun {
                 base_dir: submission.base_dir.clone(),
                 seed: submission.seed,
             },
+            keeps: Keep::of_tasks(&pipeline),
             pipeline,
             widths: widths.into_iter().map(|width| width.unwrap_or(0)).collect(),
             recipes: FxHashMap::default(),
@@ -163,6 +168,11 @@ impl LiveRun {
         if let Some(slot) = self.widths.get_mut(task.at()) {
             *slot = width;
         }
+    }
+
+    /// The run's own directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.context.run_dir
     }
 
     /// A task as its author wrote it.
@@ -222,7 +232,8 @@ impl LiveRun {
         if let Some(made) = self.recipes.get(&task) {
             return Ok(Rc::clone(made));
         }
-        let recipe = Recipe::new(&self.pipeline, task, &self.context)?;
+        let keep = self.keeps.get(task.at()).copied().unwrap_or_default();
+        let recipe = Recipe::new(&self.pipeline, task, &self.context)?.keeping(keep);
         let manifests = recipe.manifests();
         let groups = manifests.iter().find_map(|spec| spec.groups.clone());
         let made = Rc::new(TaskRecipe {
@@ -230,6 +241,7 @@ impl LiveRun {
             json: serde_json::to_vec(&recipe).unwrap_or_default(),
             inputs: recipe.inputs().to_vec(),
             groups: groups.map(|groups| Members::new(&groups)),
+            takes_values: !recipe.inputs().is_empty() || manifests.iter().any(|spec| spec.values),
             listed: RefCell::default(),
             manifests,
         });
@@ -272,7 +284,11 @@ impl LiveRun {
             return;
         }
         self.payload_bytes += bytes;
-        let input = Input { value: detail.value.clone(), outputs: detail.outputs.clone() };
+        let input = Input {
+            value: detail.value.clone(),
+            outputs: detail.outputs.clone(),
+            ..Input::default()
+        };
         self.payloads.insert(InstanceId { task: record.task, index: record.first_index }, input);
     }
 

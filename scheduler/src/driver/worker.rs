@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use dagrun_core::engine::{Action, Assignment, Event, RevokeMode, WorkerOffer};
-use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::Input;
 use dagrun_core::status::WorkerStatus;
 use dagrun_schema::dagrun_capnp::worker as wire_worker;
@@ -23,18 +23,33 @@ const IN_FLIGHT: u32 = 4;
 const CALL_ASSIGNMENTS: usize = 256;
 const CALL_BYTES: usize = 1024 * 1024;
 
+/// Workers that have gone, whose names are told to the others.
+const GONE: usize = 256;
+
 /// A worker that has registered.
 pub(crate) struct Joining {
     pub(crate) worker: WorkerId,
     pub(crate) offer: WorkerOffer,
     pub(crate) host: String,
+    pub(crate) door: Option<Door>,
     pub(crate) client: wire_worker::Client,
+}
+
+/// Where a worker gives its values to others, and what they must know.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) address: String,
+    pub(crate) secret: Vec<u8>,
 }
 
 pub(super) struct LiveWorker {
     pub(super) last_heard: Timestamp,
     pub(super) offer: WorkerOffer,
     host: String,
+    /// None: it keeps its values to itself.
+    door: Option<Door>,
+    /// The list of other workers that it was told last, by its number.
+    peers_told: u64,
     client: wire_worker::Client,
     outbox: VecDeque<Outgoing>,
     in_flight: u32,
@@ -44,9 +59,19 @@ pub(super) struct LiveWorker {
 
 /// Something to tell a worker, in order.
 pub(super) enum Outgoing {
-    Dispatch { assignment: Assignment, inputs: Vec<Vec<Input>>, bytes: usize },
-    Revoke { attempts: Vec<AttemptId>, cancel: bool },
+    Dispatch {
+        assignment: Assignment,
+        inputs: Vec<Vec<Input>>,
+        bytes: usize,
+    },
+    Revoke {
+        attempts: Vec<AttemptId>,
+        cancel: bool,
+    },
     Forget(RunId),
+    /// Those without a door have gone.
+    Peers(Vec<(WorkerId, String, Option<Door>)>),
+    Release(RunId, Vec<InstanceId>),
     Shutdown,
 }
 
@@ -71,7 +96,7 @@ impl LiveWorker {
     fn call(&mut self, runs: &mut FxHashMap<RunId, LiveRun>) -> Option<Answer> {
         match self.outbox.front()? {
             Outgoing::Dispatch { .. } => Some(self.dispatch_call(runs)),
-            Outgoing::Revoke { .. } | Outgoing::Forget(_) | Outgoing::Shutdown => {
+            _ => {
                 let outgoing = self.outbox.pop_front()?;
                 Some(self.plain_call(outgoing))
             }
@@ -93,6 +118,32 @@ impl LiveWorker {
             Outgoing::Forget(run) => {
                 let mut request = self.client.forget_request();
                 request.get().set_run(run.0);
+                answer(request.send().promise)
+            }
+            Outgoing::Peers(peers) => {
+                let mut request = self.client.peers_request();
+                let mut list = request.get().init_peers(wire_length(peers.len()));
+                for (i, (id, name, door)) in (0..).zip(&peers) {
+                    let mut peer = list.reborrow().get(i);
+                    peer.set_id(id.0);
+                    peer.set_name(name);
+                    if let Some(door) = door {
+                        peer.set_address(&door.address);
+                        peer.set_secret(&door.secret);
+                    }
+                }
+                answer(request.send().promise)
+            }
+            Outgoing::Release(run, values) => {
+                let mut request = self.client.release_request();
+                let mut params = request.get();
+                params.set_run(run.0);
+                let mut list = params.init_values(wire_length(values.len()));
+                for (i, value) in (0..).zip(&values) {
+                    let mut to = list.reborrow().get(i);
+                    to.set_task(value.task.0);
+                    to.set_index(value.index);
+                }
                 answer(request.send().promise)
             }
             Outgoing::Shutdown => answer(self.client.shutdown_request().send().promise),
@@ -166,7 +217,7 @@ impl Driver {
     /// Takes a worker in at once, so that its name is taken; the machine learns of it through the
     /// inbox.
     pub(crate) fn welcome(&mut self, joining: Joining, inbox: &Inbox) {
-        let Joining { worker, offer, host, client } = joining;
+        let Joining { worker, offer, host, door, client } = joining;
         let at = crate::clock::now();
         let command = Command::Joined { worker, name: offer.name.clone(), host: host.clone(), at };
         self.store.send(command);
@@ -174,6 +225,8 @@ impl Driver {
             last_heard: at,
             offer: offer.clone(),
             host,
+            door,
+            peers_told: 0,
             client,
             outbox: VecDeque::new(),
             in_flight: 0,
@@ -186,7 +239,11 @@ impl Driver {
 
     pub(super) fn lost(&mut self, worker: WorkerId, now: Timestamp, actions: &mut Vec<Action>) {
         // The second one to notice finds it gone.
-        if self.workers.remove(&worker).is_some() {
+        if let Some(live) = self.workers.remove(&worker) {
+            if live.door.is_some() {
+                self.gone.truncate(GONE - 1);
+                self.gone.push_front((worker, live.offer.name));
+            }
             self.left.push(worker);
             self.workers_changed();
             self.engine.handle(now, Event::WorkerLost { worker }, actions);
@@ -194,6 +251,7 @@ impl Driver {
     }
 
     fn workers_changed(&mut self) {
+        self.peers_version += 1;
         self.present.set(wire_length(self.workers.len()));
         for run in self.runs.values() {
             run.published.workers_changed();
@@ -241,6 +299,32 @@ impl Driver {
     ) {
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.push(Outgoing::Revoke { attempts, cancel: mode == RevokeMode::Cancel });
+        }
+    }
+
+    /// Tells a worker of the others, unless it knows of them.
+    pub(super) fn introduce(&mut self, worker: WorkerId) {
+        let version = self.peers_version;
+        let known = self.workers.get(&worker).is_none_or(|live| live.peers_told == version);
+        if known {
+            return;
+        }
+        let others = self.workers.iter().filter(|(id, _)| **id != worker);
+        let peer = |(id, live): (&WorkerId, &LiveWorker)| {
+            Some((*id, live.offer.name.clone(), Some(live.door.clone()?)))
+        };
+        let gone = self.gone.iter().map(|(id, name)| (*id, name.clone(), None));
+        let peers = others.filter_map(peer).chain(gone).collect();
+        if let Some(live) = self.workers.get_mut(&worker) {
+            live.peers_told = version;
+            live.push(Outgoing::Peers(peers));
+        }
+    }
+
+    /// Has values let go of: by the worker that keeps them, and by those that may have copies.
+    pub(super) fn release(&mut self, run: RunId, values: &[InstanceId]) {
+        for worker in self.workers.values_mut().filter(|worker| worker.known.contains_key(&run)) {
+            worker.push(Outgoing::Release(run, values.to_vec()));
         }
     }
 

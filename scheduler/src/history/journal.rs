@@ -82,6 +82,7 @@ fn read(row: &Row<'_>, with_payload: bool) -> rusqlite::Result<EventRow> {
             Input {
                 value: row.get(13)?,
                 outputs: outputs.map_or_else(Vec::new, |bytes| decode_outputs(&bytes)),
+                file: None,
             }
         } else {
             Input::default()

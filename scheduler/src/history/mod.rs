@@ -8,6 +8,7 @@ pub(crate) mod journal;
 mod past;
 mod reason;
 mod results;
+mod value;
 
 #[cfg(test)]
 mod past_tests;
@@ -86,6 +87,14 @@ pub enum HistoryError {
         index: u32,
         /// The task's number of instances.
         width: u32,
+    },
+    /// The file that has a value could not be read.
+    #[error("cannot read {}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// The instance has no value.
     #[error("{instance} has no value: {why}")]
@@ -449,24 +458,6 @@ impl History {
                 .optional()
         };
         self.read(query())?.ok_or_else(|| HistoryError::UnknownTask { run, task: name.to_owned() })
-    }
-
-    /// The captured value of an instance that has succeeded: a JSON document.
-    ///
-    /// # Errors
-    /// When there is no such instance, it has no value, or the database cannot be read.
-    pub fn value(&self, run: RunId, task: &str, index: u32) -> Result<Vec<u8>, HistoryError> {
-        let (id, width) = self.task(run, task)?;
-        if index >= width {
-            return Err(HistoryError::UnknownInstance { task: task.to_owned(), index, width });
-        }
-        let instance = InstanceId { task: id, index };
-        let no_value = |why| HistoryError::NoValue { instance: format!("{task}[{index}]"), why };
-        let payload = self.read(journal::payload(&self.database, run, instance))?;
-        payload
-            .ok_or_else(|| no_value("it has not succeeded"))?
-            .value
-            .ok_or_else(|| no_value("its task captures nothing"))
     }
 
     /// Instances that failed, in task and index order, at most `limit`.

@@ -258,7 +258,7 @@ fn files<'a>(
 /// Whether a value is no longer where it was kept: workers keep those of runs that go on.
 fn is_lost(stored: &Stored) -> bool {
     match &stored.place {
-        Place::Worker(_) => true,
+        Place::Worker(..) => true,
         Place::File(path) => !exists(path),
     }
 }

@@ -9,7 +9,7 @@ use dagrun_core::ids::WorkerId;
 use dagrun_schema::dagrun_capnp::{function, resource, session, worker_gate};
 use dagrun_schema::wire;
 
-use crate::driver::{Input, Joining, Shared};
+use crate::driver::{Door, Input, Joining, Shared};
 
 /// Bytes of a name, a host or a label.
 const TEXT: usize = 256;
@@ -51,13 +51,14 @@ impl worker_gate::Server for Gate {
         let memory = info.get_memory().min(MEMORY);
         let resources = resources(info.get_resources()?)?;
         let functions = functions(info.get_functions()?)?;
+        let door = door(info.get_data_address()?, info.get_data_secret()?)?;
         let client = params.get_worker()?;
         let (worker, name) = {
             let mut driver = self.shared.driver.borrow_mut();
             let (worker, name) = driver.admit(&wanted);
             let offer =
                 WorkerOffer { name: name.clone(), slots, labels, memory, resources, functions };
-            driver.welcome(Joining { worker, offer, host, client }, &self.shared.inbox);
+            driver.welcome(Joining { worker, offer, host, door, client }, &self.shared.inbox);
             (worker, name)
         };
         let session = SessionServer { worker, shared: Rc::clone(&self.shared) };
@@ -88,6 +89,19 @@ fn resources(
         }
     }
     Ok(resources)
+}
+
+/// Where a worker gives its values to others.
+fn door(address: capnp::text::Reader<'_>, secret: &[u8]) -> Result<Option<Door>, Error> {
+    let address = text(address, "data address")?;
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let known: Result<std::net::SocketAddr, _> = address.parse();
+    match (known, secret.len()) {
+        (Ok(_), 32) => Ok(Some(Door { address, secret: secret.to_vec() })),
+        _ => Err(Error::failed("a worker's data address or secret is malformed".into())),
+    }
 }
 
 /// A worker's functions in the order of their names; of one named twice, the last.

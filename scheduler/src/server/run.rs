@@ -163,8 +163,31 @@ impl run::Server for RunServer {
         let params = params.get()?;
         let (run, task) = (self.run, params.get_task()?.to_str()?.to_owned());
         let index = params.get_index();
-        let value = self.server.reader.read(move |history| history.value(run, &task, index));
-        results.get().set_value(&value.await?);
+        let read =
+            move |history: &crate::History| history.value_part(run, &task, index, 0, u32::MAX);
+        let (value, total) = self.server.reader.read(read).await?;
+        if total > value.len() as u64 {
+            return Err(Error::failed(format!("the value has {total} bytes: read it in parts")));
+        }
+        results.get().set_value(&value);
+        Ok(())
+    }
+
+    async fn value_part(
+        self: Rc<Self>,
+        params: run::ValuePartParams,
+        mut results: run::ValuePartResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let (run, task) = (self.run, params.get_task()?.to_str()?.to_owned());
+        let (index, offset) = (params.get_index(), params.get_offset());
+        let limit = params.get_limit();
+        let read =
+            move |history: &crate::History| history.value_part(run, &task, index, offset, limit);
+        let (part, total) = self.server.reader.read(read).await?;
+        let mut results = results.get();
+        results.set_data(&part);
+        results.set_total(total);
         Ok(())
     }
 

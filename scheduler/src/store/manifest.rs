@@ -2,12 +2,13 @@
 //! that the driver no longer holds.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read as _, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dagrun_core::ids::RunId;
+use dagrun_core::payload::{self, Place, Stored};
 use dagrun_core::recipe::{Items, values};
 use dagrun_core::status::State;
 use rusqlite::Connection;
@@ -91,7 +92,7 @@ fn write_manifest(
             let written = if job.values {
                 write_values(&mut file, index, &entry)
             } else {
-                file.write_all(&line(job, items, index, &entry))
+                line(job, items, index, &entry).and_then(|line| file.write_all(&line))
             };
             written.map_err(failed(&temporary))?;
         }
@@ -107,17 +108,44 @@ fn write_values(file: &mut impl Write, index: u32, entry: &journal::Entry) -> st
     values::write_record(file, index, state, value.as_deref())
 }
 
-fn line(job: &ManifestJob, items: Option<&Items>, index: u32, entry: &journal::Entry) -> Vec<u8> {
+fn line(
+    job: &ManifestJob,
+    items: Option<&Items>,
+    index: u32,
+    entry: &journal::Entry,
+) -> std::io::Result<Vec<u8>> {
     let state = entry.last.as_ref().map_or(State::Blocked, |event| event.state);
     let payload = entry.last.as_ref().map(|event| event.payload()).unwrap_or_default();
     let item = job.item.and_then(|spec| items?.part(spec.upstream_index(index)));
-    job.recipe.manifest_line_of_item(
+    let value = payload.value.map(readable).transpose()?;
+    Ok(job.recipe.manifest_line_of_item(
         index,
         item.as_deref(),
         state.word(),
-        payload.value.as_deref(),
+        value.as_deref(),
         &payload.outputs,
-    )
+    ))
+}
+
+/// A value as a command can read it: a file of MessagePack has one of JSON beside it.
+fn readable(value: Vec<u8>) -> std::io::Result<Vec<u8>> {
+    let Some(Stored { place: Place::File(path), bytes, checksum }) = payload::stored(&value) else {
+        return Ok(value);
+    };
+    if path.extension().is_none_or(|ending| ending != "msgpack") {
+        return Ok(value);
+    }
+    let json_path = path.with_extension("json");
+    if !json_path.exists() {
+        let mut packed = payload::file_head(&path).to_vec();
+        File::open(&path)?.read_to_end(&mut packed)?;
+        let json = payload::to_json(&packed).map_err(std::io::Error::other)?;
+        let temporary = temporary_of(&json_path);
+        std::fs::write(&temporary, &json)?;
+        std::fs::rename(&temporary, &json_path)?;
+    }
+    // Whoever reads the line looks at the path only.
+    Ok(Stored { place: Place::File(json_path), bytes, checksum }.to_payload())
 }
 
 /// Ranges to read at once that hold all listed instances and not much else.

@@ -5,6 +5,7 @@ mod explain;
 mod hostile;
 mod retry;
 mod support;
+mod values;
 
 use dagrun_core::engine::Outcome;
 use dagrun_core::ids::TaskId;

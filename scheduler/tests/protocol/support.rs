@@ -7,7 +7,7 @@ use std::time::Duration;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::engine::{Assignment, Outcome, Report};
-use dagrun_core::ids::{AttemptId, Micros, TaskId, Timestamp};
+use dagrun_core::ids::{AttemptId, Micros, TaskId, Timestamp, WorkerId};
 use dagrun_core::pipeline::{
     Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Retry, Task, TaskAction,
 };
@@ -113,11 +113,16 @@ pub(crate) enum Told {
     Dispatch(Assignment, Vec<Vec<Input>>),
     Revoke(Vec<u64>, bool),
     Forget(u64),
+    /// Numbers and addresses.
+    Peers(Vec<(u32, String)>),
+    /// Indices.
+    Release(Vec<u32>),
     Shutdown,
 }
 
 /// A worker that does nothing by itself.
 pub(crate) struct FakeWorker {
+    pub(crate) id: WorkerId,
     pub(crate) session: rpc::session::Client,
     pub(crate) name: String,
     told: mpsc::UnboundedReceiver<Told>,
@@ -158,6 +163,29 @@ impl rpc::worker::Server for Ears {
         Ok(())
     }
 
+    async fn peers(
+        self: Rc<Self>,
+        params: rpc::worker::PeersParams,
+        _: rpc::worker::PeersResults,
+    ) -> Result<(), capnp::Error> {
+        let peers = params.get()?.get_peers()?;
+        let told = peers.iter().map(|peer| Ok((peer.get_id(), peer.get_address()?.to_string()?)));
+        let _ = self.0.send(Told::Peers(told.collect::<Result<_, capnp::Error>>()?));
+        Ok(())
+    }
+
+    async fn release(
+        self: Rc<Self>,
+        params: rpc::worker::ReleaseParams,
+        _: rpc::worker::ReleaseResults,
+    ) -> Result<(), capnp::Error> {
+        let values = params.get()?.get_values()?;
+        let _ = self
+            .0
+            .send(Told::Release(values.iter().map(rpc::instance::Reader::get_index).collect()));
+        Ok(())
+    }
+
     async fn shutdown(
         self: Rc<Self>,
         _: rpc::worker::ShutdownParams,
@@ -178,10 +206,13 @@ impl FakeWorker {
         info.set_name(name);
         info.set_host("here");
         info.set_slots(slots);
+        info.set_data_address("127.0.0.1:9");
+        info.set_data_secret(&[0; 32]);
         let response = request.send().promise.await.unwrap();
         let response = response.get().unwrap();
         FakeWorker {
             session: response.get_session().unwrap(),
+            id: WorkerId(response.get_id()),
             name: response.get_name().unwrap().to_string().unwrap(),
             told,
         }

@@ -18,6 +18,7 @@ use crate::control::{Control, Stop};
 use crate::data::Patience;
 use crate::log::{Owner, RunLog};
 use crate::outputs::{self, Unpublished};
+use crate::values::{Keeping, ValueId};
 
 /// What all calls of a worker share.
 #[derive(Debug)]
@@ -90,7 +91,7 @@ impl Caller {
                 let (kind, reason) = stopped(why, calling.timeout);
                 Err(Failure::of_kind(kind, reason))
             }
-            None => returned.and_then(|payload| self.settle(&calling, place.control, payload)),
+            None => returned.and_then(|payload| self.settle(&calling, &place, payload)),
         };
         if judged.is_err() {
             outputs::discard(&calling.outputs);
@@ -115,10 +116,13 @@ impl Caller {
     fn settle(
         &self,
         calling: &Calling,
-        control: &Control,
+        place: &Place<'_>,
         payload: Vec<u8>,
     ) -> Result<Detail, Failure> {
-        let kept = self.keeper.keep(calling, payload);
+        let control = place.control;
+        let id = ValueId { run: calling.run, instance: place.owner.instance };
+        let Calling { task, keep, run_dir, .. } = calling;
+        let kept = self.keeper.keep(&Keeping { id, task, keep: *keep, run_dir }, payload);
         let value = kept.map_err(|reason| Failure::of_kind(FailureKind::Capture, reason))?;
         let patience = Patience { wake: Some(control.wake()), deadline: None };
         outputs::publish(&calling.outputs, patience).map_err(|error| match error {

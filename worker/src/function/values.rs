@@ -5,7 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use dagrun_core::ids::RunId;
 use dagrun_core::payload::{Place, Stored};
-use dagrun_core::recipe::Calling;
+
+use crate::values::Keeping;
 
 /// Gets values that are kept elsewhere.
 pub trait Fetch: fmt::Debug + Send + Sync {
@@ -16,13 +17,13 @@ pub trait Fetch: fmt::Debug + Send + Sync {
     fn fetch(&self, run: RunId, stored: &Stored) -> Result<Bytes, String>;
 }
 
-/// Decides what becomes of the value of a call.
+/// Decides what becomes of the value of an attempt that has succeeded.
 pub trait Keeper: fmt::Debug + Send + Sync {
     /// The payload to report: `payload` itself, or a reference to where it is kept now.
     ///
     /// # Errors
     /// Why it could not be kept, in words for people.
-    fn keep(&self, calling: &Calling, payload: Vec<u8>) -> Result<Vec<u8>, String>;
+    fn keep(&self, of: &Keeping<'_>, payload: Vec<u8>) -> Result<Vec<u8>, String>;
 }
 
 /// Keeps nothing: every value travels with its report.
@@ -32,14 +33,14 @@ pub struct Inline;
 impl Fetch for Inline {
     fn fetch(&self, _: RunId, stored: &Stored) -> Result<Bytes, String> {
         Err(match &stored.place {
-            Place::Worker(worker) => format!("the value is kept by worker {}", worker.0),
+            Place::Worker(worker, _) => format!("the value is kept by worker {}", worker.0),
             Place::File(path) => format!("the value is kept in {}", path.display()),
         })
     }
 }
 
 impl Keeper for Inline {
-    fn keep(&self, _: &Calling, payload: Vec<u8>) -> Result<Vec<u8>, String> {
+    fn keep(&self, _: &Keeping<'_>, payload: Vec<u8>) -> Result<Vec<u8>, String> {
         Ok(payload)
     }
 }

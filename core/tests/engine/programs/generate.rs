@@ -6,6 +6,8 @@ use dagrun_core::pipeline::{
     Clause, MinSuccess, Outcomes, Quantifier, Retry, RetryOn, Scatter, Split, Targets,
 };
 
+use crate::values::value_edges;
+
 /// SplitMix64, so that a program is its seed.
 pub(super) struct Random(pub(super) u64);
 
@@ -49,7 +51,8 @@ pub(super) fn program(random: &mut Random) -> RunPlan {
         tasks.push(plan);
         widths.push(width);
     }
-    RunPlan { tasks, fail_fast: random.one_in(8), seed: 7 }
+    let values = value_edges(&tasks);
+    RunPlan { tasks, values, fail_fast: random.one_in(8), seed: 7 }
 }
 
 fn task(random: &mut Random) -> TaskPlan {

@@ -184,6 +184,8 @@ impl Pair {
     fn end(&mut self, running: &[(WorkerId, dagrun_core::ids::AttemptId, Held)]) {
         let (worker, id, Held { instance, cancelled, .. }) = self.random.pick(running);
         let items = (!self.random.one_in(12)).then(|| self.random.below(4));
+        let keeps = self.random.one_in(2).then(|| u64::from(self.random.below(100)));
+        self.rig.keeps = keeps;
         if !self.random.one_in(4) {
             self.model.end(instance, true, Some(worker));
             self.model.items.insert(instance, items);
@@ -353,6 +355,7 @@ impl Pair {
             (false, false) => RunState::Succeeded,
         };
         assert_eq!(self.rig.finished, [expected], "seed {}", self.seed);
+        assert_eq!(self.rig.kept, BTreeMap::new(), "all is released, seed {}", self.seed);
         let starts = self.rig.starts.iter().map(|(instance, number, _)| (instance, number));
         let distinct: BTreeSet<_> = starts.collect();
         assert_eq!(distinct.len(), self.rig.starts.len(), "started twice, seed {}", self.seed);

@@ -1,0 +1,122 @@
+//! Long values: from worker to worker, into files for commands, and gone when nobody needs them.
+
+use std::process::Child;
+
+use crate::harness::{Cluster, Test, wait_until};
+
+/// Workers that keep next to nothing in memory, with their temporary files in the test's directory.
+struct Small {
+    cluster: Cluster,
+    workers: Vec<Child>,
+}
+
+impl Small {
+    fn start(pipeline: &str, labels: &[&str]) -> Small {
+        let cluster = Cluster::start(Test::new(pipeline), "1");
+        std::fs::create_dir(cluster.0.path("tmp")).unwrap();
+        let join = |label: &&str| {
+            let words =
+                ["worker", "--cluster", "c", "-j", "2", "--memory", "8MiB", "--label", label];
+            let mut worker = cluster.0.command(&words);
+            worker.env("TMPDIR", cluster.0.path("tmp")).stderr(std::process::Stdio::null());
+            worker.spawn().unwrap()
+        };
+        let workers = labels.iter().map(join).collect();
+        let small = Small { cluster, workers };
+        let expected = labels.len() + 1;
+        wait_until("the workers have joined", || small.present() == expected);
+        small
+    }
+
+    fn present(&self) -> usize {
+        self.cluster.run(&["workers", "--json"]).exits(0).json().len()
+    }
+
+    /// The files of all its workers, below their own directories.
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        let entries = |dir| std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let dirs = entries(self.cluster.0.path("tmp")).map(|entry| entry.path());
+        dirs.flat_map(|dir| entries(dir).map(|entry| entry.path())).collect()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
+}
+
+const LONG: &str = "name = 'long'\n\
+    [task.make]\nsweep = { x = [0, 1, 2, 3, 4, 5] }\ntargets = ['a']\n\
+    run = ['sh', '-c', 'head -c 1000000 /dev/zero | tr \"\\000\" {x}']\ncapture = 'text'\n\
+    [task.count]\nmap = 'make'\ntargets = ['b']\n\
+    run = ['sh', '-c', 'tr -cd {x} < $0 | wc -c', '{make.value}']\ncapture = 'json'\n";
+
+#[test]
+fn commands_on_other_workers_find_long_values_in_files() {
+    let small = Small::start(LONG, &["a", "b"]);
+    small.cluster.submit(&["-q"]).exits(0).silent();
+    for index in 0..6 {
+        let count = format!("count[{index}]");
+        small.cluster.run(&["output", "last", &count]).exits(0).out("1000000\n");
+    }
+    assert_eq!(small.cluster.places("make")[0], "w2");
+    assert_eq!(small.cluster.places("count")[0], "w3");
+    // Values that other tasks were given are gone; those of the run's files have never been.
+    small.cluster.run(&["output", "last", "make[0]"]).exits(1);
+    wait_until("no file is left", || small.files().is_empty());
+}
+
+#[test]
+fn values_that_nobody_is_given_are_there_to_be_read() {
+    let small = Small::start(
+        "[task.make]\nrun = ['sh', '-c', 'head -c 20000000 /dev/zero | tr \"\\000\" y']\n\
+         capture = 'text'\n",
+        &[],
+    );
+    small.cluster.submit(&["-q"]).exits(0).silent();
+    let value = small.cluster.run(&["output", "last", "make"]).exits(0).stdout;
+    assert_eq!((value.len(), value.trim_end_matches('\n').trim_matches('y')), (20_000_001, ""));
+    let file = small.cluster.0.path("clusters/c/state/runs/1/values/make-0.json");
+    assert_eq!(std::fs::metadata(file).unwrap().len(), 20_000_002);
+}
+
+#[test]
+fn a_value_whose_worker_is_gone_fails_the_attempt_with_the_reason() {
+    let pipeline = LONG.replace("sh', '-c', 'tr -cd", "sh', '-c', 'true; tr -cd");
+    let pipeline = format!(
+        "{pipeline}after = 'wait'\n[task.wait]\nafter = 'make'\n\
+         run = ['sh', '-c', 'touch waiting; until [ -e go ]; do sleep 0.01; done']\n"
+    );
+    let mut small = Small::start(&pipeline, &["a", "b"]);
+    small.cluster.submit(&["--detach"]).exits(0);
+    small.cluster.0.wait_for_file("waiting");
+    let mut holder = small.workers.remove(0);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    wait_until("the worker has gone", || small.present() == 2);
+    small.cluster.0.write("go", "");
+    small.cluster.run(&["wait", "last"]).exits(1);
+    small
+        .cluster
+        .run(&["explain", "last", "count[0]"])
+        .exits(0)
+        .out_has("the value of make[0]: worker w2, which had it, is gone");
+    small.workers.push(holder);
+}
+
+#[test]
+fn raw_output_is_the_text_and_nothing_else() {
+    let test = Test::new(
+        "[task.a]\nrun = ['printf', '[1,\"x\"]']\ncapture = 'json'\n\
+                          [task.b]\nrun = ['printf', 'a\\nb']\ncapture = 'text'",
+    );
+    test.submit(&["-q"]).exits(0);
+    test.run(&["output", "last", "a"]).exits(0).out("[1,\"x\"]\n");
+    test.run(&["output", "last", "b"]).exits(0).out("a\nb\n");
+    test.run(&["output", "last", "b", "--raw"]).exits(0).out("a\nb");
+    test.run(&["output", "last", "a", "--raw"]).exits(0).out("[1,\"x\"]");
+}

@@ -1,0 +1,212 @@
+//! Values that workers keep: released when nobody can be given them any more, and not before; work goes
+//! where they are.
+
+use dagrun_core::engine::{
+    CancelScope, Consumed, GatherPlan, MapEdge, Outcome, RunPlan, TaskPlan, ValueEdge,
+};
+use dagrun_core::ids::{TaskId, WorkerId};
+use dagrun_core::pipeline::{Outcomes, Quantifier, Scatter, Split, Targets};
+use dagrun_core::status::State;
+
+use crate::rig::{RUN, Rig, after, array, at, clause};
+
+/// The edges along which values could go in a plan: maps, gathers, and clauses that wait for the
+/// success of a single task.
+pub(crate) fn value_edges(tasks: &[TaskPlan]) -> Vec<ValueEdge> {
+    let mut edges = Vec::new();
+    for (to, plan) in (0..).map(TaskId).zip(tasks) {
+        if let Some(MapEdge { upstream: from, factor }) = plan.map {
+            edges.push(ValueEdge { from, to, of: Consumed::Map(factor) });
+        }
+        let gathered = plan.gather.iter().flat_map(|gather| &gather.upstreams);
+        edges.extend(gathered.map(|from| ValueEdge { from: *from, to, of: Consumed::Gathered }));
+        let clauses = plan.clauses.iter().filter(|clause| {
+            clause.quantifier == Quantifier::All && clause.on == Outcomes::Success
+        });
+        for from in clauses.flat_map(|clause| &clause.upstreams) {
+            let upstream = &tasks[from.at()];
+            let single = upstream.width == 1 && upstream.map.is_none();
+            if single && upstream.scatter.is_none() && upstream.targets != Targets::Each {
+                edges.push(ValueEdge { from: *from, to, of: Consumed::Single });
+            }
+        }
+    }
+    edges.sort_unstable_by_key(|edge| (edge.from, edge.to, edge.of));
+    edges.dedup();
+    edges
+}
+
+fn rig(tasks: Vec<TaskPlan>) -> Rig {
+    let values = value_edges(&tasks);
+    let mut rig = Rig::of(RunPlan { tasks, values, ..RunPlan::default() });
+    rig.keeps = Some(1_000);
+    rig
+}
+
+fn map(upstream: u32, width: u32, factor: u32) -> TaskPlan {
+    let map = Some(MapEdge { upstream: TaskId(upstream), factor });
+    TaskPlan { width, map, ..TaskPlan::default() }
+}
+
+fn gather(upstream: u32, groups: Option<&[u32]>) -> TaskPlan {
+    let width = groups.map_or(1, |groups| groups.iter().max().unwrap() + 1);
+    let gather = GatherPlan {
+        upstreams: vec![TaskId(upstream)],
+        groups: groups.map(Into::into),
+        min_success: None,
+    };
+    TaskPlan { width, gather: Some(gather), ..TaskPlan::default() }
+}
+
+fn kept(rig: &Rig) -> Vec<(u32, u32)> {
+    rig.kept.keys().map(|instance| (instance.task.0, instance.index)).collect()
+}
+
+#[test]
+fn a_mapped_value_is_released_with_the_last_instance_that_maps_it() {
+    let mut rig = rig(vec![array(2), map(0, 4, 2)]).worker(1, 4).submit();
+    rig.ok(0, 0);
+    rig.ok(0, 1);
+    assert_eq!(rig.engine.holder(RUN, at(0, 1)), Some(WorkerId(1)));
+    rig.keeps = None;
+    rig.ok(1, 2);
+    rig.ok(1, 0);
+    assert_eq!(kept(&rig), [(0, 0), (0, 1)]);
+    rig.fail(1, 3);
+    assert_eq!(kept(&rig), [(0, 0)]);
+    rig.ok(1, 1);
+    assert_eq!(kept(&rig), []);
+}
+
+#[test]
+fn a_value_that_a_whole_array_is_given_waits_for_all_of_it() {
+    let mut rig =
+        rig(vec![TaskPlan::default(), TaskPlan { width: 3, ..after(&[0]) }]).worker(1, 2).submit();
+    rig.ok(0, 0);
+    rig.keeps = None;
+    rig.ok(1, 0);
+    rig.ok(1, 1);
+    assert_eq!(kept(&rig), [(0, 0)]);
+    rig.ok(1, 2);
+    assert_eq!(kept(&rig), []);
+}
+
+#[test]
+fn gathered_values_wait_for_the_gather_and_those_of_a_group_for_theirs() {
+    let tasks = vec![array(4), gather(0, None), gather(0, Some(&[0, 1, 0, 1]))];
+    let mut rig = rig(tasks).worker(1, 4).submit();
+    (0..4).for_each(|index| rig.ok(0, index));
+    rig.keeps = None;
+    rig.ok(2, 0);
+    assert_eq!(kept(&rig).len(), 4);
+    rig.ok(1, 0);
+    assert_eq!(kept(&rig), [(0, 1), (0, 3)]);
+    rig.ok(2, 1);
+    assert_eq!(kept(&rig), []);
+}
+
+#[test]
+fn what_nobody_will_be_given_is_released_at_once() {
+    // The second task can never run, as the third fails before the first succeeds.
+    let waits = clause(Quantifier::All, &[0, 2], Outcomes::Success);
+    let second = TaskPlan { clauses: vec![waits], ..TaskPlan::default() };
+    let mut rig = rig(vec![TaskPlan::default(), second, TaskPlan::default()]).worker(1, 3).submit();
+    rig.fail(2, 0);
+    assert_eq!(rig.state(1, 0), State::Skipped);
+    rig.ok(0, 0);
+    assert_eq!((kept(&rig), rig.finished.len()), (vec![], 1));
+}
+
+#[test]
+fn a_retry_is_given_the_value_again() {
+    let retry = dagrun_core::pipeline::Retry { count: 1, ..Default::default() };
+    let mut rig = rig(vec![TaskPlan::default(), TaskPlan { retry, ..after(&[0]) }]);
+    rig = rig.worker(1, 1).submit();
+    rig.ok(0, 0);
+    rig.fail(1, 0);
+    assert_eq!(kept(&rig), [(0, 0)]);
+    rig.fail(1, 0);
+    assert_eq!(kept(&rig), []);
+}
+
+#[test]
+fn a_cancelled_run_releases_everything() {
+    let mut rig = rig(vec![array(3), map(0, 3, 1), gather(1, None)]).worker(1, 2).submit();
+    rig.ok(0, 0);
+    rig.ok(0, 1);
+    rig.cancel(CancelScope::Run);
+    while let Some((worker, id, _)) = rig.running().first().copied() {
+        rig.end(worker, id, Outcome::Succeeded);
+    }
+    assert_eq!((kept(&rig), rig.finished.len()), (vec![], 1));
+}
+
+#[test]
+fn a_task_whose_width_is_not_known_yet_keeps_what_it_will_be_given() {
+    let scatter = Scatter { from: TaskId(1), split: Split::Each, max_items: None };
+    let clauses = vec![clause(Quantifier::All, &[0, 1], Outcomes::Success)];
+    let scattered = TaskPlan { scatter: Some(scatter), clauses, implied: 1, ..TaskPlan::default() };
+    for items in [Some(2), Some(0), None] {
+        let mut rig = rig(vec![TaskPlan::default(), TaskPlan::default(), scattered.clone()]);
+        rig = rig.worker(1, 2).submit();
+        rig.ok(0, 0);
+        assert_eq!(kept(&rig), [(0, 0)]);
+        rig.keeps = None;
+        rig.captures(1, 0, items);
+        if items == Some(2) {
+            rig.ok(2, 1);
+            assert_eq!(kept(&rig), [(0, 0)]);
+            rig.ok(2, 0);
+        }
+        assert_eq!((kept(&rig), rig.finished.len()), (vec![], 1));
+    }
+}
+
+#[test]
+fn what_a_lost_worker_held_is_forgotten() {
+    let mut rig = rig(vec![array(2), map(0, 2, 1)]).worker(1, 1).worker(2, 1).submit();
+    rig.ok(0, 0);
+    let holder = rig.engine.holder(RUN, at(0, 0)).unwrap();
+    rig.kill(holder.0);
+    assert_eq!(rig.engine.holder(RUN, at(0, 0)), None);
+    rig.drain(|_| false);
+    assert_eq!((kept(&rig), rig.finished.len()), (vec![], 1));
+}
+
+#[test]
+fn work_goes_where_most_of_its_input_is() {
+    // Upstreams: one short and one long value on different workers; what is given both goes to the
+    // long one's, though the other is idle as well.
+    let both = after(&[0, 1]);
+    for long in [0, 1] {
+        let mut rig = rig(vec![TaskPlan::default(), TaskPlan::default(), both.clone()]);
+        rig = rig.worker(1, 1).worker(2, 1).submit();
+        rig.keeps = Some(70_000);
+        rig.ok(1 - long, 0);
+        rig.keeps = Some(90_000);
+        rig.ok(long, 0);
+        assert_ne!(rig.ran_on(0, 0), rig.ran_on(1, 0));
+        assert_eq!(rig.ran_on(2, 0), rig.ran_on(long, 0));
+    }
+}
+
+#[test]
+fn work_does_not_wait_for_the_worker_that_has_its_input() {
+    let mut rig = rig(vec![array(1), array(2), after(&[0])]).worker(1, 1).submit();
+    rig.ok(0, 0);
+    // Its worker has begun with the other task.
+    assert_eq!(rig.started(1), [0]);
+    rig.join(2, 1);
+    assert_eq!(rig.running().len(), 2);
+    rig.join(3, 1);
+    assert_eq!(rig.ran_on(2, 0), Some(3));
+}
+
+#[test]
+fn maps_stay_with_their_values() {
+    let mut rig = rig(vec![array(8), map(0, 8, 1)]).worker(1, 4).worker(2, 4).submit();
+    (0..8).for_each(|index| rig.ok(0, index));
+    for index in 0..8 {
+        assert_eq!(rig.ran_on(1, index), rig.ran_on(0, index));
+    }
+}

@@ -1,0 +1,86 @@
+//! References to values, as workers report them: believed only where they can be true.
+
+use std::path::{Component, Path};
+
+use dagrun_core::engine::{Outcome, Report};
+use dagrun_core::ids::{AttemptId, WorkerId};
+use dagrun_core::payload::{self, Place};
+use dagrun_core::status::{Detail, FailureKind};
+
+use super::Driver;
+
+impl Driver {
+    /// A value that is elsewhere must be at the worker that reports it, as that of the very instance, or in
+    /// a file of the run. With any other reference the attempt has failed.
+    pub(super) fn check_references(&mut self, worker: WorkerId, reports: &mut [Report]) {
+        for report in reports.iter_mut().filter(|report| report.outcome == Outcome::Succeeded) {
+            let value = report.detail.as_deref().and_then(|detail| detail.value.as_deref());
+            // What begins like a payload and is none would be passed on.
+            let problem = match value.map(payload::kind) {
+                None => None,
+                Some(Err(_)) => Some("its value is malformed"),
+                Some(Ok(payload::Kind::Stored(stored))) => {
+                    let good = self.may_be_at(worker, report.first, &stored.place);
+                    self.values_kept |= good && matches!(stored.place, Place::Worker(..));
+                    (!good).then_some("its value is not where its worker may keep it")
+                }
+                Some(Ok(_)) => None,
+            };
+            if let Some(problem) = problem {
+                let reason = problem.to_owned();
+                report.outcome = Outcome::Failed(FailureKind::Capture);
+                report.detail = Some(Box::new(Detail { reason, ..Detail::default() }));
+            }
+        }
+    }
+
+    fn may_be_at(&self, worker: WorkerId, attempt: AttemptId, place: &Place) -> bool {
+        let Some((run, instance)) = self.engine.instance_of(worker, attempt) else {
+            return true; // The machine ignores it.
+        };
+        match place {
+            Place::Worker(holder, of) => (*holder, *of) == (worker, instance),
+            Place::File(path) => {
+                let run = self.runs.get(&run);
+                run.is_some_and(|run| is_value_file(path, run.dir()))
+            }
+        }
+    }
+}
+
+/// Whether this is a file in which values of a run are kept.
+fn is_value_file(path: &Path, run_dir: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(run_dir) else { return false };
+    let mut components = below.components();
+    let first = components.next();
+    let second = components.next();
+    first == Some(Component::Normal("values".as_ref()))
+        && matches!(second, Some(Component::Normal(_)))
+        && components.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_in_files_of_their_run_only() {
+        let good = |path: &str| is_value_file(Path::new(path), Path::new("/state/runs/4"));
+        assert!(good("/state/runs/4/values/a-0.json"));
+        for bad in [
+            "/state/runs/4/values",
+            "/state/runs/4/values/",
+            "/state/runs/4/values/..",
+            "/state/runs/4/values/../logs/a",
+            "/state/runs/4/values/a/b",
+            "/state/runs/4/../5/values/a-0.json",
+            "/state/runs/5/values/a-0.json",
+            "/state/runs/4/logs/a-0.json",
+            "values/a-0.json",
+            "/etc/passwd",
+            "",
+        ] {
+            assert!(!good(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What becomes of the value of an attempt that has succeeded.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use dagrun_core::ids::RunId;
+use dagrun_core::payload::{self, PayloadError, Place, Stored};
+use dagrun_core::recipe::{INLINE, Keep};
+
+use super::{ValueError, ValueId, Values, checksum};
+use crate::function::{Fetch, Keeper};
+
+/// Whose value it is, and what becomes of it when it is long.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping<'a> {
+    /// The run and the instance.
+    pub id: ValueId,
+    /// The task's name.
+    pub task: &'a str,
+    /// What becomes of it.
+    pub keep: Keep,
+    /// The run's own directory, absolute.
+    pub run_dir: &'a Path,
+}
+
+/// Why a value could not be kept.
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error(transparent)]
+    Store(#[from] ValueError),
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    #[error("cannot write {}", path.display())]
+    File { path: PathBuf, source: io::Error },
+}
+
+impl Values {
+    /// The payload to report: this one when it is short, otherwise what its task asks for.
+    fn keep_if_long(&self, of: &Keeping<'_>, payload: Vec<u8>) -> Result<Vec<u8>, KeepError> {
+        if payload.len() <= INLINE {
+            return Ok(payload);
+        }
+        match of.keep {
+            Keep::Report => Ok(payload),
+            Keep::Hold => Ok(self.hold(of.id, payload.into())?.to_payload()),
+            Keep::File => Ok(write_file(of, &payload)?.to_payload()),
+        }
+    }
+}
+
+/// Writes `RUN_DIR/values/TASK-INDEX.ENDING`; under another name until it is whole.
+fn write_file(of: &Keeping<'_>, payload: &[u8]) -> Result<Stored, KeepError> {
+    let (ending, content) = payload::file_form(payload)?;
+    let name = format!("{}-{}.{ending}", of.task, of.id.instance.index);
+    let dir = of.run_dir.join("values");
+    let (path, temporary) = (dir.join(&name), dir.join(format!(".{name}.{}", std::process::id())));
+    let written = fs::create_dir_all(&dir)
+        .and_then(|()| File::create(&temporary)?.write_all(content))
+        .and_then(|()| fs::rename(&temporary, &path));
+    if let Err(source) = written {
+        let _ = fs::remove_file(&temporary);
+        return Err(KeepError::File { path, source });
+    }
+    let (bytes, checksum) = (payload.len() as u64, checksum(payload));
+    Ok(Stored { place: Place::File(path), bytes, checksum })
+}
+
+impl Keeper for Values {
+    fn keep(&self, of: &Keeping<'_>, payload: Vec<u8>) -> Result<Vec<u8>, String> {
+        self.keep_if_long(of, payload).map_err(|error| one_line(&error))
+    }
+}
+
+impl Fetch for Values {
+    fn fetch(&self, run: RunId, stored: &Stored) -> Result<bytes::Bytes, String> {
+        let held = self.get(run, stored, &|| false).map_err(|error| one_line(&error))?;
+        held.read().map_err(|error| one_line(&error))
+    }
+}
+
+/// An error with its causes.
+pub(super) fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,103 @@
+//! How values go from worker to worker.
+//!
+//! Over one connection, any number of times: a request of 48 bytes, and the answer to it. All numbers
+//! are little end first.
+//!
+//! ```text
+//! request   secret [32]   run u64   task u32   index u32
+//! answer    status u8     length u64   checksum u64   the bytes
+//! ```
+//!
+//! The status is 0, or 1 for a value that is not there; then length and checksum are 0. Whoever does
+//! not know the secret gets nothing but a closed connection.
+
+use std::fmt;
+use std::io;
+
+use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use subtle::ConstantTimeEq;
+
+use super::ValueId;
+
+pub(super) const REQUEST: usize = 48;
+pub(super) const ANSWER: usize = 17;
+
+const FOUND: u8 = 0;
+const UNKNOWN: u8 = 1;
+
+/// What a worker must know to get values from another.
+#[derive(Clone)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn random() -> io::Result<Secret> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Secret(bytes))
+    }
+
+    /// The secret of these bytes, if they are as many as a secret has.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Secret> {
+        Some(Secret(bytes.try_into().ok()?))
+    }
+
+    /// Its bytes, for those who may know them.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+pub(super) fn request(secret: &Secret, id: ValueId) -> [u8; REQUEST] {
+    let mut bytes = [0; REQUEST];
+    bytes[..32].copy_from_slice(&secret.0);
+    bytes[32..40].copy_from_slice(&id.run.0.to_le_bytes());
+    bytes[40..44].copy_from_slice(&id.instance.task.0.to_le_bytes());
+    bytes[44..].copy_from_slice(&id.instance.index.to_le_bytes());
+    bytes
+}
+
+/// What is asked for, if whoever asks knows the secret.
+pub(super) fn read_request(bytes: &[u8; REQUEST], secret: &Secret) -> Option<ValueId> {
+    let (told, rest) = bytes.split_first_chunk::<32>()?;
+    let known: bool = told.ct_eq(&secret.0).into();
+    let (run, rest) = rest.split_first_chunk()?;
+    let (task, rest) = rest.split_first_chunk()?;
+    let index = rest.try_into().ok()?;
+    let instance =
+        InstanceId { task: TaskId(u32::from_le_bytes(*task)), index: u32::from_le_bytes(index) };
+    known.then_some(ValueId { run: RunId(u64::from_le_bytes(*run)), instance })
+}
+
+/// The head of an answer: length and checksum, none for a value that is not there.
+pub(super) fn answer(found: Option<(u64, u64)>) -> [u8; ANSWER] {
+    let mut bytes = [0; ANSWER];
+    let (length, checksum) = found.unwrap_or_default();
+    bytes[0] = if found.is_some() { FOUND } else { UNKNOWN };
+    bytes[1..9].copy_from_slice(&length.to_le_bytes());
+    bytes[9..].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// What the head of an answer says. The outer none: it makes no sense.
+pub(super) fn read_answer(bytes: &[u8; ANSWER]) -> Option<Option<(u64, u64)>> {
+    let (status, rest) = bytes.split_first()?;
+    let (length, checksum) = rest.split_first_chunk()?;
+    let numbers = (u64::from_le_bytes(*length), u64::from_le_bytes(checksum.try_into().ok()?));
+    match *status {
+        FOUND => Some(Some(numbers)),
+        UNKNOWN => Some(None),
+        _ => None,
+    }
+}
