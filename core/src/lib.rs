@@ -16,4 +16,5 @@ pub mod simulate;
 pub mod space;
 pub mod status;
 pub mod template;
+pub mod unparse;
 pub mod value;

@@ -109,7 +109,7 @@ impl<'s> Builder<'s> {
                         Some(end) => Cow::Owned(format!("{}-level", self.name(end))),
                         None => self.base_name(entry),
                     };
-                    let name = self.free_name(base, &mut counts);
+                    let name = self.free_name(&base, &mut counts);
                     self.ids.insert(name.clone(), task);
                     self.names[at] = name;
                 }
@@ -148,7 +148,7 @@ impl<'s> Builder<'s> {
     }
 
     /// `base`, or `base-2` and so on where that is taken.
-    fn free_name(&self, base: Cow<'s, str>, counts: &mut FxHashMap<Cow<'s, str>, u32>) -> String {
+    fn free_name(&self, base: &Cow<'s, str>, counts: &mut FxHashMap<Cow<'s, str>, u32>) -> String {
         let count = counts.entry(base.clone()).or_insert(0);
         loop {
             *count += 1;

@@ -53,7 +53,7 @@ use serde::Serialize;
 
 pub use args::{Inputs, IntoArg, IntoArgs};
 pub use command::{Array, Command, IntoWord, Kind, OutputOf, Single};
-pub use error::{BuildError, PlanError, Problem};
+pub use error::{BuildError, PlanError, Problem, WriteError};
 pub use gather::{GatherSource, GatheredOf};
 pub use options::{Dependency, IntoDependency, Upstreams};
 pub use source::{Chunk, Each, ListOf, MapSource, Parts, Scattered, SplitOf};
@@ -392,6 +392,40 @@ impl Dag {
             options::micros(durations(name, instance.index))
         };
         Ok(simulate::simulate(&graph.plan(&pipeline, false), cluster, &duration)?)
+    }
+
+    /// The text of a pipeline file that means the same. Signatures of functions are left out, which the
+    /// file format does not have.
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// # #[dagrun::task]
+    /// # fn half(x: f64) -> f64 {
+    /// #     x / 2.0
+    /// # }
+    /// let dag = Dag::new("halves");
+    /// let whole = dag.command(["./measure"]).capture::<f64>();
+    /// dag.task(half, (&whole,));
+    /// let expected = r#"dagrun = 1
+    /// name = "halves"
+    ///
+    /// [task.measure]
+    /// run = ["./measure"]
+    /// capture = "json"
+    ///
+    /// [task.half]
+    /// call = "half"
+    /// args = { x = "{measure.value}" }
+    /// "#;
+    /// assert_eq!(dag.to_toml()?, expected);
+    /// # Ok::<(), dagrun::dag::WriteError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the graph is not sound, or has what the format cannot express: reductions, and constants that
+    /// are not JSON.
+    pub fn to_toml(&self) -> Result<String, WriteError> {
+        Ok(dagrun_core::unparse::to_toml(&self.pipeline()?)?)
     }
 
     /// A picture in Mermaid's language, as GitHub shows it.
