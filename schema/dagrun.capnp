@@ -44,7 +44,8 @@ struct Submission {
 
 interface Run {
   status @0 () -> (status :RunStatus);
-  watch @1 (observer :Observer) -> (subscription :Subscription);
+  watch @1 (observer :Observer, detailed :Bool) -> (subscription :Subscription);
+  # With `detailed`, updates name the instances that have ended.
   cancel @2 (task :Text, index :Int64) -> ();
   # An empty task is the whole run, a negative index the whole task.
   instances @3 (fromTask :UInt32, fromIndex :UInt32, limit :UInt32, failedOnly :Bool)
@@ -56,6 +57,11 @@ interface Run {
   pipeline @6 () -> (submission :Submission);
   explain @7 (task :Text, index :UInt32) -> (lines :List(Text));
   # Why an instance is where it is, and how each of its attempts went; for people to read.
+  valuePart @8 (task :Text, index :UInt32, offset :UInt64, limit :UInt32)
+      -> (data :Data, total :UInt64);
+  # A part of a value that is too long for one message.
+  results @9 (task :UInt32, first :UInt32, limit :UInt32) -> (results :List(InstanceResult));
+  # Up to `limit` instances of a task with their values, fewer when these are long.
 }
 
 interface Subscription {}
@@ -73,6 +79,16 @@ struct Update {
   # At most 16 an update; the rest is in the history.
   workers @4 :UInt32;
   # Workers present.
+  ended @5 :List(Ended);
+  endedLost @6 :Bool;
+  # More instances have ended than could be remembered: ask for all of them.
+}
+
+struct Ended {
+  task @0 :UInt32;
+  first @1 :UInt32;
+  count @2 :UInt32;
+  state @3 :UInt8;
 }
 
 struct TaskDelta {
@@ -131,6 +147,13 @@ struct InstanceRow {
   exitCode @7 :Int32;
   hasExitCode @8 :Bool;
   reason @9 :Text;
+}
+
+struct InstanceResult {
+  row @0 :InstanceRow;
+  value @1 :Data;
+  hasValue @2 :Bool;
+  detail @3 :Data;
 }
 
 struct LogChunk {

@@ -1,143 +1,50 @@
-//! The client side of the protocol: submit runs, watch them, ask about them, cancel them.
-//!
-//! A [`Client`] lives on the [`tokio::task::LocalSet`] that made it and speaks to one scheduler,
-//! over TCP or over a socket pair to a scheduler in the same process (see [`crate::Cluster`]).
+//! A client for programs: runs of graphs, and functions called without one.
 
-use std::io;
-use std::net::SocketAddr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Duration;
 
-use capnp_rpc::rpc_twoparty_capnp::Side;
-use capnp_rpc::{RpcSystem, twoparty};
-use dagrun_core::ids::{InstanceId, RunId, TaskId};
-use dagrun_core::pipeline::Pipeline;
-use dagrun_core::status::{InstanceRow, LogChunk, RunStatus, RunSummary, WorkerStatus};
-use dagrun_schema::wire::{self, WireError};
-use dagrun_schema::{PROTOCOL_VERSION, dagrun_capnp as rpc};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::task::AbortHandle;
-use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+use dagrun_core::ids::RunId;
+use dagrun_core::status::{RunSummary, WorkerStatus};
+use dagrun_scheduler::connection::{ClusterDir, Role};
+use dagrun_worker::function::TaskFn;
+use futures::future::FutureExt;
+use serde::Serialize;
 
-use crate::updates::Updates;
+use crate::cluster::ClusterError;
+use crate::dag::{ArrayHandle, Dag, IntoArgs};
+use crate::rpc::{self, Submission};
+use crate::run::{Results, Run};
+use crate::session::{Inside, Session};
+use crate::{Error, Pending};
 
-/// Why the scheduler could not be asked, or what it answered instead.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// Nobody listens there.
-    #[error("no scheduler is reachable at {address}")]
-    Unreachable {
-        /// Where it was looked for.
-        address: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The connection ended.
-    #[error("the connection to the scheduler was lost")]
-    Lost,
-    /// The scheduler did not accept the token or the version of the protocol.
-    #[error("the scheduler refused the login: {reason}")]
-    Login {
-        /// In the scheduler's words.
-        reason: String,
-    },
-    /// The token belongs to a worker.
-    #[error("the scheduler refused the login: the token is one for workers")]
-    NotAClient,
-    /// The scheduler will not do what was asked.
-    #[error("{reason}")]
-    Refused {
-        /// In the scheduler's words.
-        reason: String,
-    },
-    /// The scheduler's answer cannot be read.
-    #[error("the scheduler's answer cannot be read")]
-    Answer(#[from] WireError),
-    /// The scheduler's pipeline cannot be read.
-    #[error("the scheduler's pipeline cannot be read")]
-    Pipeline(#[from] serde_json::Error),
-}
+/// Calls that [`Client::map`] lets wait or run unless said otherwise.
+const OUTSTANDING: usize = 16_384;
+/// Calls of the first run of a map; each further run has twice as many, up to a part of those that may be
+/// outstanding.
+const FIRST_BATCH: usize = 64;
 
-impl ClientError {
-    /// Whether the scheduler could not be reached or was lost, rather than refused something.
-    #[must_use]
-    pub fn is_unreachable(&self) -> bool {
-        use ClientError::{Login, Lost, NotAClient, Unreachable};
-        matches!(self, Unreachable { .. } | Lost | Login { .. } | NotAClient)
-    }
-}
-
-impl From<capnp::Error> for ClientError {
-    fn from(error: capnp::Error) -> Self {
-        match error.kind {
-            capnp::ErrorKind::Disconnected => ClientError::Lost,
-            _ => ClientError::Refused { reason: in_its_words(error) },
-        }
-    }
-}
-
-/// What the scheduler said, without what the RPC layer put before it.
-fn in_its_words(error: capnp::Error) -> String {
-    let text = error.extra;
-    text.strip_prefix("remote exception: ").map(str::to_owned).unwrap_or(text)
-}
-
-type Result<T> = std::result::Result<T, ClientError>;
-
-/// A run to submit, or one as it was submitted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Submission {
-    /// The checked pipeline.
-    pub pipeline: Pipeline,
-    /// The directory that its relative paths are relative to, absolute.
-    pub base_dir: PathBuf,
-    /// The seed of `{seed}`.
-    pub seed: u64,
-    /// Whether the rest is cancelled as soon as an instance has failed.
-    pub fail_fast: bool,
-}
-
-impl Submission {
-    fn write(&self, mut to: rpc::submission::Builder<'_>) -> Result<()> {
-        to.set_pipeline(&serde_json::to_vec(&self.pipeline)?);
-        to.set_base_dir(self.base_dir.as_os_str().as_bytes());
-        to.set_seed(self.seed);
-        to.set_fail_fast(self.fail_fast);
-        Ok(())
-    }
-
-    fn read(from: rpc::submission::Reader<'_>) -> Result<Submission> {
-        let base_dir = from.get_base_dir()?.to_vec();
-        Ok(Submission {
-            pipeline: serde_json::from_slice(from.get_pipeline()?)?,
-            base_dir: std::ffi::OsString::from_vec(base_dir).into(),
-            seed: from.get_seed(),
-            fail_fast: from.get_fail_fast(),
-        })
-    }
-}
-
-/// A client of one scheduler.
+/// A connection to a scheduler. Clones share it.
 ///
-/// Clones share the connection; it ends with the last of them and of the [`Run`]s made from it.
+/// ```no_run
+/// #[dagrun::task]
+/// fn double(x: u64) -> u64 {
+///     2 * x
+/// }
+///
+/// fn main() -> Result<(), dagrun::Error> {
+///     dagrun::init();
+///     let cluster = dagrun::Cluster::embedded()?;
+///     let client = cluster.client();
+///     assert_eq!(client.submit(double, (21,))?.wait()?, 42);
+///     for doubled in client.map(double, 0..1_000_000) {
+///         println!("{}", doubled?);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Client {
-    client: rpc::client::Client,
-    connection: Rc<Connection>,
-}
-
-/// The task that speaks with the scheduler; the connection ends with it.
-#[derive(Debug)]
-pub(crate) struct Connection(AbortHandle);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    session: std::sync::Arc<std::sync::Mutex<Option<Session>>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -147,318 +54,240 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Connects to a scheduler and logs in. Must be called on a [`tokio::task::LocalSet`].
-    ///
-    /// # Errors
-    /// When nobody listens there or the scheduler refuses the token.
-    pub async fn connect_tcp(address: SocketAddr, token: &[u8]) -> Result<Client> {
-        let unreachable =
-            |source| ClientError::Unreachable { address: address.to_string(), source };
-        let login = async {
-            let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-            stream.set_nodelay(true).map_err(unreachable)?;
-            let (reader, writer) = stream.into_split();
-            Client::login(reader, writer, token).await
-        };
-        let in_time = tokio::time::timeout(PATIENCE, login).await;
-        in_time.unwrap_or_else(|late| Err(unreachable(late.into())))
+    pub(crate) fn new(session: Session) -> Client {
+        Client { session: std::sync::Arc::new(std::sync::Mutex::new(Some(session))) }
     }
 
-    /// Logs in over a socket whose other end a scheduler holds. Must be called on a
-    /// [`tokio::task::LocalSet`].
+    /// Connects to the cluster of this name, as `dagrun cluster start` makes it.
     ///
     /// # Errors
-    /// When the scheduler is gone or refuses the token.
-    pub async fn attach(stream: UnixStream, token: &[u8]) -> Result<Client> {
-        let (reader, writer) = stream.into_split();
-        Client::login(reader, writer, token).await
-    }
-
-    async fn login(
-        reader: impl tokio::io::AsyncRead + Unpin + 'static,
-        writer: impl tokio::io::AsyncWrite + Unpin + 'static,
-        token: &[u8],
-    ) -> Result<Client> {
-        let mut options = capnp::message::ReaderOptions::new();
-        options.traversal_limit_in_words(Some(READ_LIMIT_WORDS));
-        let network = twoparty::VatNetwork::new(
-            reader.compat(),
-            writer.compat_write(),
-            Side::Client,
-            options,
-        );
-        let mut system = RpcSystem::new(Box::new(network), None);
-        let bootstrap: rpc::bootstrap::Client = system.bootstrap(Side::Server);
-        let connection = Rc::new(Connection(tokio::task::spawn_local(system).abort_handle()));
-
-        let mut request = bootstrap.login_request();
-        request.get().set_token(token);
-        request.get().set_protocol(PROTOCOL_VERSION);
-        let reply = request.send().promise.await.map_err(|error| match error.kind {
-            capnp::ErrorKind::Disconnected => ClientError::Lost,
-            _ => ClientError::Login { reason: in_its_words(error) },
+    /// When there is no such cluster, or its scheduler cannot be reached.
+    pub fn connect(cluster: &str) -> Result<Client, Error> {
+        let read = || ClusterDir::of(cluster)?.read(Role::Client);
+        let connection = read().map_err(ClusterError::Connection)?;
+        let session = Session::open(move || {
+            async move {
+                let token = connection.token.bytes();
+                Ok(rpc::Client::connect_tcp(connection.address, token).await?)
+            }
+            .boxed_local()
         })?;
-        match reply.get()?.get_granted()?.which().map_err(WireError::from)? {
-            rpc::granted::Client(client) => Ok(Client { client: client?, connection }),
-            rpc::granted::Gate(_) => Err(ClientError::NotAClient),
+        Ok(Client::new(session))
+    }
+
+    pub(crate) fn session(&self) -> Result<Session, Error> {
+        let session = self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        session.clone().ok_or(Error::Closed)
+    }
+
+    /// Lets go of the connection, for all clones: what is asked for from now on is [`Error::Closed`].
+    pub(crate) fn leave(&self) {
+        let session = self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(session) = session {
+            session.close();
         }
     }
 
-    /// Submits a run.
+    /// Starts a run of a graph.
     ///
     /// # Errors
-    /// When the scheduler is lost or refuses the pipeline.
-    pub async fn submit(&self, submission: &Submission) -> Result<Run> {
-        let mut request = self.client.submit_request();
-        submission.write(request.get().init_submission())?;
-        let reply = request.send().promise.await?;
-        let reply = reply.get()?;
-        Ok(self.holding(RunId(reply.get_id()), reply.get_run()?))
+    /// [`Error::Build`] when the graph cannot be run, [`Error::Client`] when the scheduler refuses it.
+    pub fn start(&self, dag: &Dag) -> Result<Run, Error> {
+        self.start_with(dag, &Options::default())
     }
 
-    /// The run of this id, or the one submitted last.
+    /// The same, with options.
     ///
     /// # Errors
-    /// When the scheduler is lost or knows no such run.
-    pub async fn run(&self, id: Option<RunId>) -> Result<Run> {
-        let mut request = self.client.run_request();
-        request.get().set_id(id.map_or(0, |id| id.0));
-        let reply = request.send().promise.await?;
-        let run = reply.get()?.get_run()?;
-        let id = match id {
-            Some(id) => id,
-            None => status_of(&run).await?.run,
+    /// As [`Client::start`].
+    pub fn start_with(&self, dag: &Dag, options: &Options) -> Result<Run, Error> {
+        let base_dir = match &options.base_dir {
+            Some(dir) => dir.clone(),
+            None => std::env::current_dir().map_err(ClusterError::System)?,
         };
-        Ok(self.holding(id, run))
+        let submission = Submission {
+            pipeline: dag.pipeline()?,
+            base_dir,
+            seed: options.seed,
+            fail_fast: options.fail_fast,
+        };
+        let session = self.session()?;
+        let submitted = session.call(move |inside: Rc<Inside>| async move {
+            let run = inside.client.submit(&submission).await?;
+            let id = run.id();
+            inside.watch(run).await?;
+            Ok(id)
+        });
+        Ok(Run::new(submitted.wait()?, session))
     }
 
-    fn holding(&self, id: RunId, run: rpc::run::Client) -> Run {
-        Run { id, run, connection: Rc::clone(&self.connection) }
+    /// A run that was submitted before, by this program or another.
+    pub fn run(&self, id: RunId) -> Pending<Run> {
+        match self.session() {
+            Ok(session) => {
+                let asked = session.call(move |inside: Rc<Inside>| async move {
+                    inside.watched(id).await.map(drop)
+                });
+                asked.map(move |()| Ok(Run::new(id, session)))
+            }
+            Err(error) => Pending::new(std::future::ready(Err(error))),
+        }
     }
 
-    /// The runs that were submitted last, newest first, at most `limit`.
-    ///
-    /// # Errors
-    /// When the scheduler is lost.
-    pub async fn runs(&self, limit: u32) -> Result<Vec<RunSummary>> {
-        let mut request = self.client.runs_request();
-        request.get().set_limit(limit);
-        let reply = request.send().promise.await?;
-        let runs = reply.get()?.get_runs()?;
-        runs.iter().map(|run| Ok(wire::read_run_summary(run)?)).collect()
+    /// The runs that were submitted last, newest first.
+    pub fn runs(&self, limit: u32) -> Pending<Vec<RunSummary>> {
+        self.ask(move |inside| async move { Ok(inside.client.runs(limit).await?) })
     }
 
     /// The workers that are present.
+    pub fn workers(&self) -> Pending<Vec<WorkerStatus>> {
+        self.ask(|inside| async move { Ok(inside.client.workers().await?) })
+    }
+
+    fn ask<T, F, A>(&self, ask: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Rc<Inside>) -> A + Send + 'static,
+        A: Future<Output = Result<T, Error>> + 'static,
+    {
+        match self.session() {
+            Ok(session) => session.call(ask),
+            Err(error) => Pending::new(std::future::ready(Err(error))),
+        }
+    }
+
+    /// Calls a function once, wherever there is room. The call goes on whether or not its value is waited for.
     ///
     /// # Errors
-    /// When the scheduler is lost.
-    pub async fn workers(&self) -> Result<Vec<WorkerStatus>> {
-        let reply = self.client.workers_request().send().promise.await?;
-        let workers = reply.get()?.get_workers()?;
-        workers.iter().map(|worker| Ok(wire::read_worker_status(worker)?)).collect()
+    /// When the scheduler refuses it: no worker has the function.
+    pub fn submit<F, A>(&self, function: F, args: A) -> Result<Pending<F::Output>, Error>
+    where
+        F: TaskFn,
+        A: IntoArgs<F::Args>,
+    {
+        let dag = Dag::new(F::NAME);
+        let handle = dag.task(function, args);
+        let run = self.start(&dag)?;
+        let result = run.result(&handle);
+        Ok(result.map(move |value| {
+            run.forget();
+            Ok(value)
+        }))
     }
 
-    /// Ends the scheduler and all its workers.
+    /// Calls a function for each item. The values come in the order of the items.
     ///
-    /// # Errors
-    /// When the scheduler is lost before it has understood.
-    pub async fn shutdown(&self) -> Result<()> {
-        self.client.shutdown_request().send().promise.await?;
-        Ok(())
-    }
-}
-
-/// How long connecting and logging in may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How large a message from the scheduler may be, in words of 8 bytes. A scheduler is trusted.
-const READ_LIMIT_WORDS: usize = 64 << 20;
-
-async fn status_of(run: &rpc::run::Client) -> Result<RunStatus> {
-    let reply = run.status_request().send().promise.await?;
-    Ok(wire::read_run_status(reply.get()?.get_status()?)?)
-}
-
-/// A run of a scheduler.
-#[derive(Clone)]
-pub struct Run {
-    id: RunId,
-    run: rpc::run::Client,
-    connection: Rc<Connection>,
-}
-
-impl std::fmt::Debug for Run {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-/// A part of a run's instances, in task and index order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InstancePage {
-    /// The instances.
-    pub rows: Vec<InstanceRow>,
-    /// Where to go on, when there are more.
-    pub next: Option<InstanceId>,
-}
-
-/// A part of a run's output.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogPage {
-    /// The pieces.
-    pub chunks: Vec<LogChunk>,
-    /// Where to go on; opaque.
-    pub cursor: Vec<u8>,
-    /// Whether there is more at present.
-    pub more: bool,
-}
-
-/// How much of a run to ask about or to cancel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope<'a> {
-    /// All of it.
-    Run,
-    /// A task, by name.
-    Task(&'a str),
-    /// An instance, by the task's name and the index.
-    Instance(&'a str, u32),
-}
-
-impl<'a> Scope<'a> {
-    fn on_the_wire(self) -> (&'a str, i64) {
-        match self {
-            Scope::Run => ("", -1),
-            Scope::Task(task) => (task, -1),
-            Scope::Instance(task, index) => (task, index.into()),
+    /// Items are taken as there is room for them: no more than [`Mapped::max_outstanding`] are on
+    /// their way at any time, so that they may be endless.
+    pub fn map<F, T, I>(&self, function: F, items: I) -> Mapped<F, I::IntoIter>
+    where
+        F: TaskFn<Args = (T,)>,
+        I: IntoIterator<Item = T>,
+        T: Serialize + 'static,
+    {
+        Mapped {
+            client: self.clone(),
+            function,
+            items: items.into_iter(),
+            max_outstanding: OUTSTANDING,
+            batch: FIRST_BATCH,
+            outstanding: 0,
+            runs: VecDeque::new(),
+            problem: None,
         }
     }
 }
 
-impl Run {
-    /// Its id.
+/// How a graph is run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The seed of all seeds.
+    pub seed: u64,
+    /// Whether the rest is cancelled as soon as an instance has failed.
+    pub fail_fast: bool,
+    /// The directory of relative paths; the current one unless given.
+    pub base_dir: Option<std::path::PathBuf>,
+}
+
+/// The values of a map, in the order of its items. See [`Client::map`].
+pub struct Mapped<F: TaskFn, I> {
+    client: Client,
+    function: F,
+    items: I,
+    max_outstanding: usize,
+    batch: usize,
+    outstanding: usize,
+    runs: VecDeque<(Run, Results<F::Output>)>,
+    problem: Option<Error>,
+}
+
+impl<F: TaskFn, I> std::fmt::Debug for Mapped<F, I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let outstanding = self.outstanding;
+        f.debug_struct("Mapped").field("outstanding", &outstanding).finish_non_exhaustive()
+    }
+}
+
+impl<F, T, I> Mapped<F, I>
+where
+    F: TaskFn<Args = (T,)>,
+    I: Iterator<Item = T>,
+    T: Serialize + 'static,
+{
+    /// At most so many items have been taken whose values have not.
     #[must_use]
-    pub fn id(&self) -> RunId {
-        self.id
+    pub fn max_outstanding(mut self, calls: usize) -> Self {
+        self.max_outstanding = calls.max(1);
+        self
     }
 
-    /// Its state, by task.
-    ///
-    /// # Errors
-    /// When the scheduler is lost.
-    pub async fn status(&self) -> Result<RunStatus> {
-        status_of(&self.run).await
-    }
-
-    /// Subscribes to what happens. The first update tells everything, the others what changed; the
-    /// last one has a state other than running.
-    ///
-    /// # Errors
-    /// When the scheduler is lost.
-    pub async fn watch(&self) -> Result<Updates> {
-        let (observer, updates) = crate::updates::channel();
-        let mut request = self.run.watch_request();
-        request.get().set_observer(observer);
-        let reply = request.send().promise.await?;
-        Ok(updates.subscribed(reply.get()?.get_subscription()?, Rc::clone(&self.connection)))
-    }
-
-    /// Cancels it, or a part of it; returns when the scheduler has understood, not when all ended.
-    ///
-    /// # Errors
-    /// When the scheduler is lost or knows no such task or instance.
-    pub async fn cancel(&self, scope: Scope<'_>) -> Result<()> {
-        let mut request = self.run.cancel_request();
-        let (task, index) = scope.on_the_wire();
-        request.get().set_task(task);
-        request.get().set_index(index);
-        request.send().promise.await?;
+    /// Takes as many items as there is room for.
+    fn fill(&mut self) -> Result<(), Error> {
+        while self.problem.is_none() {
+            let room = self.max_outstanding - self.outstanding;
+            // A few large runs rather than many small ones, once it is known to go on for long.
+            let batch = self.batch.min(self.max_outstanding.div_ceil(4));
+            if room < batch {
+                return Ok(());
+            }
+            let items: Vec<T> = self.items.by_ref().take(batch).collect();
+            if items.is_empty() {
+                return Ok(());
+            }
+            self.batch = batch * 2;
+            let taken = items.len();
+            let dag = Dag::new(F::NAME);
+            let array: ArrayHandle<F::Output> = dag.map(self.function, items);
+            let run = self.client.start(&dag)?;
+            let results = run.iter(&array);
+            self.outstanding += taken;
+            self.runs.push_back((run, results));
+        }
         Ok(())
     }
+}
 
-    /// At most `limit` instances from `from` on, only the failed ones if so wished.
-    ///
-    /// # Errors
-    /// When the scheduler is lost.
-    pub async fn instances(
-        &self,
-        from: InstanceId,
-        limit: u32,
-        failed_only: bool,
-    ) -> Result<InstancePage> {
-        let mut request = self.run.instances_request();
-        let mut params = request.get();
-        params.set_from_task(from.task.0);
-        params.set_from_index(from.index);
-        params.set_limit(limit);
-        params.set_failed_only(failed_only);
-        let reply = request.send().promise.await?;
-        let reply = reply.get()?;
-        let rows = reply.get_rows()?.iter().map(wire::read_instance_row);
-        let next =
-            InstanceId { task: TaskId(reply.get_next_task()), index: reply.get_next_index() };
-        Ok(InstancePage {
-            rows: rows.collect::<std::result::Result<_, _>>()?,
-            next: reply.get_more().then_some(next),
-        })
-    }
+impl<F, T, I> Iterator for Mapped<F, I>
+where
+    F: TaskFn<Args = (T,)>,
+    I: Iterator<Item = T>,
+    T: Serialize + 'static,
+{
+    type Item = Result<F::Output, Error>;
 
-    /// The captured value of an instance: a JSON document.
-    ///
-    /// # Errors
-    /// When the scheduler is lost or the instance has no value.
-    pub async fn value(&self, task: &str, index: u32) -> Result<Vec<u8>> {
-        let mut request = self.run.value_request();
-        request.get().set_task(task);
-        request.get().set_index(index);
-        let reply = request.send().promise.await?;
-        Ok(reply.get()?.get_value()?.to_vec())
-    }
-
-    /// The next captured output after `cursor`, which is empty to begin with.
-    ///
-    /// # Errors
-    /// When the scheduler is lost or knows no such task or instance.
-    pub async fn logs(
-        &self,
-        scope: Scope<'_>,
-        cursor: &[u8],
-        failed_only: bool,
-    ) -> Result<LogPage> {
-        let mut request = self.run.logs_request();
-        let (task, index) = scope.on_the_wire();
-        let mut params = request.get();
-        params.set_task(task);
-        params.set_index(index);
-        params.set_cursor(cursor);
-        params.set_failed_only(failed_only);
-        let reply = request.send().promise.await?;
-        let reply = reply.get()?;
-        let chunks = reply.get_chunks()?.iter().map(wire::read_log_chunk);
-        Ok(LogPage {
-            chunks: chunks.collect::<std::result::Result<_, _>>()?,
-            cursor: reply.get_cursor()?.to_vec(),
-            more: reply.get_more(),
-        })
-    }
-
-    /// Why an instance is where it is, and how each of its attempts went: lines for people.
-    ///
-    /// # Errors
-    /// When the scheduler is lost or knows no such instance.
-    pub async fn explain(&self, task: &str, index: u32) -> Result<Vec<String>> {
-        let mut request = self.run.explain_request();
-        request.get().set_task(task);
-        request.get().set_index(index);
-        let reply = request.send().promise.await?;
-        Ok(wire::read_text_list(reply.get()?.get_lines()?)?)
-    }
-
-    /// What was submitted.
-    ///
-    /// # Errors
-    /// When the scheduler is lost.
-    pub async fn submission(&self) -> Result<Submission> {
-        let reply = self.run.pipeline_request().send().promise.await?;
-        Submission::read(reply.get()?.get_submission()?)
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Err(error) = self.fill() {
+            // What is on its way comes first.
+            self.problem = Some(error);
+        }
+        while let Some((run, results)) = self.runs.front_mut() {
+            if let Some(value) = results.next() {
+                self.outstanding -= 1;
+                return Some(value);
+            }
+            run.forget();
+            self.runs.pop_front();
+        }
+        self.problem.take().map(Err)
     }
 }

@@ -9,7 +9,7 @@ use dagrun_scheduler::connection::{ConnectionError, Token};
 use dagrun_scheduler::{SchedulerHandle, StartError as SchedulerError};
 use dagrun_worker::{ReaperConfig, StartError as WorkerError, WorkerHandle};
 
-use crate::client::{Client, ClientError};
+use crate::rpc::{Client, ClientError};
 
 /// What an embedded cluster is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,9 +65,9 @@ pub enum EmbeddedError {
 
 /// A scheduler and a worker in this process.
 ///
-/// Dropping it ends both, and waits for that; [`Cluster::shutdown`] does so without blocking.
+/// Dropping it ends both, and waits for that; [`Embedded::shutdown`] does so without blocking.
 #[derive(Debug)]
-pub struct Cluster {
+pub struct Embedded {
     parts: Option<Parts>,
     token: Token,
 }
@@ -78,12 +78,12 @@ struct Parts {
     worker: WorkerHandle,
 }
 
-impl Cluster {
+impl Embedded {
     /// Starts a scheduler and a worker on threads of their own.
     ///
     /// # Errors
     /// When the state directory cannot be used, or the system has no more threads or sockets.
-    pub fn embedded(config: EmbeddedConfig) -> Result<Cluster, EmbeddedError> {
+    pub fn start(config: EmbeddedConfig) -> Result<Embedded, EmbeddedError> {
         let (client_token, worker_token) = (Token::random()?, Token::random()?);
         let scheduler = dagrun_scheduler::spawn(dagrun_scheduler::Config::new(
             config.state_dir.clone(),
@@ -92,7 +92,7 @@ impl Cluster {
         ))?;
         match start_worker(&scheduler, &worker_token, config) {
             Ok(worker) => {
-                Ok(Cluster { parts: Some(Parts { scheduler, worker }), token: client_token })
+                Ok(Embedded { parts: Some(Parts { scheduler, worker }), token: client_token })
             }
             Err(error) => {
                 scheduler.shutdown();
@@ -128,7 +128,7 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
+impl Drop for Embedded {
     fn drop(&mut self) {
         if let Some(parts) = self.parts.take() {
             parts.end();

@@ -8,8 +8,8 @@ use dagrun_core::graph::{self, Graph};
 use dagrun_core::parse::{self, Diagnostic, ParseOptions};
 use dagrun_core::pipeline::Pipeline;
 
-use crate::client::Submission;
 use crate::files::Disk;
+use crate::rpc::Submission;
 
 /// Why a file is no pipeline.
 #[derive(Debug, thiserror::Error)]

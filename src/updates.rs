@@ -7,7 +7,7 @@ use dagrun_schema::dagrun_capnp as rpc;
 use dagrun_schema::wire::{self, Update};
 use tokio::sync::mpsc;
 
-use crate::client::Connection;
+use crate::rpc::Connection;
 
 /// Updates that the reader may lag behind; then the scheduler merges the following ones.
 const LAG: usize = 4;

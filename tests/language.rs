@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dagrun::client::{Run, Scope};
-use dagrun::{Client, load};
+use dagrun::load;
+use dagrun::rpc::Client;
+use dagrun::rpc::{Run, Scope};
 use dagrun_core::ids::{InstanceId, TaskId};
 use dagrun_core::status::{InstanceRow, RunState, RunStatus, State};
 use dagrun_scheduler::SchedulerHandle;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dagrun::Client;
+use dagrun::rpc::Client;
 use dagrun_core::status::WorkerStatus;
 use dagrun_scheduler::connection::{ClusterDir, Connection, ConnectionError, Role};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};

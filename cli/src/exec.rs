@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dagrun::client::{Client, Run, Scope, Submission};
+use dagrun::rpc::{Client, Run, Scope, Submission};
 use dagrun_core::ids::InstanceId;
 use dagrun_core::pipeline::{Pipeline, Targets, Task, TaskAction};
 use dagrun_core::status::{InstanceRow, LogChunk, RunState, State, Stream, WorkerStatus};

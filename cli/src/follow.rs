@@ -69,6 +69,8 @@ fn whole(status: &RunStatus) -> Update {
         width_known: task.width_known,
     });
     Update {
+        ended: Vec::new(),
+        ended_lost: false,
         state: status.state,
         finished: status.finished,
         tasks: tasks.collect(),

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use clap::Args;
-use dagrun_core::parse::parse_bytes;
+use dagrun::program::{memory, resource};
 use dagrun_core::pipeline::{Pipeline, Targets, Task};
 use dagrun_core::status::WorkerStatus;
 
@@ -54,29 +54,6 @@ impl OfferArgs {
             }
         }
         resources
-    }
-}
-
-fn memory(text: &str) -> Result<u64, String> {
-    let plain = text.parse::<u64>().ok();
-    let bytes = plain.or_else(|| parse_bytes(text));
-    bytes.ok_or_else(|| "expected an amount such as 512MB or 8GiB, or a number of bytes".to_owned())
-}
-
-fn resource(text: &str) -> Result<(String, u64), String> {
-    let (name, amount) = text.split_once('=').ok_or("expected NAME=AMOUNT, as in gpu=2")?;
-    let is_name = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
-    };
-    match (name, amount.parse::<u32>()) {
-        ("cpus", _) => Err("`cpus` are the slots of the worker: -j".to_owned()),
-        ("memory", _) => Err("`memory` has an option of its own: --memory".to_owned()),
-        (name, _) if !is_name(name) => {
-            Err(format!("`{name}` is no name: letters, digits, `_` and `-`, not a digit first"))
-        }
-        (name, Ok(amount)) => Ok((name.to_owned(), amount.into())),
-        (_, Err(_)) => Err(format!("`{amount}` is not a whole number")),
     }
 }
 

@@ -294,6 +294,8 @@ mod tests {
             width_known: true,
         };
         Update {
+            ended: Vec::new(),
+            ended_lost: false,
             state: RunState::Running,
             finished: None,
             tasks: tasks.into_iter().map(delta).collect(),

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use dagrun::client::Submission;
+use dagrun::rpc::Submission;
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::pipeline::{Pipeline, RunContext};
 use dagrun_core::recipe::{Input, InputSpec, Recipe};

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 
-use dagrun::Client;
+use dagrun::rpc::Client;
 use dagrun_scheduler::SchedulerHandle;
 use dagrun_scheduler::connection::{ClusterDir, Role, Token};
 use dagrun_worker::{EndReason, ReaperConfig};

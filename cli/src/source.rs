@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use dagrun::client::{Client, InstancePage, LogPage, Run, Scope, Submission};
+use dagrun::rpc::{Client, InstancePage, LogPage, Run, Scope, Submission};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::status::{RunState, RunStatus, RunSummary};
 use dagrun_scheduler::connection::ClusterDir;
@@ -279,7 +279,7 @@ impl RunSource {
             },
             RunSource::Live { run, .. } => match run.value(task, index).await {
                 Ok(value) => Ok(Some(value)),
-                Err(dagrun::client::ClientError::Refused { .. }) => Ok(None),
+                Err(dagrun::rpc::ClientError::Refused { .. }) => Ok(None),
                 Err(error) => Err(error.into()),
             },
         }
@@ -376,8 +376,8 @@ fn wire_scope(target: Option<&Target>) -> Scope<'_> {
     }
 }
 
-impl From<dagrun::client::ClientError> for Failure {
-    fn from(error: dagrun::client::ClientError) -> Self {
+impl From<dagrun::rpc::ClientError> for Failure {
+    fn from(error: dagrun::rpc::ClientError) -> Self {
         let exit = if error.is_unreachable() { Exit::Unreachable } else { Exit::Invalid };
         Failure::new(exit, chain(&error))
     }

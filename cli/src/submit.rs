@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use dagrun::client::{Client, Submission};
-use dagrun::{Cluster, EmbeddedConfig, Loaded};
+use dagrun::rpc::{Client, Submission};
+use dagrun::{Embedded, EmbeddedConfig, Loaded};
 use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::RunState;
 
@@ -81,7 +81,7 @@ async fn embedded(args: &SubmitArgs, loaded: &Loaded) -> Result<Exit, Failure> {
     config.labels = args.offer.labels.clone();
     config.reaper = crate::reaper_argv();
     let cluster =
-        Cluster::embedded(config).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+        Embedded::start(config).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
     let client = cluster.client().await?;
     if let Err(failure) = check_worker(&loaded.pipeline, &client).await {
         drop(client);

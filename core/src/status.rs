@@ -175,6 +175,17 @@ pub struct Detail {
     pub outputs: Vec<Vec<u8>>,
 }
 
+/// How an instance ended, or is at present, and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceResult {
+    /// How it is.
+    pub row: InstanceRow,
+    /// Its value, if it has succeeded and has one, see [`crate::payload`].
+    pub value: Option<Vec<u8>>,
+    /// The last bytes of standard error, or what else is known, if it has failed.
+    pub detail: Vec<u8>,
+}
+
 /// A line of the history of runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSummary {

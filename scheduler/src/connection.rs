@@ -104,9 +104,18 @@ impl Token {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn random() -> Result<Token, ConnectionError> {
-        let mut bytes = vec![0; 32];
+        let mut bytes = vec![0; Token::BYTES];
         getrandom::fill(&mut bytes).map_err(ConnectionError::Random)?;
         Ok(Token(bytes))
+    }
+
+    /// Bytes of a secret.
+    pub const BYTES: usize = 32;
+
+    /// A secret that somebody else made.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; Token::BYTES]) -> Token {
+        Token(bytes.to_vec())
     }
 
     /// The bytes, for `Bootstrap.login`.

@@ -5,8 +5,8 @@ use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp};
 use dagrun_core::recipe::Input;
 use dagrun_core::status::{
-    Counts, Detail, Failure, FailureKind, InstanceRow, LogChunk, RunState, RunStatus, RunSummary,
-    State, Stream, TaskStatus, WorkerStatus,
+    Counts, Detail, Failure, FailureKind, InstanceResult, InstanceRow, LogChunk, RunState,
+    RunStatus, RunSummary, State, Stream, TaskStatus, WorkerStatus,
 };
 
 use crate::dagrun_capnp as wire;
@@ -329,6 +329,23 @@ pub struct Update {
     pub failures: Vec<Failure>,
     /// Workers present.
     pub workers: u32,
+    /// Instances that have ended, for those who asked for that.
+    pub ended: Vec<Ended>,
+    /// Whether more instances have ended than could be remembered.
+    pub ended_lost: bool,
+}
+
+/// Consecutive instances that have ended in the same state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The task.
+    pub task: TaskId,
+    /// The first instance.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+    /// A terminal state.
+    pub state: State,
 }
 
 /// What a task that changed is like now.
@@ -356,6 +373,15 @@ pub fn write_update(update: &Update, mut to: wire::update::Builder<'_>) {
         to.set_running(delta.running);
         to.set_width_unknown(!delta.width_known);
         write_counts(&delta.counts, to.init_counts(length(delta.counts.0.len())));
+    }
+    to.set_ended_lost(update.ended_lost);
+    let mut ended = to.reborrow().init_ended(length(update.ended.len()));
+    for (i, one) in (0..).zip(&update.ended) {
+        let mut to = ended.reborrow().get(i);
+        to.set_task(one.task.0);
+        to.set_first(one.first);
+        to.set_count(one.count);
+        to.set_state(one.state as u8);
     }
     let mut failures = to.init_failures(length(update.failures.len()));
     for (i, failure) in (0..).zip(&update.failures) {
@@ -387,7 +413,17 @@ pub fn read_update(from: wire::update::Reader<'_>) -> Result<Update> {
             stderr_tail: failure.get_stderr_tail()?.to_vec(),
         })
     });
+    let ended = from.get_ended()?.iter().map(|one| {
+        Ok(Ended {
+            task: TaskId(one.get_task()),
+            first: one.get_first(),
+            count: one.get_count(),
+            state: read_state(one.get_state())?,
+        })
+    });
     Ok(Update {
+        ended: ended.collect::<Result<_>>()?,
+        ended_lost: from.get_ended_lost(),
         state: read_run_state(from.get_state())?,
         finished: some_time(from.get_finished()),
         tasks: tasks.collect::<Result<_>>()?,
@@ -410,6 +446,26 @@ pub fn write_instance_row(row: &InstanceRow, mut to: wire::instance_row::Builder
         to.set_has_exit_code(true);
     }
     to.set_reason(&row.reason);
+}
+
+/// Writes an instance's row and value.
+pub fn write_result(result: &InstanceResult, mut to: wire::instance_result::Builder<'_>) {
+    if let Some(value) = &result.value {
+        to.set_value(value);
+        to.set_has_value(true);
+    }
+    to.set_detail(&result.detail);
+    write_instance_row(&result.row, to.init_row());
+}
+
+/// Reads an instance's row and value.
+///
+/// # Errors
+/// When the message is malformed.
+pub fn read_result(from: wire::instance_result::Reader<'_>) -> Result<InstanceResult> {
+    let value = if from.get_has_value() { Some(from.get_value()?.to_vec()) } else { None };
+    let row = read_instance_row(from.get_row()?)?;
+    Ok(InstanceResult { row, value, detail: from.get_detail()?.to_vec() })
 }
 
 /// Reads an instance's row.

@@ -108,8 +108,7 @@ impl Token {
 
     /// Keeps what the function says of its progress; what is not from 0 to 1 becomes so.
     pub(crate) fn set_progress(&self, fraction: f64) {
-        // Not a number becomes 0.
-        let fraction = fraction.max(0.0).min(1.0) as f32;
+        let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) as f32 };
         self.progress.store(u64::from(fraction.to_bits()) | TOLD | FRESH, Ordering::Release);
     }
 

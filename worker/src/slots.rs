@@ -408,20 +408,21 @@ impl Shared {
         owner: Owner,
         taken: &Taken,
     ) -> Ended {
-        let (timeout, grace) = (calling.timeout, calling.grace);
-        self.watch.begin(taken.place, taken.attempt(), timeout, grace, || self.abandoning());
-        let ended = self.runner.caller.call(
-            calling,
-            inputs,
-            &Place {
-                owner,
-                log: taken.work.log.as_ref(),
-                log_limit: self.runner.log_limit(),
-                control: &taken.control,
-                width: taken.width,
-            },
-        );
-        self.watch.end(taken.place);
+        let (place, attempt) = (taken.place, taken.attempt());
+        let begin = |calling: &Calling| {
+            let (timeout, grace) = (calling.timeout, calling.grace);
+            self.watch.begin(place, attempt, timeout, grace, || self.abandoning());
+        };
+        let at = Place {
+            owner,
+            log: taken.work.log.as_ref(),
+            log_limit: self.runner.log_limit(),
+            control: &taken.control,
+            width: taken.width,
+            begin: &begin,
+        };
+        let ended = self.runner.caller.call(calling, inputs, &at);
+        self.watch.end(place);
         ended
     }
 

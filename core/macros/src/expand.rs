@@ -1,15 +1,15 @@
 //! What the attribute makes of a function.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Ident, ItemFn, LitStr};
+use syn::{Attribute, Ident, ItemFn, LitStr, Type};
 
 use crate::options::Options;
 use crate::signature::{Param, Signature, plain};
 
 /// The value that stands for the function, the function itself, and its registration.
-pub(crate) fn expand(options: &Options, function: ItemFn, signature: &Signature) -> TokenStream {
+pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature) -> TokenStream {
     let name = function.sig.ident.clone();
     let krate = &options.krate;
     let private = quote!(#krate::__private);
@@ -24,7 +24,7 @@ pub(crate) fn expand(options: &Options, function: ItemFn, signature: &Signature)
         None => LitStr::new(&plain(&name), name.span()),
     };
     let implementations = [
-        callable(&private, &function),
+        callable(&private, function),
         task_fn(&private, &name, &called, signature),
         registration(&private, &name, signature),
     ];
@@ -49,6 +49,11 @@ pub(crate) fn expand(options: &Options, function: ItemFn, signature: &Signature)
             };
         };
     }
+}
+
+/// Where errors about generated code that uses a type are shown.
+fn span(ty: &Type) -> Span {
+    ty.span().resolved_at(Span::call_site())
 }
 
 /// `price(…)` goes on working.
@@ -82,7 +87,7 @@ fn task_fn(
 ) -> TokenStream {
     let (params, types): (Vec<_>, Vec<_>) = signature.inputs().unzip();
     let output = &signature.output;
-    let output = quote_spanned!(output.span()=> type Output = #output;);
+    let output = quote_spanned!(span(output)=> type Output = #output;);
     quote! {
         #[automatically_derived]
         impl #private::TaskFn for #name {
@@ -101,7 +106,7 @@ fn registration(private: &TokenStream, name: &Ident, signature: &Signature) -> T
         .enumerate()
         .map(|(at, (_, ty))| {
             let input = format_ident!("input_{at}");
-            let take = quote_spanned!(ty.span()=> #private::Inputs::take::<#ty>(inputs, #at)?);
+            let take = quote_spanned!(span(ty)=> #private::Inputs::take::<#ty>(inputs, #at)?);
             quote!(let #input = #take;)
         })
         .collect();
@@ -139,7 +144,7 @@ fn judged(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenSt
     if !signature.fallible {
         return call;
     }
-    let failure = quote_spanned! {signature.output.span()=>
+    let failure = quote_spanned! {span(&signature.output)=>
         // The first of these traits that the error has, from the most telling to the least.
         (&&&&&#private::Raised(&error)).failure()
     };
@@ -149,6 +154,7 @@ fn judged(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenSt
             ::core::result::Result::Err(error) => {
                 #[allow(unused_imports)]
                 use #private::raised::*;
+                #[allow(clippy::needless_borrow)]
                 return ::core::result::Result::Err(#failure);
             }
         }

@@ -1,12 +1,14 @@
 //! `#[dagrun::task]`: makes a function a task that pipelines call by its name.
 //!
 //! What a program sees of it is described at the macro's re-export in `dagrun`. Here a function is
-//! read ([`signature`]) and written again ([`expand`]) as a value that can be called, that says what it takes and
+//! read (`signature`) and written again (`expand`) as a value that can be called, that says what it takes and
 //! gives, and that is registered with the program.
 
 mod expand;
 mod options;
 mod signature;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 
@@ -35,7 +37,7 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     let expanded = syn::parse::<options::Options>(options).and_then(|options| {
         let function = syn::parse2::<syn::ItemFn>(item.clone())?;
         let signature = signature::Signature::read(&function.sig)?;
-        Ok(expand::expand(&options, function, &signature))
+        Ok(expand::expand(&options, &function, &signature))
     });
     // The function itself is kept, so that those who call it do not complain as well.
     expanded

@@ -23,7 +23,7 @@ use dagrun_core::engine::{
 use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::count_items;
 use dagrun_core::status::{Failure, RunState, State};
-use dagrun_schema::wire::TaskDelta;
+use dagrun_schema::wire::{Ended, TaskDelta};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -84,6 +84,7 @@ struct News {
     counts: Vec<(RunId, TaskDelta)>,
     failures: Vec<(RunId, Failure)>,
     ends: Vec<(RunId, RunState, Timestamp)>,
+    ended: Vec<(RunId, Ended)>,
 }
 
 /// What a batch of events amounts to.
@@ -92,6 +93,7 @@ struct Batch {
     entries: Vec<Entry>,
     ends: Vec<(RunId, RunState)>,
     failures: Vec<(RunId, Failure)>,
+    ended: Vec<(RunId, Ended)>,
 }
 
 impl Shared {
@@ -306,6 +308,10 @@ impl Driver {
         if let Some(run) = self.runs.get_mut(&record.run) {
             run.keep_payload(&record);
             run.note_duration(&record);
+            if record.state.is_terminal() && run.published.is_detailed() {
+                let Record { task, first_index: first, count, state, .. } = record;
+                batch.ended.push((record.run, Ended { task, first, count, state }));
+            }
         }
         if record.state == State::Failed && batch.failures.len() < FAILURES {
             let detail = record.detail.as_deref();
@@ -339,6 +345,7 @@ impl Driver {
         let news = News {
             counts: counts.collect(),
             failures: batch.failures,
+            ended: batch.ended,
             ends: batch.ends.iter().map(|(run, state)| (*run, *state, now)).collect(),
         };
         if !batch.entries.is_empty() || !batch.ends.is_empty() {
@@ -379,6 +386,11 @@ impl Driver {
         for (run, delta) in news.counts {
             if let Some(run) = self.runs.get_mut(&run) {
                 run.publish_counts(delta);
+            }
+        }
+        for (run, ended) in news.ended {
+            if let Some(run) = self.runs.get(&run) {
+                run.published.instances_ended(ended);
             }
         }
         for (run, failure) in news.failures {

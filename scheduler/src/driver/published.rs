@@ -6,11 +6,14 @@ use std::rc::{Rc, Weak};
 
 use dagrun_core::ids::{RunId, TaskId, Timestamp};
 use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State, TaskStatus};
-use dagrun_schema::wire::{TaskDelta, Update};
+use dagrun_schema::wire::{Ended, TaskDelta, Update};
 use tokio::sync::Notify;
 
 /// Failures that are kept for those who attach later, and sent in one update.
 pub(crate) const FAILURES: usize = 16;
+
+/// Ranges of instances that an observer may be behind with.
+const ENDED: usize = 16_384;
 
 /// The public side of a run.
 pub(crate) struct Published {
@@ -34,8 +37,38 @@ pub(crate) struct ObserverState {
     published: Rc<Published>,
     dirty: RefCell<BTreeSet<TaskId>>,
     failures: RefCell<Vec<Failure>>,
+    /// Instances that have ended; none when it does not want to know.
+    instances: Option<RefCell<Instances>>,
     changed: Notify,
     ended: Notify,
+}
+
+/// Instances that an observer has not been told of.
+#[derive(Default)]
+struct Instances {
+    ended: Vec<Ended>,
+    /// There were more than are remembered.
+    lost: bool,
+}
+
+impl Instances {
+    fn push(&mut self, ended: Ended) {
+        if self.ended.len() >= ENDED {
+            self.ended.clear();
+            self.lost = true;
+        }
+        if self.lost {
+            return;
+        }
+        if let Some(last) = self.ended.last_mut()
+            && (last.task, last.state) == (ended.task, ended.state)
+            && last.first + last.count == ended.first
+        {
+            last.count += ended.count;
+        } else {
+            self.ended.push(ended);
+        }
+    }
 }
 
 impl Published {
@@ -105,13 +138,16 @@ impl Published {
         Some((delta.task, delta.counts.total()))
     }
 
-    /// A new observer, who has been told nothing yet.
-    pub(crate) fn observe(self: &Rc<Self>) -> Rc<ObserverState> {
+    /// A new observer, who has been told nothing yet; `detailed` if it wants to know which instances
+    /// have ended. Those that already have are in the history.
+    pub(crate) fn observe(self: &Rc<Self>, detailed: bool) -> Rc<ObserverState> {
         let tasks = u32::try_from(self.task_names.len()).unwrap_or(u32::MAX);
         let observer = Rc::new(ObserverState {
             published: Rc::clone(self),
             dirty: RefCell::new((0..tasks).map(TaskId).collect()),
             failures: RefCell::new(self.failures.borrow().clone()),
+            instances: detailed
+                .then(|| RefCell::new(Instances { lost: true, ..Instances::default() })),
             changed: Notify::new(),
             ended: Notify::new(),
         });
@@ -141,6 +177,20 @@ impl Published {
     pub(super) fn fail(&self, failure: Failure) {
         self.tell(|observer| push_bounded(&observer.failures, failure.clone()));
         push_bounded(&self.failures, failure);
+    }
+
+    /// Whether anybody wants to know which instances have ended.
+    pub(super) fn is_detailed(&self) -> bool {
+        let observers = self.observers.borrow();
+        observers.iter().filter_map(Weak::upgrade).any(|observer| observer.instances.is_some())
+    }
+
+    pub(super) fn instances_ended(&self, ended: Ended) {
+        for observer in self.observers.borrow().iter().filter_map(Weak::upgrade) {
+            if let Some(instances) = &observer.instances {
+                instances.borrow_mut().push(ended);
+            }
+        }
     }
 
     /// The number of workers has changed.
@@ -190,11 +240,17 @@ impl ObserverState {
         self.published.problem()
     }
 
+    /// Whether it wants to know which instances have ended.
+    pub(crate) fn is_detailed(&self) -> bool {
+        self.instances.is_some()
+    }
+
     /// Everything not told yet, merged; told from now on.
     pub(crate) fn take(&self) -> Update {
         let published = &self.published;
         let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
         let tasks = published.tasks.borrow();
+        let instances = self.instances.as_ref().map(RefCell::take).unwrap_or_default();
         let changed = dirty.into_iter().filter_map(|task| tasks.get(task.at()).copied());
         Update {
             state: published.state.get(),
@@ -202,6 +258,8 @@ impl ObserverState {
             tasks: changed.collect(),
             failures: std::mem::take(&mut *self.failures.borrow_mut()),
             workers: published.workers.get(),
+            ended: instances.ended,
+            ended_lost: instances.lost,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod explain;
 pub(crate) mod journal;
 mod reason;
+mod results;
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,8 @@ use crate::driver::ObserverState;
 
 /// The least time between two updates, but for the last: people do not read faster.
 const PACE: Duration = Duration::from_millis(40);
+/// The same for programs that wait for instances.
+const DETAILED_PACE: Duration = Duration::from_millis(2);
 
 /// Ends its observer's task when the last client drops it.
 struct SubscriptionServer(JoinHandle<()>);
@@ -29,6 +31,7 @@ impl Drop for SubscriptionServer {
 
 /// Tells `client` what happens to a live run, to its end.
 pub(super) fn follow(state: Rc<ObserverState>, client: observer::Client) -> subscription::Client {
+    let pace = if state.is_detailed() { DETAILED_PACE } else { PACE };
     subscribe(async move {
         loop {
             state.changed().await;
@@ -42,7 +45,7 @@ pub(super) fn follow(state: Rc<ObserverState>, client: observer::Client) -> subs
                 return;
             }
             // An end cuts the pause short.
-            let _ = tokio::time::timeout(PACE, state.ended()).await;
+            let _ = tokio::time::timeout(pace, state.ended()).await;
         }
     })
 }

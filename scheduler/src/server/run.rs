@@ -75,9 +75,10 @@ impl run::Server for RunServer {
         params: run::WatchParams,
         mut results: run::WatchResults,
     ) -> Result<(), Error> {
-        let client = params.get()?.get_observer()?;
+        let params = params.get()?;
+        let client = params.get_observer()?;
         let subscription = match self.live() {
-            Some(live) => observer::follow(live.observe(), client),
+            Some(live) => observer::follow(live.observe(params.get_detailed()), client),
             None => {
                 let run = self.run;
                 let read = self.server.reader.read(move |history| {
@@ -103,6 +104,9 @@ impl run::Server for RunServer {
                     tasks: tasks.collect(),
                     failures,
                     workers: 0,
+                    ended: Vec::new(),
+                    // It is all in the history.
+                    ended_lost: true,
                 };
                 observer::tell_once(update, client)
             }
@@ -161,6 +165,23 @@ impl run::Server for RunServer {
         let index = params.get_index();
         let value = self.server.reader.read(move |history| history.value(run, &task, index));
         results.get().set_value(&value.await?);
+        Ok(())
+    }
+
+    async fn results(
+        self: Rc<Self>,
+        params: run::ResultsParams,
+        mut results: run::ResultsResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let (run, task) = (self.run, TaskId(params.get_task()));
+        let (first, limit) = (params.get_first(), params.get_limit());
+        let read = move |history: &crate::History| history.results(run, task, first, limit);
+        let found = self.server.reader.read(read).await?;
+        let mut list = results.get().init_results(u32::try_from(found.len()).unwrap_or(0));
+        for (i, result) in (0..).zip(&found) {
+            wire::write_result(result, list.reborrow().get(i));
+        }
         Ok(())
     }
 

@@ -29,7 +29,6 @@ pub(crate) struct Caller {
 }
 
 /// Where a call takes place.
-#[derive(Debug)]
 pub(crate) struct Place<'a> {
     /// Whose output it will be.
     pub(crate) owner: Owner,
@@ -41,6 +40,8 @@ pub(crate) struct Place<'a> {
     pub(crate) control: &'a Control,
     /// Slots that it occupies.
     pub(crate) width: usize,
+    /// Told once its time runs.
+    pub(crate) begin: &'a dyn Fn(&Calling),
 }
 
 impl Default for Caller {
@@ -71,6 +72,8 @@ impl Caller {
                 return Ended::without_start(FailureKind::Start, reason);
             }
         };
+        // Not before it is called started, so that none is ended early.
+        (place.begin)(&calling);
         place.control.set_started(started);
         let log = place.log.map(|log| Log::new(log.clone(), place.owner, place.log_limit));
         let cpus = u32::try_from(place.width).unwrap_or(u32::MAX);

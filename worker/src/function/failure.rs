@@ -252,6 +252,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::needless_borrow)]
     fn errors_tell_all_that_they_can() {
         let story = "cannot read the prices: line 3: no number: invalid float literal";
         let error = outer();

@@ -66,6 +66,10 @@ impl Recorder {
 
 /// What a panic said.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
+    text(panic)
+}
+
+fn text(panic: &dyn Any) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").to_owned()
@@ -92,7 +96,7 @@ fn record(recorder: &Recorder, info: &PanicHookInfo<'_>) {
         _ => None,
     };
     let recorded = Recorded {
-        message: info.payload_as_str().unwrap_or("no message").to_owned(),
+        message: text(info.payload()),
         location: info.location().map(ToString::to_string),
         backtrace,
     };

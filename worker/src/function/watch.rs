@@ -66,8 +66,10 @@ impl Watch {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(span(timeout)));
         let watched = Watched { attempt, timeout, deadline, grace: span(grace), last: None };
         *lock(&self.calls[place]) = Some(watched);
-        if let Some(deadline) = deadline {
-            self.look_by(deadline, abandon);
+        // It may have been told to end just before.
+        let told = self.controls[place].stopped().map(|_| Instant::now());
+        if let Some(when) = told.or(deadline) {
+            self.look_by(when, abandon);
         }
     }
 

@@ -1,0 +1,63 @@
+//! What programs ask for: how instances ended, together with their values.
+
+use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use dagrun_core::status::{InstanceResult, State};
+
+use super::{History, HistoryError, journal};
+
+/// Instances that are read at once.
+const WINDOW: u32 = 1_024;
+/// About how many bytes of values are given at once; at least one instance is.
+const BYTES: usize = 4 << 20;
+
+impl History {
+    /// Up to `limit` instances of a task from `first` on, with their values; fewer when there are no more
+    /// or the values are long.
+    ///
+    /// # Errors
+    /// When there is no such run or task, or the database cannot be read.
+    pub fn results(
+        &self,
+        run: RunId,
+        task: TaskId,
+        first: u32,
+        limit: u32,
+    ) -> Result<Vec<InstanceResult>, HistoryError> {
+        self.owner(run)?;
+        let width = match self.task_from(run, task)? {
+            Some((found, width)) if found == task => width,
+            _ => return Err(HistoryError::UnknownTask { run, task: task.to_string() }),
+        };
+        let to = first.saturating_add(limit.clamp(1, WINDOW)).min(width);
+        let mut results = Vec::new();
+        let mut bytes = 0;
+        // Long values are not read in large numbers only to be thrown away.
+        let mut at = first;
+        let mut step = 64;
+        while at < to && bytes < BYTES {
+            let until = at.saturating_add(step).min(to);
+            let window = journal::window(&self.database, run, task, at..until, true);
+            for (index, entry) in (at..until).zip(self.read(window)?) {
+                let row = self.row(run, InstanceId { task, index }, &entry)?;
+                let succeeded = row.state == State::Succeeded;
+                let (mut value, mut detail) = (None, Vec::new());
+                if let Some(event) = &entry.last {
+                    if succeeded {
+                        value = event.payload().value;
+                    } else if row.state == State::Failed {
+                        let tail = journal::stderr_tail(&self.database, run, row.instance, event);
+                        detail = self.read(tail)?;
+                    }
+                }
+                bytes += value.as_ref().map_or(0, Vec::len);
+                results.push(InstanceResult { row, value, detail });
+                if bytes >= BYTES {
+                    break;
+                }
+            }
+            at = until;
+            step = WINDOW;
+        }
+        Ok(results)
+    }
+}

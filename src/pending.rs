@@ -1,0 +1,75 @@
+//! Answers that are on their way.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+
+use crate::Error;
+
+/// An answer that is on its way.
+///
+/// It is a future, so that it can be awaited in any runtime; [`Pending::wait`] blocks for it instead.
+/// What it asks for goes on whether or not anybody waits; dropping it only means not to wait.
+///
+/// ```no_run
+/// # fn example(answer: dagrun::Pending<f64>) -> Result<(), dagrun::Error> {
+/// use std::time::Duration;
+/// let price = answer.timeout(Duration::from_secs(10)).wait()?;
+/// # let _ = price; Ok(())
+/// # }
+/// ```
+#[must_use = "does nothing for you unless waited for"]
+pub struct Pending<T> {
+    answer: BoxFuture<'static, Result<T, Error>>,
+}
+
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> Pending<T> {
+    pub(crate) fn new(answer: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
+        Pending { answer: answer.boxed() }
+    }
+
+    pub(crate) fn map<U: Send + 'static>(
+        self,
+        then: impl FnOnce(T) -> Result<U, Error> + Send + 'static,
+    ) -> Pending<U> {
+        Pending::new(async move { then(self.answer.await?) })
+    }
+
+    /// Blocks until the answer is there.
+    ///
+    /// # Errors
+    /// As those of the call that gave it.
+    pub fn wait(self) -> Result<T, Error> {
+        futures::executor::block_on(self.answer)
+    }
+
+    /// The same answer, or [`Error::Timeout`] when it takes longer than this, counted from now.
+    pub fn timeout(self, limit: Duration) -> Pending<T> {
+        // A timer of its own: no runtime need be there where this is awaited.
+        let late = futures_timer::Delay::new(limit);
+        Pending::new(async move {
+            match futures::future::select(self.answer, late).await {
+                futures::future::Either::Left((answer, _)) => answer,
+                futures::future::Either::Right(_) => Err(Error::Timeout(limit)),
+            }
+        })
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.answer.as_mut().poll(context)
+    }
+}

@@ -1,0 +1,140 @@
+//! The thread of a client: the protocol's objects live on it, and what the program asks for comes
+//! to it by a channel.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dagrun_core::ids::RunId;
+use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
+use tokio::sync::mpsc;
+
+use crate::rpc;
+use crate::watch::Watched;
+use crate::{Error, Pending};
+
+type Job = Box<dyn FnOnce(Rc<Inside>) + Send>;
+
+/// The way to the thread. The thread ends with the last of them, and the connection with it.
+#[derive(Clone)]
+pub(crate) struct Session {
+    jobs: mpsc::UnboundedSender<Job>,
+    /// Closed when the thread has let go of the connection.
+    over: Arc<std::sync::Mutex<Option<std::thread::JoinHandle<()>>>>,
+}
+
+/// What lives on the thread.
+pub(crate) struct Inside {
+    pub(crate) client: rpc::Client,
+    runs: RefCell<HashMap<RunId, Rc<Watched>>>,
+}
+
+impl Session {
+    /// Starts the thread, which connects.
+    pub(crate) fn open<F>(connect: F) -> Result<Session, Error>
+    where
+        F: FnOnce() -> LocalBoxFuture<'static, Result<rpc::Client, Error>> + Send + 'static,
+    {
+        let (jobs, inbox) = mpsc::unbounded_channel();
+        let (tell, told) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("client".into())
+            .spawn(move || live(connect, tell, inbox))
+            .map_err(crate::cluster::ClusterError::System)?;
+        futures::executor::block_on(told).unwrap_or(Err(Error::Closed))?;
+        Ok(Session { jobs, over: Arc::new(std::sync::Mutex::new(Some(thread))) })
+    }
+
+    /// Does something on the thread.
+    pub(crate) fn call<T, F, A>(&self, work: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Rc<Inside>) -> A + Send + 'static,
+        A: Future<Output = Result<T, Error>> + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let job: Job = Box::new(move |inside| {
+            tokio::task::spawn_local(async move {
+                // Whoever asked may not want to know any more.
+                let _ = tell.send(work(inside).await);
+            });
+        });
+        let sent = self.jobs.send(job).is_ok();
+        Pending::new(async move {
+            match sent {
+                true => told.await.unwrap_or(Err(Error::Closed)),
+                false => Err(Error::Closed),
+            }
+        })
+    }
+
+    /// Waits until the thread has ended, once this was the last way to it.
+    pub(crate) fn close(self) {
+        let Session { jobs, over } = self;
+        drop(jobs);
+        if let Some(over) = Arc::into_inner(over)
+            && let Ok(Some(thread)) = over.into_inner()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Inside {
+    /// What is known of a run, kept up to date from the first time that somebody asks.
+    pub(crate) async fn watched(&self, run: RunId) -> Result<Rc<Watched>, Error> {
+        if let Some(watched) = self.runs.borrow().get(&run) {
+            return Ok(Rc::clone(watched));
+        }
+        let watched = Watched::new(self.client.run(Some(run)).await?).await?;
+        // Another one may have been as fast; either is good.
+        Ok(Rc::clone(self.runs.borrow_mut().entry(run).or_insert(watched)))
+    }
+
+    /// Takes in a run that has just been submitted.
+    pub(crate) async fn watch(&self, run: rpc::Run) -> Result<(), Error> {
+        let id = run.id();
+        let watched = Watched::new(run).await?;
+        self.runs.borrow_mut().insert(id, watched);
+        Ok(())
+    }
+
+    /// Nobody asks about a run any more.
+    pub(crate) fn forget(&self, run: RunId) {
+        self.runs.borrow_mut().remove(&run);
+    }
+}
+
+fn live<F>(
+    connect: F,
+    tell: oneshot::Sender<Result<(), Error>>,
+    mut inbox: mpsc::UnboundedReceiver<Job>,
+) where
+    F: FnOnce() -> LocalBoxFuture<'static, Result<rpc::Client, Error>>,
+{
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = tell.send(Err(crate::cluster::ClusterError::System(error).into()));
+            return;
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        let client = match connect().await {
+            Ok(client) => client,
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                return;
+            }
+        };
+        let inside = Rc::new(Inside { client, runs: RefCell::default() });
+        let _ = tell.send(Ok(()));
+        while let Some(job) = inbox.recv().await {
+            job(Rc::clone(&inside));
+        }
+    });
+}

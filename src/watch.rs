@@ -1,0 +1,308 @@
+//! A run as its client follows it: how many instances of each task have ended, and which.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
+use dagrun_core::status::{Counts, InstanceResult, RunState};
+use dagrun_schema::wire::{TaskDelta, Update};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::Error;
+use crate::rpc::{self, ClientError};
+
+/// Instances asked for at once.
+const PAGE: u32 = 1_024;
+
+/// A run that is followed. It is not followed any more when it is dropped.
+pub(crate) struct Watched {
+    pub(crate) run: rpc::Run,
+    names: Vec<String>,
+    seen: Rc<Seen>,
+    follower: AbortHandle,
+}
+
+/// What the updates have told.
+#[derive(Default)]
+struct Seen {
+    state: Cell<Option<RunState>>,
+    finished: Cell<Option<Timestamp>>,
+    tasks: RefCell<HashMap<TaskId, TaskDelta>>,
+    /// The instances that have ended, of the tasks where somebody wants to know.
+    ended: RefCell<HashMap<TaskId, EndedSet>>,
+    lost: Cell<bool>,
+    changed: Notify,
+}
+
+/// The instances of a task that have ended.
+#[derive(Default)]
+struct EndedSet {
+    bits: Vec<u64>,
+    /// In the order in which this was learnt.
+    order: Vec<u32>,
+    /// Some may have been missed: the scheduler must be asked.
+    stale: bool,
+}
+
+impl EndedSet {
+    fn insert(&mut self, index: u32) {
+        let (word, bit) = (index as usize / 64, 1u64 << (index % 64));
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1, 0);
+        }
+        if self.bits[word] & bit == 0 {
+            self.bits[word] |= bit;
+            self.order.push(index);
+        }
+    }
+
+    fn contains(&self, index: u32) -> bool {
+        let word = self.bits.get(index as usize / 64).copied().unwrap_or(0);
+        word & (1 << (index % 64)) != 0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+impl Watched {
+    pub(crate) async fn new(run: rpc::Run) -> Result<Rc<Watched>, Error> {
+        let mut updates = run.watch_instances().await?;
+        let names = run.status().await?.tasks.into_iter().map(|task| task.name).collect();
+        let seen = Rc::new(Seen::default());
+        let told = Rc::clone(&seen);
+        let follower = tokio::task::spawn_local(async move {
+            while let Some(update) = updates.next().await {
+                let over = update.state != RunState::Running;
+                told.take(update);
+                if over {
+                    return;
+                }
+            }
+            told.lost.set(true);
+            told.changed.notify_waiters();
+        });
+        Ok(Rc::new(Watched { run, names, seen, follower: follower.abort_handle() }))
+    }
+
+    /// The name of a task.
+    pub(crate) fn name(&self, task: TaskId) -> Result<&str, Error> {
+        let unknown = || Error::Unknown { run: self.run.id(), what: format!("task {task}") };
+        self.names.get(task.at()).map(String::as_str).ok_or_else(unknown)
+    }
+
+    /// The task of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<TaskId> {
+        (0..).map(TaskId).zip(&self.names).find(|(_, known)| *known == name).map(|(id, _)| id)
+    }
+
+    /// The result of one instance, once it has ended.
+    pub(crate) async fn result(&self, task: TaskId, index: u32) -> Result<InstanceResult, Error> {
+        let there = self.learnt(task, |seen| {
+            let width = seen.all_ended(task).map(|counts| counts.total());
+            let ended = seen.ended.borrow().get(&task).is_some_and(|set| set.contains(index));
+            match (ended, width) {
+                (true, _) => Some(true),
+                (false, Some(width)) => Some(index < width),
+                (false, None) => None,
+            }
+        });
+        let mut found = match there.await? {
+            true => self.run.results(task, index, 1).await?,
+            false => Vec::new(),
+        };
+        let what = || format!("instance {}[{index}]", self.names[task.at()]);
+        found.pop().ok_or_else(|| Error::Unknown { run: self.run.id(), what: what() })
+    }
+
+    /// Waits until `known` says what was waited for.
+    async fn until<T>(&self, mut known: impl FnMut(&Seen) -> Option<T>) -> Result<T, Error> {
+        loop {
+            let changed = self.seen.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if let Some(known) = known(&self.seen) {
+                return Ok(known);
+            }
+            if self.seen.lost.get() {
+                return Err(ClientError::Lost.into());
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits for the end of the run.
+    pub(crate) async fn over(&self) -> Result<RunState, Error> {
+        self.until(|seen| seen.state.get().filter(|state| *state != RunState::Running)).await
+    }
+
+    /// When the run has ended, if it has.
+    pub(crate) fn finished(&self) -> Option<Timestamp> {
+        self.seen.finished.get()
+    }
+
+    /// What is known of the tasks.
+    pub(crate) fn tasks(&self) -> Vec<TaskDelta> {
+        let tasks = self.seen.tasks.borrow();
+        (0..).map(TaskId).zip(&self.names).filter_map(|(id, _)| tasks.get(&id).copied()).collect()
+    }
+
+    /// Waits until all instances of a task have ended, and says how.
+    pub(crate) async fn task_ended(&self, task: TaskId) -> Result<Counts, Error> {
+        self.name(task)?;
+        self.until(|seen| seen.all_ended(task)).await
+    }
+
+    /// Waits until some instance of a task has failed for good, or all have ended.
+    pub(crate) async fn task_failed(&self, task: TaskId) -> Result<(), Error> {
+        use dagrun_core::status::State::{Cancelled, Failed, Skipped};
+        self.name(task)?;
+        let failed = |counts: &Counts| [Failed, Skipped, Cancelled].iter().any(|s| counts.of(*s) > 0);
+        self.until(|seen| {
+            let counts = seen.tasks.borrow().get(&task)?.counts;
+            (failed(&counts) || seen.all_ended(task).is_some()).then_some(())
+        })
+        .await
+    }
+
+    /// The results of a task from `first` on, as far as they have ended without a gap: waits for the first of
+    /// them. None when the task has no more instances.
+    pub(crate) async fn in_order(
+        &self,
+        task: TaskId,
+        first: u32,
+    ) -> Result<Vec<InstanceResult>, Error> {
+        let limit = self.learnt(task, |seen| {
+            let width = seen.all_ended(task).map(|counts| counts.total());
+            let ended = seen.ended.borrow();
+            let ended = ended.get(&task)?;
+            let run = (first..).take(PAGE as usize).take_while(|index| ended.contains(*index));
+            let limit = u32::try_from(run.count()).unwrap_or(PAGE);
+            match (limit, width) {
+                (0, Some(width)) if first < width => Some(PAGE.min(width - first)),
+                (0, Some(_)) => Some(0),
+                (0, None) => None,
+                (limit, _) => Some(limit),
+            }
+        });
+        match limit.await? {
+            0 => Ok(Vec::new()),
+            limit => Ok(self.run.results(task, first, limit).await?),
+        }
+    }
+
+    /// The results of a task from the `from`-th that has ended on, in the order in which they ended:
+    /// waits for the first of them. None when there are no more.
+    pub(crate) async fn as_completed(
+        &self,
+        task: TaskId,
+        from: usize,
+    ) -> Result<Vec<InstanceResult>, Error> {
+        let indices = self.learnt(task, |seen| {
+            let ended = seen.ended.borrow();
+            let order = &ended.get(&task)?.order;
+            let next = order.iter().skip(from).take(PAGE as usize).copied().collect::<Vec<u32>>();
+            let all = seen.all_ended(task).map(|counts| counts.total() as usize);
+            // The last instances may be known by number before they are known by name.
+            (!next.is_empty() || all.is_some_and(|all| from >= all)).then_some(next)
+        });
+        let indices = indices.await?;
+        let mut results = Vec::with_capacity(indices.len());
+        let mut rest = indices.as_slice();
+        while let Some(&first) = rest.first() {
+            let run = rest.iter().zip(first..).take_while(|(index, at)| **index == *at).count();
+            let limit = u32::try_from(run).unwrap_or(1);
+            let found = self.run.results(task, first, limit).await?;
+            if found.is_empty() {
+                break;
+            }
+            rest = rest.get(found.len()..).unwrap_or_default();
+            results.extend(found);
+        }
+        Ok(results)
+    }
+
+    /// Waits until `known` says what was waited for, of a task of which it is known which instances
+    /// have ended.
+    async fn learnt<T>(
+        &self,
+        task: TaskId,
+        mut known: impl FnMut(&Seen) -> Option<T>,
+    ) -> Result<T, Error> {
+        loop {
+            self.learn(task).await?;
+            let stale = |seen: &Seen| seen.ended.borrow().get(&task).is_none_or(|set| set.stale);
+            let told = self.until(|seen| match stale(seen) {
+                true => Some(None),
+                false => known(seen).map(Some),
+            });
+            if let Some(told) = told.await? {
+                return Ok(told);
+            }
+        }
+    }
+
+    /// Sees to it that it is known which instances of a task have ended.
+    async fn learn(&self, task: TaskId) -> Result<(), Error> {
+        self.name(task)?;
+        let stale = {
+            let mut ended = self.seen.ended.borrow_mut();
+            let set = ended.entry(task).or_insert_with(|| EndedSet { stale: true, ..EndedSet::default() });
+            std::mem::take(&mut set.stale)
+        };
+        if !stale {
+            return Ok(());
+        }
+        let mut from = Some(InstanceId { task, index: 0 });
+        while let Some(at) = from.filter(|at| at.task == task) {
+            let page = self.run.instances(at, 10_000, false).await?;
+            let mut ended = self.seen.ended.borrow_mut();
+            let Some(set) = ended.get_mut(&task) else { break };
+            let done = page.rows.iter().filter(|row| row.instance.task == task);
+            done.filter(|row| row.state.is_terminal()).for_each(|row| set.insert(row.instance.index));
+            from = page.next;
+        }
+        self.seen.changed.notify_waiters();
+        Ok(())
+    }
+}
+
+impl Seen {
+    fn take(&self, update: Update) {
+        for delta in update.tasks {
+            self.tasks.borrow_mut().insert(delta.task, delta);
+        }
+        let mut ended = self.ended.borrow_mut();
+        if update.ended_lost {
+            ended.values_mut().for_each(|set| set.stale = true);
+        }
+        for range in update.ended {
+            if let Some(set) = ended.get_mut(&range.task) {
+                (range.first..range.first.saturating_add(range.count)).for_each(|i| set.insert(i));
+            }
+        }
+        drop(ended);
+        self.finished.set(update.finished);
+        self.state.set(Some(update.state));
+        self.changed.notify_waiters();
+    }
+
+    fn all_ended(&self, task: TaskId) -> Option<Counts> {
+        let delta = *self.tasks.borrow().get(&task)?;
+        let done = delta.width_known && delta.counts.terminal() == delta.counts.total();
+        done.then_some(delta.counts)
+    }
+}
+
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let run: RunId = self.run.id();
+        f.debug_struct("Watched").field("run", &run).finish_non_exhaustive()
+    }
+}
