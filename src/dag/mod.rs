@@ -200,6 +200,23 @@ impl Dag {
     /// let three = dag.task(add, (1, 2));
     /// let six = dag.task(add, (&three, &three));
     /// ```
+    ///
+    /// What a task makes can only be given to an input of its type:
+    ///
+    /// ```compile_fail,E0277
+    /// # use dagrun::Dag;
+    /// # #[dagrun::task]
+    /// # fn name() -> String {
+    /// #     String::new()
+    /// # }
+    /// # #[dagrun::task]
+    /// # fn half(x: f64) -> f64 {
+    /// #     x / 2.0
+    /// # }
+    /// # let dag = Dag::new("wrong");
+    /// let named = dag.task(name, ());
+    /// dag.task(half, (&named,)); // a `Handle<String>` for an `f64`
+    /// ```
     pub fn task<F, A>(&self, f: F, args: A) -> Handle<F::Output>
     where
         F: TaskFn,
@@ -233,6 +250,17 @@ impl Dag {
     /// let halves = dag.map(half, 0..10);
     /// let texts = dag.map(show, &halves);
     /// assert_eq!(texts.width(), Some(10));
+    /// ```
+    ///
+    /// ```compile_fail,E0277
+    /// # use dagrun::Dag;
+    /// # #[dagrun::task]
+    /// # fn half(x: u32) -> f64 {
+    /// #     f64::from(x) / 2.0
+    /// # }
+    /// # let dag = Dag::new("wrong");
+    /// let halves = dag.map(half, 0..10);
+    /// dag.map(half, &halves); // an array of `f64` for a `u32`
     /// ```
     pub fn map<F, T, S>(&self, f: F, source: S) -> ArrayHandle<F::Output>
     where
@@ -287,8 +315,8 @@ impl Dag {
     ///     file.len()
     /// }
     /// #[dagrun::task]
-    /// fn several(files: Vec<String>) -> usize {
-    ///     files.len()
+    /// fn several(names: Vec<String>) -> usize {
+    ///     names.len()
     /// }
     ///
     /// let dag = Dag::new("files");
