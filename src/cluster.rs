@@ -220,7 +220,8 @@ impl Parts {
         ours.set_nonblocking(true)?;
         let session = Session::open(move || {
             async move {
-                let stream = tokio::net::UnixStream::from_std(ours).map_err(ClusterError::System)?;
+                let stream =
+                    tokio::net::UnixStream::from_std(ours).map_err(ClusterError::System)?;
                 Ok(rpc::Client::attach(stream, token.bytes()).await?)
             }
             .boxed_local()

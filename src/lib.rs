@@ -21,13 +21,24 @@
 //! All of it must be called on a [`tokio::task::LocalSet`], as the protocol's objects belong to one
 //! thread.
 
+mod client;
+pub mod cluster;
 pub mod dag;
 mod embedded;
+mod error;
 pub mod files;
 mod load;
+mod pending;
+mod processes;
+pub mod program;
 pub mod rpc;
+mod run;
+mod session;
 mod updates;
+mod watch;
 
+pub use client::{Client, Mapped, Options};
+pub use cluster::{Cluster, ClusterBuilder, ClusterError};
 pub use dag::{
     ArrayHandle, Axis, BuildError, Chunk, Command, Dag, Dependency, Each, Handle, Parts, Sweep,
     TaskRef, geomspace, linspace, logspace, range,
@@ -63,7 +74,11 @@ pub use dagrun_worker::function::{
     Cancelled, Context, Entry, Failure, FromInput, GatherError, Gathered, TaskFn,
 };
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
+pub use error::{Error, Failed};
 pub use files::Disk;
 pub use load::{LoadError, Loaded, Problems, load};
+pub use pending::Pending;
+pub use program::init;
 pub use rpc::ClientError;
+pub use run::{Completed, Progress, Results, Run, Times};
 pub use updates::Updates;

@@ -54,7 +54,10 @@ pub fn init() {
 
 /// A worker with the functions of this program.
 #[derive(Debug, Parser)]
-#[command(name = "worker", about = "Joins a cluster as a worker with the functions of this program")]
+#[command(
+    name = "worker",
+    about = "Joins a cluster as a worker with the functions of this program"
+)]
 struct WorkerArgs {
     /// The cluster
     #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER", default_value = "default")]

@@ -89,7 +89,8 @@ impl Run {
         A: Future<Output = Result<T, Error>> + 'static,
     {
         let id = self.id;
-        self.session.call(move |inside: Rc<Inside>| async move { ask(inside.watched(id).await?).await })
+        self.session
+            .call(move |inside: Rc<Inside>| async move { ask(inside.watched(id).await?).await })
     }
 
     /// The value of a task, as soon as it has one.
@@ -356,7 +357,10 @@ impl Run {
 }
 
 fn failed(task: &dagrun_schema::wire::TaskDelta) -> u32 {
-    [State::Failed, State::Skipped, State::Cancelled].iter().map(|state| task.counts.of(*state)).sum()
+    [State::Failed, State::Skipped, State::Cancelled]
+        .iter()
+        .map(|state| task.counts.of(*state))
+        .sum()
 }
 
 /// The value of one instance, when it has ended.

@@ -163,7 +163,8 @@ impl Watched {
     pub(crate) async fn task_failed(&self, task: TaskId) -> Result<(), Error> {
         use dagrun_core::status::State::{Cancelled, Failed, Skipped};
         self.name(task)?;
-        let failed = |counts: &Counts| [Failed, Skipped, Cancelled].iter().any(|s| counts.of(*s) > 0);
+        let failed =
+            |counts: &Counts| [Failed, Skipped, Cancelled].iter().any(|s| counts.of(*s) > 0);
         self.until(|seen| {
             let counts = seen.tasks.borrow().get(&task)?.counts;
             (failed(&counts) || seen.all_ended(task).is_some()).then_some(())
@@ -253,7 +254,9 @@ impl Watched {
         self.name(task)?;
         let stale = {
             let mut ended = self.seen.ended.borrow_mut();
-            let set = ended.entry(task).or_insert_with(|| EndedSet { stale: true, ..EndedSet::default() });
+            let set = ended
+                .entry(task)
+                .or_insert_with(|| EndedSet { stale: true, ..EndedSet::default() });
             std::mem::take(&mut set.stale)
         };
         if !stale {
@@ -265,7 +268,8 @@ impl Watched {
             let mut ended = self.seen.ended.borrow_mut();
             let Some(set) = ended.get_mut(&task) else { break };
             let done = page.rows.iter().filter(|row| row.instance.task == task);
-            done.filter(|row| row.state.is_terminal()).for_each(|row| set.insert(row.instance.index));
+            done.filter(|row| row.state.is_terminal())
+                .for_each(|row| set.insert(row.instance.index));
             from = page.next;
         }
         self.seen.changed.notify_waiters();

@@ -8,7 +8,8 @@ use dagrun::core::parse::{NoFiles, ParseOptions, parse};
 use dagrun::core::pipeline::Outcomes::{Failure, Finish};
 use dagrun::core::pipeline::{Args, Pattern, Pipeline, Retry, RetryOn, TaskAction};
 use dagrun::{
-    ArrayHandle, Chunk, Dag, Dependency, Each, Gathered, Handle, Parts, Sweep, linspace, range,
+    ArrayHandle, Chunk, Cluster, Dag, Dependency, Each, Gathered, Handle, Parts, Sweep, linspace,
+    range,
 };
 use serde::{Deserialize, Serialize};
 
@@ -491,4 +492,34 @@ fn a_plain_call_takes_few_bytes() {
     assert!(dag.memory() / dag.len() <= 100, "{} bytes each", dag.memory() / dag.len());
     let json = serde_json::to_vec(&dag.pipeline().unwrap()).unwrap();
     assert!(json.len() / dag.len() <= 260, "{} bytes of JSON each", json.len() / dag.len());
+}
+
+#[test]
+fn what_is_built_runs_and_gives_what_its_functions_make() {
+    let temp = tempfile::tempdir().unwrap();
+    let cluster = Cluster::builder().state_dir(temp.path()).slots(2).start().unwrap();
+    let dag = Dag::new("everything");
+    let one = dag.task(start, ());
+    let squares = dag.map(square, (1..=100).map(f64::from));
+    let sweep = Sweep::new().axis("strike", [1.0, 2.0]).axis("kind", ["call", "put"]);
+    let prices = dag.map_with(price, sweep, (10,));
+    let of_kinds = dag.gather_by(&prices, ["kind"], of_kind);
+    let numbers = dag.task(list, (10,));
+    let total = dag.reduce(&squares, add);
+    let late = dag.reduce(&dag.map(mean, dag.scatter(&numbers, Chunk(4))), add);
+    let chosen = dag.task(mean, (vec![one.clone(), total.clone()],));
+    let echoed = dag.command(["echo"]).arg(&total).capture::<f64>();
+    let last = dag.task(add, (&echoed, &one));
+    let streamed_total = dag.gather(&squares, streamed).min_success(0.5);
+    let infinite = dag.map(square, [f64::INFINITY, 2.0]);
+    let run = cluster.submit(&dag).unwrap();
+    assert_eq!(run.result(&total).wait().unwrap(), 338_350.0);
+    assert_eq!(run.result(&last).wait().unwrap(), 338_351.0);
+    assert_eq!(run.result(&chosen).wait().unwrap(), 338_351.0 / 2.0);
+    assert_eq!(run.result(&late).wait().unwrap(), 1.5 + 5.5 + 8.5);
+    assert_eq!(run.result(&streamed_total).wait().unwrap(), 338_350.0);
+    assert_eq!(run.results(&prices).wait().unwrap(), [10.0, 10.0, 20.0, 20.0]);
+    assert_eq!(run.results(&of_kinds).wait().unwrap(), ["call: 2", "put: 2"]);
+    assert_eq!(run.results(&infinite).wait().unwrap(), [f64::INFINITY, 4.0]);
+    cluster.shutdown();
 }

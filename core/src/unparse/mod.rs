@@ -191,7 +191,7 @@ impl Writer<'_> {
     fn arg_fields(&self, args: &[(String, Arg)]) -> Written<String> {
         let field =
             |(name, arg): &(String, Arg)| Ok(format!("{} = {}", key(name)?, self.arg(arg)?));
-        Ok(table(args.iter().map(field).collect::<Written<_>>()?))
+        Ok(table(args.iter().map(field).collect::<Written<Vec<_>>>()?))
     }
 
     // As deep as the arguments, which reading bounds.
@@ -200,7 +200,7 @@ impl Writer<'_> {
             Arg::Value(value) => value::argument(value),
             Arg::Text(template) => self.template(template),
             Arg::List(args) => {
-                Ok(list(args.iter().map(|arg| self.arg(arg)).collect::<Written<_>>()?))
+                Ok(list(args.iter().map(|arg| self.arg(arg)).collect::<Written<Vec<_>>>()?))
             }
             Arg::Table(args) => self.arg_fields(args),
             Arg::Gathered(upstream) => Ok(format!("\"{{{}.value}}\"", self.name(*upstream)?)),
@@ -227,7 +227,7 @@ impl Writer<'_> {
                 if more.is_empty() {
                     self.line("scatter", &from);
                 } else {
-                    let fields = std::iter::once(format!("from = {from}")).chain(more).collect();
+                    let fields = std::iter::once(format!("from = {from}")).chain(more);
                     self.line("scatter", &table(fields));
                 }
             }
@@ -236,7 +236,7 @@ impl Writer<'_> {
                 self.line("gather", &upstreams);
             }
             Pattern::GatherBy(upstream, by) => {
-                let by = by.iter().map(|name| string(name)).collect::<Written<_>>()?;
+                let by = by.iter().map(|name| string(name)).collect::<Written<Vec<_>>>()?;
                 let fields = vec![
                     format!("task = {}", self.quoted(*upstream)?),
                     format!("by = {}", list(by)),
@@ -269,7 +269,8 @@ impl Writer<'_> {
         self.optional("out", self.templates(&task.outputs)?);
         self.optional("stdin", task.stdin.as_ref().map(|path| self.template(path)).transpose()?);
         if !task.inputs.is_empty() {
-            let inputs = task.inputs.iter().map(|path| string(path)).collect::<Written<_>>()?;
+            let inputs =
+                task.inputs.iter().map(|path| string(path)).collect::<Written<Vec<_>>>()?;
             self.line("inputs", &list(inputs));
         }
         self.optional("env", self.templates(&task.env)?);
@@ -289,7 +290,7 @@ impl Writer<'_> {
                 [clause] => self.clause(clause)?,
                 clauses => {
                     let clauses = clauses.iter().map(|clause| self.clause(clause));
-                    list(clauses.collect::<Written<_>>()?)
+                    list(clauses.collect::<Written<Vec<_>>>()?)
                 }
             };
             self.line(key, &clauses);
@@ -299,7 +300,7 @@ impl Writer<'_> {
 
     fn clause(&self, clause: &Clause) -> Written<String> {
         let upstreams = clause.upstreams.iter().map(|upstream| self.quoted(*upstream));
-        let upstreams = list(upstreams.collect::<Written<_>>()?);
+        let upstreams = list(upstreams.collect::<Written<Vec<_>>>()?);
         let quantifier = match clause.quantifier {
             Quantifier::All => "all",
             Quantifier::Any => "any",
@@ -333,14 +334,14 @@ impl Writer<'_> {
         self.number("memory", task.memory, 0);
         if !task.resources.is_empty() {
             let field = |(name, amount): &(String, u64)| Ok(format!("{} = {amount}", key(name)?));
-            let fields = task.resources.iter().map(field).collect::<Written<_>>()?;
+            let fields = task.resources.iter().map(field).collect::<Written<Vec<_>>>()?;
             self.line("resources", &table(fields));
         }
         match &task.targets {
             Targets::Any => {}
             Targets::Each => self.line("targets", "\"each\""),
             Targets::Named(names) => {
-                let names = names.iter().map(|name| string(name)).collect::<Written<_>>()?;
+                let names = names.iter().map(|name| string(name)).collect::<Written<Vec<_>>>()?;
                 self.line("targets", &list(names));
             }
         }
@@ -363,7 +364,7 @@ impl Writer<'_> {
             [one] => self.quoted(*one),
             tasks => {
                 let names = tasks.iter().map(|task| self.quoted(*task));
-                Ok(list(names.collect::<Written<_>>()?))
+                Ok(list(names.collect::<Written<Vec<_>>>()?))
             }
         }
     }
@@ -441,15 +442,26 @@ fn is_plain(clause: &Clause) -> bool {
         && !clause.upstreams.is_empty()
 }
 
-fn list(items: Vec<String>) -> String {
-    format!("[{}]", items.join(", "))
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    format!("[{}]", joined(items))
 }
 
-fn table(fields: Vec<String>) -> String {
-    match fields.is_empty() {
-        true => "{}".to_owned(),
-        false => format!("{{ {} }}", fields.join(", ")),
+fn table(fields: impl IntoIterator<Item = String>) -> String {
+    match joined(fields) {
+        fields if fields.is_empty() => "{}".to_owned(),
+        fields => format!("{{ {fields} }}"),
     }
+}
+
+fn joined(items: impl IntoIterator<Item = String>) -> String {
+    let mut text = String::new();
+    for (at, item) in items.into_iter().enumerate() {
+        if at > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(&item);
+    }
+    text
 }
 
 /// A length of time in its largest unit.
@@ -482,7 +494,7 @@ fn retries(retry: &Retry) -> Option<String> {
         fields.push("jitter = true".to_owned());
     }
     if !retry.on.is_empty() {
-        let kinds = retry.on.iter().map(|kind| format!("\"{}\"", failure(*kind))).collect();
+        let kinds = retry.on.iter().map(|kind| format!("\"{}\"", failure(*kind)));
         fields.push(format!("on = {}", list(kinds)));
     }
     Some(table(fields))

@@ -11,18 +11,18 @@ pub(super) fn sweep(space: &Space) -> Written<(String, Option<String>)> {
         return Err("a sweep without axes".to_owned());
     }
     let axis = |axis: &Axis| Ok(format!("{} = {}", key(&axis.name)?, points(axis)?));
-    let axes = table(space.axes.iter().map(axis).collect::<Written<_>>()?);
+    let axes = table(space.axes.iter().map(axis).collect::<Written<Vec<_>>>()?);
     let mut fields = Vec::new();
     if !space.zip.is_empty() {
         let group = |names: &Vec<String>| {
-            Ok(list(names.iter().map(|name| string(name)).collect::<Written<_>>()?))
+            Ok(list(names.iter().map(|name| string(name)).collect::<Written<Vec<_>>>()?))
         };
-        let groups = space.zip.iter().map(group).collect::<Written<_>>()?;
+        let groups = space.zip.iter().map(group).collect::<Written<Vec<_>>>()?;
         fields.push(format!("zip = {}", list(groups)));
     }
     for (key, rows) in [("exclude", &space.exclude), ("include", &space.include)] {
         if !rows.is_empty() {
-            let rows = rows.iter().map(|row| self::row(row)).collect::<Written<_>>()?;
+            let rows = rows.iter().map(|row| self::row(row)).collect::<Written<Vec<_>>>()?;
             fields.push(format!("{key} = {}", list(rows)));
         }
     }
@@ -32,7 +32,7 @@ pub(super) fn sweep(space: &Space) -> Written<(String, Option<String>)> {
 fn row(row: &[(String, Value)]) -> Written<String> {
     let field =
         |(name, value): &(String, Value)| Ok(format!("{} = {}", key(name)?, value::value(value)?));
-    Ok(table(row.iter().map(field).collect::<Written<_>>()?))
+    Ok(table(row.iter().map(field).collect::<Written<Vec<_>>>()?))
 }
 
 fn points(axis: &Axis) -> Written<String> {
@@ -46,7 +46,7 @@ fn points(axis: &Axis) -> Written<String> {
         }
         Points::Rows(rows) => {
             let values = rows.iter().flatten().map(value::value);
-            Ok(list(values.collect::<Written<_>>()?))
+            Ok(list(values.collect::<Written<Vec<_>>>()?))
         }
         Points::Linspace(ends) => numbers("linspace", ends),
         Points::Geomspace(ends) => numbers("geomspace", ends),

@@ -28,13 +28,13 @@ fn write(value: &Value, text: &dyn Fn(&str) -> Written<String>) -> Written<Strin
         }
         Value::List(values) => {
             let values = values.iter().map(|value| write(value, text));
-            Ok(list(values.collect::<Written<_>>()?))
+            Ok(list(values.collect::<Written<Vec<_>>>()?))
         }
         Value::Table(fields) => {
             let field = |(name, value): &(String, Value)| {
                 Ok(format!("{} = {}", key(name)?, write(value, text)?))
             };
-            Ok(table(fields.iter().map(field).collect::<Written<_>>()?))
+            Ok(table(fields.iter().map(field).collect::<Written<Vec<_>>>()?))
         }
     }
 }
