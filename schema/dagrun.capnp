@@ -25,7 +25,8 @@ struct Granted {
 # ---------------------------------------------------------------------------------- clients
 
 interface Client {
-  submit @0 (submission :Submission) -> (id :UInt64, run :Run);
+  submit @0 (submission :Submission) -> (id :UInt64, run :Run, takenOver :UInt64);
+  # `takenOver` instances had succeeded before. An id of 0, and no run: there is nothing to retry.
   run @1 (id :UInt64) -> (run :Run);
   # 0 is the last one submitted.
   runs @2 (limit :UInt32) -> (runs :List(RunSummary));
@@ -40,6 +41,11 @@ struct Submission {
   baseDir @1 :Data;
   seed @2 :UInt64;
   failFast @3 :Bool;
+  retryOf @4 :UInt64;
+  # Not 0: submit what that run was submitted with, which must have ended; the fields before this
+  # one are ignored.
+  failedOnly @5 :Bool;
+  # With `retryOf`: what succeeded there counts as succeeded, and is not run again.
 }
 
 interface Run {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use dagrun_core::ids::RunId;
+use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::{RunSummary, WorkerStatus};
 use dagrun_scheduler::connection::{ClusterDir, Role};
 use dagrun_worker::function::TaskFn;
@@ -101,12 +102,20 @@ impl Client {
     /// # Errors
     /// As [`Client::start`].
     pub fn start_with(&self, dag: &Dag, options: &Options) -> Result<Run, Error> {
+        self.start_pipeline(dag.pipeline()?, options)
+    }
+
+    /// Starts a run of a pipeline, as [`crate::load`] and [`Dag::pipeline`] make it.
+    ///
+    /// # Errors
+    /// [`Error::Client`] when the scheduler refuses it.
+    pub fn start_pipeline(&self, pipeline: Pipeline, options: &Options) -> Result<Run, Error> {
         let base_dir = match &options.base_dir {
             Some(dir) => dir.clone(),
             None => std::env::current_dir().map_err(ClusterError::System)?,
         };
         let submission = Submission {
-            pipeline: dag.pipeline()?,
+            pipeline,
             base_dir,
             seed: options.seed,
             fail_fast: options.fail_fast,

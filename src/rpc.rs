@@ -123,6 +123,15 @@ impl Submission {
     }
 }
 
+/// A run that was submitted once more.
+#[derive(Clone, Debug)]
+pub struct Retried {
+    /// The new run.
+    pub run: Run,
+    /// How many of its instances had succeeded before and are not run again.
+    pub taken_over: u64,
+}
+
 /// A client of one scheduler.
 ///
 /// Clones share the connection; it ends with the last of them and of the [`Run`]s made from it.
@@ -216,6 +225,26 @@ impl Client {
         let reply = request.send().promise.await?;
         let reply = reply.get()?;
         Ok(self.holding(RunId(reply.get_id()), reply.get_run()?))
+    }
+
+    /// Submits once more what a run was submitted with that has ended. With `failed_only` every
+    /// instance that succeeded there counts as succeeded, with its value and outputs, and is not run
+    /// again; `None` when that is all of them.
+    ///
+    /// # Errors
+    /// When the scheduler is lost, knows no such run, or the run has not ended.
+    pub async fn retry(&self, of: RunId, failed_only: bool) -> Result<Option<Retried>> {
+        let mut request = self.client.submit_request();
+        let mut submission = request.get().init_submission();
+        submission.set_retry_of(of.0);
+        submission.set_failed_only(failed_only);
+        let reply = request.send().promise.await?;
+        let reply = reply.get()?;
+        if reply.get_id() == 0 {
+            return Ok(None);
+        }
+        let run = self.holding(RunId(reply.get_id()), reply.get_run()?);
+        Ok(Some(Retried { run, taken_over: reply.get_taken_over() }))
     }
 
     /// The run of this id, or the one submitted last.

@@ -25,7 +25,7 @@ impl Fixture {
         let offer = WorkerOffer { name: "w1".into(), slots, ..WorkerOffer::default() };
         fixture.event(Event::WorkerJoined { worker: WORKER, offer });
         let plan = Arc::new(RunPlan { tasks, ..RunPlan::default() });
-        fixture.event(Event::RunSubmitted { run: RUN, plan });
+        fixture.event(Event::RunSubmitted { run: RUN, plan, past: Arc::default() });
         fixture
     }
 

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Cancel a run, a task or an instance
     Cancel(CancelArgs),
+    /// Submit a run that has ended once more, all of it or what has not succeeded
+    Retry(RetryArgs),
     /// Start a scheduler in the foreground
     Scheduler(SchedulerArgs),
     /// Start a worker in the foreground
@@ -108,12 +110,6 @@ pub(crate) struct SubmitArgs {
     pub(crate) pipeline: PipelineArgs,
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Print the run's id and return (cluster only)
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// Slots of the embedded worker [default: all cores]
-    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) jobs: Option<u32>,
     /// Run only this task and what it needs (repeatable)
     #[arg(long, value_name = "TASK")]
     pub(crate) only: Vec<String>,
@@ -126,6 +122,19 @@ pub(crate) struct SubmitArgs {
     /// Seed of `{seed}`
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
+}
+
+/// How a run is started and told about.
+#[derive(Debug, Args)]
+pub(crate) struct HowArgs {
+    /// Print the run's id and return (cluster only)
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Slots of the embedded worker [default: all cores]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) jobs: Option<u32>,
     /// Write events to standard output, as JSON Lines
     #[arg(long)]
     pub(crate) json: bool,
@@ -134,6 +143,21 @@ pub(crate) struct SubmitArgs {
     pub(crate) quiet: bool,
     #[command(flatten, next_help_heading = "The embedded worker")]
     pub(crate) offer: OfferArgs,
+}
+
+/// `dagrun retry`.
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    /// The run: its id, or `last`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: RunName,
+    /// Run only what has not succeeded; what has counts as succeeded, with its values and outputs
+    #[arg(long)]
+    pub(crate) failed: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
 }
 
 /// `dagrun check`.
@@ -408,6 +432,9 @@ pub(crate) struct ExecArgs {
     /// Only on this worker, by name (repeatable) [default: all]
     #[arg(long = "worker", value_name = "W")]
     pub(crate) workers: Vec<String>,
+    /// Print one JSON line per worker
+    #[arg(long)]
+    pub(crate) json: bool,
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub(crate) command: Vec<OsString>,

@@ -105,10 +105,19 @@ fn plural(count: u64, word: &str) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
 }
 
+/// So many upstreams of one kind are named.
+const NAMED: usize = 8;
+
 /// `map mesh; after setup`.
 fn upstreams(pipeline: &Pipeline, task: &Task) -> String {
     let name = |id: &TaskId| pipeline.tasks.get(id.at()).map_or("?", |task| task.name.as_str());
-    let names = |ids: &[TaskId]| ids.iter().map(name).collect::<Vec<_>>().join(", ");
+    let names = |ids: &[TaskId]| {
+        let named = ids.iter().take(NAMED).map(name).collect::<Vec<_>>().join(", ");
+        match ids.len().saturating_sub(NAMED) {
+            0 => named,
+            more => format!("{named} and {more} more"),
+        }
+    };
     let mut parts = Vec::new();
     match &task.pattern {
         Pattern::Own => {}

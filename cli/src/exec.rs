@@ -12,6 +12,7 @@ use crate::args::ExecArgs;
 use crate::attach::exit_of;
 use crate::cluster;
 use crate::exit::{Exit, Failure};
+use crate::json::ExecJson;
 use crate::signals::{Signal, Signals};
 use crate::source::FIRST;
 use crate::terminal::{self, Output};
@@ -43,7 +44,12 @@ pub(crate) async fn exec(args: &ExecArgs) -> Result<Exit, Failure> {
         // They joined in any order.
         instances.sort_by(|one, other| in_order(&one.worker).cmp(&in_order(&other.worker)));
     }
-    instances.iter().for_each(Said::print);
+    if args.json {
+        let mut output = Output::lock();
+        instances.iter().for_each(|said| output.json(&said.as_json()));
+    } else {
+        instances.iter().for_each(Said::print);
+    }
     Ok(match end {
         Ended { by: Some(signal), .. } => signal.exit(),
         Ended { state, by: None } => exit_of(state),
@@ -193,6 +199,18 @@ impl Said {
                 let note = format!("[dagrun: {}]\n", note.trim_end());
                 self.stderr.extend_from_slice(note.as_bytes());
             }
+        }
+    }
+
+    /// A line of `exec --json`.
+    fn as_json(&self) -> ExecJson<'_> {
+        ExecJson {
+            worker: &self.worker,
+            state: self.row.state.word(),
+            exit_code: self.row.exit_code,
+            stdout: String::from_utf8_lossy(&self.stdout),
+            stderr: String::from_utf8_lossy(&self.stderr),
+            reason: Some(self.row.reason.as_str()).filter(|reason| !reason.is_empty()),
         }
     }
 

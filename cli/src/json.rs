@@ -173,6 +173,24 @@ impl<'a> WorkerJson<'a> {
     }
 }
 
+/// A line of `exec --json`.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ExecJson<'a> {
+    /// Where it ran.
+    pub(crate) worker: &'a str,
+    /// How it ended.
+    pub(crate) state: &'a str,
+    /// What it returned, if it ended by itself.
+    pub(crate) exit_code: Option<i32>,
+    /// What it wrote; bytes that are no UTF-8 are replaced.
+    pub(crate) stdout: std::borrow::Cow<'a, str>,
+    /// The same of standard error.
+    pub(crate) stderr: std::borrow::Cow<'a, str>,
+    /// Why it did not succeed.
+    pub(crate) reason: Option<&'a str>,
+}
+
 /// A line of `submit --json`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]

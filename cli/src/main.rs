@@ -16,6 +16,7 @@ mod file;
 mod follow;
 mod graph;
 mod json;
+mod launch;
 mod logs;
 mod offer;
 mod output;
@@ -24,6 +25,7 @@ mod progress;
 mod quote;
 mod recipes;
 mod report;
+mod retry;
 mod serve;
 mod signals;
 mod source;
@@ -87,6 +89,7 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Wait(args) => attach::wait(args).await,
         Command::Watch(args) => attach::watch(args).await,
         Command::Cancel(args) => attach::cancel(args).await,
+        Command::Retry(args) => retry::retry(args).await,
         Command::Cluster(command) => cluster::cluster(command).await,
         Command::Workers(args) => cluster::workers(args).await,
         Command::Exec(args) => exec::exec(args).await,

@@ -134,7 +134,8 @@ impl Progress {
         let new = task.tally();
         self.total.replace(old, new);
         let ended = new.is_done();
-        let begun = new.done > 0 || delta.counts.of(State::Leased) > 0;
+        let ran = [State::Leased, State::Succeeded, State::Failed];
+        let begun = ran.iter().any(|state| delta.counts.of(*state) > 0);
         if begun && task.begun.is_none() {
             task.begun = Some(if ended { self.updated } else { now });
         }
@@ -177,10 +178,10 @@ impl TaskProgress {
         }
     }
 
-    /// How long it took, or has taken so far.
-    pub(crate) fn elapsed(&self) -> Duration {
-        let begun = self.begun.or(self.ended);
-        begun.map_or(Duration::ZERO, |begun| match self.ended {
+    /// How long it took, or has taken so far; `None` when nothing of it was seen to run.
+    pub(crate) fn elapsed(&self) -> Option<Duration> {
+        let begun = self.begun?;
+        Some(match self.ended {
             Some(ended) => ended.saturating_duration_since(begun),
             None => begun.elapsed(),
         })

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use dagrun::rpc::Submission;
@@ -55,6 +56,12 @@ impl Recipes {
     /// The upstreams whose values [`Recipes::argv`] needs.
     pub(crate) fn inputs(&mut self, task: TaskId) -> Vec<InputSpec> {
         self.of(task).map(|recipe| recipe.inputs().to_vec()).unwrap_or_default()
+    }
+
+    /// The output paths of an instance that ran in this run, where they can be told.
+    pub(crate) fn outputs(&mut self, instance: InstanceId) -> Vec<Vec<u8>> {
+        let paths = self.of(instance.task).and_then(|task| task.own_output_paths(instance.index));
+        paths.into_iter().flatten().map(|path| path.into_os_string().into_vec()).collect()
     }
 
     /// What an instance's attempt starts; `None` when it cannot be told.

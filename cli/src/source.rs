@@ -363,8 +363,21 @@ impl RunSource {
             RunSource::Live { at: At::Cluster(name), .. } => {
                 format!(" --cluster {}", crate::quote::word(name))
             }
-            RunSource::Live { at: At::Here(_), .. } | RunSource::Disk(_) => String::new(),
+            RunSource::Live { at: At::Here(state_dir), .. } => state_dir_option(state_dir),
+            RunSource::Disk(disk) => state_dir_option(&disk.state_dir),
         }
+    }
+}
+
+/// The option that names a state directory, where it would not be found without.
+fn state_dir_option(state_dir: &Path) -> String {
+    let named = std::env::var_os("DAGRUN_STATE_DIR").filter(|dir| !dir.is_empty());
+    let found = named.map(PathBuf::from).or_else(|| nearest_state_dir().ok());
+    let same =
+        |found: PathBuf| std::path::absolute(found).ok() == std::path::absolute(state_dir).ok();
+    match found.is_some_and(same) {
+        true => String::new(),
+        false => format!(" --state-dir {}", crate::quote::word(state_dir)),
     }
 }
 

@@ -115,14 +115,20 @@ async fn argv(run: &RunSource, recipes: &mut Recipes, row: &InstanceRow) -> Opti
     for spec in recipes.inputs(row.instance.task) {
         let upstream =
             InstanceId { task: spec.task, index: spec.upstream_index(row.instance.index) };
-        let value = match spec.kind {
+        inputs.push(match spec.kind {
             InputKind::Instance => {
                 let name = recipes.pipeline().tasks.get(spec.task.at())?.name.clone();
-                run.value(&name, upstream.index).await.ok()?
+                let value = run.value(&name, upstream.index).await.ok()?;
+                let row = run.instances(upstream, 1, false).await.ok()?.rows.pop()?;
+                // Of what was taken over, the files lie where its own run left them.
+                let ran_here = row.attempts > 0;
+                let outputs = if ran_here { recipes.outputs(upstream) } else { Vec::new() };
+                Input { value, outputs }
             }
-            InputKind::Item => Some(item(run, recipes, upstream).await?),
-        };
-        inputs.push(Input { value, outputs: Vec::new() });
+            InputKind::Item => {
+                Input { value: Some(item(run, recipes, upstream).await?), outputs: Vec::new() }
+            }
+        });
     }
     recipes.argv(row.instance, row.attempts, &inputs).map(quote::line)
 }

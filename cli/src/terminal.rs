@@ -154,7 +154,8 @@ fn quit_on_error(result: io::Result<()>) {
     std::process::exit(1);
 }
 
-/// The lines of a table, columns aligned, the first row its head.
+/// The lines of a table, columns aligned, the first row its head. A last column of words may be as
+/// wide as it likes: nothing is aligned with its end.
 pub(crate) fn table(rows: &[Vec<String>], numeric: &[bool]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -165,13 +166,15 @@ pub(crate) fn table(rows: &[Vec<String>], numeric: &[bool]) -> Vec<String> {
     let line = |row: &Vec<String>| {
         let mut text = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let padding = " ".repeat(width - cell.chars().count());
+            let padding = || " ".repeat(width - cell.chars().count());
             if numeric.get(column).copied().unwrap_or(false) {
-                text.push_str(&padding);
+                text.push_str(&padding());
                 text.push_str(cell);
             } else {
                 text.push_str(cell);
-                text.push_str(&padding);
+                if column + 1 < columns {
+                    text.push_str(&padding());
+                }
             }
             text.push_str("  ");
         }

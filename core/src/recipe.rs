@@ -361,6 +361,27 @@ impl Recipe {
         self.computed_outputs(index).map(Some)
     }
 
+    /// The absolute output paths of an instance that ran in the very run that the recipe is of, when
+    /// its index and the run decide them; `None` when they must be looked up. Unlike
+    /// [`Recipe::output_paths`] it does not hold for instances that were taken over.
+    #[must_use]
+    pub fn own_output_paths(&self, index: u32) -> Option<Vec<PathBuf>> {
+        use crate::template::Placeholder as P;
+        let outputs = self.data.own.outputs.iter();
+        let decided = outputs.flat_map(|(_, path)| path.placeholders()).all(|placeholder| {
+            !matches!(
+                placeholder,
+                P::UpstreamValue(..)
+                    | P::UpstreamOut(..)
+                    | P::Item(_)
+                    | P::Attempt
+                    | P::Out(_)
+                    | P::Seed
+            )
+        });
+        if decided { self.computed_outputs(index).ok() } else { None }
+    }
+
     /// A line of a manifest that lists this task's instances, with its newline:
     /// `{"index":7,"params":{…},"state":"succeeded","value":…,"out":{"price":"…"}}`.
     ///

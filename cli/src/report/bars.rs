@@ -142,14 +142,16 @@ impl Bars {
             0 => ("✓", Paint::Green),
         };
         let mark = self.terminal.paint(paint, mark);
-        let took = self.terminal.paint(Paint::Dim, &time::span(task.elapsed()));
+        let took = task.elapsed().map(time::span).unwrap_or_default();
+        let took = self.terminal.paint(Paint::Dim, &took);
         let name = format!("{:width$}", short(&task.name), width = self.name_width);
         let counts = format!("{succeeded}/{}", tally.total);
-        if lost.is_empty() {
+        let line = if lost.is_empty() {
             format!("{mark} {name} {counts} {took}")
         } else {
             format!("{mark} {name} {counts} {} {took}", self.terminal.paint(paint, &lost))
-        }
+        };
+        line.trim_end().to_owned()
     }
 }
 

@@ -48,9 +48,10 @@ impl Reporter for Plain {
             let succeeded = task.counts.of(dagrun_core::status::State::Succeeded);
             let lost = losses(task);
             let separator = if lost.is_empty() { "" } else { ", " };
-            let took = time::span(task.elapsed());
+            let took = task.elapsed().map(|took| format!(", {}", time::span(took)));
+            let took = took.unwrap_or_default();
             let line = format!(
-                "{}: {succeeded}/{} succeeded{separator}{lost}, {took}\n",
+                "{}: {succeeded}/{} succeeded{separator}{lost}{took}\n",
                 task.name, tally.total
             );
             text.push_str(&line);

@@ -48,7 +48,8 @@ fn a_list_is_worked_off_in_chunks() {
 fn a_cluster_does_the_same() {
     let cluster = Cluster::start(Test::new(CHUNKS), "2");
     let events = cluster.submit(&["--json"]).exits(0).json();
-    assert_eq!(events[0]["instances"], 3);
+    // Those that are known when the client begins to watch: the list may have ended by then.
+    assert!([json!(3), json!(9)].contains(&events[0]["instances"]), "{}", events[0]);
     let work = events.iter().find(|event| event["task"] == "work").unwrap();
     assert_eq!((&work["instances"], &work["succeeded"]), (&json!(3), &json!(3)));
     cluster.run(&["output", "last", "next[2]"]).exits(0).out("[5] [5]\n");

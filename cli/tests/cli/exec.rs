@@ -36,6 +36,26 @@ fn a_failure_is_told_with_its_worker() {
 }
 
 #[test]
+fn json_has_a_line_for_each_worker() {
+    let cluster = two_workers();
+    let script = "printf 'a\\nb'; echo told >&2; mkdir once || exit 3";
+    let outcome = cluster.exec(&["--json", "--", "sh", "-c", script]).exits(1).silent();
+    let mut lines = outcome.json();
+    let workers: Vec<_> = lines.iter().map(|line| line["worker"].clone()).collect();
+    assert_eq!(workers, ["w1", "w2"]);
+    // One of the two makes the directory.
+    lines.sort_by_key(|line| line["exit-code"].as_i64());
+    for (line, (state, code)) in lines.iter().zip([("succeeded", 0), ("failed", 3)]) {
+        assert_eq!((&line["state"], &line["exit-code"]), (&state.into(), &code.into()));
+        assert_eq!(line["stdout"], "a\nb");
+        assert!(line["stderr"].as_str().unwrap().starts_with("told\n"), "{line}");
+    }
+    assert_eq!((&lines[0]["reason"], &lines[1]["reason"]), (&().into(), &"exit code 3".into()));
+    let order = r#"{"worker":"w1","state":"succeeded","exit-code":0,"stdout":"","stderr":"","reason":null}"#;
+    cluster.exec(&["--worker", "w1", "--json", "true"]).exits(0).out(&format!("{order}\n"));
+}
+
+#[test]
 fn ctrl_c_ends_the_command_everywhere() {
     let cluster = two_workers();
     let script = "echo $$ > $$.new; mv $$.new $$.pid; sleep 1000";

@@ -5,12 +5,11 @@ use rustix::process::Signal;
 use crate::harness::{Test, is_alive, wait_until};
 
 /// A task that ends on SIGTERM, together with a process that it started.
-const POLITE: &str = "[task.a]\nshell = 'sleep 1000 & echo $! > inner; echo $$ > outer; wait'\n\
+const POLITE: &str = "[task.a]\nshell = 'sleep 1000 & echo $! > inner; echo $$ > new; mv new outer; wait'\n\
                       [task.b]\nafter = 'a'\nrun = ['touch', 'b']";
 
 /// A task that ignores SIGTERM.
-const STUBBORN: &str =
-    "[task.a]\nshell = 'trap \"\" TERM INT; echo $$ > outer; while true; do sleep 1000; done'";
+const STUBBORN: &str = "[task.a]\nshell = 'trap \"\" TERM INT; echo $$ > new; mv new outer; while true; do sleep 1000; done'";
 
 fn is_gone(test: &Test, file: &str) {
     let pid = test.read(file);
@@ -23,7 +22,7 @@ fn the_first_ctrl_c_cancels_the_run_and_ends_its_processes() {
     let mut process = test.start(&["submit", "pipeline.toml"]);
     test.wait_for_file("outer");
     process.signal(Signal::INT);
-    process.end().exits(130).err_has("cancelled").err_has("dagrun submit pipeline.toml");
+    process.end().exits(130).err_has("cancelled").err_has("dagrun retry 1 --failed");
     is_gone(&test, "outer");
     is_gone(&test, "inner");
     assert!(!test.path("b").exists());

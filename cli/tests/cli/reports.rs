@@ -31,7 +31,7 @@ fn the_failure_tail_says_what_failed_first_and_what_to_do() {
     insta::assert_snapshot!(filtered(&outcome.stderr), @r#"
     run 1: scan, 2 tasks, 3 instances
     price: 1/2 succeeded, 1 failed, T s
-    surface: 0/1 succeeded, 1 skipped, T s
+    surface: 0/1 succeeded, 1 skipped
     run 1 failed: 3 instances, 1 failed, 1 skipped, T s
 
     price[1] failed: exit code 3
@@ -40,7 +40,7 @@ fn the_failure_tail_says_what_failed_first_and_what_to_do() {
       stderr:
         no price for 90
       log:      dagrun logs 1 'price[1]'
-      again:    dagrun submit pipeline.toml -j 1
+      retry:    dagrun retry 1 --failed -j 1
     "#);
 }
 
@@ -231,4 +231,24 @@ fn a_reader_of_results_may_go_away() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn the_failure_tail_names_files_in_the_directory_of_the_run() {
+    let test = Test::new(
+        "[task.a]\nrun = ['touch', '{out.f}']\nout.f = '{run.dir}/f'\n\
+         [task.b]\nrun = ['grep', 'nothing', '{a.f}']",
+    );
+    let outcome = test.submit(&[]).exits(1);
+    let path = test.path(".dagrun/runs/1/f");
+    let path = path.canonicalize().unwrap();
+    outcome.err_has(&format!("argv:     grep nothing {}\n", path.display()));
+}
+
+#[test]
+fn what_to_do_names_a_state_directory_that_is_not_found_by_itself() {
+    let test = Test::new("[task.a]\nrun = ['false']");
+    let outcome = test.submit(&["--state-dir", "else where"]).exits(1);
+    let advice = "dagrun retry 1 --failed --state-dir 'else where'\n";
+    outcome.err_has(advice).err_has("dagrun logs 1 'a[0]' --state-dir 'else where'");
 }

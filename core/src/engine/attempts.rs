@@ -16,6 +16,8 @@ struct Attempt {
     instance: InstanceId,
     number: u32,
     worker: WorkerId,
+    /// Whether its process may have run.
+    ran: bool,
     started: Timestamp,
     finished: Timestamp,
     detail: Option<Box<Detail>>,
@@ -40,10 +42,6 @@ impl Attempt {
 
     fn span(&self) -> Span {
         Span { first: self.instance.index, count: 1 }
-    }
-
-    fn without_detail(&self) -> Attempt {
-        Attempt { detail: None, ..*self }
     }
 }
 
@@ -82,6 +80,7 @@ impl Engine {
                     instance: lease.instance,
                     number: lease.number,
                     worker,
+                    ran: report.started.0 > 0,
                     started: report.started,
                     finished: if report.finished.0 == 0 { now } else { report.finished },
                     detail: detail.take(),
@@ -113,6 +112,7 @@ impl Engine {
             instance: lease.instance,
             number: lease.number,
             worker,
+            ran: true,
             started: at,
             finished: Timestamp(0),
             detail: None,
@@ -131,14 +131,15 @@ impl Engine {
         self.unlease(attempt.worker, &lease);
         match outcome {
             Outcome::Succeeded => {
-                self.learn_duration(&attempt);
+                let took = self.learn_duration(&attempt);
+                self.learn_weight(attempt.run, attempt.instance.task, took.0);
                 self.succeed(now, attempt, out);
             }
             _ if lease.cancelled => self.end_cancelled(now, attempt, out),
-            Outcome::Returned | Outcome::Started => self.give_back(now, &attempt, out),
+            Outcome::Returned | Outcome::Started => self.give_back(now, &attempt),
             // A worker that shuts down ends what it runs: no fault of the task's.
             Outcome::Failed(FailureKind::Lost | FailureKind::Cancelled) => {
-                self.lost(now, attempt, true, out);
+                self.lost(now, attempt, out);
             }
             Outcome::Failed(kind) => {
                 self.learn_duration(&attempt);
@@ -160,11 +161,14 @@ impl Engine {
         self.enlist(lease.run, lease.instance.task);
     }
 
-    fn learn_duration(&mut self, attempt: &Attempt) {
-        let Some(run) = self.runs.get_mut(&attempt.run) else { return };
-        let task = &mut run.tasks[attempt.instance.task.at()];
+    /// Notes how long an attempt took, and says it.
+    fn learn_duration(&mut self, attempt: &Attempt) -> Micros {
         let took = attempt.finished.since(attempt.started).0.clamp(1, u64::MAX / 16);
-        task.mean = Micros(if task.mean.0 == 0 { took } else { (task.mean.0 * 7 + took) / 8 });
+        if let Some(run) = self.runs.get_mut(&attempt.run) {
+            let task = &mut run.tasks[attempt.instance.task.at()];
+            task.mean = Micros(if task.mean.0 == 0 { took } else { (task.mean.0 * 7 + took) / 8 });
+        }
+        Micros(took)
     }
 
     fn succeed(&mut self, now: Timestamp, mut attempt: Attempt, out: &mut Vec<Action>) {
@@ -173,24 +177,17 @@ impl Engine {
     }
 
     fn end_cancelled(&mut self, now: Timestamp, mut attempt: Attempt, out: &mut Vec<Action>) {
-        if attempt.started.0 == 0 {
+        if !attempt.ran {
             attempt.number -= 1; // It was never made.
         }
         out.push(attempt.record(State::Cancelled, Some(Cause::Cancelled)));
         self.conclude(now, &attempt, State::Cancelled, out);
     }
 
-    /// The instance is the next of its task again.
-    fn give_back(&mut self, now: Timestamp, attempt: &Attempt, out: &mut Vec<Action>) {
+    /// The instance is the next of its task again. What is bound to a worker that is being lost is
+    /// skipped with all else that is, see `drop_followers`.
+    fn give_back(&mut self, now: Timestamp, attempt: &Attempt) {
         let task = attempt.instance.task;
-        if self.bound_to_gone(attempt) {
-            // What it is bound to will not come back.
-            let cause = Some(Cause::Attempt(FailureKind::Lost));
-            let mut attempt = attempt.without_detail();
-            out.push(attempt.record(State::Failed, cause));
-            self.conclude(now, &attempt, State::Failed, out);
-            return;
-        }
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };
         run.transition(task, attempt.span(), State::Ready);
         run.task_mut(task).ready.push_front(attempt.instance.index);
@@ -200,13 +197,6 @@ impl Engine {
         self.enlist(attempt.run, task);
     }
 
-    fn bound_to_gone(&self, attempt: &Attempt) -> bool {
-        let run = self.runs.get(&attempt.run);
-        let bound =
-            run.and_then(|run| run.task(attempt.instance.task).bound_to(attempt.instance.index));
-        bound.is_some_and(|worker| self.workers.get(worker).is_none())
-    }
-
     fn fail(
         &mut self,
         now: Timestamp,
@@ -214,7 +204,6 @@ impl Engine {
         kind: FailureKind,
         out: &mut Vec<Action>,
     ) {
-        let bound_to_gone = self.bound_to_gone(&attempt);
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };
         let task = attempt.instance.task;
         let plan = std::sync::Arc::clone(&run.plan);
@@ -225,7 +214,7 @@ impl Engine {
         let cause = Some(Cause::Attempt(kind));
         let wanted = retry.on.is_empty() || retry.on.iter().any(|on| on.covers(kind));
         let ending = run.ending && !plan.tasks[task.at()].always;
-        if history.failed > retry.count || !wanted || ending || bound_to_gone {
+        if history.failed > retry.count || !wanted || ending {
             out.push(attempt.record(State::Failed, cause));
             self.conclude(now, &attempt, State::Failed, out);
             return;
@@ -243,9 +232,9 @@ impl Engine {
     }
 
     /// The attempt's worker is gone. Only an attempt that may have run counts as lost.
-    fn lost(&mut self, now: Timestamp, mut attempt: Attempt, ran: bool, out: &mut Vec<Action>) {
-        if !ran || self.bound_to_gone(&attempt) {
-            self.give_back(now, &attempt, out);
+    fn lost(&mut self, now: Timestamp, mut attempt: Attempt, out: &mut Vec<Action>) {
+        if !attempt.ran {
+            self.give_back(now, &attempt);
             return;
         }
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };
@@ -259,7 +248,7 @@ impl Engine {
         } else {
             let cause = Some(Cause::Attempt(FailureKind::Lost));
             out.push(attempt.record(State::Ready, cause));
-            self.give_back(now, &attempt, out);
+            self.give_back(now, &attempt);
         }
     }
 
@@ -270,25 +259,23 @@ impl Engine {
         run.transition(task, attempt.span(), state);
         run.histories.remove(&attempt.instance);
         let success = state == State::Succeeded;
-        let counts = !success && !run.task_plan(task).allow_failure;
-        run.failed |= counts;
+        if !success {
+            run.fails(task, attempt.run, &mut self.failing);
+        }
         let ended = Ended {
             task,
             span: attempt.span(),
             success,
             root: attempt.instance,
-            worker: (attempt.started.0 > 0).then_some(attempt.worker),
+            worker: attempt.ran.then_some(attempt.worker),
         };
         self.propagate(now, attempt.run, ended, out);
-        if counts {
-            self.after_failure(now, attempt.run, out);
-        }
     }
 
-    /// An instance failed for good: with fail-fast the rest ends.
-    pub(super) fn after_failure(&mut self, now: Timestamp, id: RunId, out: &mut Vec<Action>) {
-        let Some(run) = self.runs.get(&id) else { return };
-        if run.failed && run.plan.fail_fast && !run.ending && run.state == RunState::Running {
+    /// An instance of a run with fail-fast failed for good: the rest ends.
+    pub(super) fn fail_fast(&mut self, now: Timestamp, id: RunId, out: &mut Vec<Action>) {
+        let running = |run: &super::Run| !run.ending && run.state == RunState::Running;
+        if self.runs.get(&id).is_some_and(running) {
             self.end_all(now, id, CancelScope::Run, out);
         }
     }
@@ -299,22 +286,24 @@ impl Engine {
             return;
         };
         let followers = std::mem::take(&mut worker.followers);
+        let (started, finished, detail) = (Timestamp(0), now, None);
+        self.drop_followers(now, id, &followers, out);
         // Latest first, as each goes to the front of its queue.
         for (lease, ran) in worker.into_leases().into_iter().rev() {
             self.unlease(id, &lease);
             let Lease { run, instance, number, .. } = lease;
-            let started = Timestamp(0);
-            let mut attempt =
-                Attempt { run, instance, number, worker: id, started, finished: now, detail: None };
+            let detail = detail.clone();
+            let attempt =
+                Attempt { run, instance, number, worker: id, ran, started, finished, detail };
             if lease.cancelled {
-                attempt.number += u32::from(ran); // `end_cancelled` takes one off.
                 self.end_cancelled(now, attempt, out);
             } else {
-                self.lost(now, attempt, ran, out);
+                self.lost(now, attempt, out);
             }
             self.finish_if_done(run, out);
         }
-        self.drop_followers(now, id, followers, out);
+        // Among what was given back there may be more of them.
+        self.drop_followers(now, id, &followers, out);
     }
 }
 

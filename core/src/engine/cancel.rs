@@ -66,7 +66,7 @@ impl Engine {
         let id = cascade.id;
         let Some(run) = self.runs.get_mut(&id) else { return };
         if !run.task(task).known {
-            run.failed |= !run.task_plan(task).allow_failure;
+            run.fails(task, id, &mut self.failing);
             run.task_mut(task).rare_mut().doomed = Some(Cause::Cancelled);
             if run.task_plan(task).map.is_none() {
                 cascade.queue.push_back(Step::Width(task, 1));
@@ -76,7 +76,7 @@ impl Engine {
         let waits = |state| matches!(state, State::Blocked | State::Ready | State::Backoff);
         for span in self.withdraw(id, task, span, waits, State::Cancelled) {
             let Some(run) = self.runs.get_mut(&id) else { return };
-            run.failed |= !run.task_plan(task).allow_failure;
+            run.fails(task, id, &mut self.failing);
             cascade.record(task, span, State::Cancelled, Cause::Cancelled);
             let root = InstanceId { task, index: span.first };
             let ended = Ended { task, span, success: false, root, worker: None };

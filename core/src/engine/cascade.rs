@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::clause::{Verdict, counts};
+use super::event::FollowProblem;
 use super::ready::Span;
 use super::run::{Edge, Run};
 use super::{Action, Cause, Engine, Record};
@@ -293,6 +294,11 @@ impl Engine {
         let state = if cancelled { State::Cancelled } else { State::Skipped };
         for span in self.withdraw(cascade.id, task, span, waits, state) {
             cascade.record(task, span, state, cause);
+            if cause.is_a_failure()
+                && let Some(run) = self.runs.get_mut(&cascade.id)
+            {
+                run.fails(task, cascade.id, &mut self.failing);
+            }
             let own = InstanceId { task, index: span.first };
             let root = cause.root().unwrap_or(own);
             cascade.queue.push_back(Step::Ended(Ended {
@@ -320,6 +326,16 @@ fn groups_with(run: &Run, task: TaskId, verdict: Verdict) -> Vec<Span> {
 }
 
 impl Cause {
+    /// Whether a skip for this reason fails the run: nobody asked for it, and nothing that failed
+    /// accounts for it.
+    fn is_a_failure(self) -> bool {
+        match self {
+            Cause::Follow { why, .. } => why != FollowProblem::Outcome,
+            Cause::Scatter { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The instance at the beginning of the chain, when it is another than the one that ended.
     pub(super) fn root(self) -> Option<InstanceId> {
         match self {
@@ -330,7 +346,8 @@ impl Cause {
             Cause::Attempt(_)
             | Cause::Cancelled
             | Cause::LostTooOften
-            | Cause::NotStartedInTime => None,
+            | Cause::NotStartedInTime
+            | Cause::TakenOver { .. } => None,
         }
     }
 }

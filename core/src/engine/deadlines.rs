@@ -102,7 +102,7 @@ impl Engine {
             for span in self.withdraw(id, task, span, ready, State::Failed) {
                 cascade.record(task, span, State::Failed, Cause::NotStartedInTime);
                 let Some(run) = self.runs.get_mut(&id) else { return };
-                run.failed |= !run.task_plan(task).allow_failure;
+                run.fails(task, id, &mut self.failing);
                 let root = InstanceId { task, index: span.first };
                 cascade.queue.push_back(Step::Ended(Ended {
                     task,
@@ -114,7 +114,6 @@ impl Engine {
             }
         }
         self.run_cascade(cascade);
-        self.after_failure(now, id, out);
         self.finish_if_done(id, out);
     }
 }

@@ -1,6 +1,6 @@
 //! Who runs what: ready instances go to workers with room, idle workers get what others hold ahead.
 
-use super::needs::ClassId;
+use super::needs::{ClassId, Needs};
 use super::ready::{ReadyKey, Span};
 use super::workers::{Lease, Room, Worker};
 use super::{Action, Assignment, Engine, RevokeMode};
@@ -143,7 +143,9 @@ impl Engine {
         let most = free.min(backlog.div_ceil(2)) as usize;
         let suits = |class| {
             let needs = self.classes.get(class);
-            needs.is_some_and(|needs| self.workers.could_start(thief, needs))
+            // What is for the victim alone would only come back to it.
+            let free = |needs: &&Needs| needs.own.is_none();
+            needs.filter(free).is_some_and(|needs| self.workers.could_start(thief, needs))
         };
         let mut waiting: Vec<AttemptId> = held
             .leases

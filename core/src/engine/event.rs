@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::past::Past;
 use super::plan::RunPlan;
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::{Detail, FailureKind, RunState, State};
@@ -15,6 +16,8 @@ pub enum Event {
         run: RunId,
         /// Its graph.
         plan: Arc<RunPlan>,
+        /// What had happened before it began.
+        past: Arc<Past>,
     },
     /// A client wants something cancelled.
     CancelRequested {
@@ -239,6 +242,12 @@ pub enum Cause {
     LostTooOften,
     /// No worker started it within `start-within`.
     NotStartedInTime,
+    /// It had succeeded before this run began. The machine gives no record of that: it is for hosts,
+    /// who write down what a run takes over.
+    TakenOver {
+        /// The run in which it ran.
+        from: RunId,
+    },
 }
 
 /// Why an instance cannot follow.

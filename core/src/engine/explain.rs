@@ -3,6 +3,7 @@
 use super::Engine;
 use super::clause::Verdict;
 use super::run::Run;
+use super::workers::Worker;
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::State;
 
@@ -80,6 +81,8 @@ pub enum NotStarted {
     Busy {
         /// Workers that could run it.
         workers: usize,
+        /// Ready instances of a higher priority that these workers could run too.
+        ahead: u64,
     },
 }
 
@@ -129,19 +132,36 @@ impl Engine {
         let Some(needs) = self.classes.get(task.class) else { return NotStarted::NoWorker };
         let present = self.workers.iter().count();
         let bound = task.bound_to(instance.index);
-        let suiting = self
+        let suiting: Vec<_> = self
             .workers
             .iter()
             .filter(|(id, worker)| {
                 bound.is_none_or(|bound| bound == *id) && needs.suit(*id, worker)
             })
-            .count();
-        match (present, suiting) {
+            .collect();
+        match (present, suiting.len()) {
             (0, _) => NotStarted::NoWorker,
             (workers, 0) => NotStarted::NoneSuits { workers },
             _ if task.parked => NotStarted::MaxRunning,
-            (_, workers) => NotStarted::Busy { workers },
+            (_, workers) => {
+                let priority = run.task_plan(instance.task).priority;
+                NotStarted::Busy { workers, ahead: self.ahead_of(priority, &suiting) }
+            }
         }
+    }
+
+    /// The ready instances of a higher priority, as far as one of the workers could run them.
+    fn ahead_of(&self, priority: i32, workers: &[(WorkerId, &Worker)]) -> u64 {
+        let tasks = self.runs.values().flat_map(|run| run.tasks.iter().zip(&run.plan.tasks));
+        let higher = tasks.filter(|(task, plan)| plan.priority > priority && !task.parked);
+        let suit = higher.filter(|(task, _)| {
+            !task.ready.is_empty()
+                && self
+                    .classes
+                    .get(task.class)
+                    .is_some_and(|needs| workers.iter().any(|(id, worker)| needs.suit(*id, worker)))
+        });
+        suit.map(|(task, _)| task.ready.len()).sum()
     }
 
     fn leased(&self, id: RunId, instance: InstanceId) -> Option<Explanation> {

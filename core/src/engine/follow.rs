@@ -3,6 +3,7 @@
 use super::cascade::{Cascade, Ended};
 use super::clause::{Verdict, counts};
 use super::event::FollowProblem;
+use super::plan::TaskPlan;
 use super::{Action, Cause, Engine};
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Quantifier;
@@ -34,9 +35,7 @@ impl Engine {
         let workers = run.task(to).rare().and_then(|rare| rare.followed.get(follow));
         let several = workers.map_or(0, Vec::len) > 1;
         if plan.quantifier == Quantifier::All && verdict.is_none() && several {
-            let run = run.clause_mut(to, clause);
-            if run.verdict == Verdict::Open {
-                run.verdict = Verdict::Dead;
+            if run.clause(to, clause).verdict == Verdict::Open {
                 let why = FollowProblem::SeveralWorkers;
                 self.cannot_follow(to, follow, ended.root, why, cascade);
             }
@@ -82,9 +81,6 @@ impl Engine {
             (Some(Verdict::Dead), Quantifier::Any, []) => self.why_none(cascade.id, to, clause),
             (Some(Verdict::Dead), Quantifier::All, _) => FollowProblem::Outcome,
         };
-        if let Some(run) = self.runs.get_mut(&cascade.id) {
-            run.clause_mut(to, clause).verdict = Verdict::Dead;
-        }
         self.cannot_follow(to, follow, root, problem, cascade);
     }
 
@@ -144,11 +140,10 @@ impl Engine {
         cascade: &mut Cascade<'_>,
     ) {
         let Some(run) = self.runs.get_mut(&cascade.id) else { return };
-        // Nobody asked for this skip, and nothing that failed accounts for it.
-        if why != FollowProblem::Outcome {
-            run.failed |= !run.task_plan(to).allow_failure;
-        }
         let clause = u32::try_from(follow).unwrap_or(u32::MAX);
+        let plan = run.task_plan(to);
+        let others = u32::try_from(plan.clauses.len()).unwrap_or(u32::MAX) - plan.follows;
+        run.clause_mut(to, others + clause).verdict = Verdict::Dead;
         self.skip_task(to, Cause::Follow { clause, root, why }, cascade);
     }
 
@@ -157,16 +152,15 @@ impl Engine {
         &mut self,
         now: Timestamp,
         gone: WorkerId,
-        followers: Vec<(RunId, TaskId)>,
+        followers: &[(RunId, TaskId)],
         out: &mut Vec<Action>,
     ) {
-        for (id, task) in followers {
+        for &(id, task) in followers {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let root = run.followed_instance(task);
             let why = FollowProblem::WorkerGone;
             let cause = Cause::Follow { clause: 0, root, why };
             let each = run.task(task).rare().map(|rare| rare.each.clone()).unwrap_or_default();
-            run.failed |= !run.task_plan(task).allow_failure;
             let mut cascade = Cascade::new(now, id, out);
             if each.is_empty() {
                 self.skip_task(task, cause, &mut cascade);
@@ -182,12 +176,16 @@ impl Engine {
     }
 }
 
+/// The tasks that a task follows.
+pub(super) fn followed(plan: &TaskPlan) -> impl Iterator<Item = TaskId> + '_ {
+    let others = plan.clauses.len() - plan.follows as usize;
+    plan.clauses[others..].iter().flat_map(|clause| clause.upstreams.iter().copied())
+}
+
 impl super::run::Run {
     /// An instance that a task follows, to name in a reason.
     fn followed_instance(&self, task: TaskId) -> InstanceId {
-        let plan = self.task_plan(task);
-        let others = plan.clauses.len() - plan.follows as usize;
-        let upstream = plan.clauses[others..].iter().find_map(|clause| clause.upstreams.first());
-        InstanceId { task: upstream.copied().unwrap_or(task), index: 0 }
+        let upstream = followed(self.task_plan(task)).next();
+        InstanceId { task: upstream.unwrap_or(task), index: 0 }
     }
 }

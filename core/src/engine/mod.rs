@@ -20,6 +20,7 @@ mod follow;
 mod groups;
 mod invariants;
 mod needs;
+pub mod past;
 pub mod plan;
 mod rank;
 mod ready;
@@ -34,6 +35,7 @@ pub use event::{
     RevokeMode, WorkerOffer,
 };
 pub use explain::{Explanation, Missing, MissingEdge, NotStarted};
+pub use past::{Done, Past};
 pub use plan::{GatherPlan, MapEdge, RunPlan, TaskPlan};
 pub use scheme::Scheme;
 pub use transition::is_legal;
@@ -67,6 +69,8 @@ pub struct Engine {
     submitted: u64,
     stale: u64,
     dirty: Vec<RunId>,
+    /// Runs with fail-fast in which an instance has failed.
+    failing: Vec<RunId>,
 }
 
 impl Engine {
@@ -93,7 +97,7 @@ impl Engine {
     /// Events about unknown runs, workers or attempts are counted ([`Engine::stale`]) and ignored.
     pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Vec<Action>) {
         match event {
-            Event::RunSubmitted { run, plan } => self.submit(now, run, plan, out),
+            Event::RunSubmitted { run, plan, past } => self.submit(now, run, plan, &past, out),
             Event::CancelRequested { run, scope } => self.cancel(now, run, scope, out),
             Event::WorkerJoined { worker, offer } => {
                 if !self.workers.join(worker, offer) {
@@ -104,6 +108,10 @@ impl Engine {
             Event::WorkerLost { worker } => self.lose(now, worker, out),
             Event::Reported { worker, reports } => self.report(now, worker, reports, out),
             Event::Tick => self.wake(now, out),
+        }
+        // First all that follows from the event, then what fail-fast makes of it.
+        for run in std::mem::take(&mut self.failing) {
+            self.fail_fast(now, run, out);
         }
         self.schedule(out);
     }
@@ -180,7 +188,14 @@ impl Engine {
         Some(self.workers.get(worker)?.leases.len())
     }
 
-    fn submit(&mut self, now: Timestamp, id: RunId, plan: Arc<RunPlan>, out: &mut Vec<Action>) {
+    fn submit(
+        &mut self,
+        now: Timestamp,
+        id: RunId,
+        plan: Arc<RunPlan>,
+        past: &Past,
+        out: &mut Vec<Action>,
+    ) {
         if self.runs.contains_key(&id) {
             self.stale += 1;
             return;
@@ -200,6 +215,7 @@ impl Engine {
         for task in tasks {
             self.begin(task, &mut cascade);
         }
+        self.take_over(past, &mut cascade);
         self.run_cascade(cascade);
         self.finish_if_done(id, out);
     }

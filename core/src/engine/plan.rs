@@ -62,7 +62,8 @@ pub struct TaskPlan {
     pub priority: i32,
     /// How long an instance may be ready before its first attempt starts.
     pub start_within: Option<Micros>,
-    /// Expected run time of an attempt, for the critical path; zero counts as one.
+    /// Expected run time of an attempt, for the critical path; zero when it is not known, until the
+    /// first instances have ended.
     pub weight: Micros,
 }
 

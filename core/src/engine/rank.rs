@@ -1,14 +1,24 @@
 //! The longest remaining path of each task: who is urgent.
+//!
+//! A weight is the run time of an attempt in microseconds: that of the plan, or else the mean of what
+//! this run has seen of the task. What is not known is taken for the mean of what is, and for 1 as long as
+//! nothing is: then a path is as long as it has tasks.
 
 use super::plan::RunPlan;
-use super::run::for_each_edge;
+use super::ready_key;
+use super::run::{Run, for_each_edge};
+use crate::ids::{RunId, TaskId};
 
 /// For each task the longest path from its start to the end of the run, its own weight included; the
-/// upward rank of list scheduling (Topcuoglu, Hariri, Wu 2002) without communication costs.
+/// upward rank of list scheduling (Topcuoglu, Hariri, Wu 2002) without communication costs. `weights` are
+/// by task, zero where not known.
 ///
 /// Tasks on a cycle, which checked plans do not have, get their own weight only.
-pub(super) fn ranks(plan: &RunPlan) -> Vec<u64> {
-    let own = |task: usize| plan.tasks[task].weight.0.max(1);
+pub(super) fn ranks(plan: &RunPlan, weights: &[u64]) -> Vec<u64> {
+    let known = weights.iter().filter(|weight| **weight > 0);
+    let (count, sum) = known.fold((0u128, 0u128), |(n, sum), w| (n + 1, sum + u128::from(*w)));
+    let mean = sum.checked_div(count).map_or(1, |mean| u64::try_from(mean).unwrap_or(u64::MAX));
+    let own = |task: usize| if weights[task] > 0 { weights[task] } else { mean };
     let mut ranks: Vec<u64> = (0..plan.tasks.len()).map(own).collect();
     let mut downstreams_left = vec![0u32; plan.tasks.len()];
     for_each_edge(plan, |from, _| downstreams_left[from.at()] += 1);
@@ -31,12 +41,109 @@ pub(super) fn ranks(plan: &RunPlan) -> Vec<u64> {
     ranks
 }
 
+/// When the ranks of a run are computed again, because more is known of how long its tasks take.
+///
+/// A task is worth it after 1, 2, 4, 8, … of its instances. However many tasks there are, the time per
+/// finished instance stays bounded: a computation visits every task and edge, and waits until as many
+/// instances as an eighth of these have ended since the last, fewer at the beginning.
+#[derive(Debug, Default)]
+pub(super) struct Ranking {
+    /// Instances that succeeded, of tasks whose weight the plan does not know.
+    seen: u64,
+    /// The next computation is due no earlier than at this number of them.
+    next: u64,
+    /// A weight has changed since the last.
+    outdated: bool,
+}
+
+impl Ranking {
+    /// Another instance was seen, the one of this number of its task. `size` is the number of tasks and
+    /// edges. Returns whether it is time.
+    fn see(&mut self, of_task: u64, size: u64) -> bool {
+        self.seen += 1;
+        self.outdated |= of_task.is_power_of_two();
+        if !self.outdated || self.seen < self.next {
+            return false;
+        }
+        self.outdated = false;
+        self.next = self.seen + self.seen.clamp(size / 64, size / 8).max(1);
+        true
+    }
+}
+
+impl super::Engine {
+    /// An instance succeeded after so many microseconds.
+    pub(super) fn learn_weight(&mut self, id: RunId, task: TaskId, took: u64) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.task_plan(task).weight.0 > 0 {
+            return;
+        }
+        let size = run.size();
+        let state = run.task_mut(task);
+        state.seen += 1;
+        state.spent = state.spent.saturating_add(took);
+        let seen = state.seen;
+        if run.ranking.see(seen, size) {
+            self.rank_again(id);
+        }
+    }
+
+    fn rank_again(&mut self, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let ranks = ranks(&run.plan, &run.weights());
+        for (task, rank) in (0..).map(TaskId).zip(ranks) {
+            if run.task(task).rank == rank {
+                continue;
+            }
+            let before = ready_key(id, run, task);
+            let state = run.task_mut(task);
+            state.rank = rank;
+            if !state.ready.is_empty() && !state.parked {
+                let class = state.class;
+                self.ready.remove(class, &before);
+                self.ready.insert(class, ready_key(id, run, task));
+            }
+        }
+    }
+}
+
+impl Run {
+    /// The weight of each task, zero where it is not known.
+    fn weights(&self) -> Vec<u64> {
+        let seen = |task: &super::run::TaskRun| task.spent.checked_div(task.seen).unwrap_or(0);
+        let tasks = self.plan.tasks.iter().zip(&self.tasks);
+        tasks
+            .map(|(plan, task)| if plan.weight.0 > 0 { plan.weight.0 } else { seen(task) })
+            .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::plan::TaskPlan;
     use super::*;
-    use crate::ids::{Micros, TaskId};
     use crate::pipeline::{Clause, Outcomes, Quantifier};
+
+    #[test]
+    fn many_tasks_are_not_ranked_often() {
+        for size in [0, 10, 1_000, 3_000_000] {
+            let mut ranking = Ranking::default();
+            // Tasks of one instance: each of them is news.
+            let times = (0..size).filter(|_| ranking.see(1, size)).count() as u64;
+            assert!(times <= 16.max(size), "{times} times for {size}");
+            assert!(size < 1_000 || times <= 16, "{times} times for {size}");
+        }
+        let mut ranking = Ranking::default();
+        let times = (1..=1_000_000).filter(|number| ranking.see(*number, 3)).count();
+        assert_eq!(times, 20, "one wide task: after 1, 2, 4, 8, …");
+    }
+
+    #[test]
+    fn what_is_not_known_is_taken_for_the_mean_of_what_is() {
+        let plan = RunPlan { tasks: vec![TaskPlan::default(); 3], ..RunPlan::default() };
+        assert_eq!(ranks(&plan, &[0, 0, 0]), [1, 1, 1]);
+        assert_eq!(ranks(&plan, &[10, 0, 20]), [10, 15, 20]);
+    }
 
     #[test]
     fn the_head_of_a_chain_has_the_whole_chain_before_it() {
@@ -45,16 +152,11 @@ mod tests {
             quantifier: Quantifier::All,
             on: Outcomes::Success,
         };
-        let task =
-            |weight, clauses| TaskPlan { weight: Micros(weight), clauses, ..TaskPlan::default() };
+        let task = |clauses| TaskPlan { clauses, ..TaskPlan::default() };
         let plan = RunPlan {
-            tasks: vec![
-                task(5, vec![]),
-                task(7, vec![after(0)]),
-                task(1, vec![after(0), after(1)]),
-            ],
+            tasks: vec![task(vec![]), task(vec![after(0)]), task(vec![after(0), after(1)])],
             ..RunPlan::default()
         };
-        assert_eq!(ranks(&plan), [13, 8, 1]);
+        assert_eq!(ranks(&plan, &[5, 7, 1]), [13, 8, 1]);
     }
 }

@@ -44,6 +44,10 @@ impl ReadyQueue {
         self.spans.is_empty()
     }
 
+    pub(super) fn len(&self) -> u64 {
+        self.spans.iter().map(|span| u64::from(span.count)).sum()
+    }
+
     pub(super) fn front(&self) -> Option<u32> {
         self.spans.front().map(|span| span.first)
     }

@@ -11,7 +11,7 @@ use super::needs::ClassId;
 use super::plan::{RunPlan, TaskPlan};
 use super::ready::{ReadyQueue, Span};
 use super::transition::is_legal;
-use crate::ids::{InstanceId, Micros, TaskId, WorkerId};
+use crate::ids::{InstanceId, Micros, RunId, TaskId, WorkerId};
 use crate::pipeline::{Clause, Targets};
 use crate::status::{Counts, RunState, State};
 
@@ -40,6 +40,10 @@ pub(super) struct TaskRun {
     pub(super) rank: u64,
     /// Mean duration of its attempts so far; zero when none has ended.
     pub(super) mean: Micros,
+    /// How many of its instances succeeded, if the plan does not say how long they take.
+    pub(super) seen: u64,
+    /// How long those took in all, in microseconds.
+    pub(super) spent: u64,
     /// What only few tasks have.
     rare: Option<Box<Rare>>,
 }
@@ -124,12 +128,14 @@ pub(super) struct Run {
     pub(super) failed: bool,
     pub(super) state: RunState,
     pub(super) dirty: Vec<TaskId>,
+    pub(super) ranking: super::rank::Ranking,
 }
 
 impl Run {
     pub(super) fn new(plan: Arc<RunPlan>, submitted: u64, classes: &[ClassId]) -> Run {
         let dynamic = dynamic_tasks(&plan);
-        let ranks = super::rank::ranks(&plan);
+        let weights: Vec<u64> = plan.tasks.iter().map(|task| task.weight.0).collect();
+        let ranks = super::rank::ranks(&plan, &weights);
         let mut offset = 0;
         let mut first_clause = 0;
         let mut tasks: Vec<TaskRun> = Vec::with_capacity(plan.tasks.len());
@@ -151,6 +157,8 @@ impl Run {
                 class: classes[at],
                 rank: ranks[at],
                 mean: Micros(0),
+                seen: 0,
+                spent: 0,
                 rare: None,
             });
             offset += width as usize;
@@ -183,6 +191,7 @@ impl Run {
             failed: false,
             state: RunState::Running,
             dirty: Vec::new(),
+            ranking: super::rank::Ranking::default(),
             plan,
         }
     }
@@ -241,6 +250,17 @@ impl Run {
         self.touch(task);
     }
 
+    /// An instance of a task failed for good. `failing` gets the run when that ends the rest of it.
+    pub(super) fn fails(&mut self, task: TaskId, id: RunId, failing: &mut Vec<RunId>) {
+        if self.task_plan(task).allow_failure {
+            return;
+        }
+        self.failed = true;
+        if self.plan.fail_fast && !self.ending {
+            failing.push(id);
+        }
+    }
+
     /// Notes that a task's counts changed.
     pub(super) fn touch(&mut self, task: TaskId) {
         let run = &mut self.tasks[task.at()];
@@ -255,6 +275,11 @@ impl Run {
             self.tasks[task.at()].dirty = false;
         }
         std::mem::take(&mut self.dirty)
+    }
+
+    /// The number of its tasks and edges.
+    pub(super) fn size(&self) -> u64 {
+        (self.tasks.len() + self.edges.len()) as u64
     }
 
     /// Where a task's edges stand, for [`Run::edge`].
@@ -335,7 +360,7 @@ impl Run {
 }
 
 /// The tasks whose width is known only while the run goes on.
-fn dynamic_tasks(plan: &RunPlan) -> Vec<bool> {
+pub(super) fn dynamic_tasks(plan: &RunPlan) -> Vec<bool> {
     let mut dynamic: Vec<bool> = plan
         .tasks
         .iter()

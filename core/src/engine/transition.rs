@@ -7,7 +7,8 @@ use crate::status::State;
 pub fn is_legal(from: State, to: State) -> bool {
     use State::{Backoff, Blocked, Cancelled, Failed, Leased, Ready, Skipped, Succeeded};
     match from {
-        Blocked => matches!(to, Ready | Skipped | Cancelled),
+        // Straight to success goes what had succeeded before the run began.
+        Blocked => matches!(to, Ready | Succeeded | Skipped | Cancelled),
         Ready => matches!(to, Leased | Failed | Skipped | Cancelled),
         Leased => matches!(to, Ready | Backoff | Succeeded | Failed | Cancelled),
         Backoff => matches!(to, Ready | Skipped | Cancelled),

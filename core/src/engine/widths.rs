@@ -48,7 +48,6 @@ impl Engine {
                 (no_array, _) => {
                     let root = no_array.unwrap_or(InstanceId { task: scatter.from, index: 0 });
                     let items = no_array.is_none().then_some(items);
-                    run.failed |= !run.task_plan(task).allow_failure;
                     self.skip_task(task, Cause::Scatter { root, items }, cascade);
                 }
             }
@@ -131,7 +130,6 @@ impl Engine {
             Some(width) => cascade.queue.push_back(Step::Width(to, width)),
             None => {
                 let Some(run) = self.runs.get_mut(&cascade.id) else { return };
-                run.failed |= !run.task_plan(to).allow_failure;
                 let root = InstanceId { task: from, index: 0 };
                 let items = Some(u64::from(width));
                 run.task_mut(to).rare_mut().doomed.get_or_insert(Cause::Scatter { root, items });

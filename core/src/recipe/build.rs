@@ -335,6 +335,8 @@ impl<'a> Builder<'a> {
             | Placeholder::Item(_)
             | Placeholder::Attempt
             | Placeholder::Out(_) => false,
+            // The instance may have run in an earlier run, whose directory they lie in.
+            Placeholder::RunId | Placeholder::RunDir => false,
             Placeholder::Seed => !self.has_items(id),
             Placeholder::UpstreamOut(upstream, _) => {
                 levels > 0 && self.computable_in(*upstream, levels - 1)

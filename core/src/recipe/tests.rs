@@ -203,6 +203,26 @@ fn values_and_paths_made_of_them_come_with_the_dispatch() {
 }
 
 #[test]
+fn paths_with_the_directory_of_the_run_are_reported() {
+    for in_path in [Placeholder::RunDir, Placeholder::RunId] {
+        let mut first = task("first", &[template(&[lit("x")])]);
+        first.outputs = vec![("x".into(), template(&[hole(in_path), lit("/x")]))];
+        let mut second =
+            task("second", &[template(&[hole(Placeholder::UpstreamOut(TaskId(0), 0))])]);
+        second.references = vec![TaskId(0)];
+        let pipeline = pipeline(vec![first, second]);
+        let first = recipe(&pipeline, 0);
+        assert!(first.reports_outputs() && first.output_paths(0).unwrap().is_none());
+        let made = first.invocation(0, 1, &[]).unwrap().outputs[0].target.clone();
+        assert_eq!(first.own_output_paths(0), Some(vec![made]));
+        // Another run may have made it.
+        let input = Input { value: None, outputs: vec![b"/elsewhere/x".to_vec()] };
+        let second = recipe(&pipeline, 1).invocation(0, 1, &[input]).unwrap();
+        assert_eq!(argv(&second), ["/elsewhere/x"]);
+    }
+}
+
+#[test]
 fn paths_made_of_computed_paths_are_computed() {
     let mut tasks = vec![task("t0", &[template(&[lit("x")])])];
     tasks[0].outputs = vec![("x".into(), template(&[lit("x")]))];

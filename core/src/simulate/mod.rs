@@ -203,7 +203,8 @@ fn weigh(plan: &mut RunPlan, durations: &dyn Fn(InstanceId) -> Micros) {
         let each = (0..plan.width).map(|index| durations(InstanceId { task, index }).0);
         let sum: u128 = each.map(u128::from).sum();
         let mean = sum / u128::from(plan.width.max(1));
-        plan.weight = Micros(u64::try_from(mean).unwrap_or(u64::MAX));
+        // Zero would mean that it is not known.
+        plan.weight = Micros(u64::try_from(mean).unwrap_or(u64::MAX).max(1));
     }
 }
 
@@ -242,7 +243,11 @@ impl Simulation<'_> {
             let offer = WorkerOffer { name, slots: cluster.cpus, ..WorkerOffer::default() };
             self.event(Event::WorkerJoined { worker, offer });
         }
-        self.event(Event::RunSubmitted { run: RUN, plan: Arc::clone(&self.plan) });
+        self.event(Event::RunSubmitted {
+            run: RUN,
+            plan: Arc::clone(&self.plan),
+            past: Arc::default(),
+        });
         loop {
             while let Some((worker, reports)) = self.reports.pop_front() {
                 self.event(Event::Reported { worker, reports });

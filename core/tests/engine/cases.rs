@@ -1,5 +1,7 @@
 //! The dependency cases, each by its name.
 
+use std::collections::BTreeSet;
+
 use dagrun_core::engine::{CancelScope, Cause, Event, MapEdge, Outcome, RunPlan, TaskPlan};
 use dagrun_core::ids::{AttemptId, TaskId, WorkerId};
 use dagrun_core::pipeline::{Outcomes, Quantifier, Retry};
@@ -252,6 +254,31 @@ fn stale_report() {
     rig.event(Event::Reported { worker, reports: vec![many] });
     rig.drain(|_| false);
     assert_eq!(rig.finished, [RunState::Succeeded]);
+}
+
+#[test]
+fn several_slots_no_double_start() {
+    // A chain, then a mixed queue.
+    let queue = |plan| TaskPlan { clauses: after(&[1]).clauses, ..plan };
+    let tasks = vec![
+        TaskPlan::default(),
+        after(&[0]),
+        queue(TaskPlan { cpus: 2, ..array(10) }),
+        queue(TaskPlan { priority: 5, max_running: Some(2), ..array(10) }),
+        queue(array(200)),
+    ];
+    for took in [1, 20_000] {
+        let mut rig = Rig::new(tasks.clone());
+        rig.took = took;
+        let mut rig = rig.worker(1, 2).worker(2, 2).submit();
+        rig.drain(|_| false);
+        // That no attempt is handed out twice the rig checks itself.
+        let starts: BTreeSet<_> =
+            rig.starts.iter().map(|(instance, number, _)| (*instance, *number)).collect();
+        assert_eq!((starts.len(), rig.starts.len()), (222, 222));
+        assert!(starts.iter().all(|(_, number)| *number == 1));
+        assert_eq!(rig.finished, [RunState::Succeeded]);
+    }
 }
 
 #[test]

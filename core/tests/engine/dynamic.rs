@@ -236,6 +236,20 @@ fn after_outcome_known_before_submit() {
             rig.captures(0, 0, Some(2));
             rig.drain(|instance| instance.task.0 == 1 && instance.index < failing);
             assert_eq!(rig.states(2), [expected], "{quantifier:?} {on:?}, {failing} fail");
+
+            // The dependents come to be when all that they wait for has ended.
+            let list = after_on(Quantifier::All, &[0], Outcomes::Finish);
+            let mut late = map(2, 1);
+            late.clauses.push(clause(quantifier, &[0], on));
+            let tasks = vec![array(2), list, scatter(1, Split::Each), late];
+            let mut rig = Rig::new(tasks).worker(1, 2).submit();
+            for index in 0..2 {
+                if index < failing { rig.fail(0, index) } else { rig.ok(0, index) }
+            }
+            rig.captures(1, 0, Some(3));
+            rig.drain(|_| false);
+            let states = rig.states(3);
+            assert_eq!(states, [expected; 3], "late: {quantifier:?} {on:?}, {failing} fail");
         }
     }
 }

@@ -3,6 +3,8 @@
 mod cases;
 mod dynamic;
 mod model;
+mod order;
+mod past;
 mod placement;
 mod programs;
 mod rig;

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use dagrun_core::engine::{
-    CancelScope, Cause, Event, Explanation, FollowProblem, NotStarted, Outcome, RunPlan, Scheme,
-    TaskPlan, WorkerOffer,
+    CancelScope, Cause, Event, Explanation, FollowProblem, NotStarted, Outcome, Record, RunPlan,
+    Scheme, TaskPlan, WorkerOffer,
 };
-use dagrun_core::ids::Micros;
+use dagrun_core::ids::{Micros, WorkerId};
 use dagrun_core::pipeline::{Outcomes, Quantifier, Retry, RetryOn, Targets};
 use dagrun_core::status::{FailureKind, RunState, State};
 use proptest::prelude::*;
 
-use crate::rig::{RUN, Rig, after, array, at, clause};
+use crate::rig::{RUN, Rig, after, after_on, array, at, clause};
 
 fn follow_on(quantifier: Quantifier, upstreams: &[u32], on: Outcomes) -> TaskPlan {
     TaskPlan { clauses: vec![clause(quantifier, upstreams, on)], follows: 1, ..TaskPlan::default() }
@@ -99,14 +99,40 @@ fn follow_dead_worker() {
     rig.ok(1, 0);
     assert_eq!(rig.finished, [RunState::Failed]);
 
-    // Gone while it waits for a slot there.
-    let mut rig = Rig::new(vec![array(3), follow(&[0])]).worker(1, 1).submit();
+    // Gone while it runs there: the attempt is lost, and there is nowhere to run again.
+    let mut rig = two_and(follow(&[0]));
+    rig.ok(1, 0);
     rig.ok(0, 0);
-    rig.ok(0, 1);
-    rig.ok(0, 2);
-    assert_eq!(rig.state(1, 0), State::Leased);
+    assert_eq!(rig.ran_on(2, 0), Some(1));
     rig.kill(1);
-    assert_eq!(rig.state(1, 0), State::Failed, "it ran there and was lost");
+    let lost = |record: &&Record| record.cause == Some(Cause::Attempt(FailureKind::Lost));
+    assert_eq!(rig.records.iter().filter(lost).map(|record| record.attempt).max(), Some(1));
+    assert_eq!((rig.state(2, 0), why(&rig, 2)), (State::Skipped, FollowProblem::WorkerGone));
+    assert_eq!(rig.finished, [RunState::Failed]);
+}
+
+#[test]
+fn what_waits_in_the_queue_of_a_followed_worker_is_skipped_with_it() {
+    let followers = TaskPlan { width: 50, ..follow(&[0]) };
+    let told = after_on(Quantifier::Any, &[1], Outcomes::Failure);
+    let mut rig = Rig::new(vec![TaskPlan::default(), followers, told]);
+    rig.took = 1;
+    let mut rig = rig.worker(1, 1).submit();
+    rig.join(2, 1);
+    rig.ok(0, 0);
+    for index in 0..10 {
+        rig.ok(1, index);
+    }
+    assert!(rig.workers[&WorkerId(1)].held.len() > 5, "short attempts are handed out ahead");
+    rig.kill(1);
+    let expected = (0..50).map(|index| if index < 10 { State::Succeeded } else { State::Skipped });
+    assert_eq!(rig.states(1), expected.collect::<Vec<_>>());
+    assert_eq!(rig.started(1), (0..11).collect::<Vec<_>>(), "none starts elsewhere");
+    for index in 10..50 {
+        let cause = rig.last_record(1, index).cause;
+        assert!(matches!(cause, Some(Cause::Follow { why: FollowProblem::WorkerGone, .. })));
+    }
+    rig.ok(2, 0);
     assert_eq!(rig.finished, [RunState::Failed]);
 }
 
@@ -308,4 +334,63 @@ proptest! {
             rig.end(worker, id, Outcome::Succeeded);
         }
     }
+}
+
+#[test]
+fn a_worker_lost_after_its_follower_ended_is_no_failure() {
+    let mut rig = two_and(follow(&[0]));
+    rig.ok(0, 0);
+    rig.ok(2, 0);
+    rig.kill(1);
+    rig.ok(1, 0);
+    assert_eq!(rig.finished, [RunState::Succeeded]);
+}
+
+#[test]
+fn a_follower_that_waited_at_its_lost_worker_is_skipped() {
+    let follower = TaskPlan { width: 8, ..follow(&[0]) };
+    let mut rig = Rig::new(vec![TaskPlan::default(), follower]);
+    rig.took = 1;
+    let mut rig = rig.worker(1, 1).submit();
+    rig.ok(0, 0);
+    rig.ok(1, 0);
+    assert_eq!(rig.state(1, 7), State::Leased, "handed out ahead");
+    rig.kill(1);
+    assert_eq!(rig.states(1)[1..], [State::Skipped; 7]);
+    let gone = Cause::Follow { clause: 0, root: at(0, 0), why: FollowProblem::WorkerGone };
+    assert_eq!(rig.last_record(1, 7).cause, Some(gone));
+    assert_eq!(rig.finished, [RunState::Failed]);
+}
+
+#[test]
+fn what_is_for_one_worker_is_not_asked_back_for_another() {
+    let each = TaskPlan { targets: Targets::Each, cpus: 2, priority: -1, ..TaskPlan::default() };
+    let tasks = vec![TaskPlan { cpus: 2, ..on_target("w2") }, each];
+    let mut rig = Rig::new(tasks).worker(1, 2).worker(2, 3).submit();
+    // Then nothing is ready, w1 idles, and w2 holds what waits for a second slot there.
+    rig.ok(1, 0);
+    rig.ok(0, 0);
+    assert_eq!(rig.ran_on(1, 1), Some(2));
+    rig.drain(|_| false);
+    assert_eq!(rig.finished, [RunState::Succeeded]);
+}
+
+#[test]
+fn fail_fast_goes_by_every_failure_that_counts() {
+    let plan = |third: TaskPlan| RunPlan {
+        tasks: vec![on_target("w1"), on_target("w2"), third, array(4)],
+        fail_fast: true,
+        ..RunPlan::default()
+    };
+    // One that cannot follow.
+    let mut rig = Rig::of(plan(follow(&[0, 1]))).worker(1, 1).worker(2, 1).submit();
+    rig.ok(0, 0);
+    rig.ok(1, 0);
+    assert_eq!(rig.states(3)[1..], [State::Cancelled; 3]);
+    // One that a user cancels.
+    let mut rig = Rig::of(plan(array(2))).worker(1, 1).worker(2, 1).submit();
+    rig.cancel(CancelScope::Instance(at(2, 1)));
+    assert_eq!(rig.states(3), [State::Cancelled; 4]);
+    rig.drain(|_| true);
+    assert_eq!(rig.finished, [RunState::Failed]);
 }

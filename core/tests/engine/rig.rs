@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dagrun_core::engine::{
-    Action, CancelScope, Engine, Event, Outcome, Record, Report, RevokeMode, RunPlan, Scheme,
+    Action, CancelScope, Engine, Event, Outcome, Past, Record, Report, RevokeMode, RunPlan, Scheme,
     TaskPlan, WorkerOffer,
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
@@ -41,9 +41,10 @@ pub(crate) struct Rig {
     /// Every start: instance, attempt number, worker.
     pub(crate) starts: Vec<(InstanceId, u32, WorkerId)>,
     pub(crate) widths: BTreeMap<TaskId, u32>,
-    /// Failed attempts of instances that are tried again, kept by the tests.
-    pub(crate) failures: BTreeMap<InstanceId, u32>,
+    /// Instances that were given back unstarted.
+    pub(crate) returned: Vec<InstanceId>,
     pub(crate) plan: Arc<RunPlan>,
+    pub(crate) past: Arc<Past>,
     seen: BTreeSet<AttemptId>,
     /// How long an attempt takes, in microseconds.
     pub(crate) took: u64,
@@ -83,10 +84,16 @@ impl Rig {
         Rig { engine: Engine::with_scheme(scheme, seed), ..self }
     }
 
+    /// Takes over what had happened before.
+    pub(crate) fn past(self, past: Past) -> Rig {
+        Rig { past: Arc::new(past), ..self }
+    }
+
     /// Submits the plan.
     pub(crate) fn submit(mut self) -> Rig {
         let plan = Arc::clone(&self.plan);
-        self.event(Event::RunSubmitted { run: RUN, plan });
+        let past = Arc::clone(&self.past);
+        self.event(Event::RunSubmitted { run: RUN, plan, past });
         self
     }
 
@@ -121,6 +128,11 @@ impl Rig {
 
     pub(crate) fn event(&mut self, event: Event) {
         self.now += 1;
+        self.deliver(event);
+    }
+
+    /// Answers of workers arrive at the same time as what they answer.
+    fn deliver(&mut self, event: Event) {
         let mut actions = Vec::new();
         self.engine.handle(Timestamp(self.now), event, &mut actions);
         let mut answers = Vec::new();
@@ -129,7 +141,7 @@ impl Rig {
         }
         self.engine.check_invariants();
         for (worker, reports) in answers {
-            self.event(Event::Reported { worker, reports });
+            self.deliver(Event::Reported { worker, reports });
         }
     }
 
@@ -167,10 +179,12 @@ impl Rig {
                         }
                         RevokeMode::Steal => {
                             reports.push(report(id, Outcome::Returned, 0, 0));
+                            self.returned.push(held.instance);
                             fake.held.remove(&id);
                         }
                     }
                 }
+                self.start_what_fits(worker);
                 if !reports.is_empty() {
                     answers.push((worker, reports));
                 }

@@ -6,20 +6,20 @@ use crate::error::Error;
 
 /// What a text of digits consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Counts {
+pub struct Counts {
     /// Its first digit.
-    pub(crate) first: u8,
+    pub first: u8,
     /// Its last digit.
-    pub(crate) last: u8,
+    pub last: u8,
     /// How often each digit occurs.
-    pub(crate) single: [u64; 10],
+    pub single: [u64; 10],
     /// How often each pair occurs; `ab` is at `10 a + b`. Pairs overlap: 1415 has 14, 41 and 15.
-    pub(crate) pairs: Vec<u64>,
+    pub pairs: Vec<u64>,
 }
 
 impl Counts {
     /// Counts a text of digits.
-    pub(crate) fn of(text: &[u8]) -> Result<Counts, Error> {
+    pub fn of(text: &[u8]) -> Result<Counts, Error> {
         if let Some(at) = text.iter().position(|byte| !byte.is_ascii_digit()) {
             return Err(Error::NotADigit(at));
         }
@@ -39,7 +39,7 @@ impl Counts {
 }
 
 /// Where the pair of two digits is counted.
-pub(crate) fn pair_index(first: u8, second: u8) -> usize {
+pub fn pair_index(first: u8, second: u8) -> usize {
     usize::from(first) * 10 + usize::from(second)
 }
 

@@ -18,7 +18,7 @@ const DECIMALS_PER_TERM: u64 = 14;
 const SEQUENTIAL: u64 = 512;
 
 /// The first `n` decimals of π: those after the point, so 1, 4, 1, 5, …
-pub(crate) fn of_pi(n: usize) -> String {
+pub fn of_pi(n: usize) -> String {
     let precision = n + GUARD;
     let terms = precision as u64 / DECIMALS_PER_TERM + 2;
     let (sum, root) = rayon::join(

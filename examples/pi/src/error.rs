@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// Not a subcommand, or not its arguments.
     #[error("{0}")]
     Usage(&'static str),
@@ -65,11 +65,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    pub(crate) fn read(path: impl AsRef<Path>, source: io::Error) -> Error {
+    pub fn read(path: impl AsRef<Path>, source: io::Error) -> Error {
         Error::Read { path: path.as_ref().to_owned(), source }
     }
 
-    pub(crate) fn write(path: impl AsRef<Path>, source: io::Error) -> Error {
+    pub fn write(path: impl AsRef<Path>, source: io::Error) -> Error {
         Error::Write { path: path.as_ref().to_owned(), source }
     }
 }

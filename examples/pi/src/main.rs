@@ -1,22 +1,16 @@
 //! The program behind `pipeline.toml`: computes the decimals of π, cuts them into files, counts
 //! pairs of digits, adds the counts up and draws them. Each is a subcommand, and one task.
 
-mod count;
-mod decimals;
-mod error;
-mod plot;
-mod slice;
-mod table;
-
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::count::Counts;
-use crate::error::Error;
-use crate::table::Table;
+use dagrun_example_pi::count::Counts;
+use dagrun_example_pi::error::Error;
+use dagrun_example_pi::table::{self, Table};
+use dagrun_example_pi::{decimals, plot, slice};
 
 const USAGE: &str = "\
 usage: dagrun-example-pi digits N OUT          write the first N decimals of pi

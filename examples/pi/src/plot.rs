@@ -36,7 +36,7 @@ const COLOURS: [RGBColor; 7] = [
 ];
 
 /// The picture as SVG.
-pub(crate) fn svg(pairs: &[u64]) -> Result<String, Error> {
+pub fn svg(pairs: &[u64]) -> Result<String, Error> {
     register_fonts()?;
     let mut text = String::new();
     Picture::new(SVGBackend::with_string(&mut text, SIZE), 1, pairs).draw()?;
@@ -44,7 +44,7 @@ pub(crate) fn svg(pairs: &[u64]) -> Result<String, Error> {
 }
 
 /// The picture as PNG.
-pub(crate) fn png(pairs: &[u64]) -> Result<Vec<u8>, Error> {
+pub fn png(pairs: &[u64]) -> Result<Vec<u8>, Error> {
     register_fonts()?;
     let (width, height) = (SIZE.0 * PNG_SCALE as u32, SIZE.1 * PNG_SCALE as u32);
     let mut pixels = vec![0; width as usize * height as usize * 3];

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::error::Error;
 
 /// Reads part `part` (from 0) of `parts` of the digits in a file; a newline at its end is no digit.
-pub(crate) fn read(path: &Path, part: usize, parts: usize) -> Result<Vec<u8>, Error> {
+pub fn read(path: &Path, part: usize, parts: usize) -> Result<Vec<u8>, Error> {
     if part >= parts {
         return Err(Error::NoSuchPart { part, parts });
     }

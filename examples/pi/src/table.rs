@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// The counts of all files together.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub struct Table {
     single: [u64; 10],
     pairs: Vec<u64>,
 }
@@ -22,7 +22,7 @@ struct Entry {
 
 impl Table {
     /// Sums a manifest: JSON Lines in the order of the files.
-    pub(crate) fn from_manifest(manifest: &[u8]) -> Result<Table, Error> {
+    pub fn from_manifest(manifest: &[u8]) -> Result<Table, Error> {
         let mut table = Table { single: [0; 10], pairs: vec![0; 100] };
         let mut previous = None;
         for entry in serde_json::Deserializer::from_slice(manifest).into_iter::<Entry>() {
@@ -46,7 +46,7 @@ impl Table {
     }
 
     /// Ten rows (first digit) of ten columns (second digit), with headings.
-    pub(crate) fn pairs_csv(&self) -> String {
+    pub fn pairs_csv(&self) -> String {
         let mut csv = String::from("first,0,1,2,3,4,5,6,7,8,9\n");
         for (first, row) in self.pairs.chunks(10).enumerate() {
             let row: Vec<String> = row.iter().map(u64::to_string).collect();
@@ -57,7 +57,7 @@ impl Table {
     }
 
     /// A row for each digit.
-    pub(crate) fn single_csv(&self) -> String {
+    pub fn single_csv(&self) -> String {
         let mut csv = String::from("digit,count\n");
         for (digit, count) in self.single.iter().enumerate() {
             let _ = writeln!(csv, "{digit},{count}");
@@ -67,7 +67,7 @@ impl Table {
 }
 
 /// Reads what [`Table::pairs_csv`] wrote: 100 counts.
-pub(crate) fn parse_pairs(csv: &[u8]) -> Result<Vec<u64>, Error> {
+pub fn parse_pairs(csv: &[u8]) -> Result<Vec<u64>, Error> {
     let text = String::from_utf8_lossy(csv);
     let mut pairs = Vec::with_capacity(100);
     for (number, line) in text.lines().enumerate().skip(1) {
@@ -81,7 +81,7 @@ pub(crate) fn parse_pairs(csv: &[u8]) -> Result<Vec<u64>, Error> {
 }
 
 /// Makes sure that no pair of `digits` digits was lost or counted twice.
-pub(crate) fn check_sum(pairs: &[u64], digits: usize) -> Result<(), Error> {
+pub fn check_sum(pairs: &[u64], digits: usize) -> Result<(), Error> {
     let found = pairs.iter().sum();
     let expected = (digits as u64).saturating_sub(1);
     if found == expected { Ok(()) } else { Err(Error::WrongSum { found, expected }) }

@@ -41,7 +41,7 @@ pub enum ReadError {
     #[error("not a WfFormat document")]
     Json(#[from] serde_json::Error),
     /// It says nothing of tasks.
-    #[error("no tasks: neither `workflow.tasks` nor `workflow.specification.tasks`")]
+    #[error("no tasks: neither `workflow.tasks` nor `workflow.specification.tasks` has any")]
     NoTasks,
     /// A task without a name.
     #[error("task {0} has neither an id nor a name")]
@@ -65,6 +65,9 @@ pub enum ReadError {
         /// What it names.
         other: String,
     },
+    /// Tasks that wait for each other.
+    #[error("`{0}` waits for itself, or for tasks that do")]
+    Cycle(String),
     /// A runtime that is negative.
     #[error("`{task}` has a runtime of {seconds} s")]
     Runtime {
@@ -87,16 +90,31 @@ impl Workflow {
         let document: Document = serde_json::from_slice(json)?;
         let name = document.name.clone().unwrap_or_else(|| "workflow".to_owned());
         let (tasks, executions) = document.into_tasks().ok_or(ReadError::NoTasks)?;
+        if tasks.is_empty() {
+            return Err(ReadError::NoTasks);
+        }
         let index = Index::new(&tasks)?;
         let parents = parents(&tasks, &index)?;
         let runtimes = runtimes(&tasks, &executions, &index)?;
         let names = names::unique(&tasks);
         let tasks = names.into_iter().zip(parents).zip(runtimes);
         let task = |((name, parents), runtime)| Task { name, parents, runtime };
-        Ok(Workflow { name, tasks: tasks.map(task).collect() })
+        Workflow { name, tasks: tasks.map(task).collect() }.without_cycles()
     }
 
-    /// The tasks in an order in which each comes after its parents; those on cycles are missing.
+    fn without_cycles(self) -> Result<Workflow, ReadError> {
+        let order = self.order();
+        if order.len() == self.tasks.len() {
+            return Ok(self);
+        }
+        let mut ordered = vec![false; self.tasks.len()];
+        order.into_iter().for_each(|at| ordered[at] = true);
+        let stuck = self.tasks.into_iter().zip(ordered).find(|(_, ordered)| !ordered);
+        Err(ReadError::Cycle(stuck.map(|(task, _)| task.name).unwrap_or_default()))
+    }
+
+    /// The tasks in an order in which each comes after its parents; those that wait for a cycle, which
+    /// what was read does not have, are missing.
     #[must_use]
     pub fn order(&self) -> Vec<usize> {
         let mut children = vec![Vec::new(); self.tasks.len()];

@@ -115,6 +115,30 @@ fn the_pipeline_sleeps_as_long_as_the_durations_say() {
 }
 
 #[test]
+fn what_is_measured_apart_goes_by_id_or_name() {
+    // Executions without a task of their own name, without a runtime, and of a zero runtime.
+    let workflow = read(
+        r#"{"workflow": {"specification": {"tasks": [
+            {"id": "a", "name": "x", "runtimeInSeconds": 9}, {"name": "b", "parents": ["x"]},
+            {"id": "c", "parents": ["a", "b"]}, {"id": "d"}]},
+            "execution": {"tasks": [{"name": "b", "runtime": 2}, {"id": "c", "runtimeInSeconds": 0},
+            {"id": "a", "avgCPU": 97.3, "machines": ["m"]}],
+            "machines": [{"nodeName": "m", "cpu": {"coreCount": 48}}]}}}"#,
+    );
+    let expected: [(&str, &[usize], f64); 4] =
+        [("a", &[], 9.0), ("b", &[0], 2.0), ("c", &[0, 1], 0.0), ("d", &[], 0.0)];
+    assert_eq!(tasks(&workflow), expected);
+}
+
+#[test]
+fn equal_names_without_ids_stay_apart() {
+    let workflow =
+        read(r#"{"workflow": {"tasks": [{"name": "x"}, {"name": "x"}, {"name": "x y"}]}}"#);
+    let names: Vec<&str> = workflow.tasks.iter().map(|task| task.name.as_str()).collect();
+    assert_eq!(names, ["x", "x_2", "x_y"]);
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     assert!(matches!(fails("{"), ReadError::Json(_)));
     assert!(matches!(fails(r#"{"workflow": {"tasks": [{"id": []}]}}"#), ReadError::Json(_)));
@@ -129,6 +153,19 @@ fn what_is_wrong_is_said() {
             {"id": "c", "parents": ["x"]}]}}"#,
     );
     assert_eq!(ambiguous.to_string(), "`c` names `x`, and several tasks are called so");
+    for none in ["[]", "[], \"machines\": [{\"nodeName\": \"m\"}]"] {
+        let empty = fails(&format!(r#"{{"workflow": {{"tasks": {none}}}}}"#));
+        assert!(empty.to_string().starts_with("no tasks"), "{empty}");
+    }
+    let itself = fails(r#"{"workflow": {"tasks": [{"id": "a"}, {"id": "b", "parents": ["b"]}]}}"#);
+    assert_eq!(itself.to_string(), "`b` waits for itself, or for tasks that do");
+    let both = r#"{"workflow": {"tasks": [{"id": "a", "children": ["b"]}, {"id": "b", "children": ["a"]}]}}"#;
+    assert!(matches!(fails(both), ReadError::Cycle(_)));
+    for wrong in ["[]", "null", "7", r#"{"workflow": null}"#, r#"{"name": "no workflow"}"#] {
+        assert!(matches!(fails(wrong), ReadError::Json(_)), "{wrong}");
+    }
+    let word = fails(r#"{"workflow": {"tasks": [{"id": "a", "runtime": "soon"}]}}"#);
+    assert!(matches!(word, ReadError::Json(_)));
     let negative = fails(r#"{"workflow": {"tasks": [{"id": "a", "runtime": -1}]}}"#);
     assert_eq!(negative.to_string(), "`a` has a runtime of -1 s");
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use dagrun_core::engine::{CancelScope, Report, RunPlan, WorkerOffer};
+use dagrun_core::engine::{CancelScope, Past, Report, RunPlan, WorkerOffer};
 use dagrun_core::ids::{RunId, Timestamp, WorkerId};
 use dagrun_core::pipeline::Pipeline;
 use tokio::sync::Notify;
@@ -13,7 +13,7 @@ use crate::submission::Submission;
 /// Something that happened.
 pub(crate) enum Input {
     /// A run has been written down and may start.
-    Submitted(RunId, Arc<RunPlan>),
+    Submitted(RunId, Arc<RunPlan>, Arc<Past>),
     /// A client wants something cancelled.
     Cancel(RunId, CancelScope),
     /// A worker registered.
@@ -38,6 +38,8 @@ pub(crate) struct Submitted {
     pub(crate) plan: Arc<RunPlan>,
     /// The number of instances of each task; none where it is known only later.
     pub(crate) widths: Vec<Option<u32>>,
+    /// What it takes over.
+    pub(crate) past: Arc<Past>,
     pub(crate) started: Timestamp,
 }
 

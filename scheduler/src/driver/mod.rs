@@ -213,9 +213,10 @@ impl Driver {
 
     fn take(&mut self, input: Input, now: Timestamp, actions: &mut Vec<Action>) {
         match input {
-            Input::Submitted(run, plan) => {
+            Input::Submitted(run, plan, past) => {
                 if self.halted.is_none() {
-                    self.engine.handle(now, Event::RunSubmitted { run, plan }, actions);
+                    let event = Event::RunSubmitted { run, plan, past };
+                    self.engine.handle(now, event, actions);
                 }
             }
             Input::Cancel(run, scope) => {
@@ -426,12 +427,13 @@ impl Driver {
     /// inbox.
     pub(crate) fn submit(&mut self, submitted: Submitted, inbox: &Inbox) {
         let (run, plan) = (submitted.run, Arc::clone(&submitted.plan));
+        let past = Arc::clone(&submitted.past);
         let live = LiveRun::new(submitted, &self.state_dir, &self.present);
         if let Some(error) = &self.halted {
             live.published.stop(&crate::one_line(error.as_ref()));
         }
         self.runs.insert(run, live);
-        inbox.push(Input::Submitted(run, plan));
+        inbox.push(Input::Submitted(run, plan, past));
     }
 
     /// What stands in the way of new runs.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 
 use dagrun_core::ids::{RunId, TaskId, Timestamp};
-use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State, TaskStatus};
+use dagrun_core::status::{Counts, Failure, RunState, RunStatus, TaskStatus};
 use dagrun_schema::wire::{Ended, TaskDelta, Update};
 use tokio::sync::Notify;
 
@@ -72,21 +72,23 @@ impl Instances {
 }
 
 impl Published {
+    /// `tasks` are the name of each, its instances by state, and whether their number is known.
     pub(super) fn new(
         run: RunId,
         name: String,
         started: Timestamp,
-        tasks: Vec<(String, Option<u32>)>,
+        tasks: Vec<(String, Counts, bool)>,
         workers: Rc<Cell<u32>>,
     ) -> Published {
-        let blocked = |task: u32, width: Option<u32>| {
-            let mut counts = Counts::default();
-            counts.0[State::Blocked as usize] = width.unwrap_or(0);
-            TaskDelta { task: TaskId(task), counts, running: 0, width_known: width.is_some() }
+        let delta = |task: u32, counts, width_known| TaskDelta {
+            task: TaskId(task),
+            counts,
+            running: 0,
+            width_known,
         };
         let tasks = (0..).zip(tasks);
         let (task_names, counts) =
-            tasks.map(|(task, (name, width))| (name, blocked(task, width))).unzip();
+            tasks.map(|(task, (name, counts, known))| (name, delta(task, counts, known))).unzip();
         Published {
             run,
             name,

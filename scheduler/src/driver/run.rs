@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use dagrun_core::engine::Record;
+use dagrun_core::engine::{Past, Record};
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
 use dagrun_core::pipeline::{Pattern, Pipeline, RunContext, Task};
 use dagrun_core::recipe::{Input, InputSpec, Items, ManifestSpec, Recipe, RecipeError};
-use dagrun_core::status::State;
+use dagrun_core::status::{Counts, State};
 use dagrun_schema::wire::TaskDelta;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -113,10 +113,17 @@ impl TaskRecipe {
 
 impl LiveRun {
     pub(super) fn new(submitted: Submitted, state_dir: &Path, workers: &Rc<Cell<u32>>) -> LiveRun {
-        let Submitted { run, submission, pipeline, widths, started, .. } = submitted;
+        let Submitted { run, submission, pipeline, mut widths, past, started, .. } = submitted;
         let run_dir = run_dir(state_dir, run.0);
+        for (task, width) in &past.widths {
+            if let Some(slot) = widths.get_mut(task.at()) {
+                *slot = Some(*width);
+            }
+        }
         let names = pipeline.tasks.iter().map(|task| task.name.clone());
-        let tasks = names.zip(widths.iter().copied()).collect();
+        let counts = initial_counts(&widths, &past);
+        let tasks = names.zip(widths.iter().zip(counts));
+        let tasks = tasks.map(|(name, (width, counts))| (name, counts, width.is_some())).collect();
         let published =
             Published::new(run, pipeline.name.clone(), started, tasks, Rc::clone(workers));
         let consumed = pipeline.tasks.iter().flat_map(|task| {
@@ -280,6 +287,22 @@ impl LiveRun {
         }
         self.published.set_counts(delta);
     }
+}
+
+/// What is known of each task before anything of it runs.
+fn initial_counts(widths: &[Option<u32>], past: &Past) -> Vec<Counts> {
+    let mut counts = vec![Counts::default(); widths.len()];
+    for (counts, width) in counts.iter_mut().zip(widths) {
+        counts.0[State::Blocked as usize] = width.unwrap_or(0);
+    }
+    for done in &past.done {
+        if let Some(counts) = counts.get_mut(done.task.at()) {
+            let count = done.count.min(counts.of(State::Blocked));
+            counts.0[State::Blocked as usize] -= count;
+            counts.0[State::Succeeded as usize] += count;
+        }
+    }
+    counts
 }
 
 /// The task whose captured arrays a task scatters.

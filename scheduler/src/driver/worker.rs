@@ -200,6 +200,13 @@ impl Driver {
         }
     }
 
+    /// The worker of this name on this host, should it be present.
+    pub(crate) fn worker_called(&self, name: &str, host: &str) -> Option<WorkerId> {
+        let mut workers = self.workers.iter();
+        let found = workers.find(|(_, live)| live.offer.name == name && live.host == host);
+        found.map(|(id, _)| *id)
+    }
+
     /// Whether the session of this worker is still on.
     pub(crate) fn is_present(&self, worker: WorkerId) -> bool {
         self.workers.contains_key(&worker)

@@ -65,9 +65,9 @@ impl History {
         event: &EventRow,
     ) -> Result<String, HistoryError> {
         let name = self.with_reasons(run, |reasons| Ok(reasons.instance(instance)))?;
-        let reason = match event.state {
-            State::Succeeded => String::new(),
-            _ => self.reason(run, instance.task, event)?,
+        let reason = match super::is_told(event) {
+            false => String::new(),
+            true => self.reason(run, instance.task, event)?,
         };
         let end = match event.state {
             State::Skipped | State::Cancelled => format!("{name} was {}", event.state.word()),
@@ -222,9 +222,16 @@ fn not_started(
             let most = reasons.task(task).and_then(|task| task.max_running).unwrap_or(0);
             format!("max-running allows {most} of {} at once", reasons.name(task))
         }
-        NotStarted::Busy { workers: 1 } => "the worker that can run it is busy".to_owned(),
-        NotStarted::Busy { workers } => {
-            format!("all {workers} workers that can run it are busy")
+        NotStarted::Busy { workers, ahead } => {
+            let busy = match workers {
+                1 => "the worker that can run it is busy".to_owned(),
+                _ => format!("all {workers} workers that can run it are busy"),
+            };
+            match ahead {
+                0 => busy,
+                1 => format!("{busy}, and 1 ready instance of a higher priority goes first"),
+                _ => format!("{busy}, and {ahead} ready instances of a higher priority go first"),
+            }
         }
     }
 }
@@ -247,8 +254,13 @@ fn missing_text(reasons: &Reasons, task: TaskId, missing: &Missing) -> String {
             format!("needs {}", reasons.names(&tasks))
         }
     };
-    let mut parts: Vec<String> =
-        missing.unknown.iter().map(|task| width_unknown(reasons.name(*task))).collect();
+    let mut parts: Vec<String> = match missing.unknown.as_slice() {
+        [] => Vec::new(),
+        [task] => vec![width_unknown(reasons.name(*task))],
+        several => {
+            vec![format!("{} do not know yet how many instances they have", reasons.names(several))]
+        }
+    };
     if missing.pending > 0 {
         let named: Vec<String> =
             missing.first.iter().map(|instance| reasons.instance(*instance)).collect();

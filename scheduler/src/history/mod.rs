@@ -5,9 +5,12 @@
 
 mod explain;
 pub(crate) mod journal;
+mod past;
 mod reason;
 mod results;
 
+#[cfg(test)]
+mod past_tests;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +26,7 @@ use dagrun_core::status::{
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+pub(crate) use self::past::Taken;
 use self::reason::Reasons;
 use crate::store::{StoreError, database_path, exit_code, open_reader};
 use crate::submission::Submission;
@@ -54,6 +58,17 @@ pub enum HistoryError {
     /// There is no such run.
     #[error("there is no run {0}")]
     UnknownRun(RunId),
+    /// The run has not ended, and only one that has can be retried.
+    #[error("run {0} has not ended: only a run that has can be retried")]
+    NotEnded(RunId),
+    /// The pipeline of the run is not one that this version can run.
+    #[error("run {run} cannot be submitted again")]
+    Submission {
+        /// The run.
+        run: RunId,
+        /// What is wrong with it.
+        source: crate::SubmissionError,
+    },
     /// The run has no such task.
     #[error("run {run} has no task {task}")]
     UnknownTask {
@@ -276,6 +291,8 @@ impl History {
         limit: u32,
         failed_only: bool,
     ) -> Result<InstancePage, HistoryError> {
+        // All of a page is of one moment, and read without asking for each row whether the file changed.
+        let _moment = self.read(self.database.unchecked_transaction())?;
         self.owner(run)?;
         let limit = limit.max(1);
         let mut page = InstancePage { rows: Vec::new(), next: None };
@@ -377,9 +394,7 @@ impl History {
                 _ => attempt.and_then(|event| exit_code(event.cause)),
             },
             reason: match last {
-                Some(event) if state != State::Succeeded => {
-                    self.reason(run, instance.task, event)?
-                }
+                Some(event) if is_told(event) => self.reason(run, instance.task, event)?,
                 _ => String::new(),
             },
         })
@@ -475,6 +490,11 @@ impl History {
         }
         Ok(failures)
     }
+}
+
+/// Whether there is a reason for what became of an instance: success needs none.
+fn is_told(event: &journal::EventRow) -> bool {
+    event.state != State::Succeeded || event.cause.is_some()
 }
 
 fn range(width: u32) -> String {

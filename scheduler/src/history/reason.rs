@@ -12,6 +12,12 @@ use super::journal;
 use crate::store::cause_text;
 use crate::submission::Submission;
 
+/// What became of a root that did not fail.
+const SUCCEEDED: &str = " succeeded";
+
+/// At most so many tasks are named in one place.
+const NAMED: usize = 8;
+
 /// The instance that decided a skip.
 pub(super) fn root(cause: Option<Cause>) -> Option<InstanceId> {
     match cause? {
@@ -19,9 +25,11 @@ pub(super) fn root(cause: Option<Cause>) -> Option<InstanceId> {
         | Cause::Upstream { root }
         | Cause::Follow { root, .. }
         | Cause::Scatter { root, .. } => Some(root),
-        Cause::Attempt(_) | Cause::Cancelled | Cause::LostTooOften | Cause::NotStartedInTime => {
-            None
-        }
+        Cause::Attempt(_)
+        | Cause::Cancelled
+        | Cause::LostTooOften
+        | Cause::NotStartedInTime
+        | Cause::TakenOver { .. } => None,
     }
 }
 
@@ -93,7 +101,45 @@ impl Reasons {
                 fate
             }
         };
+        if fate.ends_with(SUCCEEDED)
+            && let Some(array) = self.through_scatter(database, task, cause, root)?
+        {
+            return Ok(format!("{because}: {array}"));
+        }
         Ok(format!("{because}: {fate}"))
+    }
+
+    /// What is wrong with the array of an instance that succeeded and still is the root of a skip
+    /// further down: what should have scattered it was skipped.
+    fn through_scatter(
+        &self,
+        database: &Connection,
+        task: TaskId,
+        cause: Cause,
+        root: InstanceId,
+    ) -> rusqlite::Result<Option<String>> {
+        let direct = match cause {
+            Cause::After { clause, .. } => {
+                let clause = self.task(task).and_then(|task| task.after.get(clause as usize));
+                clause.is_some_and(|clause| clause.upstreams.contains(&root.task))
+            }
+            Cause::Follow { .. } => true,
+            _ => false,
+        };
+        let tasks = self.pipeline.iter().flat_map(|pipeline| &pipeline.tasks);
+        for (id, known) in (0..).map(TaskId).zip(tasks).filter(|_| !direct) {
+            if !matches!(&known.pattern, Pattern::Scatter(scatter) if scatter.from == root.task) {
+                continue;
+            }
+            let first = InstanceId { task: id, index: 0 };
+            let last = journal::entry(database, self.run, first, false)?.last;
+            if let Some(Cause::Scatter { root: decided, items }) = last.and_then(|end| end.cause)
+                && decided == root
+            {
+                return Ok(Some(self.array(id, root, items)));
+            }
+        }
+        Ok(None)
     }
 
     /// Why a task cannot follow; an error is what the fate of the root is still to be added to.
@@ -112,7 +158,7 @@ impl Reasons {
         let words = self.clause("follow", clause);
         match why {
             FollowProblem::Outcome => Err(words),
-            FollowProblem::SeveralWorkers => Ok(format!("{words}: ran on several workers")),
+            FollowProblem::SeveralWorkers => Ok(format!("{words}: they ran on several workers")),
             FollowProblem::WorkerGone => Ok(format!("{words}: its worker is gone")),
             FollowProblem::NeverRan if upstreams.contains(&root.task) => {
                 Ok(format!("{words}: {} never ran on a worker", self.instance(root)))
@@ -126,19 +172,27 @@ impl Reasons {
     }
 
     fn scatter(&self, task: TaskId, root: InstanceId, items: Option<u64>) -> String {
-        let pattern = self.task(task).map(|task| &task.pattern);
-        let (from, most) = match pattern {
-            Some(Pattern::Scatter(scatter)) => (scatter.from, scatter.max_items),
-            _ => (root.task, None),
+        let from = match self.task(task).map(|task| &task.pattern) {
+            Some(Pattern::Scatter(scatter)) => scatter.from,
+            _ => root.task,
         };
-        let name = self.name(from);
+        format!("needs {}: {}", self.name(from), self.array(task, root, items))
+    }
+
+    /// What is wrong with the array that `task` should have scattered.
+    fn array(&self, task: TaskId, root: InstanceId, items: Option<u64>) -> String {
+        let most = match self.task(task).map(|task| &task.pattern) {
+            Some(Pattern::Scatter(scatter)) => scatter.max_items,
+            _ => None,
+        };
+        let name = self.name(root.task);
         match (items, most) {
-            (None, _) => format!("needs {name}: {} captured no JSON array", self.instance(root)),
+            (None, _) => format!("{} captured no JSON array", self.instance(root)),
             (Some(items), Some(most)) if items > u64::from(most) => {
-                format!("needs {name}: {name} has {items} elements, max-items is {most}")
+                format!("{name} has {items} elements, max-items is {most}")
             }
             (Some(items), _) => {
-                format!("needs {name}: {name} has {items} elements, which make too many instances")
+                format!("{name} has {items} elements, which make too many instances")
             }
         }
     }
@@ -156,7 +210,7 @@ impl Reasons {
         let Some(event) = entry.last else { return Ok((name, false)) };
         let reason = self.own(root.task, &event);
         let fate = match event.state {
-            State::Succeeded => format!("{name} succeeded"),
+            State::Succeeded => format!("{name}{SUCCEEDED}"),
             State::Cancelled => format!("{name} was cancelled"),
             State::Failed if reason.is_empty() => format!("{name} failed"),
             State::Failed => format!("{name} failed: {reason}"),
@@ -195,10 +249,13 @@ impl Reasons {
         format!("{word} {any}{}{on}", self.names(&clause.upstreams))
     }
 
-    /// The names of tasks, with commas.
+    /// The names of tasks, with commas; of many the first.
     pub(super) fn names(&self, tasks: &[TaskId]) -> String {
-        let names: Vec<&str> = tasks.iter().map(|task| self.name(*task)).collect();
-        names.join(", ")
+        let names: Vec<&str> = tasks.iter().take(NAMED).map(|task| self.name(*task)).collect();
+        match tasks.len() - names.len() {
+            0 => names.join(", "),
+            more => format!("{} and {more} more", names.join(", ")),
+        }
     }
 
     /// What a task needs that `root` decided: its direct upstream, as far as it can be told.

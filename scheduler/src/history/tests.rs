@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::*;
 use crate::store::{Command, Entry, NewRun, Reply, RunEnd, Store};
 
-fn task(name: &str, after: Vec<Clause>) -> Task {
+pub(super) fn task(name: &str, after: Vec<Clause>) -> Task {
     Task {
         name: name.into(),
         action: TaskAction::Shell("true".into()),
@@ -38,21 +38,21 @@ fn task(name: &str, after: Vec<Clause>) -> Task {
     }
 }
 
-fn after(task: u32) -> Clause {
+pub(super) fn after(task: u32) -> Clause {
     let upstreams = vec![TaskId(task)];
     Clause { upstreams, quantifier: Quantifier::All, on: Outcomes::Success }
 }
 
 /// A run in a directory of its own, written to the tests' liking.
-struct Written {
-    dir: tempfile::TempDir,
-    store: Store,
+pub(super) struct Written {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) store: Store,
     replies: mpsc::UnboundedReceiver<Reply>,
-    run: RunId,
+    pub(super) run: RunId,
     batch: u64,
 }
 
-fn begin(store: &Store, tasks: &[(&str, u32)], pipeline: &Pipeline) -> RunId {
+pub(super) fn begin(store: &Store, tasks: &[(&str, u32)], pipeline: &Pipeline) -> RunId {
     let submission = Submission {
         pipeline: serde_json::to_vec(pipeline).unwrap(),
         base_dir: "/tmp".into(),
@@ -64,6 +64,7 @@ fn begin(store: &Store, tasks: &[(&str, u32)], pipeline: &Pipeline) -> RunId {
         submission: Arc::new(submission),
         started: Timestamp(1_000),
         tasks: tasks.iter().map(|(name, width)| ((*name).to_owned(), Some(*width))).collect(),
+        taken: None,
     };
     let (reply, answer) = oneshot::channel();
     store.send(Command::Begin(Box::new(new), reply));
@@ -71,7 +72,7 @@ fn begin(store: &Store, tasks: &[(&str, u32)], pipeline: &Pipeline) -> RunId {
 }
 
 impl Written {
-    fn new(tasks: &[(&str, u32)], pipeline: &Pipeline) -> Written {
+    pub(super) fn new(tasks: &[(&str, u32)], pipeline: &Pipeline) -> Written {
         let dir = tempfile::tempdir().unwrap();
         let (reply_to, replies) = mpsc::unbounded_channel();
         let store = Store::start(dir.path(), reply_to).unwrap();
@@ -80,7 +81,7 @@ impl Written {
     }
 
     /// Writes records, and waits for the acknowledgement.
-    fn append(&mut self, mut records: Vec<Record>, ends: Vec<RunEnd>) {
+    pub(super) fn append(&mut self, mut records: Vec<Record>, ends: Vec<RunEnd>) {
         for record in &mut records {
             record.run = self.run;
         }
@@ -93,18 +94,18 @@ impl Written {
         }
     }
 
-    fn history(&self) -> History {
+    pub(super) fn history(&self) -> History {
         History::open(self.dir.path()).unwrap()
     }
 
-    fn rows(&self) -> Vec<InstanceRow> {
+    pub(super) fn rows(&self) -> Vec<InstanceRow> {
         let page = self.history().instances(self.run, FIRST, 1_000, false).unwrap();
         assert_eq!(page.next, None);
         page.rows
     }
 }
 
-fn record(task: u32, first_index: u32, count: u32, state: State) -> Record {
+pub(super) fn record(task: u32, first_index: u32, count: u32, state: State) -> Record {
     Record {
         run: RunId(0),
         task: TaskId(task),
@@ -120,7 +121,7 @@ fn record(task: u32, first_index: u32, count: u32, state: State) -> Record {
     }
 }
 
-fn failed(task: u32, index: u32, attempt: u32, state: State, code: i32) -> Record {
+pub(super) fn failed(task: u32, index: u32, attempt: u32, state: State, code: i32) -> Record {
     Record {
         attempt,
         cause: Some(Cause::Attempt(FailureKind::Exit(code))),
@@ -138,7 +139,7 @@ fn skipped(task: u32, first: u32, count: u32, cause: Cause) -> Record {
     Record { attempt: 0, worker: None, started: Timestamp(0), cause: Some(cause), ..record }
 }
 
-fn pipeline(tasks: Vec<Task>) -> Pipeline {
+pub(super) fn pipeline(tasks: Vec<Task>) -> Pipeline {
     Pipeline { name: "p".into(), vars: Vec::new(), tasks }
 }
 
@@ -296,6 +297,7 @@ fn widths_come_late_and_durations_are_remembered() {
         submission: Arc::new(written.history().submission(written.run).unwrap()),
         started: Timestamp(1_000),
         tasks,
+        taken: None,
     };
     let submit = |written: &Written, new| {
         let (reply, answer) = oneshot::channel();

@@ -15,6 +15,7 @@ use super::run::RunServer;
 use super::{Server, broken, exception};
 use crate::clock::now;
 use crate::driver::Submitted;
+use crate::history::{History, HistoryError, Taken};
 use crate::store::{Begun, Command, NewRun, StoreError};
 use crate::submission::{Checked, Submission};
 
@@ -30,15 +31,44 @@ impl ClientServer {
         capnp_rpc::new_client(RunServer { run, server: Rc::clone(&self.server) })
     }
 
-    /// Writes the run down, then starts it.
+    /// Submits a pipeline.
     async fn begin(&self, submission: Submission) -> Result<RunId, Error> {
-        let submission = Arc::new(submission);
-        let to_check = Arc::clone(&submission);
         // A large pipeline takes a while, during which workers must be heard.
-        let checked = tokio::task::spawn_blocking(move || to_check.check())
+        let check = move || submission.check().map(|checked| (submission, checked));
+        let checked = tokio::task::spawn_blocking(check)
             .await
             .map_err(|_| Error::failed("the pipeline could not be checked".into()))?;
-        let Checked { pipeline, mut plan, widths } = checked.map_err(|error| exception(&error))?;
+        let (submission, checked) = checked.map_err(|error| exception(&error))?;
+        self.start(submission, checked, None).await
+    }
+
+    /// Submits what an earlier run was submitted with; `None` when nothing of it is left to be done.
+    /// Says also how many instances had succeeded before.
+    async fn retry(&self, of: RunId, failed_only: bool) -> Result<Option<(RunId, u64)>, Error> {
+        let state_dir = self.server.config.state_dir.clone();
+        // Not through the reader, where others wait for short answers.
+        let look = move || retried(&History::open(&state_dir)?, of, failed_only);
+        let looked = tokio::task::spawn_blocking(look)
+            .await
+            .map_err(|_| Error::failed("the history could not be read".into()))?;
+        let (submission, checked, taken) = looked.map_err(|error| exception(&error))?;
+        if taken.as_ref().is_some_and(|taken| taken.whole) {
+            return Ok(None);
+        }
+        let instances = taken.as_ref().map_or(0, |taken| taken.past.instances());
+        let run = self.start(submission, checked, taken).await?;
+        Ok(Some((run, instances)))
+    }
+
+    /// Writes the run down, then starts it.
+    async fn start(
+        &self,
+        submission: Submission,
+        checked: Checked,
+        taken: Option<Taken>,
+    ) -> Result<RunId, Error> {
+        let submission = Arc::new(submission);
+        let Checked { pipeline, mut plan, widths } = checked;
         let lacking = self.server.shared.driver.borrow().lacks_function(&plan);
         if let Some((task, why)) = lacking {
             let task = pipeline.tasks.get(task.at()).map_or("", |task| task.name.as_str());
@@ -51,15 +81,20 @@ impl ClientServer {
             submission: Arc::clone(&submission),
             started,
             tasks: names.zip(widths.iter().copied()).collect(),
+            taken: taken.as_ref().map(|taken| (taken.from, Arc::clone(&taken.spans))),
         };
         let Begun { run, durations } = self.write_down(new).await?;
         for (task, duration) in plan.tasks.iter_mut().zip(durations) {
             task.weight = duration;
         }
         let plan = Arc::new(plan);
-        let submitted = Submitted { run, submission, pipeline, plan, widths, started };
         let shared = &self.server.shared;
-        shared.driver.borrow_mut().submit(submitted, &shared.inbox);
+        let mut driver = shared.driver.borrow_mut();
+        let past =
+            taken.map(|taken| taken.into_past(|name, host| driver.worker_called(name, host)));
+        let past = Arc::new(past.unwrap_or_default());
+        let submitted = Submitted { run, submission, pipeline, plan, widths, past, started };
+        driver.submit(submitted, &shared.inbox);
         Ok(run)
     }
 
@@ -80,6 +115,22 @@ impl ClientServer {
     }
 }
 
+/// What an earlier run was submitted with, and what a new one takes over of it.
+fn retried(
+    history: &History,
+    of: RunId,
+    failed_only: bool,
+) -> Result<(Submission, Checked, Option<Taken>), HistoryError> {
+    let submission = history.submission(of)?;
+    let checked =
+        submission.check().map_err(|source| HistoryError::Submission { run: of, source })?;
+    let taken = match failed_only {
+        true => Some(history.take_over(of, &submission, &checked)?),
+        false => history.check_ended(of).map(|_| None)?,
+    };
+    Ok((submission, checked, taken))
+}
+
 fn read_submission(from: submission::Reader<'_>) -> Result<Submission, Error> {
     Ok(Submission {
         pipeline: from.get_pipeline()?.to_vec(),
@@ -95,11 +146,20 @@ impl client::Server for ClientServer {
         params: client::SubmitParams,
         mut results: client::SubmitResults,
     ) -> Result<(), Error> {
-        let submission = read_submission(params.get()?.get_submission()?)?;
-        drop(params);
-        let run = self.begin(submission).await?;
+        let submission = params.get()?.get_submission()?;
+        let (of, failed_only) = (RunId(submission.get_retry_of()), submission.get_failed_only());
+        let begun = match of {
+            RunId(0) => {
+                let submission = read_submission(submission)?;
+                drop(params);
+                Some((self.begin(submission).await?, 0))
+            }
+            of => self.retry(of, failed_only).await?,
+        };
+        let Some((run, taken_over)) = begun else { return Ok(()) };
         let mut results = results.get();
         results.set_id(run.0);
+        results.set_taken_over(taken_over);
         results.set_run(self.run_client(run));
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! [`crate::history`]'s.
 
 mod manifest;
+mod past;
 mod rows;
 mod schema;
 mod writer;
@@ -91,6 +92,22 @@ pub(crate) struct NewRun {
     pub(crate) started: Timestamp,
     /// Name and width of each task; none where the width is known only later.
     pub(crate) tasks: Vec<(String, Option<u32>)>,
+    /// What it takes over, and from where.
+    pub(crate) taken: Option<(RunId, Arc<[TakenSpan]>)>,
+}
+
+/// Consecutive instances that a run takes over from an earlier one, all alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TakenSpan {
+    pub(crate) task: TaskId,
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    /// The run in which they ran, which may be an earlier one still.
+    pub(crate) origin: RunId,
+    /// Whether they have values or outputs to be copied.
+    pub(crate) payload: bool,
+    /// The row of the worker where they ran, where others follow them.
+    pub(crate) worker: Option<i64>,
 }
 
 /// A run that has been written down.

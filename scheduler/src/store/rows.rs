@@ -1,7 +1,7 @@
 //! Records as rows: numbers for causes, bytes for outputs, and words for people.
 
 use dagrun_core::engine::{Cause, FollowProblem};
-use dagrun_core::ids::{InstanceId, Micros, TaskId};
+use dagrun_core::ids::{InstanceId, Micros, RunId, TaskId};
 use dagrun_core::pipeline::Task;
 use dagrun_core::status::FailureKind;
 
@@ -12,6 +12,7 @@ const LOST_TOO_OFTEN: i64 = 23;
 const NOT_STARTED: i64 = 24;
 const FOLLOW: i64 = 25;
 const SCATTER: i64 = 26;
+pub(super) const TAKEN_OVER: i64 = 27;
 
 /// A cause as columns: `cause`, `code`, `root_task`, `root_index`.
 pub(crate) type CauseColumns = (Option<i64>, Option<i64>, Option<i64>, Option<i64>);
@@ -35,6 +36,9 @@ pub(super) fn encode_cause(cause: Option<Cause>) -> CauseColumns {
         Some(Cause::Cancelled) => (Some(CANCELLED), None, None, None),
         Some(Cause::LostTooOften) => (Some(LOST_TOO_OFTEN), None, None, None),
         Some(Cause::NotStartedInTime) => (Some(NOT_STARTED), None, None, None),
+        Some(Cause::TakenOver { from }) => {
+            (Some(TAKEN_OVER), Some(from.0.cast_signed()), None, None)
+        }
         Some(Cause::Follow { clause, root, why }) => {
             let (task, index) = root_of(root);
             let why = match why {
@@ -66,6 +70,7 @@ pub(crate) fn decode_cause((cause, code, root_task, root_index): CauseColumns) -
         CANCELLED => Cause::Cancelled,
         LOST_TOO_OFTEN => Cause::LostTooOften,
         NOT_STARTED => Cause::NotStartedInTime,
+        TAKEN_OVER => Cause::TakenOver { from: RunId(code?.cast_unsigned()) },
         FOLLOW => Cause::Follow {
             clause: u32::try_from(code? / 4).ok()?,
             root: root()?,
@@ -146,6 +151,7 @@ pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
             Some(within) => format!("not started within {}", span_text(within)),
             None => "not started within `start-within`".into(),
         },
+        Cause::TakenOver { from } => format!("taken over from run {from}"),
         Cause::After { .. }
         | Cause::Upstream { .. }
         | Cause::Follow { .. }
@@ -210,6 +216,7 @@ mod tests {
             Cause::Cancelled,
             Cause::LostTooOften,
             Cause::NotStartedInTime,
+            Cause::TakenOver { from: RunId(7) },
             Cause::Follow { clause: 3, root, why: FollowProblem::NeverRan },
             Cause::Follow { clause: 0, root, why: FollowProblem::WorkerGone },
             Cause::Scatter { root, items: None },

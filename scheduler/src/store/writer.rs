@@ -14,7 +14,7 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::rows::{encode_cause, encode_outputs};
 use super::{
-    Begun, Command, Entry, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, manifest,
+    Begun, Command, Entry, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, manifest, past,
 };
 
 /// A transaction is committed when it holds this many records …
@@ -200,6 +200,11 @@ impl Writer {
             insert.execute(params![run, task, name, width.unwrap_or(0), width.is_some()])?;
         }
         self.group.records += new.tasks.len();
+        if let Some((from, spans)) = &new.taken {
+            self.seq += 1;
+            let into = past::Target { run, seq: self.seq, at: new.started };
+            self.group.records += past::copy(&self.database, *from, spans, &into)?;
+        }
         Ok(Begun { run: RunId(run.cast_unsigned()), durations })
     }
 

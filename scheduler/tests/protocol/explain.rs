@@ -48,6 +48,11 @@ fn without_times(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// A text as a reader of a terminal sees it.
+fn tell(text: &mut String, task: &str, index: u32, lines: &[String]) {
+    *text += &format!("$ dagrun explain last {task}[{index}]\n{}\n\n", lines.join("\n"));
+}
+
 const COUNT: usize = 8;
 
 #[test]
@@ -80,64 +85,18 @@ fn what_waits_says_for_what() {
     block_on(async {
         let client = scheduler.client().await;
         let (id, run) = submit(&client, &pipeline).await.unwrap();
-        let seen = [
-            ("a", 0, vec!["a[0] is ready but has not started: no worker is present"]),
-            ("m", 3, vec!["m[3] is blocked", "needs a: a[3] has not ended"]),
-            (
-                "g",
-                0,
-                vec![
-                    "g is blocked",
-                    "needs a: a[0], a[1], a[2], a[3], a[4] and 3 more have not ended",
-                ],
-            ),
-            (
-                "list",
-                0,
-                vec![
-                    "list is blocked",
-                    "after any of a, g on failure: a[0], a[1], a[2], a[3], a[4] and 4 more have not \
-                     ended",
-                ],
-            ),
-            (
-                "s",
-                0,
-                vec![
-                    "s does not know yet how many instances it has",
-                    "needs list: list has not ended",
-                ],
-            ),
-            (
-                "last",
-                0,
-                vec![
-                    "last is blocked",
-                    "after s: s does not know yet how many instances it has",
-                    "follow list: list has not ended",
-                ],
-            ),
-        ];
-        for (task, index, lines) in seen {
-            assert_eq!(explain(&run, task, index).await, lines);
+        let asked = [("a", 0), ("m", 3), ("g", 0), ("list", 0), ("s", 0), ("last", 0)];
+        let mut text = String::new();
+        for (task, index) in asked {
+            tell(&mut text, task, index, &explain(&run, task, index).await);
         }
+        insta::assert_snapshot!("waiting", text);
         // Without the scheduler as much as the journal tells.
-        let seen = [
-            ("a", 0, vec!["a[0] has not started"]),
-            ("m", 3, vec!["m[3] has not started", "needs a: a[3] has not ended"]),
-            ("g", 0, vec!["g has not started", "needs a: 8 of 8 instances of a have not ended"]),
-            (
-                "s",
-                0,
-                vec![
-                    "s does not know yet how many instances it has",
-                    "needs list: list has not ended",
-                ],
-            ),
-        ];
-        for (task, index, lines) in seen {
-            assert_eq!(from_history(&scheduler, id, task, index), lines);
+        let mut text = String::new();
+        for (task, index) in asked {
+            tell(&mut text, task, index, &from_history(&scheduler, id, task, index));
         }
+        insta::assert_snapshot!("waiting_from_history", text);
         let known: Vec<bool> =
             status(&run).await.tasks.iter().map(|task| task.width_known).collect();
         assert_eq!(known, [true, true, true, true, false, true]);
@@ -170,6 +129,9 @@ fn what_is_ready_says_why_it_does_not_start() {
         [task.there]
         run = ["true"]
         targets = ["b", "c"]
+        [task.large]
+        run = ["true"]
+        memory = "3GiB"
         "#,
     );
     block_on(async {
@@ -179,23 +141,11 @@ fn what_is_ready_says_why_it_does_not_start() {
         let (first, _) = worker.dispatched().await;
         worker.report(&[report(first.first_attempt, Outcome::Started, None)]).await.unwrap();
         // The answer to this call comes after the report has been taken in.
-        let expected = [
-            ("gpu", 0, "gpu is ready but has not started: gpu: it needs 1, no worker has any"),
-            (
-                "wide",
-                0,
-                "wide is ready but has not started: cpus: it needs 3, the largest worker has 2",
-            ),
-            (
-                "there",
-                0,
-                "there is ready but has not started: no worker is called or labelled b or c",
-            ),
-            ("busy", 8, "busy[8] is ready but has not started: the worker that can run it is busy"),
-        ];
-        for (task, index, line) in expected {
-            assert_eq!(explain(&run, task, index).await, [line]);
+        let mut text = String::new();
+        for (task, index) in [("gpu", 0), ("wide", 0), ("there", 0), ("large", 0), ("busy", 8)] {
+            tell(&mut text, task, index, &explain(&run, task, index).await);
         }
+        insta::assert_snapshot!("ready", text);
         let name = ["one", "busy"][first.task.at()];
         let started = loop {
             let lines = explain(&run, name, first.first_index).await;
@@ -218,7 +168,8 @@ fn what_is_ready_says_why_it_does_not_start() {
             [
                 "gpu: it needs 1, no worker has any",
                 "cpus: it needs 3, the largest worker has 2",
-                "no worker is called or labelled b or c"
+                "no worker is called or labelled b or c",
+                "memory: it needs 3 GiB, the largest worker has 0 B"
             ]
         );
         let mut request = run.instances_request();

@@ -3,6 +3,7 @@
 
 mod explain;
 mod hostile;
+mod retry;
 mod support;
 
 use dagrun_core::engine::Outcome;
@@ -19,7 +20,7 @@ use support::{
     report, status, submit, submit_json, task, value, watch,
 };
 
-fn sweep(width: usize) -> Option<Space> {
+pub(crate) fn sweep(width: usize) -> Option<Space> {
     let rows = (0..width).map(|i| vec![Value::Number(i.to_string())]).collect();
     Some(Space {
         axes: vec![Axis { name: "i".into(), names: vec!["i".into()], points: Points::Rows(rows) }],

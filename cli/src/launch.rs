@@ -1,0 +1,213 @@
+//! Starting a run, whatever it is of: in this process, to its end, or on a cluster.
+
+use std::path::{Path, PathBuf};
+
+use dagrun::rpc::{Client, Retried, Run, Submission};
+use dagrun::{Embedded, EmbeddedConfig};
+use dagrun_core::ids::RunId;
+use dagrun_core::pipeline::Pipeline;
+use dagrun_core::status::RunState;
+
+use crate::args::HowArgs;
+use crate::attach::{self, exit_of};
+use crate::cluster;
+use crate::exit::{Exit, Failure, chain};
+use crate::follow::{End, Feed, Followed, OnSignal};
+use crate::offer::{self, Misfit};
+use crate::quote;
+use crate::report;
+use crate::signals::Signals;
+use crate::source::{At, RunSource};
+use crate::tail::{self, Advice};
+use crate::terminal::{self, Output};
+
+/// What is to be run.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// A pipeline.
+    New(Submission),
+    /// What a run was submitted with that has ended.
+    Retry {
+        /// The run.
+        of: RunId,
+        /// Whether only what has not succeeded there.
+        failed_only: bool,
+        /// Its pipeline.
+        pipeline: Pipeline,
+    },
+}
+
+impl Work {
+    fn pipeline(&self) -> &Pipeline {
+        match self {
+            Work::New(submission) => &submission.pipeline,
+            Work::Retry { pipeline, .. } => pipeline,
+        }
+    }
+
+    /// Submits it; `None` when nothing is left to be done, which has been told.
+    async fn submit(&self, client: &Client, how: &HowArgs) -> Result<Option<Run>, Failure> {
+        let (of, failed_only) = match self {
+            Work::New(submission) => return Ok(Some(client.submit(submission).await?)),
+            Work::Retry { of, failed_only, .. } => (*of, *failed_only),
+        };
+        let Some(Retried { run, taken_over }) = client.retry(of, failed_only).await? else {
+            if !how.quiet {
+                terminal::tell(&format!("nothing to retry: all of run {of} succeeded"));
+            }
+            return Ok(None);
+        };
+        if failed_only && !how.quiet && !how.json && !how.detach {
+            let plural = if taken_over == 1 { "instance" } else { "instances" };
+            terminal::tell(&format!(
+                "run {} takes {taken_over} {plural} over from run {of}",
+                run.id()
+            ));
+        }
+        Ok(Some(run))
+    }
+}
+
+/// Fails when the options do not go together.
+pub(crate) fn check(how: &HowArgs, cluster: Option<&str>) -> Result<(), Failure> {
+    if how.detach && cluster.is_none() {
+        return Err(Failure::usage("--detach needs a cluster that goes on without this process")
+            .help("name one with --cluster; `dagrun cluster start` starts one"));
+    }
+    if cluster.is_some() && (how.jobs.is_some() || !how.offer.is_empty()) {
+        let text = "-j, --memory, --resource and --label are for the embedded worker, which \
+                    --cluster does without";
+        return Err(Failure::usage(text)
+            .help("what a worker offers is told to `dagrun cluster start` or `dagrun worker`"));
+    }
+    Ok(())
+}
+
+/// Starts a run on a cluster, and follows it unless it is to be left alone.
+pub(crate) async fn to_cluster(how: &HowArgs, work: &Work, name: &str) -> Result<Exit, Failure> {
+    let client = cluster::connect(name).await?;
+    if offer::asks(work.pipeline()) && !how.quiet {
+        let workers = client.workers().await?;
+        let misfits = offer::misfits(work.pipeline(), &workers);
+        misfits.iter().filter(|_| !workers.is_empty()).for_each(tell_misfit);
+    }
+    let Some(run) = work.submit(&client, how).await? else { return Ok(Exit::Success) };
+    if how.detach {
+        Output::lock().line(run.id());
+        return Ok(Exit::Success);
+    }
+    let run = RunSource::Live { run, at: At::Cluster(name.to_owned()) };
+    let advice = retry_of(&run, how);
+    attach::follow(&run, how.json, how.quiet, Some(advice)).await
+}
+
+/// Runs it to its end in this process.
+pub(crate) async fn embedded(
+    how: &HowArgs,
+    work: &Work,
+    state_dir: PathBuf,
+) -> Result<Exit, Failure> {
+    // Before anything starts: a signal must find someone who cleans up.
+    let mut signals = Signals::take()?;
+    make_state_dir(&state_dir)?;
+    let mut config = EmbeddedConfig::new(&state_dir);
+    config.slots = how.jobs;
+    config.memory = how.offer.memory;
+    config.resources = how.offer.resources();
+    config.labels = how.offer.labels.clone();
+    config.reaper = crate::reaper_argv();
+    let cluster =
+        Embedded::start(config).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+    let client = cluster.client().await?;
+    let submitted = match check_worker(work.pipeline(), &client).await {
+        Ok(()) => work.submit(&client, how).await,
+        Err(failure) => Err(failure),
+    };
+    let exit = match submitted {
+        Ok(Some(run)) => {
+            let run = RunSource::Live { run, at: At::Here(state_dir) };
+            to_the_end(how, &run, &mut signals).await
+        }
+        Ok(None) => Ok(Exit::Success),
+        Err(failure) => Err(failure),
+    };
+    drop(client);
+    tokio::select! {
+        () = cluster.shutdown() => exit,
+        // Whoever is as impatient as this gets the reaper.
+        signal = signals.next() => std::process::exit(i32::from(signal.exit().code())),
+    }
+}
+
+/// Fails when a task would wait for ever: no other worker can join an embedded run.
+async fn check_worker(pipeline: &Pipeline, client: &Client) -> Result<(), Failure> {
+    if !offer::asks(pipeline) {
+        return Ok(());
+    }
+    let workers = client.workers().await?;
+    let misfits = offer::misfits(pipeline, &workers);
+    let (bounded, endless): (Vec<_>, Vec<_>) =
+        misfits.into_iter().partition(|misfit| misfit.task.start_within.is_some());
+    bounded.iter().for_each(tell_misfit);
+    if endless.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<String> = endless.iter().map(Misfit::to_string).collect();
+    let help = "no other worker can join: give this one more with -j, --memory, --resource or \
+                --label, or submit to a cluster";
+    Err(Failure::usage(told.join("\n")).help(help))
+}
+
+fn tell_misfit(misfit: &Misfit<'_>) {
+    terminal::tell(&format!("note: {misfit}; it waits for a worker that can"));
+}
+
+async fn to_the_end(
+    how: &HowArgs,
+    run: &RunSource,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
+    let feed = Feed::of(run).await?;
+    let status = run.status().await?;
+    let reporter = report::choose(how.json, how.quiet, run).await?;
+    let mut followed = Followed::new(run, &status, reporter);
+    let end = followed.until_the_end(feed, signals, OnSignal::Cancel).await?;
+    followed.finish();
+    let End::Finished(state) = end else { return Ok(Exit::Failed) };
+    let advice = retry_of(run, how);
+    match (state, followed.cancelled_by) {
+        (RunState::Failed, _) => {
+            tail::print(run, &followed.failures, &advice).await?;
+        }
+        (RunState::Cancelled, Some(_)) => {
+            terminal::tell(&format!("continue with: {}", advice.command));
+        }
+        _ => {}
+    }
+    Ok(followed.cancelled_by.map_or_else(|| exit_of(state), crate::signals::Signal::exit))
+}
+
+/// The state directory, kept out of version control.
+fn make_state_dir(dir: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        let dir = dir.display();
+        Failure::new(Exit::Failed, format!("cannot create the state directory {dir}: {error}"))
+    };
+    let ignore: PathBuf = dir.join(".gitignore");
+    if ignore.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    std::fs::write(ignore, "*\n").map_err(failed)
+}
+
+/// The command that runs what has not succeeded, with a worker that offers the same.
+fn retry_of(run: &RunSource, how: &HowArgs) -> Advice {
+    let mut command = format!("dagrun retry {} --failed{}", run.id(), run.option());
+    let jobs = how.jobs.iter().flat_map(|jobs| ["-j".to_owned(), jobs.to_string()]);
+    for word in jobs.chain(how.offer.words()) {
+        command.push(' ');
+        command.push_str(&quote::word(word));
+    }
+    Advice { label: "retry", command }
+}

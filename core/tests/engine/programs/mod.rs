@@ -1,0 +1,376 @@
+//! Random pipelines of all patterns, nested, with failures, retries, deadlines, cancels, workers that
+//! join and die, against a model that keeps every instance and edge and judges all of them from scratch.
+//!
+//! `DAGRUN_PROGRAMS` says how many (default 3,000), `DAGRUN_SEED` where to begin. With
+//! `DAGRUN_PROGRAM_SECONDS` it goes on with more of them until so much time has passed. A failure prints
+//! its seed.
+
+mod generate;
+mod reference;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use dagrun_core::engine::{CancelScope, Cause, Event, FollowProblem, Outcome, Scheme, WorkerOffer};
+use dagrun_core::ids::{InstanceId, TaskId, WorkerId};
+use dagrun_core::pipeline::Targets;
+use dagrun_core::status::{FailureKind, RunState, State};
+
+use self::generate::{Random, program};
+use self::reference::{Model, Verdict, Verdicts};
+use crate::rig::{Held, RUN, Rig, at};
+
+use Verdict::{Done, Never, Run, Wait};
+
+/// No more workers join than this, so that every program comes to an end.
+const MOST_WORKERS: u32 = 8;
+
+/// A machine and its model, side by side.
+struct Pair {
+    seed: u64,
+    random: Random,
+    rig: Rig,
+    model: Model,
+    /// How often attempts of an instance failed, those that were followed by another.
+    failures: BTreeMap<InstanceId, u32>,
+    /// How often an instance lost its worker.
+    losses: BTreeMap<InstanceId, u32>,
+    /// When a first attempt of an instance must have started.
+    due: Vec<(u64, InstanceId)>,
+    /// Instances that were ready before.
+    opened: BTreeSet<InstanceId>,
+    joined: u32,
+    checked_starts: usize,
+    /// The run is being ended, and whether a user wanted that.
+    ending: bool,
+    cancelled: bool,
+}
+
+impl Pair {
+    fn new(seed: u64) -> Pair {
+        let mut random = Random(seed);
+        let plan = program(&mut random);
+        let mut rig = Rig::of(plan.clone()).scheme(random.pick(&Scheme::ALL), seed);
+        rig.took = random.pick(&[1, 500, 50_000]);
+        Pair {
+            seed,
+            random,
+            rig,
+            model: Model::new(plan),
+            failures: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            due: Vec::new(),
+            opened: BTreeSet::new(),
+            joined: 0,
+            checked_starts: 0,
+            ending: false,
+            cancelled: false,
+        }
+    }
+
+    fn run(mut self) {
+        for _ in 0..self.random.below(3) {
+            self.join();
+        }
+        self.rig = self.rig.submit();
+        self.settle();
+        let mut steps = 0;
+        while self.rig.finished.is_empty() {
+            steps += 1;
+            assert!(steps < 10_000, "it never ends, seed {}", self.seed);
+            self.step();
+            self.settle();
+        }
+        self.check_end();
+    }
+
+    fn step(&mut self) {
+        let running = self.rig.running();
+        match self.random.below(40) {
+            0 if self.joined < 6 => self.join(),
+            1 if self.joined < MOST_WORKERS => self.kill(),
+            2 if self.random.one_in(3) => {
+                let task = TaskId(self.random.below(self.model.plan.tasks.len() as u32));
+                let scope = match self.random.below(4) {
+                    0 => CancelScope::Run,
+                    1 => CancelScope::Task(task),
+                    _ => CancelScope::Instance(at(task.0, self.random.below(3))),
+                };
+                self.cancel(scope);
+            }
+            3 | 4 => self.tick(),
+            _ if !running.is_empty() => self.end(&running),
+            _ if self.rig.engine.next_deadline().is_some() => self.tick(),
+            _ if self.joined < MOST_WORKERS => self.join(),
+            // What is left needs a worker that will not come.
+            _ if !self.ending => self.cancel(CancelScope::Run),
+            _ => {
+                let task = TaskId(self.random.below(self.model.plan.tasks.len() as u32));
+                self.cancel(CancelScope::Task(task));
+            }
+        }
+    }
+
+    fn join(&mut self) {
+        self.joined += 1;
+        let labels = if self.joined.is_multiple_of(2) { vec!["even".into()] } else { Vec::new() };
+        let (slots, memory) = (2 + self.random.below(3), 1 + u64::from(self.random.below(2)));
+        let offer = WorkerOffer { slots, memory, labels, ..WorkerOffer::default() };
+        self.rig.join_offering(self.joined, offer);
+    }
+
+    /// A worker dies: what it held is ready again, if it has not been lost too often and was not being
+    /// cancelled. What is bound to that worker then never runs.
+    fn kill(&mut self) {
+        let ids: Vec<WorkerId> = self.rig.workers.keys().copied().collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = self.random.pick(&ids);
+        self.observe();
+        let held: Vec<Held> = self.rig.workers[&id].held.values().copied().collect();
+        for held in held {
+            let instance = held.instance;
+            if !held.started {
+                self.rig.returned.push(instance);
+            } else if held.cancelled || self.loses(instance) {
+                self.model.end_lost(instance, id);
+            }
+        }
+        self.rig.kill(id.0);
+    }
+
+    /// An attempt is lost; returns whether it was the last.
+    fn loses(&mut self, instance: InstanceId) -> bool {
+        let lost = self.losses.entry(instance).or_default();
+        *lost += 1;
+        *lost > self.model.task(instance.task).max_lost
+    }
+
+    fn cancel(&mut self, scope: CancelScope) {
+        let verdicts = self.observe();
+        let held = self.started();
+        self.model.end_all(scope, &verdicts, &held);
+        self.ending |= scope == CancelScope::Run;
+        self.cancelled |= scope == CancelScope::Run;
+        self.rig.cancel(scope);
+    }
+
+    /// Time passes, until the next deadline at most times.
+    fn tick(&mut self) {
+        if let Some(next) = self.rig.engine.next_deadline()
+            && !self.random.one_in(4)
+        {
+            self.rig.now = self.rig.now.max(next.0 - 1);
+        }
+        let now = self.rig.now + 1;
+        let (due, left) = self.due.iter().partition(|(at, _)| *at <= now);
+        self.due = left;
+        let due: BTreeSet<InstanceId> = due.into_iter().map(|(_, instance)| instance).collect();
+        for instance in due {
+            let ready = self.rig.engine.state(RUN, instance) == Some(State::Ready);
+            if ready && !self.tried(instance) {
+                self.model.end(instance, false, None);
+            }
+        }
+        self.rig.event(Event::Tick);
+    }
+
+    fn tried(&self, instance: InstanceId) -> bool {
+        self.failures.contains_key(&instance) || self.losses.contains_key(&instance)
+    }
+
+    /// Ends a running attempt and tells the model what it needs to know.
+    fn end(&mut self, running: &[(WorkerId, dagrun_core::ids::AttemptId, Held)]) {
+        let (worker, id, Held { instance, cancelled, .. }) = self.random.pick(running);
+        let items = (!self.random.one_in(12)).then(|| self.random.below(4));
+        if !self.random.one_in(4) {
+            self.model.end(instance, true, Some(worker));
+            self.model.items.insert(instance, items);
+            self.rig.end_with(worker, id, Outcome::Succeeded, items);
+            return;
+        }
+        let kinds = [FailureKind::Exit(1), FailureKind::Exit(75), FailureKind::Timeout];
+        let kind = match self.random.below(8) {
+            0 => FailureKind::Lost,
+            1 => FailureKind::Cancelled,
+            _ => self.random.pick(&kinds),
+        };
+        let last = match kind {
+            _ if cancelled => true,
+            // The worker shuts down.
+            FailureKind::Lost | FailureKind::Cancelled => self.loses(instance),
+            _ => self.fails(instance, kind),
+        };
+        if last {
+            self.model.end(instance, false, Some(worker));
+        }
+        self.rig.end(worker, id, Outcome::Failed(kind));
+    }
+
+    /// An attempt failed by itself; returns whether it was the last.
+    fn fails(&mut self, instance: InstanceId, kind: FailureKind) -> bool {
+        let plan = self.model.task(instance.task);
+        let wanted = plan.retry.on.is_empty() || plan.retry.on.iter().any(|on| on.covers(kind));
+        let (count, ending) = (plan.retry.count, self.ending && !plan.always);
+        let failures = self.failures.entry(instance).or_default();
+        *failures += 1;
+        *failures > count || !wanted || ending
+    }
+
+    fn observe(&mut self) -> Verdicts {
+        self.model.observe(self.rig.workers.keys().copied())
+    }
+
+    fn started(&self) -> BTreeSet<InstanceId> {
+        self.rig.running().into_iter().map(|(_, _, held)| held.instance).collect()
+    }
+
+    /// The worker that an instance is bound to.
+    fn bound_to(&self, instance: InstanceId, verdicts: &Verdicts) -> Option<WorkerId> {
+        let each = self.model.worker_of_each(instance);
+        each.or_else(|| self.model.pin(instance.task, verdicts))
+    }
+
+    /// After an event: draws the conclusions in the model, and compares.
+    fn settle(&mut self) {
+        let mut verdicts = self.observe();
+        if self.model.plan.fail_fast && !self.ending && self.failed() {
+            self.ending = true;
+            let held = self.started();
+            self.model.end_all(CancelScope::Run, &verdicts, &held);
+            verdicts = self.observe();
+        }
+        self.agree(&verdicts);
+        self.note_due(&verdicts);
+        self.check_starts(&verdicts);
+        self.check_idle(&verdicts);
+    }
+
+    /// Whether the run has failed: something ended badly, or was skipped for a reason of its own.
+    fn failed(&self) -> bool {
+        let own = |cause: &Option<Cause>| match cause {
+            Some(Cause::Follow { why, .. }) => *why != FollowProblem::Outcome,
+            Some(Cause::Scatter { .. }) => true,
+            _ => false,
+        };
+        let skipped = self.rig.records.iter().filter(|record| record.state == State::Skipped);
+        let counts = |task: TaskId| !self.model.task(task).allow_failure;
+        let skipped = skipped.filter(|record| own(&record.cause) && counts(record.task)).count();
+        self.model.failed() || skipped > 0
+    }
+
+    fn agree(&self, verdicts: &Verdicts) {
+        let seed = self.seed;
+        for (task, verdicts) in (0..).zip(verdicts) {
+            let width = self.rig.engine.width(RUN, TaskId(task));
+            let expected = verdicts.as_ref().map(|verdicts| verdicts.len() as u32);
+            assert_eq!(width, expected, "width of task {task}, seed {seed}");
+            for (index, verdict) in (0..).zip(verdicts.iter().flatten()) {
+                let state = self.rig.state(task, index);
+                let agrees = match verdict {
+                    Wait => state == State::Blocked,
+                    Run => matches!(state, State::Ready | State::Leased | State::Backoff),
+                    Never => state == State::Skipped,
+                    Done(true) => state == State::Succeeded,
+                    Done(false) => matches!(state, State::Failed | State::Cancelled),
+                };
+                assert!(
+                    agrees,
+                    "{task}[{index}]: the model says {verdict:?}, the machine {state:?}, seed {seed}"
+                );
+            }
+        }
+    }
+
+    /// What has become ready, or is so again without an attempt, must start in time.
+    fn note_due(&mut self, verdicts: &Verdicts) {
+        let mut ready: Vec<InstanceId> = std::mem::take(&mut self.rig.returned);
+        for (task, verdicts) in (0..).zip(verdicts) {
+            for (index, verdict) in (0..).zip(verdicts.iter().flatten()) {
+                if *verdict == Run && self.opened.insert(at(task, index)) {
+                    ready.push(at(task, index));
+                }
+            }
+        }
+        for instance in ready {
+            let within = self.model.task(instance.task).start_within;
+            if let (Some(within), false) = (within, self.tried(instance)) {
+                self.due.push((self.rig.now + within.0, instance));
+            }
+        }
+    }
+
+    /// Whether an instance may run on a worker.
+    fn suits(&self, instance: InstanceId, worker: WorkerId, verdicts: &Verdicts) -> bool {
+        let named = match &self.model.task(instance.task).targets {
+            Targets::Named(names) => names.iter().any(|name| {
+                *name == format!("w{worker}") || (name == "even" && worker.0.is_multiple_of(2))
+            }),
+            _ => true,
+        };
+        named && self.bound_to(instance, verdicts).is_none_or(|bound| bound == worker)
+    }
+
+    /// Attempts start where they may.
+    fn check_starts(&mut self, verdicts: &Verdicts) {
+        for (instance, number, worker) in &self.rig.starts[self.checked_starts..] {
+            let seed = self.seed;
+            let suits = self.suits(*instance, *worker, verdicts);
+            assert!(suits, "{instance:?} may not run on {worker}, seed {seed}");
+            assert!(*number > 0, "{instance:?}, seed {seed}");
+        }
+        self.checked_starts = self.rig.starts.len();
+        for (task, plan) in (0..).zip(&self.model.plan.tasks) {
+            let held = self.rig.workers.values().flat_map(|fake| fake.held.values());
+            let held = held.filter(|held| held.instance.task.0 == task).count();
+            let most = plan.max_running.unwrap_or(u32::MAX) as usize;
+            assert!(held <= most, "{held} of task {task} run, seed {}", self.seed);
+        }
+    }
+
+    /// No worker idles while there is something that it may run.
+    fn check_idle(&self, verdicts: &Verdicts) {
+        let idle = self.rig.workers.iter().filter(|(_, fake)| fake.held.is_empty());
+        for (worker, _) in idle {
+            for (task, verdicts_of) in (0..).zip(verdicts) {
+                if self.model.plan.tasks[task as usize].max_running.is_some() {
+                    continue;
+                }
+                for index in 0..verdicts_of.as_ref().map_or(0, Vec::len) as u32 {
+                    let waits = self.rig.state(task, index) == State::Ready;
+                    let starves = waits && self.suits(at(task, index), *worker, verdicts);
+                    assert!(!starves, "{task}[{index}] and {worker} wait, seed {}", self.seed);
+                }
+            }
+        }
+    }
+
+    fn check_end(&self) {
+        let expected = match (self.cancelled, self.failed()) {
+            (true, _) => RunState::Cancelled,
+            (false, true) => RunState::Failed,
+            (false, false) => RunState::Succeeded,
+        };
+        assert_eq!(self.rig.finished, [expected], "seed {}", self.seed);
+        let starts = self.rig.starts.iter().map(|(instance, number, _)| (instance, number));
+        let distinct: BTreeSet<_> = starts.collect();
+        assert_eq!(distinct.len(), self.rig.starts.len(), "started twice, seed {}", self.seed);
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "how long to go on is a matter of real time")]
+fn random_programs_agree_with_the_model() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seconds = Duration::from_secs(number("DAGRUN_PROGRAM_SECONDS").unwrap_or(0));
+    let programs = number("DAGRUN_PROGRAMS").unwrap_or(3_000);
+    let first = number("DAGRUN_SEED").unwrap_or(1);
+    let begun = Instant::now();
+    for done in 0.. {
+        if done >= programs && begun.elapsed() >= seconds {
+            break;
+        }
+        Pair::new(first.wrapping_add(done)).run();
+    }
+}

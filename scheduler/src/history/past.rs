@@ -1,0 +1,328 @@
+//! What a new run can take over from one that has ended: the instances that succeeded, but for those
+//! whose files are gone and those that may not be the same again.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dagrun_core::engine::{Cause, Done, Past, RunPlan};
+use dagrun_core::ids::{RunId, TaskId, WorkerId};
+use dagrun_core::payload::{self, Place, Stored};
+use dagrun_core::pipeline::{Pipeline, RunContext};
+use dagrun_core::recipe::{Recipe, count_items};
+use dagrun_core::status::{RunState, RunStatus, State};
+use rusqlite::{Row, params};
+
+use super::{History, HistoryError};
+use crate::store::{TakenSpan, decode_cause, decode_outputs};
+use crate::submission::{Checked, Submission};
+
+/// What a new run takes over.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// The run that it is taken from.
+    pub(crate) from: RunId,
+    /// The instances, by task and index.
+    pub(crate) spans: Arc<[TakenSpan]>,
+    /// Name and host of each worker in `spans`, by row.
+    pub(crate) workers: Vec<(i64, String, String)>,
+    /// The same for the state machine, without workers.
+    pub(crate) past: Past,
+    /// Whether that is all there is.
+    pub(crate) whole: bool,
+}
+
+/// No worker has this number: those of a scheduler begin with 1.
+const GONE: WorkerId = WorkerId(0);
+
+/// The value of a row where it is but a reference to one, by its first bytes.
+const REFERENCE: &str = "CASE WHEN substr(value, 1, 2) = x'C172' THEN value END";
+
+/// How to see whether the files of a task are still there.
+enum Files<'a> {
+    None,
+    /// Their paths follow from the index.
+    Computed(Box<Recipe>),
+    /// The journal has their paths, relative to this directory.
+    Reported {
+        base_dir: &'a Path,
+        outputs: usize,
+    },
+}
+
+/// What succeeded of one task.
+struct Succeeded<'a> {
+    task: TaskId,
+    files: Files<'a>,
+    /// Whether its captured arrays are scattered.
+    scattered: bool,
+    /// Whether it matters where it ran.
+    followed: bool,
+    items: u64,
+    spans: Vec<TakenSpan>,
+}
+
+impl History {
+    /// What a new run of the same submission takes over of a run that has ended.
+    ///
+    /// Takes time for every instance that succeeded and its files; memory for the gaps between them.
+    pub(crate) fn take_over(
+        &self,
+        run: RunId,
+        submission: &Submission,
+        checked: &Checked,
+    ) -> Result<Taken, HistoryError> {
+        let Checked { pipeline, plan, .. } = checked;
+        let status = self.check_ended(run)?;
+        let widths: Vec<u32> = status.tasks.iter().map(|task| task.counts.total()).collect();
+        let followed = plan.followed();
+        let mut found = Vec::with_capacity(plan.tasks.len());
+        for task in (0..).map(TaskId).take(plan.tasks.len()) {
+            let mut succeeded = Succeeded {
+                task,
+                files: files(pipeline, task, run, submission),
+                scattered: sources(plan).any(|source| source == task),
+                followed: followed[task.at()],
+                items: 0,
+                spans: Vec::new(),
+            };
+            self.read(self.collect(run, &mut succeeded))?;
+            found.push(succeeded);
+        }
+        drop_oversized(plan, &widths, &mut found);
+        settle(plan, &widths, &mut found);
+        let workers = self.read(self.workers_of(&found))?;
+        let past = past_of(plan, &widths, &found);
+        let total: u64 = widths.iter().map(|width| u64::from(*width)).sum();
+        Ok(Taken {
+            from: run,
+            spans: found.into_iter().flat_map(|task| task.spans).collect(),
+            workers,
+            whole: past.instances() == total,
+            past,
+        })
+    }
+
+    /// The status of a run, unless it has not ended.
+    pub(crate) fn check_ended(&self, run: RunId) -> Result<RunStatus, HistoryError> {
+        match self.status(run)? {
+            status if status.state == RunState::Running => Err(HistoryError::NotEnded(run)),
+            status => Ok(status),
+        }
+    }
+
+    /// Reads what succeeded of a task.
+    fn collect(&self, run: RunId, into: &mut Succeeded<'_>) -> rusqlite::Result<()> {
+        let outputs = if matches!(into.files, Files::Reported { .. }) { "outputs" } else { "NULL" };
+        let value = if into.scattered { "value" } else { REFERENCE };
+        let mut statement = self.database.prepare_cached(&format!(
+            "SELECT first_index, count, cause, code, worker,
+                value IS NOT NULL OR outputs IS NOT NULL, {outputs}, {value}
+             FROM events WHERE run = ?1 AND task = ?2 AND state = ?3 ORDER BY first_index"
+        ))?;
+        let parameters = params![run.0.cast_signed(), into.task.0, State::Succeeded as u8];
+        let mut rows = statement.query(parameters)?;
+        while let Some(row) = rows.next()? {
+            into.add(run, row)?;
+        }
+        Ok(())
+    }
+
+    /// Name and host of the workers that matter.
+    fn workers_of(&self, found: &[Succeeded<'_>]) -> rusqlite::Result<Vec<(i64, String, String)>> {
+        let spans = found.iter().flat_map(|task| &task.spans);
+        let mut rows: Vec<i64> = spans.filter_map(|span| span.worker).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        let sql = "SELECT worker, name, host FROM workers WHERE worker = ?1";
+        let mut statement = self.database.prepare_cached(sql)?;
+        let worker = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        rows.into_iter().map(|row| statement.query_row([row], worker)).collect()
+    }
+}
+
+impl Taken {
+    /// The same for the state machine; `present` finds workers by name and host.
+    pub(crate) fn into_past(self, present: impl Fn(&str, &str) -> Option<WorkerId>) -> Past {
+        let find = |row: i64| {
+            let (_, name, host) = self.workers.iter().find(|(known, ..)| *known == row)?;
+            present(name, host)
+        };
+        let mut past = self.past;
+        for (done, span) in past.done.iter_mut().zip(&*self.spans) {
+            done.worker = span.worker.map(|row| find(row).unwrap_or(GONE));
+        }
+        past
+    }
+}
+
+impl Succeeded<'_> {
+    fn add(&mut self, run: RunId, row: &Row<'_>) -> rusqlite::Result<()> {
+        let (first, count): (u32, u32) = (row.get(0)?, row.get(1)?);
+        let cause = decode_cause((row.get(2)?, row.get(3)?, None, None));
+        let origin = match cause {
+            Some(Cause::TakenOver { from }) => from,
+            _ => run,
+        };
+        let worker: Option<i64> = if self.followed { row.get(4)? } else { None };
+        let payload = row.get(5)?;
+        let value: Option<Vec<u8>> = row.get(7)?;
+        if value.as_deref().and_then(payload::stored).is_some_and(|stored| is_lost(&stored)) {
+            return Ok(());
+        }
+        let items = match self.scattered {
+            false => 0,
+            true => match value.as_deref().and_then(count_items) {
+                Some(items) => items,
+                // What is no array has failed the run: it must be made again.
+                None => return Ok(()),
+            },
+        };
+        let task = self.task;
+        let span = |first, count| TakenSpan { task, first, count, origin, payload, worker };
+        let Succeeded { files, spans, items: sum, .. } = self;
+        let mut keep = |span: TakenSpan| {
+            *sum += u64::from(items);
+            push(spans, span);
+        };
+        match files {
+            Files::None => keep(span(first, count)),
+            Files::Reported { base_dir, outputs } => {
+                let paths: Option<Vec<u8>> = row.get(6)?;
+                let paths = paths.map_or_else(Vec::new, |bytes| decode_outputs(&bytes));
+                let there = |path: &Vec<u8>| exists(&base_dir.join(OsStr::from_bytes(path)));
+                if paths.len() == *outputs && paths.iter().all(there) {
+                    keep(span(first, count));
+                }
+            }
+            Files::Computed(recipe) => {
+                let there = |index: &u32| match recipe.output_paths(*index) {
+                    Ok(Some(paths)) => paths.iter().all(|path| exists(path)),
+                    Ok(None) | Err(_) => false,
+                };
+                let indices = first..first.saturating_add(count);
+                indices.filter(there).for_each(|index| keep(span(index, 1)));
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self) -> u64 {
+        self.spans.iter().map(|span| u64::from(span.count)).sum()
+    }
+
+    fn forget(&mut self) {
+        self.spans.clear();
+        self.items = 0;
+    }
+}
+
+/// Neighbours that are alike share an entry.
+fn push(spans: &mut Vec<TakenSpan>, span: TakenSpan) {
+    match spans.last_mut() {
+        Some(last)
+            if last.first + last.count == span.first
+                && (last.origin, last.payload, last.worker)
+                    == (span.origin, span.payload, span.worker) =>
+        {
+            last.count += span.count;
+        }
+        _ => spans.push(span),
+    }
+}
+
+fn files<'a>(
+    pipeline: &Pipeline,
+    task: TaskId,
+    run: RunId,
+    submission: &'a Submission,
+) -> Files<'a> {
+    let outputs = pipeline.tasks.get(task.at()).map_or(0, |task| task.outputs.len());
+    if outputs == 0 {
+        return Files::None;
+    }
+    let context = RunContext {
+        run: run.0,
+        // Paths with the directory of a run in them are reported.
+        run_dir: PathBuf::new(),
+        base_dir: submission.base_dir.clone(),
+        seed: submission.seed,
+    };
+    match Recipe::new(pipeline, task, &context) {
+        Ok(recipe) if !recipe.reports_outputs() => Files::Computed(Box::new(recipe)),
+        _ => Files::Reported { base_dir: &submission.base_dir, outputs },
+    }
+}
+
+/// Whether a value is no longer where it was kept: workers keep those of runs that go on.
+fn is_lost(stored: &Stored) -> bool {
+    match &stored.place {
+        Place::Worker(_) => true,
+        Place::File(path) => !exists(path),
+    }
+}
+
+/// Whether a file is there, as far as can be told.
+fn exists(path: &Path) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    !std::fs::metadata(path).is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+}
+
+/// The tasks whose captured arrays are scattered.
+fn sources(plan: &RunPlan) -> impl Iterator<Item = TaskId> + '_ {
+    plan.tasks.iter().filter_map(|task| Some(task.scatter?.from))
+}
+
+/// Arrays that are too long for a scatter of theirs have failed the run: they must be made again.
+fn drop_oversized(plan: &RunPlan, widths: &[u32], found: &mut [Succeeded<'_>]) {
+    for task in &plan.tasks {
+        let Some(scatter) = task.scatter else { continue };
+        let (Some(source), Some(width)) =
+            (found.get_mut(scatter.from.at()), widths.get(scatter.from.at()))
+        else {
+            continue;
+        };
+        let own = u64::from(task.width);
+        let parts = scatter.split.width(source.items).saturating_mul(own);
+        let too_long = scatter.max_items.is_some_and(|most| source.items > u64::from(most))
+            || u32::try_from(parts).is_err();
+        if source.count() == u64::from(*width) && too_long {
+            source.forget();
+        }
+    }
+}
+
+/// Leaves out what may not be the same instances again.
+fn settle(plan: &RunPlan, widths: &[u32], found: &mut [Succeeded<'_>]) {
+    let done = done(found);
+    for task in Past::unsettled(plan, widths, &done) {
+        if let Some(task) = found.get_mut(task.at()) {
+            task.forget();
+        }
+    }
+}
+
+fn done(found: &[Succeeded<'_>]) -> Vec<Done> {
+    let spans = found.iter().flat_map(|task| &task.spans);
+    let done = |span: &TakenSpan| Done {
+        task: span.task,
+        first_index: span.first,
+        count: span.count,
+        worker: None,
+    };
+    spans.map(done).collect()
+}
+
+fn past_of(plan: &RunPlan, widths: &[u32], found: &[Succeeded<'_>]) -> Past {
+    let dynamic = plan.dynamic();
+    let late = found.iter().filter(|task| dynamic[task.task.at()] && !task.spans.is_empty());
+    let width =
+        |task: &Succeeded<'_>| (task.task, widths.get(task.task.at()).copied().unwrap_or(0));
+    let items = found.iter().filter(|task| task.scattered);
+    Past {
+        done: done(found),
+        widths: late.map(width).collect(),
+        items: items.map(|task| (task.task, task.items)).collect(),
+    }
+}

@@ -1,0 +1,174 @@
+//! Functions as tasks, end to end: a cluster in this process, typed handles, results.
+
+use std::time::Duration;
+
+use dagrun::core::status::{RunState, State};
+use dagrun::{Cluster, Context, Dag, Error, Gathered, Sweep, linspace};
+
+#[dagrun::task]
+fn square(x: f64) -> f64 {
+    x * x
+}
+
+#[dagrun::task]
+fn add(a: f64, b: f64) -> f64 {
+    a + b
+}
+
+#[dagrun::task]
+fn numbers(n: u32) -> Vec<f64> {
+    (0..n).map(f64::from).collect()
+}
+
+#[dagrun::task]
+fn sum(values: Vec<f64>) -> f64 {
+    values.iter().sum()
+}
+
+#[dagrun::task]
+fn sum_one_by_one(values: Gathered<f64>) -> Result<f64, dagrun::GatherError> {
+    values.values().sum()
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Point {
+    x: f64,
+    y: f64,
+}
+
+#[dagrun::task]
+fn product(p: Point) -> f64 {
+    p.x * p.y
+}
+
+#[dagrun::task]
+fn refuse(x: u32) -> Result<u32, String> {
+    if x == 3 { Err(format!("{x} is not wanted")) } else { Ok(x) }
+}
+
+#[dagrun::task]
+fn boom(x: u32) -> u32 {
+    assert!(x < 2, "{x} is too much");
+    x
+}
+
+#[dagrun::task]
+fn wait_for_the_end(context: &Context) -> Result<(), dagrun::Cancelled> {
+    loop {
+        context.cancelled()?;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn cluster() -> Cluster {
+    Cluster::builder().slots(2).start().unwrap()
+}
+
+#[test]
+fn values_flow_from_function_to_function() {
+    let cluster = cluster();
+    let dag = Dag::new("flow");
+    let squares = dag.map(square, (1..=100).map(f64::from));
+    let total = dag.reduce(&squares, add);
+    let one = dag.gather(&squares, sum);
+    let two = dag.gather(&squares, sum_one_by_one);
+    let both = dag.task(add, (&one, &two));
+    let halves = dag.map_with(add, &squares, (0.5,));
+    let run = cluster.submit(&dag).unwrap();
+    assert_eq!(run.result(&total).wait().unwrap(), 338_350.0);
+    assert_eq!(run.result(&both).wait().unwrap(), 676_700.0);
+    assert_eq!(run.result_at(&squares, 9).wait().unwrap(), 100.0);
+    let values = run.results(&halves).wait().unwrap();
+    assert_eq!((values.len(), values[1]), (100, 4.5));
+    let in_order: Vec<f64> = run.iter(&squares).collect::<Result<_, _>>().unwrap();
+    assert_eq!(in_order[99], 10_000.0);
+    let mut completed: Vec<u32> = run
+        .iter_completed(&squares)
+        .map(|(index, value)| {
+            assert_eq!(value.unwrap(), f64::from(index + 1).powi(2));
+            index
+        })
+        .collect();
+    completed.sort_unstable();
+    assert_eq!(completed, (0..100).collect::<Vec<u32>>());
+    assert_eq!(run.wait().wait().unwrap(), RunState::Succeeded);
+    let progress = run.progress().wait().unwrap();
+    assert_eq!((progress.instances, progress.succeeded), (progress.ended, progress.ended));
+    assert!(progress.complete && run.times().wait().unwrap().serial > Duration::ZERO);
+}
+
+#[test]
+fn a_sweep_and_a_list_that_is_known_late_fan_out() {
+    let cluster = cluster();
+    let dag = Dag::new("fan-out");
+    let grid = Sweep::new().axis("x", linspace(1.0, 3.0, 3)).axis("y", [10.0, 20.0]);
+    let products = dag.map(product, grid);
+    let list = dag.task(numbers, (10,));
+    let squares = dag.map(square, dag.scatter(&list, dagrun::Each));
+    let parts = dag.map(sum, dag.scatter(&list, dagrun::Chunk(4)));
+    let run = cluster.submit(&dag).unwrap();
+    let products = run.results(&products).wait().unwrap();
+    assert_eq!(products, [10.0, 20.0, 20.0, 40.0, 30.0, 60.0]);
+    assert_eq!(run.results(&squares).wait().unwrap()[9], 81.0);
+    assert_eq!(run.results(&parts).wait().unwrap(), [6.0, 22.0, 17.0]);
+}
+
+#[test]
+fn what_fails_says_so() {
+    let cluster = cluster();
+    let dag = Dag::new("failures");
+    let refused = dag.map(refuse, 0..5u32);
+    let after = dag.map(boom, &refused);
+    let run = cluster.submit(&dag).unwrap();
+    let failed = |result: Result<u32, Error>| match result {
+        Err(Error::Failed(failed)) => failed,
+        other => panic!("{other:?}"),
+    };
+    let refused = failed(run.result_at(&refused, 3).wait());
+    assert_eq!((refused.state, &*refused.reason), (State::Failed, "3 is not wanted"));
+    let skipped = failed(run.result_at(&after, 3).wait());
+    assert_eq!(skipped.state, State::Skipped);
+    assert!(skipped.reason.contains("3 is not wanted"), "{skipped}");
+    let panicked = failed(run.result_at(&after, 2).wait());
+    assert!(panicked.reason.contains("2 is too much"), "{panicked}");
+    assert!(panicked.reason.contains("tests/functions.rs:"), "{panicked}");
+    assert_eq!(run.wait().wait().unwrap(), RunState::Failed);
+}
+
+#[test]
+fn a_run_is_cancelled_and_an_answer_waited_for_only_so_long() {
+    let cluster = cluster();
+    let dag = Dag::new("endless");
+    let endless = dag.task(wait_for_the_end, ());
+    let run = cluster.submit(&dag).unwrap();
+    let late = run.result(&endless).timeout(Duration::from_millis(20)).wait();
+    assert!(matches!(late, Err(Error::Timeout(_))), "{late:?}");
+    run.cancel().wait().unwrap();
+    assert_eq!(run.wait().wait().unwrap(), RunState::Cancelled);
+}
+
+#[test]
+fn functions_are_called_without_a_graph() {
+    let cluster = cluster();
+    let client = cluster.client();
+    let nine = client.submit(square, (3.0,)).unwrap();
+    assert_eq!(nine.wait().unwrap(), 9.0);
+    let squares = client.map(square, (0..2_000).map(f64::from)).max_outstanding(256);
+    for (at, value) in squares.enumerate() {
+        assert_eq!(value.unwrap(), (at * at) as f64);
+    }
+}
+
+#[test]
+fn a_call_that_no_worker_has_is_refused() {
+    let cluster = cluster();
+    let dag = Dag::new("unknown");
+    dag.task(square, (1.0,));
+    let mut pipeline = dag.pipeline().unwrap();
+    if let dagrun::core::pipeline::TaskAction::Call(call) = &mut pipeline.tasks[0].action {
+        call.function = "cube".into();
+    }
+    let refused = cluster.client().start_pipeline(pipeline, &dagrun::Options::default());
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("no worker's program has function `cube`"), "{refused}");
+}
