@@ -16,5 +16,6 @@ pub mod simulate;
 pub mod space;
 pub mod status;
 pub mod template;
+pub mod unparse;
 pub mod url;
 pub mod value;

@@ -109,7 +109,7 @@ impl<'s> Builder<'s> {
                         Some(end) => Cow::Owned(format!("{}-level", self.name(end))),
                         None => self.base_name(entry),
                     };
-                    let name = self.free_name(base, &mut counts);
+                    let name = self.free_name(&base, &mut counts);
                     self.ids.insert(name.clone(), task);
                     self.names[at] = name;
                 }
@@ -148,15 +148,20 @@ impl<'s> Builder<'s> {
     }
 
     /// `base`, or `base-2` and so on where that is taken.
-    fn free_name(&self, base: Cow<'s, str>, counts: &mut FxHashMap<Cow<'s, str>, u32>) -> String {
-        let count = counts.entry(base.clone()).or_insert(0);
-        loop {
-            *count += 1;
-            let name = if *count == 1 { base.to_string() } else { format!("{base}-{count}") };
+    fn free_name(&self, base: &str, counts: &mut FxHashMap<String, u32>) -> String {
+        let mut count = counts.get(base).copied().unwrap_or(0);
+        let name = loop {
+            count += 1;
+            let name = if count == 1 { base.to_owned() } else { format!("{base}-{count}") };
             if !self.ids.contains_key(&name) {
-                return name;
+                break name;
             }
+        };
+        match counts.get_mut(base) {
+            Some(known) => *known = count,
+            None => drop(counts.insert(base.to_owned(), count)),
         }
+        name
     }
 
     fn variables(&mut self, name: &str) {

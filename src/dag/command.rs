@@ -364,7 +364,6 @@ impl<K: Kind> Command<K> {
     }
 
     /// One more word.
-    #[must_use]
     pub fn arg(self, word: impl IntoWord) -> Self {
         let word = self.word(word);
         self.change(|program, word| program.words.extend(word.take()), Some(word));
@@ -372,13 +371,11 @@ impl<K: Kind> Command<K> {
     }
 
     /// More words.
-    #[must_use]
     pub fn args<W: IntoWord>(self, words: impl IntoIterator<Item = W>) -> Self {
         words.into_iter().fold(self, Command::arg)
     }
 
     /// An environment variable for the command.
-    #[must_use]
     pub fn env(self, name: &str, word: impl IntoWord) -> Self {
         let word = self.word(word);
         let add = |program: &mut Program, word: &mut Option<Word>| {
@@ -393,7 +390,6 @@ impl<K: Kind> Command<K> {
     }
 
     /// The directory that it runs in, with placeholders; relative to that of the run's submission.
-    #[must_use]
     pub fn working_dir(self, path: impl Into<String>) -> Self {
         let path = path.into();
         self.change(|program, _| program.working_dir = Some(path), None);
@@ -401,7 +397,6 @@ impl<K: Kind> Command<K> {
     }
 
     /// The file that is fed to its standard input.
-    #[must_use]
     pub fn stdin(self, path: impl IntoWord) -> Self {
         let path = self.word(path);
         self.change(|program, word| program.stdin = word.take(), Some(path));
@@ -409,7 +404,6 @@ impl<K: Kind> Command<K> {
     }
 
     /// A file that it reads; the run is refused when that is missing.
-    #[must_use]
     pub fn input(self, path: impl Into<String>) -> Self {
         let path = path.into();
         self.change(|program, _| program.inputs.push(path), None);
@@ -417,7 +411,6 @@ impl<K: Kind> Command<K> {
     }
 
     /// A file that it makes, at a path with placeholders. Its words call it `{out.NAME}`.
-    #[must_use]
     pub fn output(self, name: &str, path: impl Into<String>) -> Self {
         let path = path.into();
         let add = |program: &mut Program, _: &mut Option<Word>| match program
@@ -444,19 +437,16 @@ impl<K: Kind> Command<K> {
     }
 
     /// Its value is the JSON document that it writes to standard output.
-    #[must_use]
     pub fn capture<T: DeserializeOwned>(self) -> K::Handle<T> {
         self.captured(Capture::Json)
     }
 
     /// Its value is the text that it writes to standard output, without the newline at the end.
-    #[must_use]
     pub fn capture_text(self) -> K::Handle<String> {
         self.captured(Capture::Text)
     }
 
     /// Its value is the lines that it writes to standard output.
-    #[must_use]
     pub fn capture_lines(self) -> K::Handle<Vec<String>> {
         self.captured(Capture::Lines)
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use dagrun_core::simulate::SimulateError;
+use dagrun_core::unparse::UnparseError;
 
 /// All that is wrong with a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,4 +56,16 @@ pub enum PlanError {
     /// It cannot run on such a cluster.
     #[error(transparent)]
     Simulate(#[from] SimulateError),
+}
+
+/// Why there is no pipeline file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The graph is not sound.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The file format cannot express it.
+    #[error(transparent)]
+    Unparse(#[from] UnparseError),
 }

@@ -108,6 +108,21 @@ impl Dag {
     /// let squares = dag.map(square, [1.0, 2.0, 3.0]);
     /// let average = dag.gather(&squares, mean);
     /// ```
+    ///
+    /// ```compile_fail,E0277
+    /// # use dagrun::Dag;
+    /// # #[dagrun::task]
+    /// # fn square(x: f64) -> f64 {
+    /// #     x * x
+    /// # }
+    /// # #[dagrun::task]
+    /// # fn longest(names: Vec<String>) -> usize {
+    /// #     names.len()
+    /// # }
+    /// # let dag = Dag::new("wrong");
+    /// let squares = dag.map(square, [1.0, 2.0, 3.0]);
+    /// dag.gather(&squares, longest); // `f64`s for a `Vec<String>`
+    /// ```
     pub fn gather<F, S>(&self, arrays: S, f: F) -> Handle<F::Output>
     where
         F: TaskFn,

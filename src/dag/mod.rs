@@ -53,7 +53,7 @@ use serde::Serialize;
 
 pub use args::{Inputs, IntoArg, IntoArgs};
 pub use command::{Array, Command, IntoWord, Kind, OutputOf, Single};
-pub use error::{BuildError, PlanError, Problem};
+pub use error::{BuildError, PlanError, Problem, WriteError};
 pub use gather::{GatherSource, GatheredOf};
 pub use options::{Dependency, IntoDependency, Upstreams};
 pub use source::{Chunk, Each, ListOf, MapSource, Parts, Scattered, SplitOf};
@@ -200,6 +200,23 @@ impl Dag {
     /// let three = dag.task(add, (1, 2));
     /// let six = dag.task(add, (&three, &three));
     /// ```
+    ///
+    /// What a task makes can only be given to an input of its type:
+    ///
+    /// ```compile_fail,E0277
+    /// # use dagrun::Dag;
+    /// # #[dagrun::task]
+    /// # fn name() -> String {
+    /// #     String::new()
+    /// # }
+    /// # #[dagrun::task]
+    /// # fn half(x: f64) -> f64 {
+    /// #     x / 2.0
+    /// # }
+    /// # let dag = Dag::new("wrong");
+    /// let named = dag.task(name, ());
+    /// dag.task(half, (&named,)); // a `Handle<String>` for an `f64`
+    /// ```
     pub fn task<F, A>(&self, f: F, args: A) -> Handle<F::Output>
     where
         F: TaskFn,
@@ -233,6 +250,17 @@ impl Dag {
     /// let halves = dag.map(half, 0..10);
     /// let texts = dag.map(show, &halves);
     /// assert_eq!(texts.width(), Some(10));
+    /// ```
+    ///
+    /// ```compile_fail,E0277
+    /// # use dagrun::Dag;
+    /// # #[dagrun::task]
+    /// # fn half(x: u32) -> f64 {
+    /// #     f64::from(x) / 2.0
+    /// # }
+    /// # let dag = Dag::new("wrong");
+    /// let halves = dag.map(half, 0..10);
+    /// dag.map(half, &halves); // an array of `f64` for a `u32`
     /// ```
     pub fn map<F, T, S>(&self, f: F, source: S) -> ArrayHandle<F::Output>
     where
@@ -392,6 +420,40 @@ impl Dag {
             options::micros(durations(name, instance.index))
         };
         Ok(simulate::simulate(&graph.plan(&pipeline, false), cluster, &duration)?)
+    }
+
+    /// The text of a pipeline file that means the same. Signatures of functions are left out, which the
+    /// file format does not have.
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// # #[dagrun::task]
+    /// # fn half(x: f64) -> f64 {
+    /// #     x / 2.0
+    /// # }
+    /// let dag = Dag::new("halves");
+    /// let whole = dag.command(["./measure"]).capture::<f64>();
+    /// dag.task(half, (&whole,));
+    /// let expected = r#"dagrun = 1
+    /// name = "halves"
+    ///
+    /// [task.measure]
+    /// run = ["./measure"]
+    /// capture = "json"
+    ///
+    /// [task.half]
+    /// call = "half"
+    /// args = { x = "{measure.value}" }
+    /// "#;
+    /// assert_eq!(dag.to_toml()?, expected);
+    /// # Ok::<(), dagrun::dag::WriteError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the graph is not sound, or has what the format cannot express: reductions, and constants that
+    /// are not JSON.
+    pub fn to_toml(&self) -> Result<String, WriteError> {
+        Ok(dagrun_core::unparse::to_toml(&self.pipeline()?)?)
     }
 
     /// A picture in Mermaid's language, as GitHub shows it.

@@ -431,7 +431,6 @@ options!([K: Kind] Command<K>);
 
 impl<T> Handle<T> {
     /// One instance for each worker that is present when the task becomes ready, each on its own.
-    #[must_use]
     pub fn each_worker(self) -> ArrayHandle<T> {
         self.task.each_worker();
         ArrayHandle::new(self.task)

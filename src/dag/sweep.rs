@@ -147,13 +147,12 @@ impl Sweep {
                 "parameter `{name}` would hide the placeholder `{{{name}}}`: give it another name"
             ));
         }
-        match points.points() {
-            Ok(Axis(points)) => {
-                let (name, names) = (name.to_owned(), vec![name.to_owned()]);
-                self.space.axes.push(space::Axis { name, names, points });
-            }
-            Err(error) => self.problems.push(format!("axis `{name}`: {error}")),
-        }
+        let Axis(points) = points.points().unwrap_or_else(|error| {
+            self.problems.push(format!("axis `{name}`: {error}"));
+            Axis(Points::Rows(Vec::new()))
+        });
+        let (name, names) = (name.to_owned(), vec![name.to_owned()]);
+        self.space.axes.push(space::Axis { name, names, points });
         self
     }
 
@@ -187,13 +186,11 @@ impl Sweep {
     /// The space; what is wrong with it is told of the next task.
     pub(super) fn space(self, store: &mut Store) -> Space {
         let task = store.next();
-        if self.problems.is_empty()
-            && let Err(error) = self.space.compile()
-        {
-            store.problem(task, format!("its sweep: {error}"));
-        }
         for problem in self.problems {
             store.problem(task, format!("its sweep: {problem}"));
+        }
+        if let Err(error) = self.space.compile() {
+            store.problem(task, format!("its sweep: {error}"));
         }
         self.space
     }

@@ -15,6 +15,6 @@ mod plan;
 mod reports;
 mod retry;
 mod submit;
+mod urls;
 mod values;
 mod wide;
-mod urls;

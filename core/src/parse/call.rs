@@ -131,9 +131,9 @@ impl Names<'_, '_, '_> {
                 }
             }
             DraftArg::List(args) => {
-                Arg::List(args.iter().map(|arg| self.call_arg(task, arg, references)).collect())
+                list_arg(args.iter().map(|arg| self.call_arg(task, arg, references)).collect())
             }
-            DraftArg::Table(args) => Arg::Table(self.call_args(task, args, references)),
+            DraftArg::Table(args) => table_arg(self.call_args(task, args, references)),
         }
     }
 
@@ -146,4 +146,28 @@ impl Names<'_, '_, '_> {
         let captures = self.drafts[upstream.at()].capture != Capture::None;
         (gathers && captures).then_some(upstream)
     }
+}
+
+/// A list; one of constants is a constant.
+fn list_arg(args: Vec<Arg>) -> Arg {
+    if !args.iter().all(|arg| matches!(arg, Arg::Value(_))) {
+        return Arg::List(args);
+    }
+    let value = |arg| match arg {
+        Arg::Value(value) => Some(value),
+        _ => None,
+    };
+    Arg::Value(Value::List(args.into_iter().filter_map(value).collect()))
+}
+
+/// A table; one of constants is a constant.
+fn table_arg(args: Vec<(String, Arg)>) -> Arg {
+    if !args.iter().all(|(_, arg)| matches!(arg, Arg::Value(_))) {
+        return Arg::Table(args);
+    }
+    let value = |(name, arg)| match arg {
+        Arg::Value(value) => Some((name, value)),
+        _ => None,
+    };
+    Arg::Value(Value::Table(args.into_iter().filter_map(value).collect()))
 }

@@ -216,7 +216,8 @@ fn paths_with_the_directory_of_the_run_are_reported() {
         let made = first.invocation(0, 1, &[]).unwrap().outputs[0].target.clone();
         assert_eq!(first.own_output_paths(0), Some(vec![made]));
         // Another run may have made it.
-        let input = Input { value: None, outputs: vec![b"/elsewhere/x".to_vec()], ..Input::default() };
+        let input =
+            Input { value: None, outputs: vec![b"/elsewhere/x".to_vec()], ..Input::default() };
         let second = recipe(&pipeline, 1).invocation(0, 1, &[input]).unwrap();
         assert_eq!(argv(&second), ["/elsewhere/x"]);
     }
