@@ -205,3 +205,20 @@ fn a_call_that_no_worker_has_is_refused() {
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("no worker's program has function `cube`"), "{refused}");
 }
+
+#[test]
+fn a_long_value_that_is_kept_can_be_read_although_other_tasks_are_given_it() {
+    let cluster = cluster();
+    let dag = Dag::new("kept");
+    let kept = dag.task(numbers, (100_000,)).keep();
+    let dropped = dag.task(numbers, (100_000,));
+    let sums = [dag.task(sum, (&kept,)), dag.task(sum, (&dropped,))];
+    let run = cluster.submit(&dag).unwrap();
+    for total in &sums {
+        assert_eq!(run.result(total).wait().unwrap(), 4_999_950_000.0);
+    }
+    run.wait().wait().unwrap();
+    assert_eq!(run.result(&kept).wait().unwrap().len(), 100_000);
+    let gone = run.result(&dropped).wait().unwrap_err().to_string();
+    assert!(gone.contains("kept by a worker"), "{gone}");
+}
