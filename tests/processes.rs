@@ -118,14 +118,14 @@ fn failure<T: std::fmt::Debug>(result: Result<T, Error>) -> Box<Failed> {
 }
 
 #[dagrun::task]
-fn pid() -> u32 {
+fn own_process() -> u32 {
     std::process::id()
 }
 
 /// The process of the worker of this name.
 fn pid_of(cluster: &Cluster, worker: &str) -> u32 {
     let dag = Dag::new("pid");
-    let handle = dag.task(pid, ()).targets([worker]);
+    let handle = dag.task(own_process, ()).targets([worker]);
     cluster.submit(&dag).unwrap().result(&handle).wait().unwrap()
 }
 
