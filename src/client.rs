@@ -120,7 +120,7 @@ impl Client {
         let submitted = session.call(move |inside: Rc<Inside>| async move {
             let run = inside.client.submit(&submission).await?;
             let id = run.id();
-            inside.watch(run).await?;
+            inside.hold_new(run).await?;
             Ok(id)
         });
         Ok(Run::new(submitted.wait()?, session))
@@ -130,10 +130,12 @@ impl Client {
     pub fn run(&self, id: RunId) -> Pending<Run> {
         match self.session() {
             Ok(session) => {
-                let asked = session.call(move |inside: Rc<Inside>| async move {
-                    inside.watched(id).await.map(drop)
-                });
-                asked.map(move |()| Ok(Run::new(id, session)))
+                let run = session.clone();
+                session.call(move |inside: Rc<Inside>| async move {
+                    inside.hold(id).await?;
+                    // Made here, so that it is let go of even when nobody waits for it any more.
+                    Ok(Run::new(id, run))
+                })
             }
             Err(error) => Pending::new(std::future::ready(Err(error))),
         }
@@ -174,8 +176,9 @@ impl Client {
         let handle = dag.task(function, args);
         let run = self.start(&dag)?;
         let result = run.result(&handle);
+        // The run is held until its value is there, or is not waited for any more.
         Ok(result.map(move |value| {
-            run.forget();
+            drop(run);
             Ok(value)
         }))
     }
@@ -222,7 +225,7 @@ pub struct Mapped<F: TaskFn, I> {
     max_outstanding: usize,
     batch: usize,
     outstanding: usize,
-    runs: VecDeque<(Run, Results<F::Output>)>,
+    runs: VecDeque<Results<F::Output>>,
     problem: Option<Error>,
 }
 
@@ -264,9 +267,8 @@ where
             let dag = Dag::new(F::NAME);
             let array: ArrayHandle<F::Output> = dag.map(self.function, items);
             let run = self.client.start(&dag)?;
-            let results = run.iter(&array);
             self.outstanding += taken;
-            self.runs.push_back((run, results));
+            self.runs.push_back(run.iter(&array));
         }
         Ok(())
     }
@@ -285,12 +287,11 @@ where
             // What is on its way comes first.
             self.problem = Some(error);
         }
-        while let Some((run, results)) = self.runs.front_mut() {
+        while let Some(results) = self.runs.front_mut() {
             if let Some(value) = results.next() {
                 self.outstanding -= 1;
                 return Some(value);
             }
-            run.forget();
             self.runs.pop_front();
         }
         self.problem.take().map(Err)

@@ -102,7 +102,8 @@ impl ClusterBuilder {
         self
     }
 
-    /// Bytes of memory that each worker offers to tasks; without it, what the machine has.
+    /// Bytes of memory that each worker offers to tasks; without it, what the machine has. Long values take
+    /// up to a quarter of it, and those that do not fit there go to disk.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.worker.memory = Some(bytes);
         self

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +29,24 @@ use crate::{Error, Pending};
 pub struct Run {
     id: RunId,
     session: Session,
+    /// Shared by the clones.
+    _hold: Arc<Hold>,
+}
+
+/// As long as one of them is there, the client's thread follows the run.
+struct Hold {
+    run: RunId,
+    session: Session,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let run = self.run;
+        drop(self.session.call(move |inside: Rc<Inside>| async move {
+            inside.release(run);
+            Ok(())
+        }));
+    }
 }
 
 impl std::fmt::Debug for Run {
@@ -71,8 +90,10 @@ impl Times {
 }
 
 impl Run {
+    /// For a run that the session [holds](Inside::hold), once for each call of this.
     pub(crate) fn new(id: RunId, session: Session) -> Run {
-        Run { id, session }
+        let hold = Hold { run: id, session: session.clone() };
+        Run { id, session, _hold: Arc::new(hold) }
     }
 
     /// Its number: 1, 2, 3, … in its state directory.
@@ -344,15 +365,6 @@ impl Run {
             let name = watched.name(task)?.to_owned();
             Ok(watched.run.explain(&name, index).await?)
         })
-    }
-
-    /// Lets go of what the client remembers of the run; it is asked for again when it is needed.
-    pub(crate) fn forget(&self) {
-        let id = self.id;
-        drop(self.session.call(move |inside: Rc<Inside>| async move {
-            inside.forget(id);
-            Ok(())
-        }));
     }
 }
 

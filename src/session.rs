@@ -29,7 +29,13 @@ pub(crate) struct Session {
 /// What lives on the thread.
 pub(crate) struct Inside {
     pub(crate) client: rpc::Client,
-    runs: RefCell<HashMap<RunId, Rc<Watched>>>,
+    runs: RefCell<HashMap<RunId, Followed>>,
+}
+
+/// A run that is followed, and how many hold it: the handles of a program.
+struct Followed {
+    watched: Rc<Watched>,
+    holds: usize,
 }
 
 impl Session {
@@ -84,27 +90,43 @@ impl Session {
 }
 
 impl Inside {
-    /// What is known of a run, kept up to date from the first time that somebody asks.
+    /// What is known of a run, which is kept up to date as long as somebody holds it.
     pub(crate) async fn watched(&self, run: RunId) -> Result<Rc<Watched>, Error> {
-        if let Some(watched) = self.runs.borrow().get(&run) {
-            return Ok(Rc::clone(watched));
+        if let Some(followed) = self.runs.borrow().get(&run) {
+            return Ok(Rc::clone(&followed.watched));
         }
-        let watched = Watched::new(self.client.run(Some(run)).await?).await?;
-        // Another one may have been as fast; either is good.
-        Ok(Rc::clone(self.runs.borrow_mut().entry(run).or_insert(watched)))
+        Watched::new(self.client.run(Some(run)).await?).await
     }
 
-    /// Takes in a run that has just been submitted.
-    pub(crate) async fn watch(&self, run: rpc::Run) -> Result<(), Error> {
-        let id = run.id();
-        let watched = Watched::new(run).await?;
-        self.runs.borrow_mut().insert(id, watched);
+    /// Holds a run that was submitted before, until it is released.
+    pub(crate) async fn hold(&self, run: RunId) -> Result<(), Error> {
+        let watched = self.watched(run).await?;
+        self.keep(run, watched);
         Ok(())
     }
 
-    /// Nobody asks about a run any more.
-    pub(crate) fn forget(&self, run: RunId) {
-        self.runs.borrow_mut().remove(&run);
+    /// Holds a run that has just been submitted, until it is released.
+    pub(crate) async fn hold_new(&self, run: rpc::Run) -> Result<(), Error> {
+        let id = run.id();
+        let watched = Watched::new(run).await?;
+        self.keep(id, watched);
+        Ok(())
+    }
+
+    fn keep(&self, run: RunId, watched: Rc<Watched>) {
+        // Another one may have been as fast; either is good.
+        let mut runs = self.runs.borrow_mut();
+        runs.entry(run).or_insert(Followed { watched, holds: 0 }).holds += 1;
+    }
+
+    /// One less holds the run. With the last it is not followed any more.
+    pub(crate) fn release(&self, run: RunId) {
+        let mut runs = self.runs.borrow_mut();
+        let Some(followed) = runs.get_mut(&run) else { return };
+        followed.holds -= 1;
+        let gone = (followed.holds == 0).then(|| runs.remove(&run));
+        drop(runs);
+        drop(gone);
     }
 }
 
