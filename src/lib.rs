@@ -1,25 +1,40 @@
-//! dagrun, a dataflow DAG task engine: pipelines of processes with parameter sweeps, `map` and
-//! `gather`, run in this process or on a cluster.
+//! dagrun, a dataflow DAG task engine: functions and processes as tasks, with parameter sweeps, `map`,
+//! `scatter` and `gather`, run in this process, in processes of this program, or on a cluster.
 //!
-//! [`load()`] reads a pipeline file, [`Embedded::start`] is a scheduler and a worker in this
-//! process, [`rpc::Client`] speaks to a scheduler, embedded or not.
+//! ```
+//! use dagrun::{Cluster, Dag};
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let loaded = dagrun::load("pipeline.toml".as_ref(), &[])?;
-//! let cluster = dagrun::Embedded::start(dagrun::EmbeddedConfig::new(".dagrun"))?;
-//! let client = cluster.client().await?;
-//! let run = client.submit(&loaded.submission()).await?;
-//! let mut updates = run.watch().await?;
-//! while let Some(update) = updates.next().await {
-//!     println!("{:?}", update.state);
+//! #[dagrun::task]
+//! fn square(x: f64) -> f64 {
+//!     x * x
 //! }
-//! # Ok(())
-//! # }
+//!
+//! #[dagrun::task]
+//! fn sum(values: Vec<f64>) -> f64 {
+//!     values.iter().sum()
+//! }
+//!
+//! fn main() -> Result<(), dagrun::Error> {
+//!     dagrun::init();
+//!     let cluster = Cluster::embedded()?;
+//!     let dag = Dag::new("squares");
+//!     let squares = dag.map(square, [1.0, 2.0, 3.0]);
+//!     let total = dag.gather(&squares, sum);
+//!     let run = cluster.submit(&dag)?;
+//!     assert_eq!(run.result(&total).wait()?, 14.0);
+//!     Ok(())
+//! }
 //! ```
 //!
-//! All of it must be called on a [`tokio::task::LocalSet`], as the protocol's objects belong to one
-//! thread.
+//! - [`task`] makes a function one that workers call; [`Context`] is what it can know of its attempt.
+//! - [`Dag`] joins functions and commands to a graph; [`load()`] reads one from a pipeline file.
+//! - [`Cluster`] is a scheduler and workers that belong to the program, [`Client`] a connection to those or to
+//!   others; [`init`] lets the program be its own worker.
+//! - [`Run`] has the results as they come; each answer is a [`Pending`], to be awaited or waited for.
+//! - [`data`] reads and writes files by URL.
+//!
+//! The guide is `docs/rust.md` in the repository. [`rpc`] speaks to a scheduler without threads of its own, for
+//! programs that live on a [`tokio::task::LocalSet`] anyway.
 
 mod client;
 pub mod cluster;
@@ -83,3 +98,8 @@ pub use program::init;
 pub use rpc::ClientError;
 pub use run::{Completed, Progress, Results, Run, Times};
 pub use updates::Updates;
+
+/// The examples of the guide are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/rust.md")]
+struct Guide;
