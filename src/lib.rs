@@ -86,9 +86,45 @@ pub use dagrun_macros::task;
 pub use dagrun_schema::wire;
 #[doc(hidden)]
 pub use dagrun_worker::function::__private;
-pub use dagrun_worker::function::{
-    Cancelled, Context, Entry, Failure, FromInput, GatherError, Gathered, TaskFn,
-};
+pub use dagrun_worker::function::{Cancelled, Entry, Failure, FromInput, GatherError, TaskFn};
+/// ```
+/// use dagrun::{Cancelled, Context};
+///
+/// #[dagrun::task]
+/// fn count(to: u64, context: &Context) -> Result<u64, Cancelled> {
+///     let mut sum = context.seed() % 2;
+///     for n in 0..to {
+///         context.cancelled()?;
+///         context.progress(n as f64 / to as f64);
+///         sum += n;
+///     }
+///     context.log(&format!("attempt {} is done", context.attempt()));
+///     Ok(sum)
+/// }
+///
+/// assert_eq!(count(4, &Context::detached()), Ok(6));
+/// ```
+pub use dagrun_worker::function::Context;
+/// ```
+/// use dagrun::{Dag, GatherError, Gathered};
+///
+/// #[dagrun::task]
+/// fn halve(x: f64) -> f64 {
+///     x / 2.0
+/// }
+/// #[dagrun::task]
+/// fn largest(values: Gathered<f64>) -> Result<f64, GatherError> {
+///     values.values().try_fold(f64::MIN, |most, value| Ok(most.max(value?)))
+/// }
+///
+/// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+/// let dag = Dag::new("largest");
+/// let halves = dag.map(halve, [1.0, 8.0, 3.0]);
+/// let most = dag.gather(&halves, largest);
+/// assert_eq!(cluster.submit(&dag)?.result(&most).wait()?, 4.0);
+/// # Ok::<(), dagrun::Error>(())
+/// ```
+pub use dagrun_worker::function::Gathered;
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use error::{Error, Failed};
 pub use files::Disk;

@@ -15,12 +15,22 @@ use crate::Error;
 /// It is a future, so that it can be awaited in any runtime; [`Pending::wait`] blocks for it instead.
 /// What it asks for goes on whether or not anybody waits; dropping it only means not to wait.
 ///
-/// ```no_run
-/// # fn example(answer: dagrun::Pending<f64>) -> Result<(), dagrun::Error> {
-/// use std::time::Duration;
-/// let price = answer.timeout(Duration::from_secs(10)).wait()?;
-/// # let _ = price; Ok(())
+/// ```
+/// # #[dagrun::task]
+/// # fn double(x: u64) -> u64 {
+/// #     2 * x
 /// # }
+/// # let cluster = dagrun::Cluster::builder().slots(1).start()?;
+/// # let client = cluster.client();
+/// use std::time::Duration;
+/// let answer = client.submit(double, (21,))?;
+/// assert_eq!(answer.timeout(Duration::from_secs(60)).wait()?, 42);
+///
+/// # futures::executor::block_on(async {
+/// // In an async function:
+/// assert_eq!(client.submit(double, (4,))?.await?, 8);
+/// # Ok::<(), dagrun::Error>(())
+/// # })
 /// ```
 #[must_use = "does nothing for you unless waited for"]
 pub struct Pending<T> {

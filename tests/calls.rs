@@ -116,11 +116,11 @@ fn a_pipeline_file_calls_functions_and_hands_their_values_on() {
 #[test]
 fn arguments_that_do_not_fit_fail_the_call_with_their_names() {
     let program = Program::start();
-    let text = "[task.halved]\ncall = 'halved'\nargs = { y = 1.0 }\n";
+    let text = "[task.all]\ncall = 'surface'\nargs = { prices = [], factor = 2 }\n";
     let run = program.submit(text).unwrap();
     assert_eq!(run.wait().wait().unwrap(), RunState::Failed);
-    let failed = run.value::<String>("halved", 0).wait().unwrap_err().to_string();
-    assert!(failed.contains("`x`") && failed.contains("`y`"), "{failed}");
+    let failed = run.value::<Surface>("all", 0).wait().unwrap_err().to_string();
+    assert!(failed.contains("`scale`") && failed.contains("`factor`"), "{failed}");
 }
 
 #[test]
