@@ -82,11 +82,35 @@ pub use dagrun_core as core;
 /// assert_eq!(root(Point { x: 4.0 }, &Context::detached()).unwrap(), 2.0);
 /// assert!(root(Point { x: -4.0 }, &Context::detached()).is_err());
 /// ```
+///
+/// An input is a value of its own, which can travel:
+///
+/// ```
+/// #[dagrun::task]
+/// fn length(text: String) -> usize {
+///     text.len()
+/// }
+/// ```
+///
+/// ```compile_fail
+/// #[dagrun::task]
+/// fn length(text: &str) -> usize { // error: an input of a task is a value of its own, not borrowed
+///     text.len()
+/// }
+/// ```
+///
+/// Workers must know its types:
+///
+/// ```compile_fail
+/// #[dagrun::task]
+/// fn same<T>(value: T) -> T { // error: a task is not generic
+///     value
+/// }
+/// ```
 pub use dagrun_macros::task;
 pub use dagrun_schema::wire;
 #[doc(hidden)]
 pub use dagrun_worker::function::__private;
-pub use dagrun_worker::function::{Cancelled, Entry, Failure, FromInput, GatherError, TaskFn};
 /// ```
 /// use dagrun::{Cancelled, Context};
 ///
@@ -125,6 +149,7 @@ pub use dagrun_worker::function::Context;
 /// # Ok::<(), dagrun::Error>(())
 /// ```
 pub use dagrun_worker::function::Gathered;
+pub use dagrun_worker::function::{Cancelled, Entry, Failure, FromInput, GatherError, TaskFn};
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use error::{Error, Failed};
 pub use files::Disk;
