@@ -21,7 +21,7 @@ struct Price {
     label: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Surface {
     best: f64,
     count: usize,
@@ -35,7 +35,7 @@ fn price(terms: Terms) -> Price {
 
 #[dagrun::task]
 fn surface(prices: Vec<Price>, scale: f64) -> Surface {
-    let best = prices.iter().map(|price| price.value).fold(f64::MIN, f64::max);
+    let best = prices.iter().map(|p| p.value).fold(f64::MIN, f64::max);
     let count = prices.len();
     Surface { best: best * scale, count, labels: prices.into_iter().map(|p| p.label).collect() }
 }
@@ -102,12 +102,12 @@ fn a_pipeline_file_calls_functions_and_hands_their_values_on() {
     let fourth: Price = run.value("price", 3).wait().unwrap();
     assert_eq!((fourth.value, &*fourth.label), (1050.0, "at 100.0"));
 
-    let surface: Surface = run.value("surface", 0).wait().unwrap();
-    assert_eq!((surface.best, surface.count), (2120.0, 6));
-    assert_eq!(surface.labels[5], "at 120.0");
+    let all: Surface = run.value("surface", 0).wait().unwrap();
+    assert_eq!((all.best, all.count), (2120.0, 6));
+    assert_eq!(all.labels[5], "at 120.0");
 
-    let halved: String = run.value("halved", 3).wait().unwrap();
-    assert_eq!(halved, "halved[3]: 525");
+    let half: String = run.value("halved", 3).wait().unwrap();
+    assert_eq!(half, "halved[3]: 525");
 
     let shown: String = run.value("show", 0).wait().unwrap();
     assert_eq!(shown, "the best is 2120.0");
