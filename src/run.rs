@@ -649,7 +649,7 @@ async fn decode<T: DeserializeOwned + 'static>(
 /// # let squares = dag.map(square, 0..5);
 /// # let run = cluster.submit(&dag)?;
 /// use futures::StreamExt;
-/// let values = futures::executor::block_on(run.iter(&squares).collect::<Vec<_>>());
+/// let values = futures::executor::block_on(StreamExt::collect::<Vec<_>>(run.iter(&squares)));
 /// let values: Vec<u64> = values.into_iter().collect::<Result<_, _>>()?;
 /// assert_eq!(values, [0, 1, 4, 9, 16]);
 /// # Ok::<(), dagrun::Error>(())
