@@ -28,7 +28,7 @@ impl Keep {
     ///
     /// - What is scattered travels with the report, since the scheduler cuts it into parts.
     /// - What a command finds in a manifest is there if a command captured it, and otherwise a file.
-    /// - What other tasks are given stays with its worker.
+    /// - What other tasks are given stays with its worker, unless it is to be kept: then it is a file as well.
     /// - What nobody is given is a file: it is there to be read after the run.
     #[must_use]
     pub fn of_tasks(pipeline: &Pipeline) -> Vec<Keep> {
@@ -57,7 +57,7 @@ impl Keep {
                 (true, ..) => Keep::Report,
                 (_, true, _) if is_call => Keep::File,
                 (_, true, _) => Keep::Report,
-                (_, _, true) => Keep::Hold,
+                (_, _, true) if !task.keep => Keep::Hold,
                 _ => Keep::File,
             }
         };
