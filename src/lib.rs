@@ -10,7 +10,7 @@
 //! }
 //!
 //! #[dagrun::task]
-//! fn sum(values: Vec<f64>) -> f64 {
+//! fn total(values: Vec<f64>) -> f64 {
 //!     values.iter().sum()
 //! }
 //!
@@ -19,9 +19,9 @@
 //!     let cluster = Cluster::embedded()?;
 //!     let dag = Dag::new("squares");
 //!     let squares = dag.map(square, [1.0, 2.0, 3.0]);
-//!     let total = dag.gather(&squares, sum);
+//!     let sum = dag.gather(&squares, total);
 //!     let run = cluster.submit(&dag)?;
-//!     assert_eq!(run.result(&total).wait()?, 14.0);
+//!     assert_eq!(run.result(&sum).wait()?, 14.0);
 //!     Ok(())
 //! }
 //! ```
@@ -87,14 +87,14 @@ pub use dagrun_core as core;
 ///
 /// ```
 /// #[dagrun::task]
-/// fn length(text: String) -> usize {
+/// fn letters(text: String) -> usize {
 ///     text.len()
 /// }
 /// ```
 ///
 /// ```compile_fail
 /// #[dagrun::task]
-/// fn length(text: &str) -> usize { // error: an input of a task is a value of its own, not borrowed
+/// fn letters(text: &str) -> usize { // error: an input of a task is a value of its own, not borrowed
 ///     text.len()
 /// }
 /// ```

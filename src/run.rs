@@ -27,12 +27,12 @@ use crate::{Error, Pending};
 ///
 /// ```
 /// # #[dagrun::task]
-/// # fn square(x: u64) -> u64 {
+/// # fn squared(x: u64) -> u64 {
 /// #     x * x
 /// # }
 /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
 /// let dag = dagrun::Dag::new("squares");
-/// let squares = dag.map(square, 0..5);
+/// let squares = dag.map(squared, 0..5);
 /// let run = cluster.submit(&dag)?;
 /// assert_eq!(run.results(&squares).wait()?, [0, 1, 4, 9, 16]);
 /// # Ok::<(), dagrun::Error>(())
@@ -110,13 +110,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// use std::time::Duration;
     /// assert_eq!(run.result(&nine).timeout(Duration::from_secs(60)).wait()?, 9);
@@ -133,13 +133,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// assert_eq!(run.result_at(&squares, 4).wait()?, 16);
     /// # Ok::<(), dagrun::Error>(())
@@ -158,15 +158,15 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
-    /// assert_eq!(run.value::<u64>("square", 4).wait()?, 16);
+    /// assert_eq!(run.value::<u64>("squared", 4).wait()?, 16);
     /// # Ok::<(), dagrun::Error>(())
     /// ```
     ///
@@ -195,13 +195,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// assert_eq!(run.results(&squares).wait()?, [0, 1, 4, 9, 16]);
     /// # Ok::<(), dagrun::Error>(())
@@ -234,13 +234,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// for value in run.iter(&squares) {
     ///     println!("{}", value?);
@@ -256,13 +256,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// for (index, value) in run.iter_completed(&squares) {
     ///     assert_eq!(value?, u64::from(index).pow(2));
@@ -281,13 +281,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// use dagrun::core::status::RunState;
     /// assert_eq!(run.wait().wait()?, RunState::Succeeded);
@@ -301,13 +301,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// run.wait_all([&squares]).wait()?;
     /// assert!(run.ready(&squares).wait()?);
@@ -328,13 +328,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// let first = run.wait_first([&squares]).wait()?;
     /// assert_eq!(first, 0);
@@ -349,13 +349,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// assert_eq!(run.wait_failed([&squares]).wait()?, None);
     /// # Ok::<(), dagrun::Error>(())
@@ -402,13 +402,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// run.wait().wait()?;
     /// assert!(run.ready(&squares).wait()?);
@@ -427,13 +427,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// run.wait().wait()?;
     /// let progress = run.progress().wait()?;
@@ -465,13 +465,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// run.wait().wait()?;
     /// for row in run.instances(&squares).wait()? {
@@ -497,13 +497,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// let times = run.times().wait()?;
     /// println!("{:?}, {:.1} times faster than one by one", times.wall, times.speed_up());
@@ -551,13 +551,13 @@ impl Run {
     ///
     /// ```
     /// # #[dagrun::task]
-    /// # fn square(x: u64) -> u64 {
+    /// # fn squared(x: u64) -> u64 {
     /// #     x * x
     /// # }
     /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
     /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(square, 0..5);
-    /// # let nine = dag.task(square, (3,));
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
     /// run.cancel().wait()?;
     /// run.wait().wait()?;
@@ -641,12 +641,12 @@ async fn decode<T: DeserializeOwned + 'static>(
 ///
 /// ```
 /// # #[dagrun::task]
-/// # fn square(x: u64) -> u64 {
+/// # fn squared(x: u64) -> u64 {
 /// #     x * x
 /// # }
 /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
 /// # let dag = dagrun::Dag::new("squares");
-/// # let squares = dag.map(square, 0..5);
+/// # let squares = dag.map(squared, 0..5);
 /// # let run = cluster.submit(&dag)?;
 /// use futures::StreamExt;
 /// let values = futures::executor::block_on(StreamExt::collect::<Vec<_>>(run.iter(&squares)));
@@ -773,12 +773,12 @@ impl<T> Unpin for Results<T> {}
 ///
 /// ```
 /// # #[dagrun::task]
-/// # fn square(x: u64) -> u64 {
+/// # fn squared(x: u64) -> u64 {
 /// #     x * x
 /// # }
 /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
 /// # let dag = dagrun::Dag::new("squares");
-/// # let squares = dag.map(square, 0..5);
+/// # let squares = dag.map(squared, 0..5);
 /// # let run = cluster.submit(&dag)?;
 /// let (index, value) = run.iter_completed(&squares).next().unwrap();
 /// assert_eq!(value?, u64::from(index).pow(2));
