@@ -621,7 +621,7 @@ async fn decode<T: DeserializeOwned + 'static>(
     let InstanceResult { row, value, detail } = result;
     let name = watched.name(task)?;
     if row.state != State::Succeeded {
-        return Err(Box::new(Failed::new(name, &row, detail)).into());
+        return Err(Box::new(Failed::new(name, &row, &detail)).into());
     }
     let index = row.instance.index;
     let payload = match value {
@@ -634,6 +634,9 @@ async fn decode<T: DeserializeOwned + 'static>(
     payload::decode(&payload)
         .map_err(|source| Error::Value { instance: format!("{name}[{index}]"), source })
 }
+
+/// Values that came together, each with its index.
+type Page<T> = Vec<(u32, Result<T, Error>)>;
 
 /// The values of an array, in index order. See [`Run::iter`].
 ///
@@ -660,7 +663,7 @@ pub struct Results<T> {
     completed: bool,
     taken: usize,
     buffer: VecDeque<(u32, Result<T, Error>)>,
-    next: Option<Pending<Vec<(u32, Result<T, Error>)>>>,
+    next: Option<Pending<Page<T>>>,
     over: bool,
     of: PhantomData<fn() -> T>,
 }
@@ -686,7 +689,7 @@ impl<T: DeserializeOwned + Send + 'static> Results<T> {
     }
 
     /// Asks for more.
-    fn more(&self) -> Pending<Vec<(u32, Result<T, Error>)>> {
+    fn more(&self) -> Pending<Page<T>> {
         let (task, taken, completed) = (self.task, self.taken, self.completed);
         self.run.ask(move |watched| async move {
             let results = match completed {
@@ -702,7 +705,7 @@ impl<T: DeserializeOwned + Send + 'static> Results<T> {
         })
     }
 
-    fn take_in(&mut self, more: Result<Vec<(u32, Result<T, Error>)>, Error>) {
+    fn take_in(&mut self, more: Result<Page<T>, Error>) {
         match more {
             Ok(more) => {
                 self.over |= more.is_empty();
