@@ -61,6 +61,14 @@ impl Client {
 
     /// Connects to the cluster of this name, as `dagrun cluster start` makes it.
     ///
+    /// ```no_run
+    /// let client = dagrun::Client::connect("default")?;
+    /// for worker in client.workers().wait()? {
+    ///     println!("{}: {} slots", worker.name, worker.slots);
+    /// }
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When there is no such cluster, or its scheduler cannot be reached.
     pub fn connect(cluster: &str) -> Result<Client, Error> {
@@ -91,6 +99,20 @@ impl Client {
 
     /// Starts a run of a graph.
     ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn double(x: u64) -> u64 {
+    /// #     2 * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(1).start()?;
+    /// # let client = cluster.client();
+    /// let dag = dagrun::Dag::new("double");
+    /// let answer = dag.task(double, (21,));
+    /// let run = client.start(&dag)?;
+    /// assert_eq!(run.result(&answer).wait()?, 42);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Build`] when the graph cannot be run, [`Error::Client`] when the scheduler refuses it.
     pub fn start(&self, dag: &Dag) -> Result<Run, Error> {
@@ -106,6 +128,17 @@ impl Client {
     }
 
     /// Starts a run of a pipeline, as [`crate::load`] and [`Dag::pipeline`] make it.
+    ///
+    /// ```no_run
+    /// # fn example(client: &dagrun::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use dagrun::Options;
+    /// let loaded = dagrun::load("prices.toml".as_ref(), &[])?;
+    /// let options = Options { base_dir: Some(loaded.base_dir), ..Options::default() };
+    /// let run = client.start_pipeline(loaded.pipeline, &options)?;
+    /// let best: f64 = run.value("best", 0).wait()?;
+    /// # let _ = best; Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Client`] when the scheduler refuses it.
@@ -126,7 +159,17 @@ impl Client {
         Ok(Run::new(submitted.wait()?, session))
     }
 
-    /// A run that was submitted before, by this program or another.
+    /// A run that was submitted before, by this program or another. Values are asked for by name.
+    ///
+    /// ```no_run
+    /// # fn example(client: &dagrun::Client) -> Result<(), dagrun::Error> {
+    /// for summary in client.runs(10).wait()? {
+    ///     let run = client.run(summary.run).wait()?;
+    ///     println!("{}: {:?}", run.id(), run.progress().wait()?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn run(&self, id: RunId) -> Pending<Run> {
         match self.session() {
             Ok(session) => {
@@ -165,6 +208,18 @@ impl Client {
 
     /// Calls a function once, wherever there is room. The call goes on whether or not its value is waited for.
     ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn double(x: u64) -> u64 {
+    /// #     2 * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(1).start()?;
+    /// # let client = cluster.client();
+    /// let answer = client.submit(double, (21,))?;
+    /// assert_eq!(answer.wait()?, 42);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When the scheduler refuses it: no worker has the function.
     pub fn submit<F, A>(&self, function: F, args: A) -> Result<Pending<F::Output>, Error>
@@ -187,6 +242,19 @@ impl Client {
     ///
     /// Items are taken as there is room for them: no more than [`Mapped::max_outstanding`] are on
     /// their way at any time, so that they may be endless.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn double(x: u64) -> u64 {
+    /// #     2 * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(1).start()?;
+    /// # let client = cluster.client();
+    /// let doubled = client.map(double, 0..).max_outstanding(100);
+    /// let some: Vec<u64> = doubled.take(3).collect::<Result<_, _>>()?;
+    /// assert_eq!(some, [0, 2, 4]);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     pub fn map<F, T, I>(&self, function: F, items: I) -> Mapped<F, I::IntoIter>
     where
         F: TaskFn<Args = (T,)>,
@@ -207,6 +275,21 @@ impl Client {
 }
 
 /// How a graph is run.
+///
+/// ```
+/// # #[dagrun::task]
+/// # fn double(x: u64) -> u64 {
+/// #     2 * x
+/// # }
+/// use dagrun::Options;
+/// # let cluster = dagrun::Cluster::builder().slots(1).start()?;
+/// # let dag = dagrun::Dag::new("double");
+/// # let answer = dag.task(double, (21,));
+/// let options = Options { seed: 7, fail_fast: true, ..Options::default() };
+/// let run = cluster.client().start_with(&dag, &options)?;
+/// # assert_eq!(run.result(&answer).wait()?, 42);
+/// # Ok::<(), dagrun::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The seed of all seeds.
@@ -217,7 +300,7 @@ pub struct Options {
     pub base_dir: Option<std::path::PathBuf>,
 }
 
-/// The values of a map, in the order of its items. See [`Client::map`].
+/// The values of a map, in the order of its items: an iterator, which blocks for each. See [`Client::map`].
 pub struct Mapped<F: TaskFn, I> {
     client: Client,
     function: F,

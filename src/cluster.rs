@@ -51,6 +51,13 @@ pub enum ClusterError {
 }
 
 /// What a cluster is made of. [`Cluster::builder`] begins one.
+///
+/// ```
+/// let cluster = dagrun::Cluster::builder().slots(2).label("fast").resource("gpu", 1).start()?;
+/// let workers = cluster.client().workers().wait()?;
+/// assert_eq!((workers.len(), workers[0].slots), (1, 2));
+/// # Ok::<(), dagrun::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ClusterBuilder {
@@ -284,6 +291,12 @@ impl Cluster {
     /// A scheduler and one worker in this process, with a slot for each core. What it keeps on disk goes with
     /// it; see [`ClusterBuilder::state_dir`].
     ///
+    /// ```
+    /// let cluster = dagrun::Cluster::embedded()?;
+    /// assert_eq!(cluster.client().workers().wait()?.len(), 1);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When the system has no more threads or sockets.
     pub fn embedded() -> Result<Cluster, Error> {
@@ -316,6 +329,19 @@ impl Cluster {
     }
 
     /// Starts a run of a graph.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn double(x: u64) -> u64 {
+    /// #     2 * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(1).start()?;
+    /// let dag = dagrun::Dag::new("double");
+    /// let answer = dag.task(double, (21,));
+    /// let run = cluster.submit(&dag)?;
+    /// assert_eq!(run.result(&answer).wait()?, 42);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Build`] when the graph cannot be run.

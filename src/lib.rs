@@ -1,25 +1,40 @@
-//! dagrun, a dataflow DAG task engine: pipelines of processes with parameter sweeps, `map` and
-//! `gather`, run in this process or on a cluster.
+//! dagrun, a dataflow DAG task engine: functions and processes as tasks, with parameter sweeps, `map`,
+//! `scatter` and `gather`, run in this process, in processes of this program, or on a cluster.
 //!
-//! [`load()`] reads a pipeline file, [`Embedded::start`] is a scheduler and a worker in this
-//! process, [`rpc::Client`] speaks to a scheduler, embedded or not.
+//! ```
+//! use dagrun::{Cluster, Dag};
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let loaded = dagrun::load("pipeline.toml".as_ref(), &[])?;
-//! let cluster = dagrun::Embedded::start(dagrun::EmbeddedConfig::new(".dagrun"))?;
-//! let client = cluster.client().await?;
-//! let run = client.submit(&loaded.submission()).await?;
-//! let mut updates = run.watch().await?;
-//! while let Some(update) = updates.next().await {
-//!     println!("{:?}", update.state);
+//! #[dagrun::task]
+//! fn square(x: f64) -> f64 {
+//!     x * x
 //! }
-//! # Ok(())
-//! # }
+//!
+//! #[dagrun::task]
+//! fn total(values: Vec<f64>) -> f64 {
+//!     values.iter().sum()
+//! }
+//!
+//! fn main() -> Result<(), dagrun::Error> {
+//!     dagrun::init();
+//!     let cluster = Cluster::embedded()?;
+//!     let dag = Dag::new("squares");
+//!     let squares = dag.map(square, [1.0, 2.0, 3.0]);
+//!     let sum = dag.gather(&squares, total);
+//!     let run = cluster.submit(&dag)?;
+//!     assert_eq!(run.result(&sum).wait()?, 14.0);
+//!     Ok(())
+//! }
 //! ```
 //!
-//! All of it must be called on a [`tokio::task::LocalSet`], as the protocol's objects belong to one
-//! thread.
+//! - [`task`] makes a function one that workers call; [`Context`] is what it can know of its attempt.
+//! - [`Dag`] joins functions and commands to a graph; [`load()`] reads one from a pipeline file.
+//! - [`Cluster`] is a scheduler and workers that belong to the program, [`Client`] a connection to those or to
+//!   others; [`init`] lets the program be its own worker.
+//! - [`Run`] has the results as they come; each answer is a [`Pending`], to be awaited or waited for.
+//! - [`data`] reads and writes files by URL.
+//!
+//! The guide is `docs/rust.md` in the repository. [`rpc`] speaks to a scheduler without threads of its own, for
+//! programs that live on a [`tokio::task::LocalSet`] anyway.
 
 mod client;
 pub mod cluster;
@@ -67,13 +82,74 @@ pub use dagrun_core as core;
 /// assert_eq!(root(Point { x: 4.0 }, &Context::detached()).unwrap(), 2.0);
 /// assert!(root(Point { x: -4.0 }, &Context::detached()).is_err());
 /// ```
+///
+/// An input is a value of its own, which can travel:
+///
+/// ```
+/// #[dagrun::task]
+/// fn letters(text: String) -> usize {
+///     text.len()
+/// }
+/// ```
+///
+/// ```compile_fail
+/// #[dagrun::task]
+/// fn letters(text: &str) -> usize { // error: an input of a task is a value of its own, not borrowed
+///     text.len()
+/// }
+/// ```
+///
+/// Workers must know its types:
+///
+/// ```compile_fail
+/// #[dagrun::task]
+/// fn same<T>(value: T) -> T { // error: a task is not generic
+///     value
+/// }
+/// ```
 pub use dagrun_macros::task;
 pub use dagrun_schema::wire;
 #[doc(hidden)]
 pub use dagrun_worker::function::__private;
-pub use dagrun_worker::function::{
-    Cancelled, Context, Entry, Failure, FromInput, GatherError, Gathered, TaskFn,
-};
+/// ```
+/// use dagrun::{Cancelled, Context};
+///
+/// #[dagrun::task]
+/// fn count(to: u64, context: &Context) -> Result<u64, Cancelled> {
+///     let mut sum = context.seed() % 2;
+///     for n in 0..to {
+///         context.cancelled()?;
+///         context.progress(n as f64 / to as f64);
+///         sum += n;
+///     }
+///     context.log(&format!("attempt {} is done", context.attempt()));
+///     Ok(sum)
+/// }
+///
+/// assert_eq!(count(4, &Context::detached()), Ok(6));
+/// ```
+pub use dagrun_worker::function::Context;
+/// ```
+/// use dagrun::{Dag, GatherError, Gathered};
+///
+/// #[dagrun::task]
+/// fn halve(x: f64) -> f64 {
+///     x / 2.0
+/// }
+/// #[dagrun::task]
+/// fn largest(values: Gathered<f64>) -> Result<f64, GatherError> {
+///     values.values().try_fold(f64::MIN, |most, value| Ok(most.max(value?)))
+/// }
+///
+/// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+/// let dag = Dag::new("largest");
+/// let halves = dag.map(halve, [1.0, 8.0, 3.0]);
+/// let most = dag.gather(&halves, largest);
+/// assert_eq!(cluster.submit(&dag)?.result(&most).wait()?, 4.0);
+/// # Ok::<(), dagrun::Error>(())
+/// ```
+pub use dagrun_worker::function::Gathered;
+pub use dagrun_worker::function::{Cancelled, Entry, Failure, FromInput, GatherError, TaskFn};
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use error::{Error, Failed};
 pub use files::Disk;
@@ -83,3 +159,8 @@ pub use program::init;
 pub use rpc::ClientError;
 pub use run::{Completed, Progress, Results, Run, Times};
 pub use updates::Updates;
+
+/// The examples of the guide are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/rust.md")]
+struct Guide;

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -15,12 +18,23 @@ use crate::Error;
 /// It is a future, so that it can be awaited in any runtime; [`Pending::wait`] blocks for it instead.
 /// What it asks for goes on whether or not anybody waits; dropping it only means not to wait.
 ///
-/// ```no_run
-/// # fn example(answer: dagrun::Pending<f64>) -> Result<(), dagrun::Error> {
-/// use std::time::Duration;
-/// let price = answer.timeout(Duration::from_secs(10)).wait()?;
-/// # let _ = price; Ok(())
+/// ```
+/// # #[dagrun::task]
+/// # fn double(x: u64) -> u64 {
+/// #     2 * x
 /// # }
+/// # let cluster = dagrun::Cluster::builder().slots(1).start()?;
+/// # let client = cluster.client();
+/// use std::time::Duration;
+/// let answer = client.submit(double, (21,))?;
+/// assert_eq!(answer.timeout(Duration::from_secs(60)).wait()?, 42);
+///
+/// # futures::executor::block_on(async {
+/// // In an async function:
+/// assert_eq!(client.submit(double, (4,))?.await?, 8);
+/// # Ok::<(), dagrun::Error>(())
+/// # })?;
+/// # Ok::<(), dagrun::Error>(())
 /// ```
 #[must_use = "does nothing for you unless waited for"]
 pub struct Pending<T> {
@@ -50,7 +64,7 @@ impl<T: Send + 'static> Pending<T> {
     /// # Errors
     /// As those of the call that gave it.
     pub fn wait(self) -> Result<T, Error> {
-        futures::executor::block_on(self.answer)
+        block_on(self.answer)
     }
 
     /// The same answer, or [`Error::Timeout`] when it takes longer than this, counted from now.
@@ -63,6 +77,38 @@ impl<T: Send + 'static> Pending<T> {
                 futures::future::Either::Right(_) => Err(Error::Timeout(limit)),
             }
         })
+    }
+}
+
+/// A thread that waits for an answer.
+struct Waiting {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// Blocks this thread until the future is ready. Unlike the executor of `futures` it does so within other
+/// executors as well: starting a run blocks for a moment, also in an async function. The session that
+/// answers has a thread of its own.
+fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
+    let woken = AtomicBool::new(false);
+    let waiting = Arc::new(Waiting { thread: std::thread::current(), woken });
+    let waker = Waker::from(waiting.clone());
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(answer) = future.poll_unpin(&mut context) {
+            return answer;
+        }
+        // Others may unpark this thread, or take the token of our waker.
+        while !waiting.woken.swap(false, Ordering::Acquire) {
+            std::thread::park();
+        }
     }
 }
 

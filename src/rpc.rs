@@ -2,6 +2,21 @@
 //!
 //! A [`Client`] lives on the [`tokio::task::LocalSet`] that made it and speaks to one scheduler,
 //! over TCP or over a socket pair to a scheduler in the same process (see [`crate::Embedded`]).
+//! [`crate::Client`] is the same for programs that want neither: it may be used from any thread.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let loaded = dagrun::load("pipeline.toml".as_ref(), &[])?;
+//! let cluster = dagrun::Embedded::start(dagrun::EmbeddedConfig::new(".dagrun"))?;
+//! let client = cluster.client().await?;
+//! let run = client.submit(&loaded.submission()).await?;
+//! let mut updates = run.watch().await?;
+//! while let Some(update) = updates.next().await {
+//!     println!("{:?}", update.state);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io;
 use std::net::SocketAddr;

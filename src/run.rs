@@ -25,6 +25,19 @@ use crate::{Error, Pending};
 /// A run that was submitted, by this program or another. Clones are the same run.
 ///
 /// Dropping it does not end the run: see [`Run::cancel`].
+///
+/// ```
+/// # #[dagrun::task]
+/// # fn squared(x: u64) -> u64 {
+/// #     x * x
+/// # }
+/// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+/// let dag = dagrun::Dag::new("squares");
+/// let squares = dag.map(squared, 0..5);
+/// let run = cluster.submit(&dag)?;
+/// assert_eq!(run.results(&squares).wait()?, [0, 1, 4, 9, 16]);
+/// # Ok::<(), dagrun::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Run {
     id: RunId,
@@ -116,6 +129,21 @@ impl Run {
 
     /// The value of a task, as soon as it has one.
     ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// use std::time::Duration;
+    /// assert_eq!(run.result(&nine).timeout(Duration::from_secs(60)).wait()?, 9);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Failed`] when it ends in another way.
     pub fn result<T: DeserializeOwned + Send + 'static>(&self, of: &Handle<T>) -> Pending<T> {
@@ -123,6 +151,20 @@ impl Run {
     }
 
     /// The value of one instance of an array.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// assert_eq!(run.result_at(&squares, 4).wait()?, 16);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Failed`] when it ends in another way, [`Error::Unknown`] when there is no such instance.
@@ -134,6 +176,20 @@ impl Run {
     }
 
     /// The value of an instance by the task's name, also of a run that another program submitted.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// assert_eq!(run.value::<u64>("squared", 4).wait()?, 16);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Run::result_at`].
@@ -157,6 +213,20 @@ impl Run {
     }
 
     /// The values of all instances of an array, in index order, once all have ended.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// assert_eq!(run.results(&squares).wait()?, [0, 1, 4, 9, 16]);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Failed`] for the first that did not succeed.
@@ -182,12 +252,44 @@ impl Run {
 
     /// The values of an array's instances in index order, each as soon as it and those before it are there. It
     /// holds about a thousand of them at a time.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// for value in run.iter(&squares) {
+    ///     println!("{}", value?);
+    /// }
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     #[must_use]
     pub fn iter<T: DeserializeOwned + Send + 'static>(&self, of: &ArrayHandle<T>) -> Results<T> {
         Results::new(self.clone(), of.id(), false)
     }
 
     /// The values of an array's instances in the order in which they end, each with its index.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// for (index, value) in run.iter_completed(&squares) {
+    ///     assert_eq!(value?, u64::from(index).pow(2));
+    /// }
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     #[must_use]
     pub fn iter_completed<T>(&self, of: &ArrayHandle<T>) -> Completed<T>
     where
@@ -197,11 +299,41 @@ impl Run {
     }
 
     /// Waits for the end of the run, and says how it ended.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// use dagrun::core::status::RunState;
+    /// assert_eq!(run.wait().wait()?, RunState::Succeeded);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     pub fn wait(&self) -> Pending<RunState> {
         self.ask(|watched| async move { watched.over().await })
     }
 
     /// Waits until all instances of all these tasks have ended, in whatever way.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// run.wait_all([&squares]).wait()?;
+    /// assert!(run.ready(&squares).wait()?);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     pub fn wait_all<H: Into<TaskRef>>(&self, of: impl IntoIterator<Item = H>) -> Pending<()> {
         let tasks: Vec<TaskId> = of.into_iter().map(|task| task.into().id()).collect();
         self.ask(move |watched| async move {
@@ -214,12 +346,41 @@ impl Run {
 
     /// Waits until all instances of one of these tasks have ended, and says which one that is: its
     /// position in the list.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// let first = run.wait_first([&squares]).wait()?;
+    /// assert_eq!(first, 0);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     pub fn wait_first<H: Into<TaskRef>>(&self, of: impl IntoIterator<Item = H>) -> Pending<usize> {
         self.first(of, |watched, task| async move { watched.task_ended(task).await.map(|_| true) })
     }
 
     /// Waits until an instance of one of these tasks has failed, was skipped or was cancelled, and says of
     /// which: its position in the list. `None` when all have succeeded.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// assert_eq!(run.wait_failed([&squares]).wait()?, None);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     pub fn wait_failed<H: Into<TaskRef>>(
         &self,
         of: impl IntoIterator<Item = H>,
@@ -259,6 +420,21 @@ impl Run {
     }
 
     /// Whether a task's instances have all ended. Does not wait for that.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// run.wait().wait()?;
+    /// assert!(run.ready(&squares).wait()?);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     pub fn ready<H: Into<TaskRef>>(&self, of: H) -> Pending<bool> {
         let task = of.into().id();
         self.ask(move |watched| async move {
@@ -269,6 +445,22 @@ impl Run {
     }
 
     /// How far it has come.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// run.wait().wait()?;
+    /// let progress = run.progress().wait()?;
+    /// assert_eq!((progress.ended, progress.instances), (6, 6));
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     pub fn progress(&self) -> Pending<Progress> {
         self.status().map(|status| {
             let mut progress = Progress { complete: true, ..Progress::default() };
@@ -291,6 +483,23 @@ impl Run {
 
     /// How a task's instances are: state, attempts, worker, when they started and ended, and why they
     /// failed.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// run.wait().wait()?;
+    /// for row in run.instances(&squares).wait()? {
+    ///     println!("{}: {} attempts, on {:?}", row.instance.index, row.attempts, row.worker);
+    /// }
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     pub fn instances<H: Into<TaskRef>>(&self, of: H) -> Pending<Vec<InstanceRow>> {
         let task = of.into().id();
         self.ask(move |watched| async move {
@@ -306,6 +515,21 @@ impl Run {
     }
 
     /// What it took, once it has ended.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// let times = run.times().wait()?;
+    /// println!("{:?}, {:.1} times faster than one by one", times.wall, times.speed_up());
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     pub fn times(&self) -> Pending<Times> {
         self.ask(|watched| async move {
             watched.over().await?;
@@ -345,6 +569,21 @@ impl Run {
     }
 
     /// Cancels it; the answer comes when the scheduler has understood, not when all has ended.
+    ///
+    /// ```
+    /// # #[dagrun::task]
+    /// # fn squared(x: u64) -> u64 {
+    /// #     x * x
+    /// # }
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// # let dag = dagrun::Dag::new("squares");
+    /// # let squares = dag.map(squared, 0..5);
+    /// # let nine = dag.task(squared, (3,));
+    /// # let run = cluster.submit(&dag)?;
+    /// run.cancel().wait()?;
+    /// run.wait().wait()?;
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
     pub fn cancel(&self) -> Pending<()> {
         self.ask(|watched| async move { Ok(watched.run.cancel(Scope::Run).await?) })
     }
@@ -414,6 +653,22 @@ type Page<T> = Vec<(u32, Result<T, Error>)>;
 /// The values of an array, in index order. See [`Run::iter`].
 ///
 /// It blocks as an iterator; as a [`Stream`] it does not.
+///
+/// ```
+/// # #[dagrun::task]
+/// # fn squared(x: u64) -> u64 {
+/// #     x * x
+/// # }
+/// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+/// # let dag = dagrun::Dag::new("squares");
+/// # let squares = dag.map(squared, 0..5);
+/// # let run = cluster.submit(&dag)?;
+/// use futures::StreamExt;
+/// let values = futures::executor::block_on(StreamExt::collect::<Vec<_>>(run.iter(&squares)));
+/// let values: Vec<u64> = values.into_iter().collect::<Result<_, _>>()?;
+/// assert_eq!(values, [0, 1, 4, 9, 16]);
+/// # Ok::<(), dagrun::Error>(())
+/// ```
 pub struct Results<T> {
     run: Run,
     task: TaskId,
@@ -530,6 +785,20 @@ impl<T> Unpin for Results<T> {}
 /// The values of an array in the order in which they come. See [`Run::iter_completed`].
 ///
 /// It blocks as an iterator; as a [`Stream`] it does not.
+///
+/// ```
+/// # #[dagrun::task]
+/// # fn squared(x: u64) -> u64 {
+/// #     x * x
+/// # }
+/// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+/// # let dag = dagrun::Dag::new("squares");
+/// # let squares = dag.map(squared, 0..5);
+/// # let run = cluster.submit(&dag)?;
+/// let (index, value) = run.iter_completed(&squares).next().unwrap();
+/// assert_eq!(value?, u64::from(index).pow(2));
+/// # Ok::<(), dagrun::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Completed<T>(Results<T>);
 

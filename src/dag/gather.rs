@@ -233,6 +233,23 @@ impl Dag {
     /// let numbers = dag.map(parse, (0..1000).map(|n| n.to_string()));
     /// let largest = dag.reduce(&numbers, larger);
     /// ```
+    ///
+    /// What is reduced, both inputs and the value are of one type:
+    ///
+    /// ```compile_fail,E0271
+    /// # use dagrun::Dag;
+    /// # #[dagrun::task]
+    /// # fn parse(digits: String) -> u64 {
+    /// #     digits.parse().unwrap_or(0)
+    /// # }
+    /// #[dagrun::task]
+    /// fn joined(a: u64, b: u64) -> String {
+    ///     format!("{a}{b}")
+    /// }
+    /// # let dag = Dag::new("wrong");
+    /// # let numbers = dag.map(parse, (0..1000).map(|n| n.to_string()));
+    /// dag.reduce(&numbers, joined); // makes a `String` of two `u64`s
+    /// ```
     pub fn reduce<F, T>(&self, array: &ArrayHandle<T>, f: F) -> Handle<T>
     where
         F: TaskFn<Args = (T, T), Output = T>,

@@ -26,6 +26,18 @@ fn an_invalid_pipeline_exits_with_2_and_runs_nothing() {
 }
 
 #[test]
+fn a_call_is_refused_as_the_workers_of_this_command_have_no_functions() {
+    let test = Test::new(
+        "[task.first]\nrun = ['touch', 'ran']\n\
+         [task.price]\ncall = 'price'\nafter = 'first'\nargs = { x = 1.0 }\n",
+    );
+    let refused = test.submit(&[]).exits(2).out("");
+    refused.err_has("task `price` cannot be run").err_has("has function `price`");
+    assert!(!test.path("ran").exists());
+    test.run(&["check", "pipeline.toml"]).exits(0);
+}
+
+#[test]
 fn a_missing_file_and_wrong_usage_exit_with_2() {
     let test = Test::new("");
     test.run(&["submit", "none.toml"]).exits(2).err_has("none.toml");
