@@ -110,6 +110,11 @@ impl Client {
     /// # Errors
     /// [`Error::Client`] when the scheduler refuses it.
     pub fn start_pipeline(&self, pipeline: Pipeline, options: &Options) -> Result<Run, Error> {
+        self.begin(pipeline, options)?.wait()
+    }
+
+    /// Asks for a run without waiting until it has been taken.
+    fn begin(&self, pipeline: Pipeline, options: &Options) -> Result<Pending<Run>, Error> {
         let base_dir = match &options.base_dir {
             Some(dir) => dir.clone(),
             None => std::env::current_dir().map_err(ClusterError::System)?,
@@ -123,7 +128,14 @@ impl Client {
             inside.watch(run).await?;
             Ok(id)
         });
-        Ok(Run::new(submitted.wait()?, session))
+        Ok(submitted.map(move |id| Ok(Run::new(id, session))))
+    }
+
+    /// Asks for a run; all that is wrong comes with the answer.
+    pub(crate) fn starting(&self, dag: &Dag) -> Pending<Run> {
+        let begun =
+            dag.pipeline().map_err(Error::from).and_then(|p| self.begin(p, &Options::default()));
+        begun.unwrap_or_else(|error| Pending::new(std::future::ready(Err(error))))
     }
 
     /// A run that was submitted before, by this program or another.
@@ -192,6 +204,7 @@ impl Client {
     {
         Mapped {
             client: self.clone(),
+            workers: None,
             function,
             items: items.into_iter(),
             max_outstanding: OUTSTANDING,
@@ -217,6 +230,7 @@ pub struct Options {
 /// The values of a map, in the order of its items. See [`Client::map`].
 pub struct Mapped<F: TaskFn, I> {
     client: Client,
+    workers: Option<std::sync::Arc<[String]>>,
     function: F,
     items: I,
     max_outstanding: usize,
@@ -239,6 +253,12 @@ where
     I: Iterator<Item = T>,
     T: Serialize + 'static,
 {
+    /// Only these workers, by name.
+    pub(crate) fn among(mut self, workers: Option<std::sync::Arc<[String]>>) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// At most so many items have been taken whose values have not.
     #[must_use]
     pub fn max_outstanding(mut self, calls: usize) -> Self {
@@ -262,7 +282,10 @@ where
             self.batch = batch * 2;
             let taken = items.len();
             let dag = Dag::new(F::NAME);
-            let array: ArrayHandle<F::Output> = dag.map(self.function, items);
+            let mut array: ArrayHandle<F::Output> = dag.map(self.function, items);
+            if let Some(workers) = &self.workers {
+                array = array.targets(workers.iter().map(String::as_str));
+            }
             let run = self.client.start(&dag)?;
             let results = run.iter(&array);
             self.outstanding += taken;

@@ -36,6 +36,7 @@ pub mod rpc;
 mod run;
 mod session;
 mod updates;
+mod view;
 mod watch;
 
 pub use client::{Client, Mapped, Options};
@@ -72,7 +73,7 @@ pub use dagrun_schema::wire;
 #[doc(hidden)]
 pub use dagrun_worker::function::__private;
 pub use dagrun_worker::function::{
-    Cancelled, Context, Entry, Failure, FromInput, GatherError, Gathered, TaskFn,
+    Cancelled, Context, Entry, Failure, FromInput, GatherError, Gathered, ShelfError, TaskFn,
 };
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use error::{Error, Failed};
@@ -83,3 +84,4 @@ pub use program::init;
 pub use rpc::ClientError;
 pub use run::{Completed, Progress, Results, Run, Times};
 pub use updates::Updates;
+pub use view::{LoadBalanced, View};
