@@ -230,7 +230,7 @@ impl View {
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        self.each("pull", |dag, _| dag.task(Pull::<T>::default(), (name.to_owned(),)).name("pull"))
+        self.each("pull", |dag, _| dag.task(Pull::<T>::default(), (name.to_owned(),)))
     }
 
     /// Puts a contiguous part of a sequence under a name on each worker, as a `Vec<T>`: all parts are as
@@ -262,7 +262,7 @@ impl View {
 
     /// Removes the value of this name from each worker, and says where there was one.
     pub fn remove(&self, name: &str) -> Pending<Vec<bool>> {
-        self.each("remove", |dag, _| dag.task(Remove, (name.to_owned(),)).name("remove"))
+        self.each("remove", |dag, _| dag.task(Remove, (name.to_owned(),)))
     }
 
     /// Calls that go wherever there is room among the workers of this view; otherwise as
