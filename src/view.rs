@@ -153,7 +153,7 @@ impl View {
         F: TaskFn,
         A: IntoArgs<F::Args> + Clone,
     {
-        self.each(F::NAME, |dag, _| dag.task(function, args.clone()))
+        self.each(F::NAME, move |dag, _| dag.task(function, args.clone()))
     }
 
     /// Calls a function for each item. Each worker gets a contiguous part of the items, all parts as long or one
