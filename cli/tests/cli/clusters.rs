@@ -166,7 +166,7 @@ fn a_scheduler_and_a_worker_in_the_foreground_end_orderly_on_sigterm() {
 
 #[test]
 fn workers_end_with_their_scheduler_and_their_tasks_with_them() {
-    let test = Test::new("[task.a]\nshell = 'echo $$ > pid; sleep 1000'");
+    let test = Test::new("[task.a]\nshell = 'echo $$ > new; mv new pid; sleep 1000'");
     let cluster = Cluster::start(test, "1");
     cluster.submit(&["--detach"]).exits(0);
     cluster.0.wait_for_file("pid");

@@ -76,7 +76,7 @@ fn killing_the_process_leaves_nothing_behind() {
 #[test]
 fn always_tasks_run_after_ctrl_c() {
     let test = Test::new(
-        "[task.work]\nshell = 'echo $$ > outer; sleep 1000'\n\
+        "[task.work]\nshell = 'echo $$ > new; mv new outer; sleep 1000'\n\
          [task.next]\nafter = 'work'\nrun = ['touch', 'next']\n\
          [task.notify]\nalways = true\nafter = { all = ['work', 'next'], on = 'finish' }\n\
          run = ['touch', 'notified']",

@@ -11,19 +11,19 @@ struct Small {
 }
 
 impl Small {
-    fn start(pipeline: &str, labels: &[&str]) -> Small {
+    /// With workers of these names besides one that is called otherwise.
+    fn start(pipeline: &str, names: &[&str]) -> Small {
         let cluster = Cluster::start(Test::new(pipeline), "1");
         std::fs::create_dir(cluster.0.path("tmp")).unwrap();
-        let join = |label: &&str| {
-            let words =
-                ["worker", "--cluster", "c", "-j", "2", "--memory", "8MiB", "--label", label];
+        let join = |name: &&str| {
+            let words = ["worker", "--cluster", "c", "-j", "2", "--memory", "8MiB", "--name", name];
             let mut worker = cluster.0.command(&words);
             worker.env("TMPDIR", cluster.0.path("tmp")).stderr(std::process::Stdio::null());
             worker.spawn().unwrap()
         };
-        let workers = labels.iter().map(join).collect();
+        let workers = names.iter().map(join).collect();
         let small = Small { cluster, workers };
-        let expected = labels.len() + 1;
+        let expected = names.len() + 1;
         wait_until("the workers have joined", || small.present() == expected);
         small
     }
@@ -63,8 +63,8 @@ fn commands_on_other_workers_find_long_values_in_files() {
         let count = format!("count[{index}]");
         small.cluster.run(&["output", "last", &count]).exits(0).out("1000000\n");
     }
-    assert_eq!(small.cluster.places("make")[0], "w2");
-    assert_eq!(small.cluster.places("count")[0], "w3");
+    assert_eq!(small.cluster.places("make")[0], "a");
+    assert_eq!(small.cluster.places("count")[0], "b");
     // Values that other tasks were given are gone; those of the run's files have never been.
     small.cluster.run(&["output", "last", "make[0]"]).exits(1);
     wait_until("no file is left", || small.files().is_empty());
@@ -104,7 +104,7 @@ fn a_value_whose_worker_is_gone_fails_the_attempt_with_the_reason() {
         .cluster
         .run(&["explain", "last", "count[0]"])
         .exits(0)
-        .out_has("the value of make[0]: worker w2, which had it, is gone");
+        .out_has("the value of make[0]: worker a, which had it, is gone");
     small.workers.push(holder);
 }
 
