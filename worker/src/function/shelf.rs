@@ -1,6 +1,6 @@
 //! Values that a program has put on a worker by name, and the functions by which it does.
 //!
-//! Each worker has one [`Shelf`]. It lives as long as the worker does, and holds what it was given until that
+//! Each worker has one shelf. It lives as long as the worker does, and holds what it was given until that
 //! is replaced or removed. Functions reach it through [`Context::get`] and [`Context::set`]; programs
 //! through calls of [`Push`], [`Pull`] and [`Remove`], which every worker has. Their names are none that
 //! `#[dagrun::task]` allows, and their signatures do not depend on types: values pass through them as
