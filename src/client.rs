@@ -143,6 +143,11 @@ impl Client {
     /// # Errors
     /// [`Error::Client`] when the scheduler refuses it.
     pub fn start_pipeline(&self, pipeline: Pipeline, options: &Options) -> Result<Run, Error> {
+        self.begin(pipeline, options)?.wait()
+    }
+
+    /// Asks for a run without waiting until it has been taken.
+    fn begin(&self, pipeline: Pipeline, options: &Options) -> Result<Pending<Run>, Error> {
         let base_dir = match &options.base_dir {
             Some(dir) => dir.clone(),
             None => std::env::current_dir().map_err(ClusterError::System)?,
@@ -156,7 +161,14 @@ impl Client {
             inside.hold_new(run).await?;
             Ok(id)
         });
-        Ok(Run::new(submitted.wait()?, session))
+        Ok(submitted.map(move |id| Ok(Run::new(id, session))))
+    }
+
+    /// Asks for a run; all that is wrong comes with the answer.
+    pub(crate) fn starting(&self, dag: &Dag) -> Pending<Run> {
+        let begun =
+            dag.pipeline().map_err(Error::from).and_then(|p| self.begin(p, &Options::default()));
+        begun.unwrap_or_else(|error| Pending::new(std::future::ready(Err(error))))
     }
 
     /// A run that was submitted before, by this program or another. Values are asked for by name.
@@ -263,6 +275,7 @@ impl Client {
     {
         Mapped {
             client: self.clone(),
+            workers: None,
             function,
             items: items.into_iter(),
             max_outstanding: OUTSTANDING,
@@ -303,6 +316,7 @@ pub struct Options {
 /// The values of a map, in the order of its items: an iterator, which blocks for each. See [`Client::map`].
 pub struct Mapped<F: TaskFn, I> {
     client: Client,
+    workers: Option<std::sync::Arc<[String]>>,
     function: F,
     items: I,
     max_outstanding: usize,
@@ -325,6 +339,12 @@ where
     I: Iterator<Item = T>,
     T: Serialize + 'static,
 {
+    /// Only these workers, by name.
+    pub(crate) fn among(mut self, workers: Option<std::sync::Arc<[String]>>) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// At most so many items have been taken whose values have not.
     #[must_use]
     pub fn max_outstanding(mut self, calls: usize) -> Self {
@@ -348,7 +368,10 @@ where
             self.batch = batch * 2;
             let taken = items.len();
             let dag = Dag::new(F::NAME);
-            let array: ArrayHandle<F::Output> = dag.map(self.function, items);
+            let mut array: ArrayHandle<F::Output> = dag.map(self.function, items);
+            if let Some(workers) = &self.workers {
+                array = array.targets(workers.iter().map(String::as_str));
+            }
             let run = self.client.start(&dag)?;
             self.outstanding += taken;
             self.runs.push_back(run.iter(&array));

@@ -62,6 +62,7 @@ pub enum ClusterError {
 #[must_use]
 pub struct ClusterBuilder {
     state_dir: Option<PathBuf>,
+    workers: u32,
     processes: u32,
     pub(crate) worker: WorkerSettings,
     scheme: Scheme,
@@ -97,7 +98,16 @@ impl ClusterBuilder {
         self
     }
 
-    /// Worker processes; with 0, which is the default, one worker in this process.
+    /// Workers in this process, `w1`, `w2` and so on, each with its own slots and values; 1 unless told
+    /// otherwise. Without meaning when there are worker processes.
+    ///
+    /// Several are for trying out what depends on workers; for speed, one with more slots is as good.
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Worker processes; with 0, which is the default, workers are in this process.
     pub fn processes(mut self, workers: u32) -> Self {
         self.processes = workers;
         self
@@ -156,12 +166,12 @@ impl ClusterBuilder {
             worker.bytes().to_vec(),
         );
         config.scheme = self.scheme;
-        if self.processes > 0 {
+        if self.is_on_loopback() {
             config = config.on_loopback();
         }
         let mut parts = Parts {
             scheduler: Some(dagrun_scheduler::spawn(config)?),
-            worker: None,
+            workers: Vec::new(),
             processes: None,
             temporary,
         };
@@ -172,6 +182,12 @@ impl ClusterBuilder {
             crate::processes::all_joined(&cluster.client, self.processes)?;
         }
         Ok(cluster)
+    }
+
+    /// Whether workers reach the scheduler by TCP, and each other where one needs the values of
+    /// another: a single one needs neither.
+    fn is_on_loopback(&self) -> bool {
+        self.processes > 0 || self.workers > 1
     }
 }
 
@@ -196,7 +212,7 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Parts {
     scheduler: Option<SchedulerHandle>,
-    worker: Option<WorkerHandle>,
+    workers: Vec<WorkerHandle>,
     processes: Option<Processes>,
     /// Removed when all else has ended.
     temporary: Option<tempfile::TempDir>,
@@ -205,15 +221,23 @@ struct Parts {
 impl Parts {
     fn add_workers(&mut self, builder: &ClusterBuilder, token: &Token) -> Result<(), ClusterError> {
         let Some(scheduler) = &self.scheduler else { return Ok(()) };
-        if builder.processes == 0 {
+        if !builder.is_on_loopback() {
             let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
             scheduler.attach(theirs);
             let connection = dagrun_worker::Connection::Stream(ours);
             let config = worker_config(&builder.worker, String::new(), token, connection);
-            self.worker = Some(dagrun_worker::spawn(config)?);
+            self.workers.push(dagrun_worker::spawn(config)?);
             return Ok(());
         }
         let address = scheduler.address().ok_or_else(|| std::io::Error::other("no address"))?;
+        if builder.processes == 0 {
+            for at in 1..=builder.workers {
+                let connection = dagrun_worker::Connection::Tcp(address);
+                let config = worker_config(&builder.worker, format!("w{at}"), token, connection);
+                self.workers.push(dagrun_worker::spawn(config)?);
+            }
+            return Ok(());
+        }
         let processes = Processes::start(builder.processes, address, token, &builder.worker)?;
         self.processes = Some(processes);
         Ok(())
@@ -242,14 +266,14 @@ impl Parts {
         if let Some(processes) = &self.processes {
             processes.expect_the_end();
         }
-        if let Some(worker) = &self.worker {
+        for worker in &self.workers {
             worker.shutdown();
         }
         let processes = self.processes.take();
         if let Some(processes) = processes {
             processes.end();
         }
-        if let Some(worker) = self.worker.take() {
+        for worker in self.workers.drain(..) {
             let _ = worker.join();
         }
         if let Some(scheduler) = self.scheduler.take() {
@@ -316,6 +340,7 @@ impl Cluster {
     pub fn builder() -> ClusterBuilder {
         ClusterBuilder {
             state_dir: None,
+            workers: 1,
             processes: 0,
             worker: WorkerSettings::default(),
             scheme: Scheme::default(),

@@ -46,9 +46,33 @@ pub enum Error {
     /// The cluster or the connection to it cannot be set up.
     #[error(transparent)]
     Cluster(#[from] crate::cluster::ClusterError),
+    /// A view names a worker that is not there.
+    #[error("no worker `{name}` is present ({})", listed(.present))]
+    NoWorker {
+        /// Its name; empty when a view has no worker at all.
+        name: String,
+        /// The names of those that are.
+        present: Vec<String>,
+    },
+    /// The value cannot be sent.
+    #[error("the value `{name}` cannot be sent")]
+    Unwritable {
+        /// What it is called.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: PayloadError,
+    },
     /// The client has been closed.
     #[error("the client has been closed")]
     Closed,
+}
+
+fn listed(present: &[String]) -> String {
+    match present {
+        [] => "there are none".to_owned(),
+        names => format!("there are {}", names.join(", ")),
+    }
 }
 
 /// An instance that has no value, because it did not succeed.

@@ -51,6 +51,7 @@ pub mod rpc;
 mod run;
 mod session;
 mod updates;
+mod view;
 mod watch;
 
 pub use client::{Client, Mapped, Options};
@@ -149,7 +150,9 @@ pub use dagrun_worker::function::Context;
 /// # Ok::<(), dagrun::Error>(())
 /// ```
 pub use dagrun_worker::function::Gathered;
-pub use dagrun_worker::function::{Cancelled, Entry, Failure, FromInput, GatherError, TaskFn};
+pub use dagrun_worker::function::{
+    Cancelled, Entry, Failure, FromInput, GatherError, ShelfError, TaskFn,
+};
 pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
 pub use error::{Error, Failed};
 pub use files::Disk;
@@ -159,6 +162,7 @@ pub use program::init;
 pub use rpc::ClientError;
 pub use run::{Completed, Progress, Results, Run, Times};
 pub use updates::Updates;
+pub use view::{LoadBalanced, View};
 
 /// The examples of the guide are tests.
 #[cfg(doctest)]

@@ -1,6 +1,7 @@
 //! What a function can be given: values, and handles of tasks that make them.
 
 use bytes::Bytes;
+use dagrun_worker::function::shelf::Raw;
 use serde::Serialize;
 
 use super::store::{Recorder, Slot, position};
@@ -47,6 +48,17 @@ impl IntoArg<String> for &str {
 impl IntoArg<Bytes> for Vec<u8> {
     fn record(self, recorder: &mut Recorder<'_>) {
         Bytes::from(self).record(recorder);
+    }
+}
+
+/// A payload that is passed on as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded(pub(crate) Bytes);
+
+impl IntoArg<Raw> for Encoded {
+    fn record(self, recorder: &mut Recorder<'_>) {
+        let constant = recorder.store.constants.push(&self.0);
+        recorder.push(Slot::Constant(constant));
     }
 }
 

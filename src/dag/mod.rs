@@ -51,6 +51,7 @@ use dagrun_core::simulate::{self, Prediction};
 use dagrun_worker::function::TaskFn;
 use serde::Serialize;
 
+pub(crate) use args::Encoded;
 pub use args::{Inputs, IntoArg, IntoArgs};
 pub use command::{Array, Command, IntoWord, Kind, OutputOf, Single};
 pub use error::{BuildError, PlanError, Problem, WriteError};

@@ -40,6 +40,10 @@ fn checked(name: LitStr) -> Result<LitStr> {
     let text = name.value();
     match text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         true => Err(Error::new(name.span(), "the name of a task is a word")),
+        false if text.starts_with("dagrun::") => Err(Error::new(
+            name.span(),
+            "names that begin with `dagrun::` are those of dagrun itself",
+        )),
         false => Ok(name),
     }
 }

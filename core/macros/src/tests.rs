@@ -151,6 +151,7 @@ fn options_are_checked() {
         (quote!(nmae = "x"), "unknown option `nmae`"),
         (quote!(name = ""), "the name of a task is a word"),
         (quote!(name = "a b"), "the name of a task is a word"),
+        (quote!(name = "dagrun::push"), "names that begin with `dagrun::`"),
         (quote!(name = 3), "expected string literal"),
     ] {
         let said = syn::parse2::<Options>(options).err().unwrap().to_string();

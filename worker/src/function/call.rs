@@ -11,6 +11,7 @@ use dagrun_core::status::{Detail, FailureKind};
 use super::context::Log;
 use super::pools::Pools;
 use super::registry::{self, Function};
+use super::shelf::Shelf;
 use super::{Context, Failure, Fetch, Inline, Inputs, Keeper, panics};
 use crate::attempt::Ended;
 use crate::clock;
@@ -27,6 +28,7 @@ pub(crate) struct Caller {
     pub(crate) keeper: Arc<dyn Keeper>,
     /// The worker's name, once it has one.
     pub(crate) worker: OnceLock<Arc<str>>,
+    shelf: Arc<Shelf>,
     pools: Pools,
 }
 
@@ -52,6 +54,7 @@ impl Default for Caller {
             fetch: Arc::new(Inline),
             keeper: Arc::new(Inline),
             worker: OnceLock::new(),
+            shelf: Arc::default(),
             pools: Pools::default(),
         }
     }
@@ -81,7 +84,7 @@ impl Caller {
         let cpus = u32::try_from(place.width).unwrap_or(u32::MAX);
         let worker = self.worker.get().cloned().unwrap_or_default();
         let token = place.control.token().clone();
-        let context = Context::new(&mut calling, cpus, worker, token, log);
+        let context = Context::new(&mut calling, cpus, worker, self.shelf.clone(), token, log);
         let returned = self.run(function, calling.fold, place.width, &mut inputs, &context);
         // Files of the function go before its end is told.
         drop(context);

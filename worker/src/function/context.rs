@@ -11,6 +11,7 @@ use dagrun_core::ids::{RunId, Timestamp};
 use dagrun_core::recipe::Calling;
 use dagrun_core::status::Stream;
 
+use super::shelf::Shelf;
 use crate::clock;
 use crate::control::Token;
 use crate::log::{Owner, RunLog, Span};
@@ -27,6 +28,7 @@ pub struct Context {
     pub(super) seed: u64,
     pub(super) cpus: u32,
     pub(super) worker: Arc<str>,
+    pub(super) shelf: Arc<Shelf>,
     pub(super) token: Arc<Token>,
     pub(super) log: Option<Log>,
     pub(super) temp: OnceLock<TempDir>,
@@ -50,6 +52,7 @@ impl Context {
             seed: 0,
             cpus: 1,
             worker: Arc::from(""),
+            shelf: Arc::default(),
             token: Arc::default(),
             log: None,
             temp: OnceLock::new(),
@@ -60,6 +63,7 @@ impl Context {
         calling: &mut Calling,
         cpus: u32,
         worker: Arc<str>,
+        shelf: Arc<Shelf>,
         token: Arc<Token>,
         log: Option<Log>,
     ) -> Context {
@@ -71,6 +75,7 @@ impl Context {
             seed: calling.seed,
             cpus,
             worker,
+            shelf,
             token,
             log,
             temp: OnceLock::new(),

@@ -168,6 +168,13 @@ impl Inputs {
         T::from_input(input).map_err(|reason| self.unusable(at, &reason))
     }
 
+    /// The payload of input number `at`, once, whatever is in it.
+    pub(super) fn take_payload(&mut self, at: usize) -> Result<Bytes, Failure> {
+        let Input { source, run, fetch } = self.input(at)?;
+        let payload = source.payload(run, fetch);
+        payload.map_err(|reason| self.unusable(at, &reason))
+    }
+
     fn input(&mut self, at: usize) -> Result<Input<'_>, Failure> {
         let source = self.sources.get_mut(at).and_then(Option::take);
         let source = source.ok_or_else(|| self.unusable(at, "it is missing"))?;

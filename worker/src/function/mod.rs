@@ -16,6 +16,7 @@ mod input;
 mod panics;
 mod pools;
 mod registry;
+pub mod shelf;
 mod values;
 pub(crate) mod watch;
 
@@ -28,6 +29,7 @@ pub use input::Elements;
 pub use input::{FromInput, Input, Inputs};
 pub(crate) use panics::message as panic_message;
 pub use registry::{Function, functions};
+pub use shelf::ShelfError;
 pub use values::{Fetch, Inline, Keeper};
 
 use serde::Serialize;

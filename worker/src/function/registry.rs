@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
+use super::shelf::BUILT_IN;
 use super::{Context, Failure, Inputs};
 
 /// How a function is called: takes its inputs, gives the payload of its value.
@@ -71,7 +72,9 @@ pub(super) fn find(name: &str, signature: Option<u64>) -> Result<&'static Functi
 }
 
 fn unknown(name: &str) -> String {
-    let names: Vec<&str> = by_name().keys().copied().collect();
+    // Those that every worker has are not what anybody meant.
+    let named = by_name().keys().copied();
+    let names: Vec<&str> = named.filter(|name| !name.starts_with(BUILT_IN)).collect();
     let message = format!("no function `{name}` in this worker's program");
     let close = names
         .iter()

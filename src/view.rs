@@ -1,0 +1,376 @@
+//! Views: workers by name, each with the calls and values that the program gives it, and calls that go
+//! wherever there is room.
+//!
+//! What a view does are ordinary runs whose tasks have `targets`: each call takes a slot of its worker,
+//! waits for one when none is free, and is found in the history. Values that are put on workers live in
+//! these workers (see [`Context::get`](crate::Context::get)), and go with them: one that is started
+//! again has none.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dagrun_core::payload;
+use dagrun_core::status::WorkerStatus;
+use dagrun_worker::function::TaskFn;
+use dagrun_worker::function::shelf::{Pull, Push, Remove};
+use futures::future::try_join_all;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::client::{Client, Mapped};
+use crate::cluster::Cluster;
+use crate::dag::{ArrayHandle, Dag, Encoded, Handle, IntoArgs};
+use crate::run::Run;
+use crate::{Error, Pending};
+
+/// Some workers, by name, in an order: all that is done through it is done on each of them.
+///
+/// ```
+/// use dagrun::{Cluster, Context, ShelfError};
+///
+/// #[dagrun::task]
+/// fn partial_sum(context: &Context) -> Result<u64, ShelfError> {
+///     Ok(context.get::<Vec<u64>>("numbers")?.iter().sum())
+/// }
+///
+/// # fn main() -> Result<(), dagrun::Error> {
+/// let cluster = Cluster::builder().workers(2).slots(1).start()?;
+/// let view = cluster.view_all().wait()?;
+/// view.scatter("numbers", (1..=100).collect::<Vec<u64>>()).wait()?;
+/// assert_eq!(view.apply(partial_sum, ()).wait()?, [1275, 3775]);
+/// # Ok(()) }
+/// ```
+///
+/// The workers are those that were present when the view was made. When one has gone since, what is asked of
+/// it waits until there is one of its name again: [`Pending::timeout`] bounds that. The names of
+/// workers should not be labels of others, which `targets` do not tell apart.
+#[derive(Clone, Debug)]
+pub struct View {
+    client: Client,
+    workers: Arc<[String]>,
+}
+
+impl Client {
+    /// These workers, by name, as a [`View`]. One that is named twice counts once.
+    ///
+    /// ```no_run
+    /// # fn example(client: &dagrun::Client) -> Result<(), dagrun::Error> {
+    /// let view = client.view(&["w1", "w2"]).wait()?;
+    /// view.push("threshold", &0.5).wait()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoWorker`] when one of them is not present, or none is named.
+    pub fn view<S: AsRef<str>>(&self, workers: &[S]) -> Pending<View> {
+        let mut names: Vec<String> = Vec::with_capacity(workers.len());
+        for name in workers.iter().map(AsRef::as_ref) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        let client = self.clone();
+        self.workers().map(move |present| {
+            let present: Vec<String> = present.into_iter().map(|worker| worker.name).collect();
+            match names.iter().find(|name| !present.contains(name)) {
+                Some(absent) => Err(Error::NoWorker { name: absent.clone(), present }),
+                None => View::of(client, names),
+            }
+        })
+    }
+
+    /// All workers that are present, in the order in which they came.
+    ///
+    /// # Errors
+    /// [`Error::NoWorker`] when there are none.
+    pub fn view_all(&self) -> Pending<View> {
+        let client = self.clone();
+        self.workers().map(move |mut present| {
+            present.sort_by_key(|worker| worker.id);
+            View::of(client, present.into_iter().map(|worker| worker.name).collect())
+        })
+    }
+
+    /// Calls that go wherever there is room.
+    ///
+    /// How the scheduler picks among the workers that have room is the cluster's:
+    /// [`ClusterBuilder::scheme`](crate::ClusterBuilder::scheme), or `--scheme` of one that was started apart.
+    #[must_use]
+    pub fn load_balanced(&self) -> LoadBalanced {
+        LoadBalanced { client: self.clone(), workers: None }
+    }
+}
+
+impl Cluster {
+    /// The workers that are present.
+    pub fn workers(&self) -> Pending<Vec<WorkerStatus>> {
+        self.client().workers()
+    }
+
+    /// These workers, by name; see [`Client::view`].
+    ///
+    /// # Errors
+    /// [`Error::NoWorker`] when one of them is not present, or none is named.
+    pub fn view<S: AsRef<str>>(&self, workers: &[S]) -> Pending<View> {
+        self.client().view(workers)
+    }
+
+    /// All workers that are present, in the order in which they came.
+    ///
+    /// # Errors
+    /// [`Error::NoWorker`] when there are none.
+    pub fn view_all(&self) -> Pending<View> {
+        self.client().view_all()
+    }
+
+    /// Calls that go wherever there is room; see [`Client::load_balanced`].
+    #[must_use]
+    pub fn load_balanced(&self) -> LoadBalanced {
+        self.client().load_balanced()
+    }
+}
+
+impl View {
+    fn of(client: Client, workers: Vec<String>) -> Result<View, Error> {
+        if workers.is_empty() {
+            return Err(Error::NoWorker { name: String::new(), present: workers });
+        }
+        Ok(View { client, workers: workers.into() })
+    }
+
+    /// The names of its workers, in its order; never empty.
+    #[must_use]
+    pub fn workers(&self) -> &[String] {
+        &self.workers
+    }
+
+    /// Calls a function once on each worker. The values come in the order of the view.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] as soon as it fails on one of them; the other calls go on.
+    pub fn apply<F, A>(&self, function: F, args: A) -> Pending<Vec<F::Output>>
+    where
+        F: TaskFn,
+        A: IntoArgs<F::Args> + Clone,
+    {
+        self.each(F::NAME, move |dag, _| dag.task(function, args.clone()))
+    }
+
+    /// Calls a function for each item. Each worker gets a contiguous part of the items, all parts as long or one
+    /// longer; the values come in the order of the items.
+    ///
+    /// ```
+    /// #[dagrun::task]
+    /// fn double(x: u64) -> u64 {
+    ///     2 * x
+    /// }
+    ///
+    /// # fn main() -> Result<(), dagrun::Error> {
+    /// let cluster = dagrun::Cluster::builder().workers(2).slots(1).start()?;
+    /// let view = cluster.view_all().wait()?;
+    /// assert_eq!(view.map(double, 1..=3).wait()?, [2, 4, 6]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Failed`] as soon as a part has one that failed; the other calls go on.
+    pub fn map<F, T, I>(&self, function: F, items: I) -> Pending<Vec<F::Output>>
+    where
+        F: TaskFn<Args = (T,)>,
+        I: IntoIterator<Item = T>,
+        T: Serialize + 'static,
+    {
+        let dag = Dag::new(F::NAME);
+        let parts = split(items.into_iter().collect(), self.workers.len());
+        let arrays: Vec<ArrayHandle<F::Output>> = parts
+            .into_iter()
+            .zip(self.workers.iter())
+            .filter(|(part, _)| !part.is_empty())
+            .map(|(part, worker)| dag.map(function, part).targets([worker.as_str()]))
+            .collect();
+        if arrays.is_empty() {
+            return Pending::new(std::future::ready(Ok(Vec::new())));
+        }
+        let starting = self.client.starting(&dag);
+        Pending::new(async move {
+            let run = Watching(starting.await?);
+            let parts = try_join_all(arrays.iter().map(|array| run.0.results(array))).await?;
+            Ok(parts.into_iter().flatten().collect())
+        })
+    }
+
+    /// Puts a value under a name on each worker, in place of one that is there.
+    ///
+    /// It travels through the scheduler, once for each worker, and may have some tens of megabytes; larger
+    /// data is better read by a function on each worker, which keeps it with
+    /// [`Context::set`](crate::Context::set).
+    ///
+    /// # Errors
+    /// [`Error::Unwritable`] when the value refuses to be written.
+    pub fn push<T: Serialize + 'static>(&self, name: &str, value: &T) -> Pending<()> {
+        match encode(name, value) {
+            Ok(value) => self.put(name, |_| value.clone()),
+            Err(error) => Pending::new(std::future::ready(Err(error))),
+        }
+    }
+
+    /// The same as [`View::push`], by the name that goes with [`View::scatter`] and [`View::gather`].
+    ///
+    /// # Errors
+    /// As [`View::push`].
+    pub fn broadcast<T: Serialize + 'static>(&self, name: &str, value: &T) -> Pending<()> {
+        self.push(name, value)
+    }
+
+    /// The values of this name, one from each worker, in the order of the view.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when a worker has none, [`Error::Value`] when it is not a `T`.
+    pub fn pull<T>(&self, name: &str) -> Pending<Vec<T>>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.each("pull", |dag, _| dag.task(Pull::<T>::default(), (name.to_owned(),)))
+    }
+
+    /// Puts a contiguous part of a sequence under a name on each worker, as a `Vec<T>`: all parts are as
+    /// long or one longer, those of the last workers may be empty.
+    ///
+    /// # Errors
+    /// As [`View::push`].
+    pub fn scatter<T: Serialize + 'static>(&self, name: &str, sequence: Vec<T>) -> Pending<()> {
+        let parts = split(sequence, self.workers.len());
+        let parts: Result<Vec<Encoded>, Error> =
+            parts.iter().map(|part| encode(name, part)).collect();
+        match parts {
+            Ok(parts) => self.put(name, |at| parts[at].clone()),
+            Err(error) => Pending::new(std::future::ready(Err(error))),
+        }
+    }
+
+    /// The sequence whose parts are under this name on the workers: what [`View::scatter`] has put there, or what
+    /// functions have made of it, one part after another in the order of the view.
+    ///
+    /// # Errors
+    /// As [`View::pull`], for a `Vec<T>`.
+    pub fn gather<T>(&self, name: &str) -> Pending<Vec<T>>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+    {
+        self.pull::<Vec<T>>(name).map(|parts| Ok(parts.into_iter().flatten().collect()))
+    }
+
+    /// Removes the value of this name from each worker, and says where there was one.
+    pub fn remove(&self, name: &str) -> Pending<Vec<bool>> {
+        self.each("remove", |dag, _| dag.task(Remove, (name.to_owned(),)))
+    }
+
+    /// Calls that go wherever there is room among the workers of this view; otherwise as
+    /// [`Client::load_balanced`].
+    #[must_use]
+    pub fn load_balanced(&self) -> LoadBalanced {
+        LoadBalanced { client: self.client.clone(), workers: Some(Arc::clone(&self.workers)) }
+    }
+
+    fn put(&self, name: &str, value: impl Fn(usize) -> Encoded) -> Pending<()> {
+        let put = self.each("push", |dag, at| dag.task(Push, (name.to_owned(), value(at))));
+        put.map(|_| Ok(()))
+    }
+
+    /// A run with one task for each worker; `task` is told the worker's position in the view.
+    fn each<T>(&self, name: &str, task: impl Fn(&Dag, usize) -> Handle<T>) -> Pending<Vec<T>>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let dag = Dag::new(name);
+        let workers = self.workers.iter().enumerate();
+        let handles: Vec<Handle<T>> =
+            workers.map(|(at, worker)| task(&dag, at).targets([worker.as_str()])).collect();
+        let starting = self.client.starting(&dag);
+        Pending::new(async move {
+            let run = Watching(starting.await?);
+            try_join_all(handles.iter().map(|handle| run.0.result(handle))).await
+        })
+    }
+}
+
+/// Calls that go wherever there is room: on the whole cluster, or among the workers of a [`View`].
+///
+/// ```
+/// #[dagrun::task]
+/// fn double(x: u64) -> u64 {
+///     2 * x
+/// }
+///
+/// # fn main() -> Result<(), dagrun::Error> {
+/// let cluster = dagrun::Cluster::builder().workers(2).slots(1).start()?;
+/// let anywhere = cluster.load_balanced();
+/// assert_eq!(anywhere.apply(double, (21,)).wait()?, 42);
+/// let second = cluster.view(&["w2"]).wait()?.load_balanced();
+/// let doubled: Result<Vec<u64>, _> = second.map(double, 1..=3).collect();
+/// assert_eq!(doubled?, [2, 4, 6]);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct LoadBalanced {
+    client: Client,
+    /// None: all there are.
+    workers: Option<Arc<[String]>>,
+}
+
+impl LoadBalanced {
+    /// Calls a function once.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when it fails, [`Error::Client`] when no worker has the function.
+    pub fn apply<F, A>(&self, function: F, args: A) -> Pending<F::Output>
+    where
+        F: TaskFn,
+        A: IntoArgs<F::Args>,
+    {
+        let dag = Dag::new(F::NAME);
+        let mut handle = dag.task(function, args);
+        if let Some(workers) = &self.workers {
+            handle = handle.targets(workers.iter().map(String::as_str));
+        }
+        let starting = self.client.starting(&dag);
+        Pending::new(async move {
+            let run = Watching(starting.await?);
+            run.0.result(&handle).await
+        })
+    }
+
+    /// Calls a function for each item; see [`Client::map`].
+    pub fn map<F, T, I>(&self, function: F, items: I) -> Mapped<F, I::IntoIter>
+    where
+        F: TaskFn<Args = (T,)>,
+        I: IntoIterator<Item = T>,
+        T: Serialize + 'static,
+    {
+        self.client.map(function, items).among(self.workers.clone())
+    }
+}
+
+/// A run of which the client need remember nothing once nobody waits for it.
+struct Watching(Run);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
+}
+
+fn encode<T: Serialize + 'static>(name: &str, value: &T) -> Result<Encoded, Error> {
+    let payload = payload::encode(value)
+        .map_err(|source| Error::Unwritable { name: name.to_owned(), source })?;
+    Ok(Encoded(Bytes::from(payload)))
+}
+
+/// So many contiguous parts, the first of which are one longer where it does not come out even.
+fn split<T>(items: Vec<T>, parts: usize) -> Vec<Vec<T>> {
+    let (length, longer) = (items.len() / parts, items.len() % parts);
+    let mut items = items.into_iter();
+    (0..parts)
+        .map(|part| items.by_ref().take(length + usize::from(part < longer)).collect())
+        .collect()
+}
