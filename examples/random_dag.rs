@@ -174,7 +174,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn run(arguments: &Arguments) -> Result<Vec<Span>, Box<dyn Error>> {
     let common = &arguments.common;
-    let tasks = arguments.tasks.unwrap_or(common.sized(64, 24));
+    let tasks = arguments.tasks.unwrap_or(common.sized(64, 24)).max(1);
     let layers = arguments.layers.unwrap_or(common.sized(8, 5));
     let longest = arguments.longest.unwrap_or(common.sized(200, 10));
     let graph = Graph::random(tasks, layers, longest, common.seed);
