@@ -206,8 +206,8 @@ impl Parts {
             return Ok(());
         }
         let address = scheduler.address().ok_or_else(|| std::io::Error::other("no address"))?;
-        let worker = builder.worker.clone();
-        self.processes = Some(Processes::start(builder.processes, address, token, worker)?);
+        let processes = Processes::start(builder.processes, address, token, &builder.worker)?;
+        self.processes = Some(processes);
         Ok(())
     }
 

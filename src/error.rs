@@ -71,7 +71,7 @@ pub struct Failed {
 }
 
 impl Failed {
-    pub(crate) fn new(task: &str, row: &InstanceRow, detail: Vec<u8>) -> Failed {
+    pub(crate) fn new(task: &str, row: &InstanceRow, detail: &[u8]) -> Failed {
         Failed {
             task: task.to_owned(),
             index: row.instance.index,
@@ -79,7 +79,7 @@ impl Failed {
             attempts: row.attempts,
             worker: row.worker.clone(),
             reason: row.reason.clone(),
-            detail: String::from_utf8_lossy(&detail).into_owned(),
+            detail: String::from_utf8_lossy(detail).into_owned(),
         }
     }
 }

@@ -88,7 +88,7 @@ impl Processes {
         count: u32,
         address: SocketAddr,
         token: &Token,
-        settings: WorkerSettings,
+        settings: &WorkerSettings,
     ) -> Result<Processes, ClusterError> {
         let mut processes = Processes { over: Arc::default(), keepers: Vec::new() };
         for at in 1..=count {

@@ -382,7 +382,7 @@ async fn decode<T: DeserializeOwned + 'static>(
     let InstanceResult { row, value, detail } = result;
     let name = watched.name(task)?;
     if row.state != State::Succeeded {
-        return Err(Box::new(Failed::new(name, &row, detail)).into());
+        return Err(Box::new(Failed::new(name, &row, &detail)).into());
     }
     let index = row.instance.index;
     let payload = match value {
@@ -396,6 +396,9 @@ async fn decode<T: DeserializeOwned + 'static>(
         .map_err(|source| Error::Value { instance: format!("{name}[{index}]"), source })
 }
 
+/// Values that came together, each with its index.
+type Page<T> = Vec<(u32, Result<T, Error>)>;
+
 /// The values of an array, in index order. See [`Run::iter`].
 ///
 /// It blocks as an iterator; as a [`Stream`] it does not.
@@ -405,7 +408,7 @@ pub struct Results<T> {
     completed: bool,
     taken: usize,
     buffer: VecDeque<(u32, Result<T, Error>)>,
-    next: Option<Pending<Vec<(u32, Result<T, Error>)>>>,
+    next: Option<Pending<Page<T>>>,
     over: bool,
     of: PhantomData<fn() -> T>,
 }
@@ -431,7 +434,7 @@ impl<T: DeserializeOwned + Send + 'static> Results<T> {
     }
 
     /// Asks for more.
-    fn more(&self) -> Pending<Vec<(u32, Result<T, Error>)>> {
+    fn more(&self) -> Pending<Page<T>> {
         let (task, taken, completed) = (self.task, self.taken, self.completed);
         self.run.ask(move |watched| async move {
             let results = match completed {
@@ -447,7 +450,7 @@ impl<T: DeserializeOwned + Send + 'static> Results<T> {
         })
     }
 
-    fn take_in(&mut self, more: Result<Vec<(u32, Result<T, Error>)>, Error>) {
+    fn take_in(&mut self, more: Result<Page<T>, Error>) {
         match more {
             Ok(more) => {
                 self.over |= more.is_empty();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use dagrun::core::status::{RunState, State};
 use dagrun::{Cluster, Context, Dag, Error, Gathered, Sweep, linspace};
 
@@ -95,6 +96,38 @@ fn values_flow_from_function_to_function() {
     let progress = run.progress().wait().unwrap();
     assert_eq!((progress.instances, progress.succeeded), (progress.ended, progress.ended));
     assert!(progress.complete && run.times().wait().unwrap().serial > Duration::ZERO);
+}
+
+#[dagrun::task]
+fn long_bytes(seed: u8) -> Bytes {
+    vec![seed; 200_000].into()
+}
+
+#[dagrun::task]
+fn reversed(bytes: Bytes) -> Vec<u64> {
+    bytes.iter().rev().map(|byte| u64::from(*byte)).collect()
+}
+
+#[dagrun::task]
+fn total_of(lists: Gathered<Vec<u64>>) -> Result<u64, dagrun::GatherError> {
+    lists.values().map(|list| Ok(list?.iter().sum::<u64>())).sum()
+}
+
+#[test]
+fn long_values_reach_functions_and_those_who_ask_for_results() {
+    let cluster = cluster();
+    let dag = Dag::new("long");
+    let made = dag.map(long_bytes, 1..=10u8);
+    let lists = dag.map(reversed, &made);
+    let all = dag.gather(&lists, total_of);
+    // Nobody is given this one: it is a file of the run.
+    let last = dag.task(long_bytes, (7u8,));
+    let run = cluster.submit(&dag).unwrap();
+    assert_eq!(run.result(&all).wait().unwrap(), 55 * 200_000);
+    let bytes = run.result(&last).wait().unwrap();
+    assert_eq!((bytes.len(), bytes.iter().all(|byte| *byte == 7)), (200_000, true));
+    let error = run.result_at(&made, 0).wait().unwrap_err().to_string();
+    assert!(error.contains("it was kept by a worker"), "{error}");
 }
 
 #[test]

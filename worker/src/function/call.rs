@@ -91,7 +91,7 @@ impl Caller {
                 let (kind, reason) = stopped(why, calling.timeout);
                 Err(Failure::of_kind(kind, reason))
             }
-            None => returned.and_then(|payload| self.settle(&calling, &place, payload)),
+            None => returned.and_then(|payload| self.settle(&calling, place, payload)),
         };
         if judged.is_err() {
             outputs::discard(&calling.outputs);
