@@ -155,7 +155,7 @@ fn compare(
     blocks: &[Block],
 ) -> Result<Comparison, Box<dyn Error>> {
     let plain = || {
-        let total = on_threads(slots, blocks).into_iter().reduce(|a, b| add(a, b));
+        let total = on_threads(slots, blocks).into_iter().reduce(*add);
         total.map(drop).ok_or_else(|| "no blocks".into())
     };
     let with_dagrun = || {
