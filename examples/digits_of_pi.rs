@@ -19,11 +19,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
+use dagrun::{Cluster, Dag};
 use dagrun_example_pi::count::{Counts, pair_index};
 use dagrun_example_pi::{decimals, plot};
 use dagrun_example_support::options::Common;
 use dagrun_example_support::plot::grouped;
-use dagrun_example_support::threads;
 use serde::{Deserialize, Serialize};
 
 /// Counts the pairs of digits of pi
@@ -59,23 +59,22 @@ enum CountError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Frequencies {
     counts: Counts,
-    /// How long counting took.
-    micros: u64,
 }
 
 /// Counts the digits of a file.
+#[dagrun::task]
 fn frequencies(path: PathBuf) -> Result<Frequencies, CountError> {
-    let start = Instant::now();
     let mut text = Vec::new();
     let read = File::open(&path).and_then(|mut file| file.read_to_end(&mut text));
     read.map_err(|source| CountError::Read { path: path.clone(), source })?;
     text.retain(|byte| !byte.is_ascii_whitespace());
     let counts = Counts::of(&text).map_err(|source| CountError::Digits { path, source })?;
-    Ok(Frequencies { counts, micros: start.elapsed().as_micros() as u64 })
+    Ok(Frequencies { counts })
 }
 
 /// Adds the counts of a file to those of the file before it, and the pair that stands across the
 /// two. It is associative, but the order matters.
+#[dagrun::task]
 fn join(mut before: Frequencies, after: Frequencies) -> Frequencies {
     let counts = &mut before.counts;
     counts.pairs[pair_index(counts.last, after.counts.first)] += 1;
@@ -86,7 +85,6 @@ fn join(mut before: Frequencies, after: Frequencies) -> Frequencies {
         *sum += count;
     }
     counts.last = after.counts.last;
-    before.micros += after.micros;
     before
 }
 
@@ -113,6 +111,7 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    dagrun::init();
     run(&Arguments::parse()).map(|_| ())
 }
 
@@ -131,14 +130,25 @@ fn run(arguments: &Arguments) -> Result<Counts, Box<dyn Error>> {
         }
     };
 
-    let start = Instant::now();
-    let each = threads::map(common.slots(), &files, frequencies);
-    let wall = start.elapsed().as_secs_f64();
-    let each: Result<Vec<Frequencies>, CountError> = each.into_iter().collect();
-    let total = each?.into_iter().reduce(join).ok_or("no files")?;
+    if files.is_empty() {
+        return Err("no files".into());
+    }
+    let count = files.len();
 
-    let serial = total.micros as f64 / 1e6;
-    println!("{} files: {serial:.3} s of work in {wall:.3} s", files.len());
+    let slots = common.slots_each();
+    let cluster = Cluster::builder().slots(slots).processes(common.processes).start()?;
+    let dag = Dag::new("digits-of-pi");
+    let each = dag.map(frequencies, files);
+    let sum = dag.reduce(&each, join);
+    let run = cluster.submit(&dag)?;
+    let total = run.result(&sum).wait()?;
+    let times = run.times().wait()?;
+
+    let (serial, wall) = (times.serial.as_secs_f64(), times.wall.as_secs_f64());
+    println!(
+        "{count} files: {serial:.3} s of work in {wall:.3} s: speed-up {:.2}",
+        times.speed_up()
+    );
     report(&total.counts)?;
     fs::create_dir_all(&common.out)?;
     let path = common.out.join("digits_of_pi.png");
@@ -175,7 +185,7 @@ mod tests {
     use super::*;
 
     fn counted(text: &str) -> Frequencies {
-        Frequencies { counts: Counts::of(text.as_bytes()).unwrap(), micros: 0 }
+        Frequencies { counts: Counts::of(text.as_bytes()).unwrap() }
     }
 
     #[test]

@@ -15,9 +15,10 @@ mod plot;
 
 use std::error::Error;
 use std::f64::consts::PI;
-use std::time::Instant;
 
 use clap::Parser;
+use dagrun::{ArrayHandle, Cluster, Context, Dag, Handle};
+use dagrun_example_support::compare::Comparison;
 use dagrun_example_support::options::Common;
 use dagrun_example_support::plot::grouped;
 use dagrun_example_support::threads;
@@ -34,6 +35,9 @@ struct Arguments {
     /// How many tasks draw them
     #[arg(long, value_name = "N", default_value_t = 64)]
     blocks: u64,
+    /// Also measures how fast plain threads do the same
+    #[arg(long)]
+    compare: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -50,8 +54,6 @@ struct Block {
 struct Hits {
     samples: u64,
     inside: u64,
-    /// How long drawing them took.
-    seconds: f64,
     /// Who drew them; empty for the sum of several.
     place: String,
 }
@@ -69,31 +71,26 @@ impl Hits {
 }
 
 /// Draws the points of a block.
-fn throw(block: Block) -> Hits {
-    let start = Instant::now();
+#[dagrun::task]
+fn throw(block: Block, context: &Context) -> Hits {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(block.seed);
     let mut inside = 0;
     for _ in 0..block.samples {
         let (x, y): (f64, f64) = (random.random(), random.random());
         inside += u64::from(x * x + y * y < 1.0);
     }
-    let seconds = start.elapsed().as_secs_f64();
-    Hits { samples: block.samples, inside, seconds, place: place() }
+    Hits { samples: block.samples, inside, place: place(context) }
 }
 
 /// Adds the points of two blocks up.
+#[dagrun::task]
 fn add(a: Hits, b: Hits) -> Hits {
-    Hits {
-        samples: a.samples + b.samples,
-        inside: a.inside + b.inside,
-        seconds: a.seconds + b.seconds,
-        place: String::new(),
-    }
+    Hits { samples: a.samples + b.samples, inside: a.inside + b.inside, place: String::new() }
 }
 
-/// The thread that this runs on.
-fn place() -> String {
-    format!("{:?}", std::thread::current().id())
+/// The worker that this runs on, and its thread: each slot has one.
+fn place(context: &Context) -> String {
+    format!("{} {:?}", context.worker(), std::thread::current().id())
 }
 
 /// So many samples in so many blocks, as nearly equal as can be.
@@ -106,6 +103,7 @@ fn blocks(samples: u64, blocks: u64, seed: u64) -> Vec<Block> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    dagrun::init();
     run(&Arguments::parse()).map(|_| ())
 }
 
@@ -114,10 +112,12 @@ fn run(arguments: &Arguments) -> Result<Hits, Box<dyn Error>> {
     let samples = arguments.samples.unwrap_or(common.sized(100_000_000, 1_000_000));
     let blocks = blocks(samples, arguments.blocks, common.seed);
 
-    let start = Instant::now();
-    let hits = threads::map(common.slots(), &blocks, throw);
-    let wall = start.elapsed().as_secs_f64();
-    let total = hits.iter().cloned().reduce(add).ok_or("no blocks")?;
+    let slots = common.slots_each();
+    let cluster = Cluster::builder().slots(slots).processes(common.processes).start()?;
+    let (dag, each, sum) = graph(&blocks);
+    let run = cluster.submit(&dag)?;
+    let (hits, total) = (run.results(&each).wait()?, run.result(&sum).wait()?);
+    let times = run.times().wait()?;
 
     let (estimate, error) = (total.estimate(), total.error());
     println!("{} samples in {} blocks", grouped(total.samples), hits.len());
@@ -125,12 +125,44 @@ fn run(arguments: &Arguments) -> Result<Hits, Box<dyn Error>> {
         "pi = {estimate:.6} ± {error:.6}, off by {:.2} standard errors",
         (estimate - PI) / error
     );
-    let serial = total.seconds;
-    println!("{serial:.2} s of work in {wall:.2} s: speed-up {:.2}", serial / wall);
+    let (serial, wall) = (times.serial.as_secs_f64(), times.wall.as_secs_f64());
+    println!("{serial:.2} s of work in {wall:.2} s: speed-up {:.2}", times.speed_up());
     let path = common.out.join("monte_carlo_pi.png");
     plot::draw(&path, &hits, &total)?;
     println!("plot: {}", path.display());
+    if arguments.compare {
+        println!("{}", compare(&cluster, common.slots(), &blocks)?);
+    }
     Ok(total)
+}
+
+/// A task for each block, and the sum of all.
+fn graph(blocks: &[Block]) -> (Dag, ArrayHandle<Hits>, Handle<Hits>) {
+    let dag = Dag::new("monte-carlo-pi");
+    let hits = dag.map(throw, blocks.to_vec());
+    let total = dag.reduce(&hits, add);
+    (dag, hits, total)
+}
+
+/// The same blocks on plain threads.
+fn on_threads(count: usize, blocks: &[Block]) -> Vec<Hits> {
+    threads::map(count, blocks, |block| throw(block, &Context::detached()))
+}
+
+fn compare(
+    cluster: &Cluster,
+    slots: usize,
+    blocks: &[Block],
+) -> Result<Comparison, Box<dyn Error>> {
+    let plain = || {
+        let total = on_threads(slots, blocks).into_iter().reduce(*add);
+        total.map(drop).ok_or_else(|| "no blocks".into())
+    };
+    let with_dagrun = || {
+        let (dag, _, total) = graph(blocks);
+        Ok(cluster.submit(&dag)?.result(&total).wait().map(drop)?)
+    };
+    Comparison::measure(plain, with_dagrun)
 }
 
 #[cfg(test)]
@@ -149,15 +181,15 @@ mod tests {
     #[test]
     fn a_block_always_draws_the_same_points() {
         let block = Block { samples: 10_000, seed: 5 };
-        assert_eq!(throw(block.clone()).inside, throw(block).inside);
-        let other = throw(Block { samples: 10_000, seed: 6 });
-        assert_ne!(throw(Block { samples: 10_000, seed: 5 }).inside, other.inside);
+        let inside = |block: &Block| throw(block.clone(), &Context::detached()).inside;
+        assert_eq!(inside(&block), inside(&block));
+        assert_ne!(inside(&block), inside(&Block { seed: 6, ..block }));
     }
 
     #[test]
     fn estimates_scatter_as_their_error_says() {
         let blocks = blocks(1_000_000, 1_000, 11);
-        let hits = threads::map(2, &blocks, throw);
+        let hits = on_threads(2, &blocks);
         let within = |sigmas: f64| {
             hits.iter().filter(|hits| (hits.estimate() - PI).abs() < sigmas * hits.error()).count()
         };
@@ -167,11 +199,20 @@ mod tests {
     }
 
     #[test]
+    fn threads_and_dagrun_are_compared() {
+        let cluster = Cluster::builder().slots(2).start().unwrap();
+        let comparison = compare(&cluster, 2, &blocks(1_000, 4, 1)).unwrap();
+        assert!(comparison.ratio() > 0.0);
+    }
+
+    #[test]
     fn a_small_run_ends_near_pi_and_draws_it() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().to_str().unwrap();
         let total = run(&Arguments::parse_from(["pi", "--quick", "--out", out])).unwrap();
         assert_eq!(total.samples, 1_000_000);
+        let plain = on_threads(2, &blocks(1_000_000, 64, 1));
+        assert_eq!(total.inside, plain.iter().map(|hits| hits.inside).sum::<u64>());
         assert!((total.estimate() - PI).abs() < 4.0 * total.error());
         assert!(folder.path().join("monte_carlo_pi.png").exists());
     }

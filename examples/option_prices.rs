@@ -18,9 +18,10 @@ mod exact;
 mod plot;
 
 use std::error::Error;
-use std::time::Instant;
 
 use clap::Parser;
+use dagrun::{ArrayHandle, Cluster, Dag};
+use dagrun_example_support::compare::Comparison;
 use dagrun_example_support::options::Common;
 use dagrun_example_support::plot::grouped;
 use dagrun_example_support::statistics::Moments;
@@ -43,6 +44,9 @@ struct Arguments {
     /// How many prices a path has, at equal distances over a year [default: 260]
     #[arg(long, value_name = "N")]
     days: Option<u32>,
+    /// Also measures how fast plain threads do the same
+    #[arg(long)]
+    compare: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -78,13 +82,11 @@ struct Prices {
     european_put: Price,
     asian_call: Price,
     asian_put: Price,
-    /// How long the pricing took.
-    seconds: f64,
 }
 
 /// Prices the four options on the same paths.
+#[dagrun::task]
 fn price(contract: Contract) -> Prices {
-    let start = Instant::now();
     let mut random = Xoshiro256PlusPlus::seed_from_u64(contract.seed);
     let day = 1.0 / f64::from(contract.days);
     let drift = (contract.rate - contract.volatility.powi(2) / 2.0) * day;
@@ -109,8 +111,7 @@ fn price(contract: Contract) -> Prices {
         value: discount * moments.mean(),
         error: discount * moments.error(),
     });
-    let seconds = start.elapsed().as_secs_f64();
-    Prices { european_call, european_put, asian_call, asian_put, seconds }
+    Prices { european_call, european_put, asian_call, asian_put }
 }
 
 /// The contracts, all volatilities of the first strike first.
@@ -131,6 +132,7 @@ fn contracts(points: usize, paths: u64, days: u32, seed: u64) -> Vec<Contract> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    dagrun::init();
     run(&Arguments::parse()).map(|_| ())
 }
 
@@ -141,19 +143,48 @@ fn run(arguments: &Arguments) -> Result<exact::Check, Box<dyn Error>> {
     let days = arguments.days.unwrap_or(common.sized(260, 20));
     let contracts = contracts(points, paths, days, common.seed);
 
-    let start = Instant::now();
-    let prices = threads::map(common.slots(), &contracts, price);
-    let wall = start.elapsed().as_secs_f64();
+    let slots = common.slots_each();
+    let cluster = Cluster::builder().slots(slots).processes(common.processes).start()?;
+    let (dag, each) = graph(&contracts);
+    let run = cluster.submit(&dag)?;
+    let prices = run.results(&each).wait()?;
+    let times = run.times().wait()?;
 
     println!("{points} strikes × {points} volatilities, {} paths of {days} days", grouped(paths));
     let check = exact::Check::of(&contracts, &prices);
     println!("{check}");
-    let serial: f64 = prices.iter().map(|prices| prices.seconds).sum();
-    println!("{serial:.2} s of work in {wall:.2} s: speed-up {:.2}", serial / wall);
+    let (serial, wall) = (times.serial.as_secs_f64(), times.wall.as_secs_f64());
+    println!("{serial:.2} s of work in {wall:.2} s: speed-up {:.2}", times.speed_up());
     let path = common.out.join("option_prices.png");
     plot::draw(&path, &contracts, &prices)?;
     println!("plot: {}", path.display());
+    if arguments.compare {
+        println!("{}", compare(&cluster, common.slots(), &contracts)?);
+    }
     if check.holds() { Ok(check) } else { Err("the prices are not what they should be".into()) }
+}
+
+/// A task for each contract.
+fn graph(contracts: &[Contract]) -> (Dag, ArrayHandle<Prices>) {
+    let dag = Dag::new("option-prices");
+    let prices = dag.map(price, contracts.to_vec());
+    (dag, prices)
+}
+
+fn compare(
+    cluster: &Cluster,
+    slots: usize,
+    contracts: &[Contract],
+) -> Result<Comparison, Box<dyn Error>> {
+    let plain = || {
+        threads::map(slots, contracts, *price);
+        Ok(())
+    };
+    let with_dagrun = || {
+        let (dag, prices) = graph(contracts);
+        Ok(cluster.submit(&dag)?.results(&prices).wait().map(drop)?)
+    };
+    Comparison::measure(plain, with_dagrun)
 }
 
 #[cfg(test)]
@@ -194,6 +225,13 @@ mod tests {
         let prices = price(Contract { days: 1, ..contract() });
         assert_eq!(prices.asian_call.value, prices.european_call.value);
         assert_eq!(prices.asian_put.value, prices.european_put.value);
+    }
+
+    #[test]
+    fn threads_and_dagrun_are_compared() {
+        let cluster = Cluster::builder().slots(2).start().unwrap();
+        let comparison = compare(&cluster, 2, &contracts(2, 10, 5, 1)).unwrap();
+        assert!(comparison.ratio() > 0.0);
     }
 
     #[test]

@@ -19,8 +19,8 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
+use dagrun::{Cluster, Dag, Handle};
 use dagrun_example_support::options::Common;
-use dagrun_example_support::threads;
 use rand::seq::index;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -73,10 +73,11 @@ struct Violation {
 }
 
 /// Waits: half of the time asleep and half of it busy.
-fn wait(wait: Wait) -> Span {
+#[dagrun::task]
+fn wait(how_long: Wait) -> Span {
     let start = now();
-    thread::sleep(Duration::from_micros(wait.micros / 2));
-    while now() < start + wait.micros * 1_000 {
+    thread::sleep(Duration::from_micros(how_long.micros / 2));
+    while now() < start + how_long.micros * 1_000 {
         std::hint::spin_loop();
     }
     Span { start, finish: now() }
@@ -130,16 +131,31 @@ impl Graph {
         parents.flat_map(|(child, parents)| parents.iter().map(move |&parent| (parent, child)))
     }
 
+    /// A task for each, after its parents.
+    fn dag(&self) -> (Dag, Vec<Handle<Span>>) {
+        let dag = Dag::new("random");
+        let mut handles: Vec<Handle<Span>> = Vec::with_capacity(self.waits.len());
+        for (parents, how_long) in self.parents.iter().zip(&self.waits) {
+            let mut handle = dag.task(wait, (how_long.clone(),));
+            if !parents.is_empty() {
+                let parents: Vec<_> = parents.iter().map(|&parent| &handles[parent]).collect();
+                handle = handle.after(parents);
+            }
+            handles.push(handle);
+        }
+        (dag, handles)
+    }
+
     /// No run can be shorter than this, in seconds: the longest way through the graph, and the whole
     /// work shared by so many slots.
     fn shortest(&self, slots: usize) -> f64 {
         let mut ends: Vec<u64> = Vec::with_capacity(self.waits.len());
-        for (parents, wait) in self.parents.iter().zip(&self.waits) {
+        for (parents, each) in self.parents.iter().zip(&self.waits) {
             let start = parents.iter().map(|&parent| ends[parent]).max().unwrap_or(0);
-            ends.push(start + wait.micros);
+            ends.push(start + each.micros);
         }
         let longest_way = ends.into_iter().max().unwrap_or(0);
-        let work: u64 = self.waits.iter().map(|wait| wait.micros).sum();
+        let work: u64 = self.waits.iter().map(|each| each.micros).sum();
         (longest_way as f64).max(work as f64 / slots as f64) / 1e6
     }
 }
@@ -152,19 +168,24 @@ fn makespan(spans: &[Span]) -> f64 {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    dagrun::init();
     run(&Arguments::parse()).map(|_| ())
 }
 
 fn run(arguments: &Arguments) -> Result<Vec<Span>, Box<dyn Error>> {
     let common = &arguments.common;
-    let tasks = arguments.tasks.unwrap_or(common.sized(64, 24));
+    let tasks = arguments.tasks.unwrap_or(common.sized(64, 24)).max(1);
     let layers = arguments.layers.unwrap_or(common.sized(8, 5));
     let longest = arguments.longest.unwrap_or(common.sized(200, 10));
     let graph = Graph::random(tasks, layers, longest, common.seed);
 
     let slots = common.slots();
-    let work = |task: usize| wait(graph.waits[task].clone());
-    let spans = threads::after_parents(slots, &graph.parents, work);
+    let builder = Cluster::builder().slots(common.slots_each());
+    let cluster = builder.processes(common.processes).start()?;
+    let (dag, handles) = graph.dag();
+    let run = cluster.submit(&dag)?;
+    let spans = handles.iter().map(|handle| run.result(handle).wait());
+    let spans: Vec<Span> = spans.collect::<Result<_, _>>()?;
 
     let violations = graph.violations(&spans);
     println!("{tasks} tasks in {layers} layers, {} dependencies", graph.edges().count());

@@ -21,13 +21,12 @@ mod plot;
 mod sampler;
 
 use std::error::Error;
-use std::time::Instant;
 
 use clap::Parser;
+use dagrun::{Cluster, Dag};
 use dagrun_example_support::options::Common;
 use dagrun_example_support::plot::grouped;
 use dagrun_example_support::statistics::{Mixing, Moments, densest_interval};
-use dagrun_example_support::threads;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{DRUG, Model, PLACEBO, Parameters};
@@ -59,19 +58,18 @@ struct Chain {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Draws {
     draws: Vec<Parameters>,
-    /// How long it took.
-    seconds: f64,
 }
 
 /// Runs a chain.
+#[dagrun::task]
 fn sample(chain: Chain) -> Draws {
-    let start = Instant::now();
     let [first, second] = &chain.groups;
     let draws = sampler::draw(&Model::new([first, second]), chain.warm_up, chain.draws, chain.seed);
-    Draws { draws, seconds: start.elapsed().as_secs_f64() }
+    Draws { draws }
 }
 
 /// The draws of all chains, and how well they have mixed.
+#[dagrun::task]
 fn gather(chains: Vec<Draws>) -> Posterior {
     let quantities = Quantity::ALL.map(|quantity| {
         let each: Vec<Vec<f64>> = chains
@@ -87,9 +85,8 @@ fn gather(chains: Vec<Draws>) -> Posterior {
             values: each.concat(),
         }
     });
-    let seconds = chains.iter().map(|chain| chain.seconds).sum();
     let draws = chains.into_iter().flat_map(|chain| chain.draws).collect();
-    Posterior { draws, quantities: quantities.into(), seconds }
+    Posterior { draws, quantities: quantities.into() }
 }
 
 /// What the chains say together.
@@ -97,7 +94,6 @@ fn gather(chains: Vec<Draws>) -> Posterior {
 struct Posterior {
     draws: Vec<Parameters>,
     quantities: Vec<Marginal>,
-    seconds: f64,
 }
 
 /// The posterior of one quantity.
@@ -193,6 +189,7 @@ impl Marginal {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    dagrun::init();
     run(&Arguments::parse()).map(|_| ())
 }
 
@@ -208,11 +205,18 @@ fn run(arguments: &Arguments) -> Result<Posterior, Box<dyn Error>> {
         })
         .collect();
 
-    let start = Instant::now();
-    let posterior = gather(threads::map(common.slots(), &chains, sample));
-    let wall = start.elapsed().as_secs_f64();
+    let count = chains.len();
 
-    println!("{} chains of {} draws", chains.len(), grouped(draws as u64));
+    let slots = common.slots_each();
+    let cluster = Cluster::builder().slots(slots).processes(common.processes).start()?;
+    let dag = Dag::new("two-groups");
+    let sampled = dag.map(sample, chains);
+    let gathered = dag.gather(&sampled, gather);
+    let run = cluster.submit(&dag)?;
+    let posterior = run.result(&gathered).wait()?;
+    let times = run.times().wait()?;
+
+    println!("{count} chains of {} draws", grouped(draws as u64));
     println!("{:28} {:>8}   95 % HDI             R-hat    ESS", "", "mean");
     for marginal in &posterior.quantities {
         let ((low, high), name) = (marginal.interval(), marginal.quantity.name());
@@ -223,11 +227,8 @@ fn run(arguments: &Arguments) -> Result<Posterior, Box<dyn Error>> {
             marginal.effective
         );
     }
-    println!(
-        "{:.2} s of work in {wall:.2} s: speed-up {:.2}",
-        posterior.seconds,
-        posterior.seconds / wall
-    );
+    let (serial, wall) = (times.serial.as_secs_f64(), times.wall.as_secs_f64());
+    println!("{serial:.2} s of work in {wall:.2} s: speed-up {:.2}", times.speed_up());
     let path = common.out.join("two_groups.png");
     plot::draw(&path, &posterior)?;
     println!("plot: {}", path.display());

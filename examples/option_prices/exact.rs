@@ -138,7 +138,6 @@ mod tests {
             european_put: price(put),
             asian_call: price(10.0 + asian),
             asian_put: price(10.0),
-            seconds: 0.0,
         };
         let contracts = [contract.clone()];
         assert!(Check::of(&contracts, &[prices(0.02)]).holds());

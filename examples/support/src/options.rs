@@ -13,6 +13,9 @@ pub struct Common {
     /// How many tasks run at the same time [default: the number of cores]
     #[arg(long, value_name = "N")]
     slots: Option<NonZero<usize>>,
+    /// How many processes of this program they run in; with 0 they run in this one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub processes: u32,
     /// What all random numbers follow from
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -22,10 +25,16 @@ pub struct Common {
 }
 
 impl Common {
-    /// How many tasks run at the same time.
+    /// How many tasks run at the same time: at least one in each process.
     pub fn slots(&self) -> usize {
-        self.slots
-            .map_or_else(|| thread::available_parallelism().map_or(1, NonZero::get), NonZero::get)
+        self.slots_each() as usize * self.processes.max(1) as usize
+    }
+
+    /// How many of them run in each process.
+    pub fn slots_each(&self) -> u32 {
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let slots = u32::try_from(self.slots.map_or_else(cores, NonZero::get));
+        slots.unwrap_or(u32::MAX).div_ceil(self.processes.max(1))
     }
 
     /// The first number, or the second where little is to be computed.
