@@ -20,7 +20,6 @@ use serde::de::DeserializeOwned;
 use crate::client::{Client, Mapped};
 use crate::cluster::Cluster;
 use crate::dag::{ArrayHandle, Dag, Encoded, Handle, IntoArgs};
-use crate::run::Run;
 use crate::{Error, Pending};
 
 /// Some workers, by name, in an order: all that is done through it is done on each of them.
@@ -193,8 +192,8 @@ impl View {
         }
         let starting = self.client.starting(&dag);
         Pending::new(async move {
-            let run = Watching(starting.await?);
-            let parts = try_join_all(arrays.iter().map(|array| run.0.results(array))).await?;
+            let run = starting.await?;
+            let parts = try_join_all(arrays.iter().map(|array| run.results(array))).await?;
             Ok(parts.into_iter().flatten().collect())
         })
     }
@@ -288,8 +287,8 @@ impl View {
             workers.map(|(at, worker)| task(&dag, at).targets([worker.as_str()])).collect();
         let starting = self.client.starting(&dag);
         Pending::new(async move {
-            let run = Watching(starting.await?);
-            try_join_all(handles.iter().map(|handle| run.0.result(handle))).await
+            let run = starting.await?;
+            try_join_all(handles.iter().map(|handle| run.result(handle))).await
         })
     }
 }
@@ -335,8 +334,8 @@ impl LoadBalanced {
         }
         let starting = self.client.starting(&dag);
         Pending::new(async move {
-            let run = Watching(starting.await?);
-            run.0.result(&handle).await
+            let run = starting.await?;
+            run.result(&handle).await
         })
     }
 
@@ -348,15 +347,6 @@ impl LoadBalanced {
         T: Serialize + 'static,
     {
         self.client.map(function, items).among(self.workers.clone())
-    }
-}
-
-/// A run of which the client need remember nothing once nobody waits for it.
-struct Watching(Run);
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.0.forget();
     }
 }
 
