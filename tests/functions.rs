@@ -222,3 +222,14 @@ fn a_long_value_that_is_kept_can_be_read_although_other_tasks_are_given_it() {
     let gone = run.result(&dropped).wait().unwrap_err().to_string();
     assert!(gone.contains("kept by a worker"), "{gone}");
 }
+
+#[test]
+fn long_results_of_several_tasks_are_files_of_their_own() {
+    let cluster = cluster();
+    let dag = Dag::new("several");
+    let long = [70_000, 80_000, 90_000].map(|length| (length, dag.task(numbers, (length,))));
+    let run = cluster.submit(&dag).unwrap();
+    for (length, task) in &long {
+        assert_eq!(run.result(task).wait().unwrap().len(), *length as usize);
+    }
+}

@@ -84,7 +84,7 @@ impl Caller {
         let cpus = u32::try_from(place.width).unwrap_or(u32::MAX);
         let worker = self.worker.get().cloned().unwrap_or_default();
         let token = place.control.token().clone();
-        let context = Context::new(&mut calling, cpus, worker, self.shelf.clone(), token, log);
+        let context = Context::new(&calling, cpus, worker, self.shelf.clone(), token, log);
         let returned = self.run(function, calling.fold, place.width, &mut inputs, &context);
         // Files of the function go before its end is told.
         drop(context);

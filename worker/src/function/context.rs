@@ -60,7 +60,7 @@ impl Context {
     }
 
     pub(super) fn new(
-        calling: &mut Calling,
+        calling: &Calling,
         cpus: u32,
         worker: Arc<str>,
         shelf: Arc<Shelf>,
@@ -68,7 +68,7 @@ impl Context {
         log: Option<Log>,
     ) -> Context {
         Context {
-            task: std::mem::take(&mut calling.task),
+            task: calling.task.clone(),
             index: calling.index,
             attempt: calling.attempt,
             run: calling.run,
