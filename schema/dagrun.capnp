@@ -138,6 +138,8 @@ struct TaskStatus {
   # By number of the state: blocked, ready, leased, backoff, succeeded, failed, skipped, cancelled.
   running @2 :UInt32;
   widthUnknown @3 :Bool;
+  partial @5 :UInt32;
+  # How much of those that run is done, by their own word: the sum, in thousandths of an instance.
   note @4 :Text;
   # Why its ready instances can never start with the workers present; empty otherwise.
 }
@@ -219,7 +221,14 @@ struct Function {
 
 interface Session {
   report @0 (reports :List(Report)) -> ();
-  heartbeat @1 () -> ();
+  heartbeat @1 (progress :List(AttemptProgress)) -> ();
+  # With what functions have said anew of how far they have come.
+}
+
+struct AttemptProgress {
+  attempt @0 :UInt64;
+  fraction @1 :Float32;
+  # From 0 to 1.
 }
 
 interface Worker {

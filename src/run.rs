@@ -81,8 +81,22 @@ pub struct Progress {
     pub failed: u64,
     /// Those that run now.
     pub running: u64,
+    /// How much of those is done, by the word of their functions (see
+    /// [`Context::progress`](crate::Context::progress)): the sum, in thousandths of an instance.
+    pub partial: u64,
     /// Whether `instances` will not grow: without tasks whose width is known only later.
     pub complete: bool,
+}
+
+impl Progress {
+    /// How much of it is done, from 0 to 1, as far as its size is known.
+    #[must_use]
+    pub fn fraction(&self) -> f64 {
+        match self.instances {
+            0 => 0.0,
+            all => ((self.ended as f64 + self.partial as f64 / 1000.0) / all as f64).min(1.0),
+        }
+    }
 }
 
 /// What a run took.
@@ -470,6 +484,7 @@ impl Run {
                 progress.succeeded += u64::from(task.counts.of(State::Succeeded));
                 progress.failed += u64::from(task.counts.of(State::Failed));
                 progress.running += u64::from(task.running);
+                progress.partial += u64::from(task.partial);
                 progress.complete &= task.width_known;
             }
             Ok(progress)

@@ -233,3 +233,24 @@ fn long_results_of_several_tasks_are_files_of_their_own() {
         assert_eq!(run.result(task).wait().unwrap().len(), *length as usize);
     }
 }
+
+#[dagrun::task]
+fn half_way(context: &Context) -> Result<(), dagrun::Cancelled> {
+    context.progress(0.5);
+    wait_for_the_end(context)
+}
+
+#[test]
+fn what_functions_say_of_their_progress_is_part_of_that_of_the_run() {
+    let cluster = cluster();
+    let dag = Dag::new("half-way");
+    dag.task(half_way, ());
+    let run = cluster.submit(&dag).unwrap();
+    while run.progress().wait().unwrap().partial != 500 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(run.progress().wait().unwrap().fraction(), 0.5);
+    run.cancel().wait().unwrap();
+    assert_eq!(run.wait().wait().unwrap(), RunState::Cancelled);
+    assert_eq!(run.progress().wait().unwrap().partial, 0);
+}

@@ -275,6 +275,7 @@ mod tests {
             counts: counts(width, 0, 0),
             running: 0,
             width_known: true,
+            partial: 0,
             note: String::new(),
         };
         RunStatus {

@@ -235,6 +235,9 @@ pub struct TaskStatus {
     pub running: u32,
     /// Whether its number of instances is known; until then all counts are zero.
     pub width_known: bool,
+    /// How much of those that run is done, by the word of their functions: the sum, in thousandths of
+    /// an instance.
+    pub partial: u32,
     /// Why its ready instances do not start, when no worker that is present could ever run them;
     /// empty otherwise.
     pub note: String,

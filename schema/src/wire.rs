@@ -288,6 +288,7 @@ pub fn write_run_status(status: &RunStatus, mut to: wire::run_status::Builder<'_
         to.set_name(&task.name);
         to.set_running(task.running);
         to.set_width_unknown(!task.width_known);
+        to.set_partial(task.partial);
         to.set_note(&task.note);
         write_counts(&task.counts, to.init_counts(length(task.counts.0.len())));
     }
@@ -304,6 +305,7 @@ pub fn read_run_status(from: wire::run_status::Reader<'_>) -> Result<RunStatus> 
             counts: read_counts(task.get_counts()?)?,
             running: task.get_running(),
             width_known: !task.get_width_unknown(),
+            partial: task.get_partial(),
             note: task.get_note()?.to_str()?.to_owned(),
         })
     });

@@ -34,6 +34,8 @@ use crate::values::Values;
 
 /// How often the scheduler hears from an idle worker.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often it is looked whether functions have come further.
+const PROGRESS: Duration = Duration::from_millis(200);
 /// How long connecting, logging in and registering may take.
 const JOINING: Duration = Duration::from_secs(10);
 /// How long the last answer has until it is on its way to the scheduler.
@@ -442,7 +444,7 @@ impl Joined {
             service.dispatched.clone(),
         );
         let pump = tokio::task::spawn_local(pump.run(session.clone()));
-        let heart = tokio::task::spawn_local(beat(session));
+        let heart = tokio::task::spawn_local(beat(session, service.slots.clone()));
         let _ = tell.send(Ok((id, name)));
         let done = service.done.clone();
         let reason = tokio::select! {
@@ -474,11 +476,27 @@ fn lost(ended: Result<Result<(), capnp::Error>, tokio::task::JoinError>) -> Stri
     }
 }
 
-async fn beat(session: session::Client) {
-    let mut interval = tokio::time::interval(HEARTBEAT);
+/// Shows that the worker is alive, and tells how far its functions have come.
+async fn beat(session: session::Client, slots: Slots) {
+    let mut interval = tokio::time::interval(PROGRESS);
+    let mut quiet = HEARTBEAT;
     loop {
         interval.tick().await;
-        if session.heartbeat_request().send().promise.await.is_err() {
+        let progress = slots.progress();
+        quiet += PROGRESS;
+        if progress.is_empty() && quiet < HEARTBEAT {
+            continue;
+        }
+        quiet = Duration::ZERO;
+        let mut request = session.heartbeat_request();
+        let count = u32::try_from(progress.len()).unwrap_or(u32::MAX);
+        let mut list = request.get().init_progress(count);
+        for (at, (attempt, fraction)) in (0..count).zip(&progress) {
+            let mut to = list.reborrow().get(at);
+            to.set_attempt(attempt.0);
+            to.set_fraction(*fraction);
+        }
+        if request.send().promise.await.is_err() {
             // The end of the connection is noticed by the one who serves it.
             return;
         }

@@ -73,7 +73,7 @@ pub struct WorkerOffer {
     pub memory: u64,
     /// Its custom resources.
     pub resources: Vec<(String, u64)>,
-    /// The functions that its program has, with their signatures, in the order of their names.
+    /// The functions that its program has, by name and signature, sorted.
     pub functions: Vec<(String, u64)>,
 }
 

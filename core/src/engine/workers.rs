@@ -79,8 +79,10 @@ impl WorkerOffer {
     /// Whether it has a function of this name and signature.
     #[must_use]
     pub fn has(&self, function: &str, signature: Option<u64>) -> bool {
-        let found = self.functions.binary_search_by(|(name, _)| name.as_str().cmp(function));
-        found.is_ok_and(|at| signature.is_none_or(|wanted| wanted == self.functions[at].1))
+        // There may be several of one name.
+        let first = self.functions.partition_point(|(name, _)| name.as_str() < function);
+        let named = self.functions[first..].iter().take_while(|(name, _)| name == function);
+        named.map(|(_, found)| *found).any(|found| signature.is_none_or(|wanted| wanted == found))
     }
 }
 

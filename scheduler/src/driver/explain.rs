@@ -50,8 +50,18 @@ impl Driver {
         Some(Situation { explanation, worker, unsuited })
     }
 
-    /// Says of each task whose ready instances can never start why that is so.
+    /// Says of each task how much of what runs is done, and why its ready instances can never start
+    /// where that is so.
     pub(crate) fn annotate(&self, status: &mut RunStatus) {
+        for (worker, live) in &self.workers {
+            for (attempt, thousandths) in live.progress() {
+                let holder = self.engine.leased_instance(*worker, attempt);
+                let task = holder.filter(|(run, _)| *run == status.run).map(|(_, it)| it.task);
+                if let Some(task) = task.and_then(|task| status.tasks.get_mut(task.at())) {
+                    task.partial = task.partial.saturating_add(thousandths);
+                }
+            }
+        }
         for (id, task) in (0..).map(TaskId).zip(&mut status.tasks) {
             if task.counts.of(State::Ready) > 0
                 && let Some(note) = self.note(status.run, id)
@@ -155,6 +165,8 @@ pub(super) fn without_function(plan: &TaskPlan, offers: &[&WorkerOffer]) -> Opti
     }
     let mut known: Vec<&str> =
         offers.iter().flat_map(|offer| &offer.functions).map(|(name, _)| name.as_str()).collect();
+    // Those of views, which every worker has.
+    known.retain(|name| !name.starts_with("dagrun::"));
     known.sort_unstable();
     known.dedup();
     let shown = known.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use dagrun_core::engine::{CancelScope, Past, Report, RunPlan, WorkerOffer};
-use dagrun_core::ids::{RunId, Timestamp, WorkerId};
+use dagrun_core::ids::{AttemptId, RunId, Timestamp, WorkerId};
 use dagrun_core::pipeline::Pipeline;
 use tokio::sync::Notify;
 
@@ -20,6 +20,8 @@ pub(crate) enum Input {
     Joined(WorkerId, WorkerOffer),
     /// A worker is alive.
     Heard(WorkerId),
+    /// How far attempts of a worker say that they have come, from 0 to 1.
+    Progress(WorkerId, Vec<(AttemptId, f32)>),
     /// A worker reported.
     Reports(WorkerId, Vec<Report>),
     /// The scheduler answers for attempts that it never sent.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use dagrun_core::engine::{
     Action, CancelScope, Cause, Engine, Event, Outcome, Record, Report, Scheme,
 };
-use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::ids::{AttemptId, Micros, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::count_items;
 use dagrun_core::status::{Failure, RunState, State};
 use dagrun_schema::wire::{Ended, TaskDelta};
@@ -238,6 +238,15 @@ impl Driver {
                     self.engine.handle(now, Event::WorkerJoined { worker, offer }, actions);
                 }
             }
+            Input::Progress(worker, progress) => {
+                let held = |(attempt, _): &(AttemptId, f32)| {
+                    self.engine.leased_instance(worker, *attempt).is_some()
+                };
+                let progress: Vec<_> = progress.into_iter().filter(held).collect();
+                if let Some(live) = self.workers.get_mut(&worker) {
+                    live.come_to(progress);
+                }
+            }
             Input::Heard(worker) => {
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.last_heard = now;
@@ -248,6 +257,7 @@ impl Driver {
                 self.count_items(&mut reports);
                 if let Some(live) = self.workers.get_mut(&worker) {
                     live.last_heard = now;
+                    live.have_ended(&reports);
                 }
                 self.engine.handle(now, Event::Reported { worker, reports }, actions);
             }

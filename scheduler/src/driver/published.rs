@@ -116,6 +116,7 @@ impl Published {
             counts: delta.counts,
             running: delta.running,
             width_known: delta.width_known,
+            partial: 0,
             note: String::new(),
         });
         Ok(RunStatus {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use dagrun_core::engine::{Action, Assignment, Event, RevokeMode, WorkerOffer};
+use dagrun_core::engine::{Action, Assignment, Event, Outcome, Report, RevokeMode, WorkerOffer};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::Input;
 use dagrun_core::status::WorkerStatus;
@@ -53,6 +53,8 @@ pub(super) struct LiveWorker {
     client: wire_worker::Client,
     outbox: VecDeque<Outgoing>,
     in_flight: u32,
+    /// How far those of its attempts have come that say so, in thousandths.
+    progress: FxHashMap<AttemptId, u32>,
     /// The recipes that it has.
     known: FxHashMap<RunId, rustc_hash::FxHashSet<TaskId>>,
 }
@@ -86,6 +88,29 @@ impl LiveWorker {
         if self.known.remove(&run).is_some() {
             self.push(Outgoing::Forget(run));
         }
+    }
+
+    /// Attempts have come so far, from 0 to 1.
+    pub(super) fn come_to(&mut self, progress: Vec<(AttemptId, f32)>) {
+        // What is no number is nothing.
+        let thousandths = |fraction: f32| (fraction.clamp(0.0, 1.0) * 1000.0) as u32;
+        let told = progress.into_iter().map(|(attempt, fraction)| (attempt, thousandths(fraction)));
+        self.progress.extend(told);
+    }
+
+    /// Attempts that have ended are done.
+    pub(super) fn have_ended(&mut self, reports: &[Report]) {
+        if self.progress.is_empty() {
+            return;
+        }
+        for report in reports.iter().filter(|report| report.outcome != Outcome::Started) {
+            let ended = report.first.0..report.first.0.saturating_add(report.count.into());
+            self.progress.retain(|attempt, _| !ended.contains(&attempt.0));
+        }
+    }
+
+    pub(super) fn progress(&self) -> impl Iterator<Item = (AttemptId, u32)> {
+        self.progress.iter().map(|(attempt, thousandths)| (*attempt, *thousandths))
     }
 
     pub(super) fn sent(&mut self) {
@@ -230,6 +255,7 @@ impl Driver {
             client,
             outbox: VecDeque::new(),
             in_flight: 0,
+            progress: FxHashMap::default(),
             known: FxHashMap::default(),
         };
         self.workers.insert(worker, live);

@@ -260,6 +260,7 @@ impl History {
                 counts,
                 running: 0,
                 width_known: row.get(6)?,
+                partial: 0,
                 note: String::new(),
             })
         })?;

@@ -1,12 +1,12 @@
 //! What the holder of a worker's token may do: register, and then report and show signs of life.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use capnp::Error;
 use dagrun_core::engine::{Report, WorkerOffer};
-use dagrun_core::ids::WorkerId;
-use dagrun_schema::dagrun_capnp::{function, resource, session, worker_gate};
+use dagrun_core::ids::{AttemptId, WorkerId};
+use dagrun_schema::dagrun_capnp::{attempt_progress, function, resource, session, worker_gate};
 use dagrun_schema::wire;
 
 use crate::driver::{Door, Input, Joining, Shared};
@@ -104,16 +104,16 @@ fn door(address: capnp::text::Reader<'_>, secret: &[u8]) -> Result<Option<Door>,
     }
 }
 
-/// A worker's functions in the order of their names; of one named twice, the last.
+/// A worker's functions in their order, each once. There may be several of one name.
 fn functions(
     from: capnp::struct_list::Reader<'_, function::Owned>,
 ) -> Result<Vec<(String, u64)>, Error> {
     if from.len() > FUNCTIONS {
         return Err(Error::failed("a worker's functions are too many".into()));
     }
-    let mut functions = BTreeMap::new();
+    let mut functions = BTreeSet::new();
     for function in from.iter() {
-        functions.insert(text(function.get_name()?, "function")?, function.get_signature());
+        functions.insert((text(function.get_name()?, "function")?, function.get_signature()));
     }
     Ok(functions.into_iter().collect())
 }
@@ -165,10 +165,18 @@ impl session::Server for SessionServer {
 
     async fn heartbeat(
         self: Rc<Self>,
-        _: session::HeartbeatParams,
+        params: session::HeartbeatParams,
         _: session::HeartbeatResults,
     ) -> Result<(), Error> {
         self.still_on()?;
+        let progress = params.get()?.get_progress()?;
+        if !progress.is_empty() {
+            let of = |one: attempt_progress::Reader<'_>| {
+                (AttemptId(one.get_attempt()), one.get_fraction())
+            };
+            let progress = progress.iter().take(SLOTS as usize).map(of).collect();
+            self.shared.inbox.push(Input::Progress(self.worker, progress));
+        }
         self.shared.inbox.push(Input::Heard(self.worker));
         Ok(())
     }

@@ -140,7 +140,8 @@ impl Context {
         if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
     }
 
-    /// Tells how much is done, from 0 to 1. What was told last is seen; telling often costs nothing.
+    /// Tells how much is done, from 0 to 1. What was told last is seen, a few times a second, in the
+    /// progress of the run; telling often costs nothing.
     pub fn progress(&self, fraction: f64) {
         self.token.set_progress(fraction);
     }
