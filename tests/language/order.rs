@@ -192,8 +192,10 @@ fn priority_and_max_running() {
     // The first of the higher one waits for one of the lower one.
     assert_eq!(ended.status.state, RunState::Succeeded);
     assert_eq!(ended.most_at_once("high"), 1);
-    let first = |task: &str| ended.of(task).iter().map(|row| row.started).min().unwrap();
-    assert!(first("high") <= first("low"), "the higher goes first");
+    // Each slot starts what it is given by its own clock, so one of the lower one may be first by a hair.
+    let high = ended.of("high").iter().map(|row| row.started).min().unwrap();
+    let earlier = ended.of("low").iter().filter(|row| row.started < high).count();
+    assert!(earlier <= 1, "{earlier} of the lower one are before the higher");
 }
 
 #[test]
