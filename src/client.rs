@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use crate::cluster::ClusterError;
 use crate::dag::{ArrayHandle, Dag, IntoArgs};
+use crate::results::Results;
 use crate::rpc::{self, Submission};
-use crate::run::{Results, Run};
+use crate::run::Run;
 use crate::session::{Inside, Session};
 use crate::{Error, Pending};
 

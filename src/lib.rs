@@ -47,6 +47,7 @@ mod load;
 mod pending;
 mod processes;
 pub mod program;
+mod results;
 pub mod rpc;
 mod run;
 mod session;
@@ -159,8 +160,9 @@ pub use files::Disk;
 pub use load::{LoadError, Loaded, Problems, load};
 pub use pending::Pending;
 pub use program::init;
+pub use results::{Completed, Results};
 pub use rpc::ClientError;
-pub use run::{Completed, Progress, Results, Run, Times};
+pub use run::{Progress, Run, Times};
 pub use updates::Updates;
 pub use view::{LoadBalanced, View};
 

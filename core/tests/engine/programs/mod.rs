@@ -148,11 +148,26 @@ impl Pair {
     }
 
     fn cancel(&mut self, scope: CancelScope) {
+        // What a worker has ends only when this answers, also where it has not started; by then the rest of a
+        // run with fail-fast has ended.
+        let workers = self.rig.workers.values();
+        let leased = workers.flat_map(|worker| worker.held.values().map(|held| held.instance));
+        let leased: BTreeSet<InstanceId> = leased.collect();
         let verdicts = self.observe();
-        let held = self.started();
-        self.model.end_all(scope, &verdicts, &held);
+        self.model.end_all(scope, &verdicts, &leased);
         self.ending |= scope == CancelScope::Run;
         self.cancelled |= scope == CancelScope::Run;
+        let mut answered = scope;
+        if self.model.plan.fail_fast && !self.ending && self.failed() {
+            self.ending = true;
+            let verdicts = self.observe();
+            self.model.end_all(CancelScope::Run, &verdicts, &leased);
+            answered = CancelScope::Run;
+        }
+        let (verdicts, started) = (self.observe(), self.started());
+        self.model.end_all(scope, &verdicts, &started);
+        let verdicts = self.observe();
+        self.model.end_all(answered, &verdicts, &started);
         self.rig.cancel(scope);
     }
 

@@ -1,0 +1,222 @@
+//! The values of a run as they come: one by one, in index order or as they end.
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use dagrun_core::ids::TaskId;
+use dagrun_core::payload;
+use dagrun_core::status::{InstanceResult, State};
+use futures::Stream;
+use serde::de::DeserializeOwned;
+
+use crate::error::Failed;
+use crate::run::Run;
+use crate::watch::Watched;
+use crate::{Error, Pending};
+
+/// The value of one instance, when it has ended.
+pub(crate) async fn fetch<T: DeserializeOwned + 'static>(
+    watched: &Watched,
+    task: TaskId,
+    index: u32,
+) -> Result<T, Error> {
+    let result = watched.result(task, index).await?;
+    decode(watched, task, result).await
+}
+
+/// The value that a result holds or refers to.
+pub(crate) async fn decode<T: DeserializeOwned + 'static>(
+    watched: &Watched,
+    task: TaskId,
+    result: InstanceResult,
+) -> Result<T, Error> {
+    let InstanceResult { row, value, detail } = result;
+    let name = watched.name(task)?;
+    if row.state != State::Succeeded {
+        return Err(Box::new(Failed::new(name, &row, &detail)).into());
+    }
+    let index = row.instance.index;
+    let payload = match value {
+        Some(payload) if payload::stored(&payload).is_some() => {
+            Bytes::from(watched.run.value(name, index).await?)
+        }
+        // A command that captures nothing is a `()`.
+        payload => Bytes::from(payload.unwrap_or_else(|| b"null".to_vec())),
+    };
+    payload::decode(&payload)
+        .map_err(|source| Error::Value { instance: format!("{name}[{index}]"), source })
+}
+
+/// Values that came together, each with its index.
+type Page<T> = Vec<(u32, Result<T, Error>)>;
+
+/// The values of an array, in index order. See [`Run::iter`].
+///
+/// It blocks as an iterator; as a [`Stream`] it does not.
+///
+/// ```
+/// # #[dagrun::task]
+/// # fn squared(x: u64) -> u64 {
+/// #     x * x
+/// # }
+/// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+/// # let dag = dagrun::Dag::new("squares");
+/// # let squares = dag.map(squared, 0..5);
+/// # let run = cluster.submit(&dag)?;
+/// use futures::StreamExt;
+/// let values = futures::executor::block_on(StreamExt::collect::<Vec<_>>(run.iter(&squares)));
+/// let values: Vec<u64> = values.into_iter().collect::<Result<_, _>>()?;
+/// assert_eq!(values, [0, 1, 4, 9, 16]);
+/// # Ok::<(), dagrun::Error>(())
+/// ```
+pub struct Results<T> {
+    run: Run,
+    task: TaskId,
+    completed: bool,
+    taken: usize,
+    buffer: VecDeque<(u32, Result<T, Error>)>,
+    next: Option<Pending<Page<T>>>,
+    over: bool,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> std::fmt::Debug for Results<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Results").field("run", &self.run.id()).field("taken", &self.taken).finish()
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Results<T> {
+    pub(crate) fn new(run: Run, task: TaskId, completed: bool) -> Results<T> {
+        Results {
+            run,
+            task,
+            completed,
+            taken: 0,
+            buffer: VecDeque::new(),
+            next: None,
+            over: false,
+            of: PhantomData,
+        }
+    }
+
+    /// Asks for more.
+    fn more(&self) -> Pending<Page<T>> {
+        let (task, taken, completed) = (self.task, self.taken, self.completed);
+        self.run.ask(move |watched| async move {
+            let results = match completed {
+                true => watched.as_completed(task, taken).await?,
+                false => watched.in_order(task, u32::try_from(taken).unwrap_or(u32::MAX)).await?,
+            };
+            let mut values = Vec::with_capacity(results.len());
+            for result in results {
+                let index = result.row.instance.index;
+                values.push((index, decode(&watched, task, result).await));
+            }
+            Ok(values)
+        })
+    }
+
+    fn take_in(&mut self, more: Result<Page<T>, Error>) {
+        match more {
+            Ok(more) => {
+                self.over |= more.is_empty();
+                self.taken += more.len();
+                self.buffer.extend(more);
+            }
+            Err(error) => {
+                self.over = true;
+                self.buffer.push_back((u32::MAX, Err(error)));
+            }
+        }
+    }
+
+    fn blocking(&mut self) -> Option<(u32, Result<T, Error>)> {
+        loop {
+            if let Some(next) = self.buffer.pop_front() {
+                return Some(next);
+            }
+            if self.over {
+                return None;
+            }
+            let more = self.next.take().unwrap_or_else(|| self.more()).wait();
+            self.take_in(more);
+        }
+    }
+
+    fn polled(&mut self, context: &mut Context<'_>) -> Poll<Option<(u32, Result<T, Error>)>> {
+        loop {
+            if let Some(next) = self.buffer.pop_front() {
+                return Poll::Ready(Some(next));
+            }
+            if self.over {
+                return Poll::Ready(None);
+            }
+            let mut pending = self.next.take().unwrap_or_else(|| self.more());
+            match Pin::new(&mut pending).poll(context) {
+                Poll::Ready(more) => self.take_in(more),
+                Poll::Pending => {
+                    self.next = Some(pending);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Iterator for Results<T> {
+    type Item = Result<T, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.blocking().map(|(_, value)| value)
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Stream for Results<T> {
+    type Item = Result<T, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.polled(context).map(|next| next.map(|(_, value)| value))
+    }
+}
+
+impl<T> Unpin for Results<T> {}
+
+/// The values of an array in the order in which they come. See [`Run::iter_completed`].
+///
+/// It blocks as an iterator; as a [`Stream`] it does not.
+///
+/// ```
+/// # #[dagrun::task]
+/// # fn squared(x: u64) -> u64 {
+/// #     x * x
+/// # }
+/// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+/// # let dag = dagrun::Dag::new("squares");
+/// # let squares = dag.map(squared, 0..5);
+/// # let run = cluster.submit(&dag)?;
+/// let (index, value) = run.iter_completed(&squares).next().unwrap();
+/// assert_eq!(value?, u64::from(index).pow(2));
+/// # Ok::<(), dagrun::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Completed<T>(pub(crate) Results<T>);
+
+impl<T: DeserializeOwned + Send + 'static> Iterator for Completed<T> {
+    type Item = (u32, Result<T, Error>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.blocking()
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Stream for Completed<T> {
+    type Item = (u32, Result<T, Error>);
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.polled(context)
+    }
+}
