@@ -201,10 +201,9 @@ fn max_running_is_a_reason_to_wait() {
         let (_, run) = submit(&client, &pipeline).await.unwrap();
         let (first, _) = worker.dispatched().await;
         assert_eq!((first.first_index, first.count), (0, 1));
-        assert_eq!(
-            explain(&run, "one", 2).await,
-            ["one[2] is ready but has not started: max-running allows 1 of one at once"]
-        );
+        let mut text = String::new();
+        tell(&mut text, "one", 2, &explain(&run, "one", 2).await);
+        insta::assert_snapshot!("max_running", text);
     });
 }
 
@@ -244,15 +243,17 @@ fn attempts_are_told_one_by_one() {
             }
         }
         let attempt = "attempt 1 on w1: started 1970-01-01T00:00:00.001Z, took 1 ms, exit code 3";
-        assert_eq!(
-            explain(&run, "a", 0).await,
-            ["a waits for attempt 2, which is due at TIME", attempt]
-        );
+        let mut text = String::new();
+        tell(&mut text, "a", 0, &explain(&run, "a", 0).await);
+        insta::assert_snapshot!("backoff", text);
         assert_eq!(from_history(&scheduler, id, "a", 0), ["a waits for attempt 2", attempt]);
         cancel(&run, "", -1).await.unwrap();
         watch.end().await;
-        assert_eq!(explain(&run, "a", 0).await, ["a was cancelled", attempt]);
-        assert_eq!(explain(&run, "b", 0).await, ["b was cancelled"]);
+        let mut text = String::new();
+        for task in ["a", "b"] {
+            tell(&mut text, task, 0, &explain(&run, task, 0).await);
+        }
+        insta::assert_snapshot!("cancelled", text);
     });
 }
 
