@@ -26,6 +26,9 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
+/// Tasks unless told otherwise: a multiple of the slots of most machines, each of some milliseconds.
+const BLOCKS: u64 = 16;
+
 /// Estimates π from random points
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -33,7 +36,7 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     samples: Option<u64>,
     /// How many tasks draw them
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = BLOCKS)]
     blocks: u64,
     /// Also measures how fast plain threads do the same
     #[arg(long)]
@@ -211,7 +214,7 @@ mod tests {
         let out = folder.path().to_str().unwrap();
         let total = run(&Arguments::parse_from(["pi", "--quick", "--out", out])).unwrap();
         assert_eq!(total.samples, 1_000_000);
-        let plain = on_threads(2, &blocks(1_000_000, 64, 1));
+        let plain = on_threads(2, &blocks(1_000_000, BLOCKS, 1));
         assert_eq!(total.inside, plain.iter().map(|hits| hits.inside).sum::<u64>());
         assert!((total.estimate() - PI).abs() < 4.0 * total.error());
         assert!(folder.path().join("monte_carlo_pi.png").exists());

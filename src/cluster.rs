@@ -222,11 +222,10 @@ impl Parts {
     fn add_workers(&mut self, builder: &ClusterBuilder, token: &Token) -> Result<(), ClusterError> {
         let Some(scheduler) = &self.scheduler else { return Ok(()) };
         if !builder.is_on_loopback() {
-            let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-            scheduler.attach(theirs);
-            let connection = dagrun_worker::Connection::Stream(ours);
-            let config = worker_config(&builder.worker, String::new(), token, connection);
-            self.workers.push(dagrun_worker::spawn(config)?);
+            let worker = crate::embedded::guest(scheduler, |connection| {
+                worker_config(&builder.worker, String::new(), token, connection)
+            });
+            self.workers.push(worker?);
             return Ok(());
         }
         let address = scheduler.address().ok_or_else(|| std::io::Error::other("no address"))?;
@@ -247,16 +246,9 @@ impl Parts {
         let Some(scheduler) = &self.scheduler else {
             return Err(std::io::Error::other("the scheduler has ended").into());
         };
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        scheduler.attach(theirs);
-        ours.set_nonblocking(true)?;
+        let line = crate::embedded::line_to(scheduler);
         let session = Session::open(move || {
-            async move {
-                let stream =
-                    tokio::net::UnixStream::from_std(ours).map_err(ClusterError::System)?;
-                Ok(rpc::Client::attach(stream, token.bytes()).await?)
-            }
-            .boxed_local()
+            async move { Ok(rpc::Client::attach_line(line, token.bytes()).await?) }.boxed_local()
         });
         let session = session.map_err(|error| std::io::Error::other(error.to_string()))?;
         Ok(Client::new(session))

@@ -1,15 +1,19 @@
-//! A scheduler and a worker in this process: the same as on a cluster, over socket pairs.
+//! A scheduler and a worker in this process: the same as on a cluster, over lines in memory.
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use dagrun_scheduler::connection::{ConnectionError, Token};
 use dagrun_scheduler::{SchedulerHandle, StartError as SchedulerError};
 use dagrun_worker::{ReaperConfig, StartError as WorkerError, WorkerHandle};
 
+use tokio::io::DuplexStream;
+
 use crate::rpc::{Client, ClientError};
+
+/// Bytes on their way between a scheduler and a peer in the same process, in each direction.
+const LINE: usize = 256 << 10;
 
 /// What an embedded cluster is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,15 +112,7 @@ impl Embedded {
     /// When the scheduler is gone.
     pub async fn client(&self) -> Result<Client, ClientError> {
         let Some(parts) = &self.parts else { return Err(ClientError::Lost) };
-        let stream = connect(&parts.scheduler).and_then(|stream| {
-            stream.set_nonblocking(true)?;
-            tokio::net::UnixStream::from_std(stream)
-        });
-        let stream = stream.map_err(|source| ClientError::Unreachable {
-            address: "this process".to_owned(),
-            source,
-        })?;
-        Client::attach(stream, self.token.bytes()).await
+        Client::attach_line(line_to(&parts.scheduler), self.token.bytes()).await
     }
 
     /// Ends the worker with everything that it runs, then the scheduler. Clients should have been
@@ -144,10 +140,11 @@ impl Parts {
     }
 }
 
-fn connect(scheduler: &SchedulerHandle) -> io::Result<UnixStream> {
-    let (ours, theirs) = UnixStream::pair()?;
-    scheduler.attach(theirs);
-    Ok(ours)
+/// A line to a scheduler in this process.
+pub(crate) fn line_to(scheduler: &SchedulerHandle) -> DuplexStream {
+    let (ours, theirs) = tokio::io::duplex(LINE);
+    scheduler.attach_line(theirs);
+    ours
 }
 
 fn start_worker(
@@ -156,16 +153,26 @@ fn start_worker(
     config: EmbeddedConfig,
 ) -> Result<WorkerHandle, EmbeddedError> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(dagrun_worker::spawn(dagrun_worker::Config {
+    Ok(guest(scheduler, |connection| dagrun_worker::Config {
         name: String::new(),
         slots: config.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
         labels: config.labels,
         memory: config.memory,
         resources: config.resources,
         token: token.bytes().to_vec(),
-        connection: dagrun_worker::Connection::Stream(connect(scheduler)?),
+        connection,
         reaper: (!config.reaper.is_empty()).then_some(ReaperConfig { argv: config.reaper }),
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
         values: dagrun_worker::ValuesConfig::default(),
     })?)
+}
+
+/// Starts a worker on the scheduler's thread. Its attempts have threads of their own.
+pub(crate) fn guest(
+    scheduler: &SchedulerHandle,
+    config: impl FnOnce(dagrun_worker::Connection) -> dagrun_worker::Config,
+) -> Result<WorkerHandle, WorkerError> {
+    let (line, other_end) = tokio::io::duplex(LINE);
+    let config = config(dagrun_worker::Connection::Memory(line));
+    dagrun_worker::spawn_on(config, |life| scheduler.host(other_end, life))
 }

@@ -107,9 +107,10 @@ impl<T: DeserializeOwned + Send + 'static> Results<T> {
     fn more(&self) -> Pending<Page<T>> {
         let (task, taken, completed) = (self.task, self.taken, self.completed);
         self.run.ask(move |watched| async move {
+            let first = u32::try_from(taken).unwrap_or(u32::MAX);
             let results = match completed {
                 true => watched.as_completed(task, taken).await?,
-                false => watched.in_order(task, u32::try_from(taken).unwrap_or(u32::MAX)).await?,
+                false => watched.in_order(task, first).await?,
             };
             let mut values = Vec::with_capacity(results.len());
             for result in results {

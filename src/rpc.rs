@@ -1,7 +1,7 @@
 //! The client side of the protocol: submit runs, watch them, ask about them, cancel them.
 //!
 //! A [`Client`] lives on the [`tokio::task::LocalSet`] that made it and speaks to one scheduler,
-//! over TCP or over a socket pair to a scheduler in the same process (see [`crate::Embedded`]).
+//! over TCP or over a line in memory to a scheduler in the same process (see [`crate::Embedded`]).
 //! [`crate::Client`] is the same for programs that want neither: it may be used from any thread.
 //!
 //! ```no_run
@@ -197,6 +197,12 @@ impl Client {
     /// When the scheduler is gone or refuses the token.
     pub async fn attach(stream: UnixStream, token: &[u8]) -> Result<Client> {
         let (reader, writer) = stream.into_split();
+        Client::login(reader, writer, token).await
+    }
+
+    /// Logs in at a scheduler in this process, at the other end of the line.
+    pub(crate) async fn attach_line(line: tokio::io::DuplexStream, token: &[u8]) -> Result<Client> {
+        let (reader, writer) = tokio::io::split(line);
         Client::login(reader, writer, token).await
     }
 

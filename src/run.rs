@@ -246,7 +246,7 @@ impl Run {
             let mut values = Vec::new();
             loop {
                 let first = u32::try_from(values.len()).unwrap_or(u32::MAX);
-                let results = watched.in_order(task, first).await?;
+                let results = watched.all(task, first).await?;
                 if results.is_empty() {
                     return Ok(values);
                 }

@@ -12,16 +12,22 @@ use tokio::task::AbortHandle;
 
 use crate::Error;
 use crate::rpc::{self, ClientError};
+use crate::updates::Updates;
 
 /// Instances asked for at once.
 const PAGE: u32 = 1_024;
+
+/// So many instances that have ended are worth being taken in while others run.
+const MUCH: u32 = 4 * PAGE;
 
 /// A run that is followed. It is not followed any more when it is dropped.
 pub(crate) struct Watched {
     pub(crate) run: rpc::Run,
     names: Vec<String>,
     seen: Rc<Seen>,
-    follower: AbortHandle,
+    /// Whether the updates tell which instances have ended; they do from when somebody wants to know.
+    detailed: Cell<bool>,
+    follower: RefCell<AbortHandle>,
 }
 
 /// What the updates have told.
@@ -66,28 +72,27 @@ impl EndedSet {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.follower.abort();
+        self.follower.borrow().abort();
     }
 }
 
 impl Watched {
     pub(crate) async fn new(run: rpc::Run) -> Result<Rc<Watched>, Error> {
-        let mut updates = run.watch_instances().await?;
+        let updates = run.watch().await?;
         let names = run.status().await?.tasks.into_iter().map(|task| task.name).collect();
         let seen = Rc::new(Seen::default());
-        let told = Rc::clone(&seen);
-        let follower = tokio::task::spawn_local(async move {
-            while let Some(update) = updates.next().await {
-                let over = update.state != RunState::Running;
-                told.take(update);
-                if over {
-                    return;
-                }
-            }
-            told.lost.set(true);
-            told.changed.notify_waiters();
-        });
-        Ok(Rc::new(Watched { run, names, seen, follower: follower.abort_handle() }))
+        let follower = RefCell::new(follow(updates, Rc::clone(&seen)));
+        Ok(Rc::new(Watched { run, names, seen, detailed: Cell::new(false), follower }))
+    }
+
+    /// Sees to it that the updates tell which instances end.
+    async fn watch_instances(&self) -> Result<(), Error> {
+        if self.detailed.replace(true) {
+            return Ok(());
+        }
+        let updates = self.run.watch_instances().await.inspect_err(|_| self.detailed.set(false))?;
+        self.follower.replace(follow(updates, Rc::clone(&self.seen))).abort();
+        Ok(())
     }
 
     /// The name of a task.
@@ -103,7 +108,21 @@ impl Watched {
 
     /// The result of one instance, once it has ended.
     pub(crate) async fn result(&self, task: TaskId, index: u32) -> Result<InstanceResult, Error> {
-        let there = self.learnt(task, |seen| {
+        let there = match self.is_single(task).await? {
+            true => index < self.task_ended(task).await?.total(),
+            false => self.has_ended(task, index).await?,
+        };
+        let mut found = match there {
+            true => self.run.results(task, index, 1).await?,
+            false => Vec::new(),
+        };
+        let what = || format!("instance {}[{index}]", self.names[task.at()]);
+        found.pop().ok_or_else(|| Error::Unknown { run: self.run.id(), what: what() })
+    }
+
+    /// Waits until an instance has ended; false when there is no such instance.
+    async fn has_ended(&self, task: TaskId, index: u32) -> Result<bool, Error> {
+        self.learnt(task, |seen| {
             let width = seen.all_ended(task).map(|counts| counts.total());
             let ended = seen.ended.borrow().get(&task).is_some_and(|set| set.contains(index));
             match (ended, width) {
@@ -111,13 +130,18 @@ impl Watched {
                 (false, Some(width)) => Some(index < width),
                 (false, None) => None,
             }
-        });
-        let mut found = match there.await? {
-            true => self.run.results(task, index, 1).await?,
-            false => Vec::new(),
-        };
-        let what = || format!("instance {}[{index}]", self.names[task.at()]);
-        found.pop().ok_or_else(|| Error::Unknown { run: self.run.id(), what: what() })
+        })
+        .await
+    }
+
+    /// Whether a task has one instance and no more, as far as this is known.
+    async fn is_single(&self, task: TaskId) -> Result<bool, Error> {
+        self.name(task)?;
+        self.until(|seen| {
+            let delta = *seen.tasks.borrow().get(&task)?;
+            Some(delta.width_known && delta.counts.total() == 1)
+        })
+        .await
     }
 
     /// Waits until `known` says what was waited for.
@@ -161,15 +185,28 @@ impl Watched {
 
     /// Waits until some instance of a task has failed for good, or all have ended.
     pub(crate) async fn task_failed(&self, task: TaskId) -> Result<(), Error> {
-        use dagrun_core::status::State::{Cancelled, Failed, Skipped};
         self.name(task)?;
-        let failed =
-            |counts: &Counts| [Failed, Skipped, Cancelled].iter().any(|s| counts.of(*s) > 0);
-        self.until(|seen| {
-            let counts = seen.tasks.borrow().get(&task)?.counts;
-            (failed(&counts) || seen.all_ended(task).is_some()).then_some(())
-        })
-        .await
+        let known = |seen: &Seen| seen.some_failed(task) || seen.all_ended(task).is_some();
+        self.until(|seen| known(seen).then_some(())).await
+    }
+
+    /// Results of a task from `first` on, when all its instances have ended. What has ended without a gap
+    /// comes earlier when there is much of it, or when one has failed. None when the task has no more instances.
+    pub(crate) async fn all(&self, task: TaskId, first: u32) -> Result<Vec<InstanceResult>, Error> {
+        self.name(task)?;
+        let width = self.until(|seen| {
+            let delta = *seen.tasks.borrow().get(&task)?;
+            let much = delta.counts.terminal() >= first.saturating_add(MUCH);
+            let all = seen.all_ended(task).map(|counts| Some(counts.total()));
+            all.or((much || seen.some_failed(task)).then_some(None))
+        });
+        match width.await? {
+            Some(width) if first < width => {
+                Ok(self.run.results(task, first, PAGE.min(width - first)).await?)
+            }
+            Some(_) => Ok(Vec::new()),
+            None => self.in_order(task, first).await,
+        }
     }
 
     /// The results of a task from `first` on, as far as they have ended without a gap: waits for the first of
@@ -262,6 +299,7 @@ impl Watched {
         if !stale {
             return Ok(());
         }
+        self.watch_instances().await?;
         let mut from = Some(InstanceId { task, index: 0 });
         while let Some(at) = from.filter(|at| at.task == task) {
             let page = self.run.instances(at, 10_000, false).await?;
@@ -275,6 +313,22 @@ impl Watched {
         self.seen.changed.notify_waiters();
         Ok(())
     }
+}
+
+/// Takes updates in as they come.
+fn follow(mut updates: Updates, seen: Rc<Seen>) -> AbortHandle {
+    let follower = tokio::task::spawn_local(async move {
+        while let Some(update) = updates.next().await {
+            let over = update.state != RunState::Running;
+            seen.take(update);
+            if over {
+                return;
+            }
+        }
+        seen.lost.set(true);
+        seen.changed.notify_waiters();
+    });
+    follower.abort_handle()
 }
 
 impl Seen {
@@ -295,6 +349,13 @@ impl Seen {
         self.finished.set(update.finished);
         self.state.set(Some(update.state));
         self.changed.notify_waiters();
+    }
+
+    fn some_failed(&self, task: TaskId) -> bool {
+        use dagrun_core::status::State::{Cancelled, Failed, Skipped};
+        let tasks = self.tasks.borrow();
+        let failed = |state| tasks.get(&task).is_some_and(|delta| delta.counts.of(state) > 0);
+        [Failed, Skipped, Cancelled].into_iter().any(failed)
     }
 
     fn all_ended(&self, task: TaskId) -> Option<Counts> {

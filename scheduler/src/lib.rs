@@ -20,7 +20,7 @@ mod clock;
 mod driver;
 
 pub use history::{History, HistoryError};
-pub use server::{Config, SchedulerHandle, StartError, spawn};
+pub use server::{Config, Guest, SchedulerHandle, StartError, spawn};
 pub use store::StoreError;
 pub use submission::{Submission, SubmissionError};
 

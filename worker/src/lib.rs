@@ -32,6 +32,6 @@ pub mod values;
 
 pub use reaper::ReaperConfig;
 pub use session::{
-    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, StartError, Stopper, ValuesConfig,
-    WorkerHandle, spawn,
+    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, Life, StartError, Stopper, ValuesConfig,
+    WorkerHandle, spawn, spawn_on,
 };

@@ -12,6 +12,7 @@ use dagrun_core::ids::Timestamp;
 use dagrun_schema::dagrun_capnp::session;
 use dagrun_schema::wire;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::runs::Runs;
@@ -29,9 +30,10 @@ const GATHER: Duration = Duration::from_millis(2);
 /// So many reports do not wait for more.
 const ENOUGH: usize = 32;
 /// How often running attempts are looked for that the scheduler does not know to run.
-const LOOK: Duration = Duration::from_millis(10);
-/// How long an attempt has run when that is worth a report, in microseconds.
-const LONG: u64 = 5_000;
+const LOOK: Duration = Duration::from_millis(50);
+/// How long an attempt has run when that is worth a report, in microseconds. People see no difference, and a
+/// report of each start would double what attempts of some milliseconds cost everywhere.
+const LONG: u64 = 50_000;
 
 /// Something to tell.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ impl Pump {
     /// Works until all senders of messages are gone. A broken connection is noticed elsewhere;
     /// reports that it swallows are lost with it.
     pub(crate) async fn run(mut self, session: session::Client) {
-        let mut watching = false;
+        let mut next_look: Option<Instant> = None;
         let mut received = Vec::with_capacity(BATCH);
         loop {
             let mut look = false;
@@ -81,13 +83,13 @@ impl Pump {
                     }
                 }
                 () = self.dispatched.notified() => {
-                    watching = true;
+                    next_look.get_or_insert_with(|| Instant::now() + LOOK);
                     continue;
                 }
-                () = tokio::time::sleep(LOOK), if watching => look = true,
+                () = until(next_look) => look = true,
             }
             // Others may have begun when these ended.
-            watching |= !received.is_empty();
+            next_look.get_or_insert_with(|| Instant::now() + LOOK);
             if (1..ENOUGH).contains(&received.len()) && self.slots.has_backlog() {
                 tokio::time::sleep(GATHER).await;
             }
@@ -97,7 +99,8 @@ impl Pump {
                 let _ = barrier.send(());
             }
             if look {
-                watching = self.announce(&session).await;
+                let more = self.announce(&session).await;
+                next_look = more.then(|| Instant::now() + LOOK);
             }
         }
     }
@@ -175,6 +178,13 @@ impl Pump {
             }
             drop(permit);
         });
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }
 

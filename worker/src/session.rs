@@ -17,7 +17,9 @@ use dagrun_core::ids::WorkerId;
 use dagrun_schema::PROTOCOL_VERSION;
 use dagrun_schema::dagrun_capnp::{bootstrap, granted, session, worker};
 use dagrun_schema::wire;
+use futures::future::LocalBoxFuture;
 use futures::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
+use tokio::io::DuplexStream;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
@@ -108,6 +110,8 @@ pub enum Connection {
     Tcp(SocketAddr),
     /// It is at the other end of this stream.
     Stream(UnixStream),
+    /// It is in this process, at the other end of this line.
+    Memory(DuplexStream),
 }
 
 /// Why a worker did not start.
@@ -155,7 +159,10 @@ pub struct WorkerHandle {
     id: u32,
     name: String,
     stop: mpsc::UnboundedSender<()>,
-    thread: JoinHandle<EndReason>,
+    /// Closed when it has ended, at the latest.
+    ended: std_mpsc::Receiver<EndReason>,
+    /// None when it lives on somebody else's thread.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl WorkerHandle {
@@ -185,7 +192,11 @@ impl WorkerHandle {
     /// Waits until it has ended and nothing of it is left.
     #[must_use]
     pub fn join(self) -> EndReason {
-        self.thread.join().unwrap_or(EndReason::Broken)
+        let reason = self.ended.recv().unwrap_or(EndReason::Broken);
+        if let Some(thread) = self.thread {
+            let _ = thread.join();
+        }
+        reason
     }
 }
 
@@ -214,38 +225,81 @@ struct Registered {
 /// # Errors
 /// When the scheduler cannot be reached or refuses, or the system has no threads left.
 pub fn spawn(config: Config) -> Result<WorkerHandle, StartError> {
-    let (tell, told) = std_mpsc::sync_channel(1);
-    let (stop, stopped) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::System)?;
+    let (starting, life) = Starting::new();
     let thread = std::thread::Builder::new()
         .name("worker".into())
-        .spawn(move || live(config, &tell, stopped))
+        .spawn(move || {
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, life.live(config));
+        })
         .map_err(StartError::System)?;
-    let (id, name) = told.recv().unwrap_or(Err(StartError::Silent))?;
-    Ok(WorkerHandle { id, name, stop, thread })
+    starting.wait(Some(thread))
 }
 
-type Tell = std_mpsc::SyncSender<Result<(u32, String), StartError>>;
+/// What a worker does, to be carried out on a thread that speaks RPC already: within a
+/// [`tokio::task::LocalSet`].
+pub type Life = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
 
-/// The worker's thread.
-fn live(config: Config, tell: &Tell, stopped: mpsc::UnboundedReceiver<()>) -> EndReason {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            let _ = tell.send(Err(StartError::System(error)));
-            return EndReason::Broken;
-        }
-    };
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async move {
-        match join_scheduler(config).await {
-            Ok(joined) => joined.serve(tell, stopped).await,
+/// Starts a worker on a thread that `host` brings it to, and waits until the scheduler has accepted it.
+///
+/// Neither the host nor the scheduler may depend on the calling thread for that.
+///
+/// # Errors
+/// When the scheduler cannot be reached or refuses, or the system has no threads left.
+pub fn spawn_on(config: Config, host: impl FnOnce(Life)) -> Result<WorkerHandle, StartError> {
+    let (starting, life) = Starting::new();
+    host(Box::new(move || Box::pin(life.live(config))));
+    starting.wait(None)
+}
+
+type Accepted = Result<(u32, String), StartError>;
+
+/// A worker as the one sees it who starts it.
+struct Starting {
+    told: std_mpsc::Receiver<Accepted>,
+    stop: mpsc::UnboundedSender<()>,
+    ended: std_mpsc::Receiver<EndReason>,
+}
+
+/// The same from within.
+struct Started {
+    tell: std_mpsc::SyncSender<Accepted>,
+    stopped: mpsc::UnboundedReceiver<()>,
+    end: std_mpsc::SyncSender<EndReason>,
+}
+
+impl Starting {
+    fn new() -> (Starting, Started) {
+        let (tell, told) = std_mpsc::sync_channel(1);
+        let (stop, stopped) = mpsc::unbounded_channel();
+        let (end, ended) = std_mpsc::sync_channel(1);
+        (Starting { told, stop, ended }, Started { tell, stopped, end })
+    }
+
+    fn wait(self, thread: Option<JoinHandle<()>>) -> Result<WorkerHandle, StartError> {
+        let Starting { told, stop, ended } = self;
+        let (id, name) = told.recv().unwrap_or(Err(StartError::Silent))?;
+        Ok(WorkerHandle { id, name, stop, ended, thread })
+    }
+}
+
+impl Started {
+    async fn live(self, config: Config) {
+        let Started { tell, stopped, end } = self;
+        let reason = match join_scheduler(config).await {
+            Ok(joined) => joined.serve(&tell, stopped).await,
             Err(error) => {
                 let reason = error.to_string();
                 let _ = tell.send(Err(error));
                 EndReason::ConnectionLost(reason)
             }
-        }
-    })
+        };
+        let _ = end.send(reason);
+    }
 }
 
 /// A registered worker.
@@ -364,6 +418,11 @@ async fn connect(connection: Connection) -> std::io::Result<(Halves, Option<IpAd
             let halves: Halves = (Box::new(reader.compat()), Box::new(writer.compat_write()));
             Ok((halves, None))
         }
+        Connection::Memory(line) => {
+            let (reader, writer) = tokio::io::split(line);
+            let halves: Halves = (Box::new(reader.compat()), Box::new(writer.compat_write()));
+            Ok((halves, None))
+        }
     }
 }
 
@@ -434,7 +493,11 @@ async fn register(
 
 impl Joined {
     /// Works until somebody ends it.
-    async fn serve(self, tell: &Tell, mut stopped: mpsc::UnboundedReceiver<()>) -> EndReason {
+    async fn serve(
+        self,
+        tell: &std_mpsc::SyncSender<Accepted>,
+        mut stopped: mpsc::UnboundedReceiver<()>,
+    ) -> EndReason {
         let Joined { service, registered, mut rpc, disconnector, messages } = self;
         let Registered { session, id, name } = registered;
         let pump = Pump::new(

@@ -3,22 +3,31 @@
 use super::needs::{ClassId, Needs};
 use super::ready::{ReadyKey, Span};
 use super::workers::{Lease, Room, Worker};
-use super::{Action, Assignment, Engine, RevokeMode};
-use crate::ids::{AttemptId, InstanceId, Micros, WorkerId};
+use super::{Action, Assignment, Engine, RevokeMode, ready_key};
+use crate::ids::{AttemptId, InstanceId, Micros, TaskId, WorkerId};
 use crate::status::State;
 
 /// A worker holds about this much work beyond its slots, so that it need not wait for the scheduler
 /// between short attempts.
 const WORK_AHEAD: Micros = Micros(10_000);
 
+/// Attempts that are not longer than this are held one ahead even so when nothing more urgent can come: beside
+/// longer ones it does not count that a slot waits for the scheduler.
+const WORTH_ONE_AHEAD: Micros = Micros(100_000);
+
+/// Only in runs of so few tasks it is looked for something more urgent.
+const LOOK_AT: usize = 64;
+
 /// Never more than this many attempts ahead for each slot.
 const MOST_AHEAD: u64 = 2048;
 
-/// How many attempts per slot a worker may hold beyond those that run, by their mean duration.
-fn ahead(mean: Micros) -> u32 {
+/// How many attempts per slot a worker may hold beyond those that run, by their mean duration; at least
+/// `least`.
+fn ahead(mean: Micros, least: u64) -> u32 {
     match WORK_AHEAD.0.checked_div(mean.0) {
+        // Nobody knows yet.
         None => 0,
-        Some(attempts) => u32::try_from(attempts.min(MOST_AHEAD)).unwrap_or(0),
+        Some(attempts) => u32::try_from(attempts.clamp(least, MOST_AHEAD)).unwrap_or(0),
     }
 }
 
@@ -66,6 +75,18 @@ impl Engine {
         true
     }
 
+    /// Whether nothing that is open now can become more urgent than this task.
+    fn is_most_urgent(&self, key: &ReadyKey) -> bool {
+        let mut live = self.runs.values().filter(|run| run.open > 0);
+        let (Some(run), None) = (live.next(), live.next()) else { return false };
+        let open = |task: &TaskId| {
+            let task = run.task(*task);
+            !task.known || task.counts.terminal() < task.counts.total()
+        };
+        let mut others = run.ids().filter(|task: &TaskId| *task != key.task).filter(open);
+        run.tasks.len() <= LOOK_AT && others.all(|task| ready_key(key.run, run, task) > *key)
+    }
+
     /// A worker for the first instance of a task; for tasks whose instances are each bound to a worker,
     /// for the first instance whose worker has room.
     fn find_room(&mut self, class: ClassId, key: ReadyKey) -> Option<(u32, Room)> {
@@ -85,7 +106,9 @@ impl Engine {
             None => match self.near_values(run, instance, needs) {
                 Some(room) => room,
                 None => {
-                    let ahead = ahead(task.mean);
+                    let counts = WORK_AHEAD < task.mean && task.mean <= WORTH_ONE_AHEAD;
+                    let least = counts && self.is_most_urgent(&key);
+                    let ahead = ahead(task.mean, u64::from(least));
                     self.scheme.pick(&self.workers, needs, ahead, &mut self.random)?
                 }
             },

@@ -137,6 +137,27 @@ fn what_waits_in_the_queue_of_a_followed_worker_is_skipped_with_it() {
 }
 
 #[test]
+fn one_attempt_is_held_ahead_unless_something_more_urgent_may_come() {
+    let held = |tasks: Vec<TaskPlan>, took: u64| {
+        let mut rig = Rig::new(tasks);
+        rig.took = took;
+        let mut rig = rig.worker(1, 2).submit();
+        rig.ok(0, 0);
+        rig.workers[&WorkerId(1)].held.len()
+    };
+    assert_eq!(held(vec![array(20)], 20_000), 4);
+    assert_eq!(held(vec![array(20)], 200_000), 2, "what takes long can wait for the scheduler");
+    assert_eq!(held(vec![array(20), after(&[0])], 20_000), 4, "what follows is not more urgent");
+    let urgent = TaskPlan { priority: 5, ..after(&[0]) };
+    assert_eq!(held(vec![array(20), urgent], 20_000), 2);
+    let long = TaskPlan { weight: Micros(90_000_000), ..after(&[0]) };
+    assert_eq!(held(vec![array(20), long.clone()], 20_000), 4);
+    let (beside, follows) =
+        (TaskPlan::default(), TaskPlan { clauses: after(&[1]).clauses, ..long });
+    assert_eq!(held(vec![array(20), beside, follows], 20_000), 2, "a longer path lies beside it");
+}
+
+#[test]
 fn follow_mixed_with_after() {
     let mut third = follow(&[0]);
     third.clauses.insert(0, clause(Quantifier::All, &[1], Outcomes::Success));

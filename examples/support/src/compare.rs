@@ -3,21 +3,22 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// How often both are measured. The fastest of each counts, as what else the machine does only slows
-/// them down.
-const ROUNDS: u32 = 7;
+/// Both are measured at least so often …
+const LEAST_ROUNDS: usize = 7;
+/// … and, when that was quick, up to so often …
+const MOST_ROUNDS: usize = 41;
+/// … as long as it has not taken this long.
+const LONG: Duration = Duration::from_secs(20);
 
-/// The least times that the same work has taken.
-#[derive(Clone, Copy, Debug)]
+/// How long the same work has taken both ways, in rounds.
+#[derive(Clone, Debug)]
 pub struct Comparison {
-    /// On plain threads.
-    pub threads: Duration,
-    /// Through dagrun, from building the graph to having the results.
-    pub dagrun: Duration,
+    /// On plain threads, and through dagrun from building the graph to having the results.
+    rounds: Vec<(Duration, Duration)>,
 }
 
 impl Comparison {
-    /// Measures both in turns.
+    /// Measures both in turns; which of them comes first alternates.
     ///
     /// # Errors
     ///
@@ -26,17 +27,26 @@ impl Comparison {
         mut threads: impl FnMut() -> Result<(), E>,
         mut dagrun: impl FnMut() -> Result<(), E>,
     ) -> Result<Comparison, E> {
-        let mut least = Comparison { threads: Duration::MAX, dagrun: Duration::MAX };
-        for _ in 0..ROUNDS {
-            least.threads = least.threads.min(timed(&mut threads)?);
-            least.dagrun = least.dagrun.min(timed(&mut dagrun)?);
+        let (start, mut rounds) = (Instant::now(), Vec::new());
+        while rounds.len() < LEAST_ROUNDS || rounds.len() < MOST_ROUNDS && start.elapsed() < LONG {
+            let round = if rounds.len() % 2 == 0 {
+                let threads = timed(&mut threads)?;
+                (threads, timed(&mut dagrun)?)
+            } else {
+                let dagrun = timed(&mut dagrun)?;
+                (timed(&mut threads)?, dagrun)
+            };
+            rounds.push(round);
         }
-        Ok(least)
+        Ok(Comparison { rounds })
     }
 
-    /// The speed-up with dagrun as a share of that with plain threads.
+    /// The speed-up with dagrun as a share of that with plain threads: the median over the rounds. What else
+    /// the machine does changes slowly, and so meets both of a round alike.
     pub fn ratio(&self) -> f64 {
-        self.threads.as_secs_f64() / self.dagrun.as_secs_f64()
+        let ratio =
+            |(threads, dagrun): &(Duration, Duration)| threads.as_secs_f64() / dagrun.as_secs_f64();
+        median(self.rounds.iter().map(ratio))
     }
 }
 
@@ -45,12 +55,20 @@ fn timed<E>(work: &mut impl FnMut() -> Result<(), E>) -> Result<Duration, E> {
     work().map(|()| start.elapsed())
 }
 
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (threads, dagrun) = (self.threads.as_secs_f64(), self.dagrun.as_secs_f64());
+        let threads = median(self.rounds.iter().map(|(threads, _)| threads.as_secs_f64()));
+        let dagrun = median(self.rounds.iter().map(|(_, dagrun)| dagrun.as_secs_f64()));
         write!(
             f,
-            "best of {ROUNDS}: threads {threads:.3} s, dagrun {dagrun:.3} s: {:.3} of their speed-up",
+            "medians of {} rounds: threads {threads:.3} s, dagrun {dagrun:.3} s: {:.3} of their speed-up",
+            self.rounds.len(),
             self.ratio()
         )
     }
@@ -69,18 +87,18 @@ mod tests {
             Ok::<_, ()>(())
         };
         Comparison::measure(|| note('t'), || note('d')).unwrap();
-        assert_eq!(order.into_inner(), "td".repeat(ROUNDS as usize));
+        assert!(order.into_inner().starts_with("tddttddttddttd"));
     }
 
     #[test]
     fn twice_the_time_is_half_the_speed() {
         let seconds = Duration::from_secs;
-        let comparison = Comparison { threads: seconds(1), dagrun: seconds(2) };
+        let rounds = [(1, 2), (2, 4), (1, 9)].map(|(t, d)| (seconds(t), seconds(d))).to_vec();
+        let comparison = Comparison { rounds };
         assert_eq!(comparison.ratio(), 0.5);
-        let text = comparison.to_string();
-        assert!(
-            text.ends_with("threads 1.000 s, dagrun 2.000 s: 0.500 of their speed-up"),
-            "{text}"
+        assert_eq!(
+            comparison.to_string(),
+            "medians of 3 rounds: threads 1.000 s, dagrun 4.000 s: 0.500 of their speed-up"
         );
     }
 

@@ -33,7 +33,9 @@ use self::dispatch::Held;
 use self::run::LiveRun;
 use self::worker::LiveWorker;
 use crate::clock::now;
-use crate::store::{Command, Entry, PrepareJob, Reply, RunEnd, Store, StoreError, cause_text};
+use crate::store::{
+    Command, Entry, Haste, PrepareJob, Reply, RunEnd, Store, StoreError, cause_text,
+};
 
 pub(crate) use self::explain::Situation;
 pub(crate) use self::inbox::{Inbox, Input, Submitted};
@@ -92,6 +94,13 @@ struct News {
     failures: Vec<(RunId, Failure)>,
     ends: Vec<(RunId, RunState, Timestamp)>,
     ended: Vec<(RunId, Ended)>,
+}
+
+impl News {
+    /// Whether all instances of some task have ended, or one has failed.
+    fn tells_an_end(&self) -> bool {
+        !self.failures.is_empty() || self.counts.iter().any(|(_, task)| published::has_ended(task))
+    }
 }
 
 /// What a batch of events amounts to.
@@ -320,10 +329,10 @@ impl Driver {
         self.write(batch, now);
         // Only now: what was written before still names them.
         for worker in self.left.drain(..) {
-            self.store.send(Command::Left { worker, at: now });
+            self.store.send(Command::Left { worker, at: now }, Haste::Whenever);
         }
         for job in self.prepares.drain(..) {
-            self.store.send(Command::Prepare(Box::new(job)));
+            self.store.send(Command::Prepare(Box::new(job)), Haste::Now);
         }
     }
 
@@ -373,11 +382,16 @@ impl Driver {
         };
         if !batch.entries.is_empty() || !batch.ends.is_empty() {
             let ends = batch.ends.iter().map(|(run, state)| self.run_end(*run, *state, now));
-            let ends = ends.collect();
+            let ends: Vec<RunEnd> = ends.collect();
+            let haste = match () {
+                () if !ends.is_empty() => Haste::Now,
+                () if !news.ended.is_empty() || news.tells_an_end() => Haste::Soon,
+                () => Haste::Whenever,
+            };
             self.batch += 1;
             self.unwritten.push_back((self.batch, batch.entries.len()));
             self.backlog += batch.entries.len();
-            self.store.send(Command::Append(self.batch, batch.entries, ends));
+            self.store.send(Command::Append(self.batch, batch.entries, ends), haste);
         }
         if self.unwritten.is_empty() {
             self.publish(news);

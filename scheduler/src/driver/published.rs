@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 
 use dagrun_core::ids::{RunId, TaskId, Timestamp};
-use dagrun_core::status::{Counts, Failure, RunState, RunStatus, TaskStatus};
+use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State, TaskStatus};
 use dagrun_schema::wire::{Ended, TaskDelta, Update};
 use tokio::sync::Notify;
 
@@ -40,7 +40,8 @@ pub(crate) struct ObserverState {
     /// Instances that have ended; none when it does not want to know.
     instances: Option<RefCell<Instances>>,
     changed: Notify,
-    ended: Notify,
+    /// Something that programs wait for has happened.
+    hurry: Notify,
 }
 
 /// Instances that an observer has not been told of.
@@ -152,11 +153,11 @@ impl Published {
             instances: detailed
                 .then(|| RefCell::new(Instances { lost: true, ..Instances::default() })),
             changed: Notify::new(),
-            ended: Notify::new(),
+            hurry: Notify::new(),
         });
         observer.changed.notify_one();
         if self.is_over() {
-            observer.ended.notify_one();
+            observer.hurry.notify_one();
         }
         let mut observers = self.observers.borrow_mut();
         observers.retain(|observer| observer.strong_count() > 0);
@@ -169,11 +170,16 @@ impl Published {
     }
 
     pub(super) fn set_counts(&self, delta: TaskDelta) {
-        if let Some(slot) = self.tasks.borrow_mut().get_mut(delta.task.at()) {
-            *slot = delta;
-        }
+        let before =
+            self.tasks.borrow_mut().get_mut(delta.task.at()).map(|to| std::mem::replace(to, delta));
+        let is_news = before.is_some_and(|before| {
+            has_ended(&delta) && !has_ended(&before) || has_failed(&delta) && !has_failed(&before)
+        });
         self.tell(|observer| {
             observer.dirty.borrow_mut().insert(delta.task);
+            if is_news {
+                observer.hurry.notify_one();
+            }
         });
     }
 
@@ -204,12 +210,12 @@ impl Published {
     pub(super) fn end(&self, state: RunState, finished: Timestamp) {
         self.state.set(state);
         self.finished.set(Some(finished));
-        self.tell(|observer| observer.ended.notify_one());
+        self.tell(|observer| observer.hurry.notify_one());
     }
 
     pub(super) fn stop(&self, problem: &str) {
         *self.problem.borrow_mut() = Some(problem.to_owned());
-        self.tell(|observer| observer.ended.notify_one());
+        self.tell(|observer| observer.hurry.notify_one());
     }
 
     fn tell(&self, what: impl Fn(&ObserverState)) {
@@ -218,6 +224,15 @@ impl Published {
             observer.changed.notify_one();
         }
     }
+}
+
+/// Whether all instances of a task have ended.
+pub(super) fn has_ended(task: &TaskDelta) -> bool {
+    task.width_known && task.counts.terminal() == task.counts.total()
+}
+
+fn has_failed(task: &TaskDelta) -> bool {
+    task.counts.terminal() > task.counts.of(State::Succeeded)
 }
 
 fn push_bounded(failures: &RefCell<Vec<Failure>>, failure: Failure) {
@@ -233,9 +248,14 @@ impl ObserverState {
         self.changed.notified().await;
     }
 
-    /// Waits until the run is over.
-    pub(crate) async fn ended(&self) {
-        self.ended.notified().await;
+    /// Waits until a task or the run is over, or the first instance of a task has failed.
+    pub(crate) async fn hurry(&self) {
+        self.hurry.notified().await;
+    }
+
+    /// Whether the run is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.published.is_over()
     }
 
     /// Why the run cannot go on, if it cannot.

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use super::Driver;
 use super::inbox::{Inbox, Input as Happened};
 use super::run::{LiveRun, TaskRecipe};
-use crate::store::Command;
+use crate::store::{Command, Haste};
 
 /// Calls that a worker may have unanswered.
 const IN_FLIGHT: u32 = 4;
@@ -245,7 +245,7 @@ impl Driver {
         let Joining { worker, offer, host, door, client } = joining;
         let at = crate::clock::now();
         let command = Command::Joined { worker, name: offer.name.clone(), host: host.clone(), at };
-        self.store.send(command);
+        self.store.send(command, Haste::Whenever);
         let live = LiveWorker {
             last_heard: at,
             offer: offer.clone(),

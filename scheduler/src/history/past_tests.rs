@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::past::Taken;
 use super::tests::{Written, after, failed, pipeline, record, task};
 use super::*;
-use crate::store::{Command, NewRun, RunEnd};
+use crate::store::{Command, Haste, NewRun, RunEnd};
 
 impl Written {
     /// Ends the run as failed.
@@ -47,7 +47,7 @@ impl Written {
             taken: Some((taken.from, Arc::clone(&taken.spans))),
         };
         let (reply, answer) = oneshot::channel();
-        self.store.send(Command::Begin(Box::new(new), reply));
+        self.store.send(Command::Begin(Box::new(new), reply), Haste::Now);
         self.run = answer.blocking_recv().unwrap().unwrap().run;
     }
 
@@ -240,7 +240,7 @@ fn where_it_ran_matters_only_to_those_that_follow() {
     let mut written = Written::new(&[("a", 3), ("b", 3), ("next", 1)], &definition);
     for (worker, name) in [(WorkerId(1), "w1"), (WorkerId(2), "w2")] {
         let (name, host) = (name.to_owned(), "h".to_owned());
-        written.store.send(Command::Joined { worker, name, host, at: Timestamp(500) });
+        written.store.send(Command::Joined { worker, name, host, at: Timestamp(500) }, Haste::Now);
     }
     let on = |task, index, worker| Record {
         worker: Some(WorkerId(worker)),

@@ -12,7 +12,7 @@ use dagrun_core::status::{Detail, FailureKind};
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::store::{Command, Entry, NewRun, Reply, RunEnd, Store};
+use crate::store::{Command, Entry, Haste, NewRun, Reply, RunEnd, Store};
 
 pub(super) fn task(name: &str, after: Vec<Clause>) -> Task {
     Task {
@@ -67,7 +67,7 @@ pub(super) fn begin(store: &Store, tasks: &[(&str, u32)], pipeline: &Pipeline) -
         taken: None,
     };
     let (reply, answer) = oneshot::channel();
-    store.send(Command::Begin(Box::new(new), reply));
+    store.send(Command::Begin(Box::new(new), reply), Haste::Now);
     answer.blocking_recv().unwrap().unwrap().run
 }
 
@@ -87,7 +87,7 @@ impl Written {
         }
         self.batch += 1;
         let entries = records.into_iter().map(Entry::Record).collect();
-        self.store.send(Command::Append(self.batch, entries, ends));
+        self.store.send(Command::Append(self.batch, entries, ends), Haste::Now);
         match self.replies.blocking_recv() {
             Some(Reply::Committed(number)) => assert_eq!(number, self.batch),
             other => panic!("{other:?}"),
@@ -149,7 +149,7 @@ fn ranges_retries_and_skips_come_to_one_row_for_each_instance() {
     let mut written = Written::new(&[("price", 6), ("sum", 1)], &definition);
     let at = Timestamp(500);
     let (name, host) = ("w7".to_owned(), "h".to_owned());
-    written.store.send(Command::Joined { worker: WorkerId(1), name, host, at });
+    written.store.send(Command::Joined { worker: WorkerId(1), name, host, at }, Haste::Now);
     let root = InstanceId { task: TaskId(0), index: 3 };
     written.append(
         vec![
@@ -301,7 +301,7 @@ fn widths_come_late_and_durations_are_remembered() {
     };
     let submit = |written: &Written, new| {
         let (reply, answer) = oneshot::channel();
-        written.store.send(Command::Begin(Box::new(new), reply));
+        written.store.send(Command::Begin(Box::new(new), reply), Haste::Now);
         answer.blocking_recv().unwrap().unwrap()
     };
     let tasks = vec![("a".to_owned(), None), ("b".to_owned(), Some(2))];
@@ -318,7 +318,7 @@ fn widths_come_late_and_durations_are_remembered() {
     let counts = vec![Counts::default(); 2];
     let durations = vec![Some(Micros(70)), None];
     let end = RunEnd { run: begun.run, state, finished, counts, durations };
-    written.store.send(Command::Append(1, vec![width], vec![end]));
+    written.store.send(Command::Append(1, vec![width], vec![end]), Haste::Now);
     written.batch = 1;
     assert_eq!(submit(&written, again.1).durations, [Micros(70), Micros(0)]);
     assert_eq!(known(&written), [(true, 3), (true, 2)]);
@@ -367,10 +367,10 @@ fn a_database_that_cannot_be_written_is_reported_and_stays_whole() {
     let mut written = Written::new(&[("a", 100_000)], &pipeline(vec![task("a", vec![])]));
     written.append(vec![record(0, 0, 1, State::Succeeded)], vec![]);
     // As a full disk does: the database may not grow any more.
-    written.store.send(Command::LimitPages);
+    written.store.send(Command::LimitPages, Haste::Now);
     let big = Detail { value: Some(vec![b'1'; 1 << 20]), ..Detail::default() };
     let big = Record { detail: Some(Box::new(big)), ..record(0, 1, 1, State::Succeeded) };
-    written.store.send(Command::Append(2, vec![Entry::Record(big)], vec![]));
+    written.store.send(Command::Append(2, vec![Entry::Record(big)], vec![]), Haste::Now);
     match written.replies.blocking_recv() {
         Some(Reply::Failed(error)) => {
             let line = crate::one_line(error.as_ref());
@@ -425,7 +425,7 @@ fn write_until_killed(dir: &Path) {
             let record = record(0, (batch - 1) * 7 + i, 1, State::Succeeded);
             Entry::Record(Record { run, ..record })
         });
-        store.send(Command::Append(batch.into(), records.collect(), vec![]));
+        store.send(Command::Append(batch.into(), records.collect(), vec![]), Haste::Now);
         // Some batches are on their way at every moment, but never more than some.
         while u64::from(batch) - committed >= 50 {
             let Some(Reply::Committed(number)) = replies.blocking_recv() else { return };

@@ -16,7 +16,7 @@ use super::{Server, broken, exception};
 use crate::clock::now;
 use crate::driver::Submitted;
 use crate::history::{History, HistoryError, Taken};
-use crate::store::{Begun, Command, NewRun, StoreError};
+use crate::store::{Begun, Command, Haste, NewRun, StoreError};
 use crate::submission::{Checked, Submission};
 
 /// Runs told of in one answer.
@@ -105,7 +105,7 @@ impl ClientServer {
             if let Some(problem) = driver.problem() {
                 return Err(broken(&problem));
             }
-            driver.store().send(Command::Begin(Box::new(new), reply));
+            driver.store().send(Command::Begin(Box::new(new), reply), Haste::Now);
         }
         match answer.await {
             Ok(Ok(begun)) => Ok(begun),

@@ -1,7 +1,8 @@
 //! The RPC side: a thread that listens, lets peers log in, and serves them.
 //!
-//! [`spawn`] starts it. Peers come over TCP or, from the same process, over a socket pair
-//! ([`SchedulerHandle::attach`]); both speak the same protocol and log in alike.
+//! [`spawn`] starts it. Peers come over TCP or, from the same process, over a socket pair or a line in
+//! memory ([`SchedulerHandle::attach`], [`SchedulerHandle::attach_line`]), or live on its very thread
+//! ([`SchedulerHandle::host`]); all speak the same protocol and log in alike.
 
 mod client;
 mod gate;
@@ -26,8 +27,9 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::engine::Scheme;
 use dagrun_core::ids::Micros;
+use futures::future::LocalBoxFuture;
 use futures::io::{BufReader, BufWriter};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt as _};
@@ -131,8 +133,13 @@ pub enum StartError {
 
 enum Order {
     Attach(UnixStream),
+    AttachLine(DuplexStream),
+    Host(DuplexStream, Guest),
     Shutdown,
 }
+
+/// Something else that lives on the scheduler's thread.
+pub type Guest = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
 
 /// A running scheduler. Dropping the handle does not end it.
 #[derive(Debug)]
@@ -153,6 +160,18 @@ impl SchedulerHandle {
     /// scheduler has ended, the stream is closed.
     pub fn attach(&self, stream: UnixStream) {
         let _ = self.orders.send(Order::Attach(stream));
+    }
+
+    /// The same for a peer in this process, at the other end of `line`.
+    pub fn attach_line(&self, line: DuplexStream) {
+        let _ = self.orders.send(Order::AttachLine(line));
+    }
+
+    /// Takes a peer in that lives on the scheduler's own thread, and serves it at the other end of
+    /// `line`: what both tell each other costs neither system calls nor changes of thread. It must never
+    /// block for long, and end when the line is closed; the scheduler waits for that.
+    pub fn host(&self, line: DuplexStream, guest: Guest) {
+        let _ = self.orders.send(Order::Host(line, guest));
     }
 
     /// Asks the scheduler to end, and its workers with it. Does not wait; see
@@ -250,6 +269,7 @@ impl Server {
     ) {
         // Nonblocking already, so only a runtime without I/O could refuse.
         let listener = listener.and_then(|listener| TcpListener::from_std(listener).ok());
+        let mut guests = tokio::task::JoinSet::new();
         loop {
             tokio::select! {
                 accepted = accept(listener.as_ref()) => match accepted {
@@ -264,6 +284,11 @@ impl Server {
                 },
                 order = orders.recv() => match order {
                     Some(Order::Attach(stream)) => self.attach(stream),
+                    Some(Order::AttachLine(line)) => self.connect(line),
+                    Some(Order::Host(line, guest)) => {
+                        self.connect(line);
+                        guests.spawn_local(guest());
+                    }
                     Some(Order::Shutdown) => {
                         self.shut_workers_down().await;
                         break;
@@ -275,6 +300,7 @@ impl Server {
             }
         }
         let _ = tokio::time::timeout(LINGER, self.all_disconnected()).await;
+        while guests.join_next().await.is_some() {}
     }
 
     fn attach(self: &Rc<Self>, stream: UnixStream) {

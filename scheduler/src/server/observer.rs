@@ -13,10 +13,10 @@ use tokio::task::JoinHandle;
 use super::run::is_final;
 use crate::driver::ObserverState;
 
-/// The least time between two updates, but for the last: people do not read faster.
-const PACE: Duration = Duration::from_millis(40);
-/// The same for programs that wait for instances.
-const DETAILED_PACE: Duration = Duration::from_millis(2);
+/// The time between two updates: people do not read faster.
+const PACE: Duration = Duration::from_millis(100);
+/// The same for programs that wait for instances, and for everybody when a task has ended or begun to fail.
+const HURRY: Duration = Duration::from_millis(10);
 
 /// Ends its observer's task when the last client drops it.
 struct SubscriptionServer(JoinHandle<()>);
@@ -31,7 +31,7 @@ impl Drop for SubscriptionServer {
 
 /// Tells `client` what happens to a live run, to its end.
 pub(super) fn follow(state: Rc<ObserverState>, client: observer::Client) -> subscription::Client {
-    let pace = if state.is_detailed() { DETAILED_PACE } else { PACE };
+    let more = if state.is_detailed() { Duration::ZERO } else { PACE - HURRY };
     subscribe(async move {
         loop {
             state.changed().await;
@@ -44,10 +44,25 @@ pub(super) fn follow(state: Rc<ObserverState>, client: observer::Client) -> subs
             if send(&client, &update).await.is_err() || is_final(update.state) {
                 return;
             }
-            // An end cuts the pause short.
-            let _ = tokio::time::timeout(pace, state.ended()).await;
+            pause(&state, HURRY, more).await;
         }
     })
+}
+
+/// Waits for `least` and, unless something urgent happens, for `more`. The end of the run cuts both short.
+async fn pause(state: &ObserverState, least: Duration, more: Duration) {
+    let least = tokio::time::sleep(least);
+    tokio::pin!(least);
+    let mut urgent = false;
+    while !state.is_over() {
+        tokio::select! {
+            () = &mut least => break,
+            () = state.hurry() => urgent = true,
+        }
+    }
+    if !urgent && !more.is_zero() && !state.is_over() {
+        let _ = tokio::time::timeout(more, state.hurry()).await;
+    }
 }
 
 /// Tells `client` of a run that has ended.

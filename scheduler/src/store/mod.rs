@@ -6,12 +6,13 @@
 
 mod manifest;
 mod past;
+mod queue;
 mod rows;
 mod schema;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use dagrun_core::engine::Record;
@@ -22,6 +23,7 @@ use dagrun_core::recipe::{Input, InputSpec, Items, Recipe};
 use dagrun_core::status::{Counts, RunState};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
+pub(crate) use queue::Haste;
 pub(crate) use rows::{cause_text, decode_cause, decode_outputs, exit_code};
 pub(crate) use schema::{database_path, open_reader};
 
@@ -215,7 +217,7 @@ pub(crate) enum Command {
     Joined { worker: WorkerId, name: String, host: String, at: Timestamp },
     /// A worker went.
     Left { worker: WorkerId, at: Timestamp },
-    /// Write manifests and read values, after a commit of all that came before.
+    /// Write manifests and read values, of all that came before.
     Prepare(Box<PrepareJob>),
     /// Let the database grow no more, as on a full disk.
     #[cfg(test)]
@@ -236,7 +238,7 @@ pub(crate) enum Reply {
 /// The writing thread. Dropping it waits for what was sent to be written.
 #[derive(Debug)]
 pub(crate) struct Store {
-    commands: Option<mpsc::Sender<Command>>,
+    queue: Arc<queue::Queue>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -248,23 +250,24 @@ impl Store {
     ) -> Result<Store, StoreError> {
         let database = schema::open_writer(state_dir)?;
         let path = database_path(state_dir);
-        let (commands, inbox) = mpsc::channel();
+        let queue = Arc::<queue::Queue>::default();
+        let commands = queue.taker();
         let thread = std::thread::Builder::new()
             .name("dagrun-store".into())
-            .spawn(move || writer::Writer::new(database, path, replies).run(&inbox))
+            .spawn(move || writer::Writer::new(database, path, replies).run(&commands))
             .map_err(StoreError::Thread)?;
-        Ok(Store { commands: Some(commands), thread: Some(thread) })
+        Ok(Store { queue, thread: Some(thread) })
     }
 
-    /// Asks for something; false when the thread is gone.
-    pub(crate) fn send(&self, command: Command) -> bool {
-        self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok())
+    /// Asks for something.
+    pub(crate) fn send(&self, command: Command, haste: Haste) {
+        self.queue.push(command, haste);
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.commands = None;
+        self.queue.close();
         if let Some(thread) = self.thread.take() {
             // A panic there has already been reported on standard error.
             let _ = thread.join();

@@ -1,8 +1,8 @@
 //! The writing thread: commands in, group commits to disk, acknowledgements out.
 
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use dagrun_core::engine::Record;
 use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp, WorkerId};
@@ -12,16 +12,14 @@ use rustc_hash::FxHashMap;
 use std::os::unix::ffi::OsStrExt as _;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
+use super::queue::{self, Taker};
 use super::rows::{encode_cause, encode_outputs};
 use super::{
     Begun, Command, Entry, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, manifest, past,
 };
 
-/// A transaction is committed when it holds this many records …
-const GROUP_RECORDS: usize = 1_000;
-/// … or this long after the one before it, as long as records keep coming. When there was a pause, or
-/// somebody waits for the answer, it is committed as soon as nothing more is waiting.
-const GROUP_TIME: Duration = Duration::from_millis(10);
+/// A transaction is committed when it holds this many records.
+const GROUP_RECORDS: usize = queue::ENOUGH;
 
 /// Earlier runs of a pipeline that are looked at for how long its tasks take.
 const REMEMBERED: u32 = 4;
@@ -47,19 +45,10 @@ pub(super) struct Writer {
 /// What is owed when the open transaction is on disk.
 #[derive(Default)]
 struct Group {
-    opened: Option<Instant>,
+    open: bool,
     records: usize,
     committed: Option<u64>,
     begun: Vec<BeginReply>,
-}
-
-/// Whether somebody waits for it to be on disk.
-fn is_urgent(command: &Command) -> bool {
-    match command {
-        Command::Begin(..) => true,
-        Command::Append(_, _, ends) => !ends.is_empty(),
-        _ => false,
-    }
 }
 
 impl Writer {
@@ -79,17 +68,14 @@ impl Writer {
         }
     }
 
-    pub(super) fn run(mut self, inbox: &mpsc::Receiver<Command>) {
-        let mut last_commit: Option<Instant> = None;
-        while let Ok(command) = inbox.recv() {
-            let mut urgent = is_urgent(&command);
-            self.take(command);
-            while self.group.open() {
-                let pause = last_commit.map_or(GROUP_TIME, |last| last.elapsed());
-                let wait = if urgent { Duration::ZERO } else { GROUP_TIME.saturating_sub(pause) };
-                let Ok(command) = inbox.recv_timeout(wait) else { break };
-                urgent |= is_urgent(&command);
+    pub(super) fn run(mut self, queue: &Taker) {
+        let mut last_commit = None;
+        while let Some(commands) = queue.take(last_commit) {
+            for command in commands {
                 self.take(command);
+                if self.group.records >= GROUP_RECORDS {
+                    self.commit();
+                }
             }
             self.commit();
             last_commit = Some(Instant::now());
@@ -101,7 +87,7 @@ impl Writer {
             return refuse(command, error, &self.replies);
         }
         if let Command::Prepare(job) = command {
-            self.commit();
+            // It sees the open transaction: attempts need not wait for the disk, only clients do.
             return self.prepare(*job);
         }
         let done = self.open_transaction().and_then(|()| self.apply(command));
@@ -137,15 +123,15 @@ impl Writer {
     }
 
     fn open_transaction(&mut self) -> rusqlite::Result<()> {
-        if self.group.opened.is_none() {
+        if !self.group.open {
             self.database.execute_batch("BEGIN IMMEDIATE")?;
-            self.group.opened = Some(Instant::now());
+            self.group.open = true;
         }
         Ok(())
     }
 
     fn commit(&mut self) {
-        if self.broken.is_some() || self.group.opened.is_none() {
+        if self.broken.is_some() || !self.group.open {
             return;
         }
         if let Err(error) = self.database.execute_batch("COMMIT") {
@@ -320,14 +306,6 @@ impl Writer {
         let result = manifest::prepare(&self.database, &self.path, &job);
         let _ =
             self.replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
-    }
-}
-
-impl Group {
-    /// Whether more may join it.
-    fn open(&self) -> bool {
-        self.records < GROUP_RECORDS
-            && self.opened.is_none_or(|opened| opened.elapsed() < GROUP_TIME)
     }
 }
 
