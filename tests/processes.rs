@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dagrun::core::status::{RunState, State};
-use dagrun::{Cluster, Context, Dag, Each, Error, Failed, Failure, Gathered};
+use dagrun::{Cluster, Context, Dag, Each, Error, Failed, Failure, Gathered, ShelfError};
 
 /// The first argument of a process that runs one case.
 const CASE: &str = "__case";
 
-const CASES: [(&str, fn()); 8] = [
+const CASES: [(&str, fn()); 9] = [
     ("both_workers_take_part", both_workers_take_part),
+    ("a_view_reaches_each_process", a_view_reaches_each_process),
     ("functions_that_fail_say_why", functions_that_fail_say_why),
     ("who_kills_its_worker_harms_nobody_else", who_kills_its_worker_harms_nobody_else),
     ("who_kills_its_worker_once_succeeds", who_kills_its_worker_once_succeeds),
@@ -183,6 +184,27 @@ fn both_workers_take_part() {
     assert!(pids.iter().all(|pid| alive(*pid)));
     cluster.shutdown();
     assert!(!pids.iter().any(|pid| alive(*pid)), "{pids:?}");
+}
+
+#[dagrun::task]
+fn largest_of_the_table(context: &Context) -> Result<f64, ShelfError> {
+    let table: Vec<f64> = context.get("table")?;
+    Ok(table.into_iter().fold(f64::MIN, f64::max))
+}
+
+fn a_view_reaches_each_process() {
+    let cluster = cluster(2);
+    let both = cluster.view(&["p2", "p1"]).wait().unwrap();
+    let pids = both.apply(own_process, ()).wait().unwrap();
+    assert_eq!(pids, ["p2", "p1"].map(|name| pid_of(&cluster, name)));
+    // Longer than what travels with reports.
+    let table: Vec<f64> = (0..100_000).map(f64::from).collect();
+    both.scatter("table", table.clone()).wait().unwrap();
+    assert_eq!(both.apply(largest_of_the_table, ()).wait().unwrap(), [49_999.0, 99_999.0]);
+    assert_eq!(both.gather::<f64>("table").wait().unwrap(), table);
+    let first = cluster.view(&["p1"]).wait().unwrap();
+    first.push("table", &[7.0]).wait().unwrap();
+    assert_eq!(both.apply(largest_of_the_table, ()).wait().unwrap(), [49_999.0, 7.0]);
 }
 
 // ---- Faults

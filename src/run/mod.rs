@@ -1,11 +1,12 @@
-//! A run in the hands of a program: its results as they come, what became of it, and its end.
+//! A run in the hands of a program: its results as they come, and its end.
+
+mod state;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use dagrun_core::ids::{InstanceId, RunId, TaskId};
-use dagrun_core::status::{InstanceRow, RunState, RunStatus, State};
+use dagrun_core::ids::{RunId, TaskId};
+use dagrun_core::status::{RunState, State};
 use serde::de::DeserializeOwned;
 
 use crate::dag::{ArrayHandle, Handle, TaskRef};
@@ -14,6 +15,8 @@ use crate::rpc::Scope;
 use crate::session::{Inside, Session};
 use crate::watch::Watched;
 use crate::{Error, Pending};
+
+pub use self::state::{Progress, Times};
 
 /// A run that was submitted, by this program or another. Clones are the same run.
 ///
@@ -61,54 +64,6 @@ impl std::fmt::Debug for Run {
     }
 }
 
-/// How far a run has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Instances in all, as far as this is known.
-    pub instances: u64,
-    /// Those that have ended, in whatever way.
-    pub ended: u64,
-    /// Those of them that succeeded.
-    pub succeeded: u64,
-    /// Those of them that failed.
-    pub failed: u64,
-    /// Those that run now.
-    pub running: u64,
-    /// How much of those is done, by the word of their functions (see
-    /// [`Context::progress`](crate::Context::progress)): the sum, in thousandths of an instance.
-    pub partial: u64,
-    /// Whether `instances` will not grow: without tasks whose width is known only later.
-    pub complete: bool,
-}
-
-impl Progress {
-    /// How much of it is done, from 0 to 1, as far as its size is known.
-    #[must_use]
-    pub fn fraction(&self) -> f64 {
-        match self.instances {
-            0 => 0.0,
-            all => ((self.ended as f64 + self.partial as f64 / 1000.0) / all as f64).min(1.0),
-        }
-    }
-}
-
-/// What a run took.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Times {
-    /// From the submission to the end.
-    pub wall: Duration,
-    /// All last attempts one after the other.
-    pub serial: Duration,
-}
-
-impl Times {
-    /// How many times faster the run was than its attempts one after the other.
-    #[must_use]
-    pub fn speed_up(&self) -> f64 {
-        self.serial.as_secs_f64() / self.wall.as_secs_f64().max(1e-9)
-    }
-}
-
 impl Run {
     /// For a run that the session [holds](Inside::hold), once for each call of this.
     pub(crate) fn new(id: RunId, session: Session) -> Run {
@@ -146,8 +101,7 @@ impl Run {
     /// # let squares = dag.map(squared, 0..5);
     /// # let nine = dag.task(squared, (3,));
     /// # let run = cluster.submit(&dag)?;
-    /// use std::time::Duration;
-    /// assert_eq!(run.result(&nine).timeout(Duration::from_secs(60)).wait()?, 9);
+    ///     /// assert_eq!(run.result(&nine).timeout(Duration::from_secs(60)).wait()?, 9);
     /// # Ok::<(), dagrun::Error>(())
     /// ```
     ///
@@ -451,131 +405,6 @@ impl Run {
         })
     }
 
-    /// How far it has come.
-    ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// run.wait().wait()?;
-    /// let progress = run.progress().wait()?;
-    /// assert_eq!((progress.ended, progress.instances), (6, 6));
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
-    pub fn progress(&self) -> Pending<Progress> {
-        self.status().map(|status| {
-            let mut progress = Progress { complete: true, ..Progress::default() };
-            for task in &status.tasks {
-                progress.instances += u64::from(task.counts.total());
-                progress.ended += u64::from(task.counts.terminal());
-                progress.succeeded += u64::from(task.counts.of(State::Succeeded));
-                progress.failed += u64::from(task.counts.of(State::Failed));
-                progress.running += u64::from(task.running);
-                progress.partial += u64::from(task.partial);
-                progress.complete &= task.width_known;
-            }
-            Ok(progress)
-        })
-    }
-
-    /// Its state, by task.
-    pub fn status(&self) -> Pending<RunStatus> {
-        self.ask(|watched| async move { Ok(watched.run.status().await?) })
-    }
-
-    /// How a task's instances are: state, attempts, worker, when they started and ended, and why they
-    /// failed.
-    ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// run.wait().wait()?;
-    /// for row in run.instances(&squares).wait()? {
-    ///     println!("{}: {} attempts, on {:?}", row.instance.index, row.attempts, row.worker);
-    /// }
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
-    pub fn instances<H: Into<TaskRef>>(&self, of: H) -> Pending<Vec<InstanceRow>> {
-        let task = of.into().id();
-        self.ask(move |watched| async move {
-            let mut rows = Vec::new();
-            let mut from = Some(InstanceId { task, index: 0 });
-            while let Some(at) = from.filter(|at| at.task == task) {
-                let page = watched.run.instances(at, 10_000, false).await?;
-                rows.extend(page.rows.into_iter().filter(|row| row.instance.task == task));
-                from = page.next;
-            }
-            Ok(rows)
-        })
-    }
-
-    /// What it took, once it has ended.
-    ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// let times = run.times().wait()?;
-    /// println!("{:?}, {:.1} times faster than one by one", times.wall, times.speed_up());
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
-    pub fn times(&self) -> Pending<Times> {
-        self.ask(|watched| async move {
-            watched.over().await?;
-            let status = watched.run.status().await?;
-            let finished = status.finished.or(watched.finished()).unwrap_or(status.started);
-            let mut serial = Duration::ZERO;
-            let mut from = Some(InstanceId { task: TaskId(0), index: 0 });
-            while let Some(at) = from {
-                let page = watched.run.instances(at, 10_000, false).await?;
-                for row in &page.rows {
-                    if let (Some(started), Some(finished)) = (row.started, row.finished) {
-                        serial += finished.since(started).to_duration();
-                    }
-                }
-                from = page.next;
-            }
-            Ok(Times { wall: finished.since(status.started).to_duration(), serial })
-        })
-    }
-
-    /// What a task's instances wrote: processes to standard output and standard error, functions by
-    /// [`crate::Context::log`].
-    pub fn logs<H: Into<TaskRef>>(&self, of: H) -> Pending<Vec<dagrun_core::status::LogChunk>> {
-        let task = of.into().id();
-        self.ask(move |watched| async move {
-            let name = watched.name(task)?.to_owned();
-            let (mut chunks, mut cursor) = (Vec::new(), Vec::new());
-            loop {
-                let page = watched.run.logs(Scope::Task(&name), &cursor, false).await?;
-                chunks.extend(page.chunks);
-                cursor = page.cursor;
-                if !page.more {
-                    return Ok(chunks);
-                }
-            }
-        })
-    }
-
     /// Cancels it; the answer comes when the scheduler has understood, not when all has ended.
     ///
     /// ```
@@ -602,15 +431,6 @@ impl Run {
         self.ask(move |watched| async move {
             let name = watched.name(task)?.to_owned();
             Ok(watched.run.cancel(Scope::Task(&name)).await?)
-        })
-    }
-
-    /// Why an instance is where it is, and how each of its attempts went: lines for people.
-    pub fn explain<H: Into<TaskRef>>(&self, task: H, index: u32) -> Pending<Vec<String>> {
-        let task = task.into().id();
-        self.ask(move |watched| async move {
-            let name = watched.name(task)?.to_owned();
-            Ok(watched.run.explain(&name, index).await?)
         })
     }
 }
