@@ -162,7 +162,7 @@ fn compare(
     blocks: &[Block],
 ) -> Result<Comparison, Box<dyn Error>> {
     let plain = || {
-        sum_up(on_threads(slots, blocks));
+        std::hint::black_box(sum_up(on_threads(slots, blocks)));
         Ok(())
     };
     let with_dagrun = || {
