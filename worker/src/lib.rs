@@ -16,6 +16,7 @@ pub mod control;
 pub mod data;
 pub mod function;
 pub mod groups;
+mod handle;
 pub mod log;
 mod machine;
 mod output;
@@ -30,8 +31,6 @@ mod session;
 pub mod slots;
 pub mod values;
 
+pub use handle::{EndReason, Life, Stopper, WorkerHandle, spawn, spawn_on};
 pub use reaper::ReaperConfig;
-pub use session::{
-    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, Life, StartError, Stopper, ValuesConfig,
-    WorkerHandle, spawn, spawn_on,
-};
+pub use session::{Config, Connection, DEFAULT_LOG_LIMIT, StartError, ValuesConfig};

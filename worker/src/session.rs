@@ -1,4 +1,4 @@
-//! A worker's life: connect, log in, register, serve, wind down.
+//! A worker's life: connect, log in, register, serve, wind down. It begins in [`crate::handle`].
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc as std_mpsc};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use capnp::message::ReaderOptions;
@@ -17,7 +16,6 @@ use dagrun_core::ids::WorkerId;
 use dagrun_schema::PROTOCOL_VERSION;
 use dagrun_schema::dagrun_capnp::{bootstrap, granted, session, worker};
 use dagrun_schema::wire;
-use futures::future::LocalBoxFuture;
 use futures::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::io::DuplexStream;
 use tokio::sync::{Notify, mpsc};
@@ -26,6 +24,7 @@ use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 use crate::attempt::Runner;
 use crate::function;
 use crate::groups::{GroupTable, Mark};
+use crate::handle::{Accepted, EndReason};
 use crate::machine;
 use crate::reaper::ReaperConfig;
 use crate::reports::{Message, Pump};
@@ -138,79 +137,6 @@ pub enum StartError {
     System(#[source] std::io::Error),
 }
 
-/// Why a worker ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// The scheduler told it to.
-    Dismissed,
-    /// Its own process told it to.
-    ShutDown,
-    /// The connection to the scheduler ended.
-    ConnectionLost(String),
-    /// Its thread panicked.
-    Broken,
-}
-
-/// A running worker.
-///
-/// Dropping the handle and its stoppers shuts the worker down without waiting for it.
-#[derive(Debug)]
-pub struct WorkerHandle {
-    id: u32,
-    name: String,
-    stop: mpsc::UnboundedSender<()>,
-    /// Closed when it has ended, at the latest.
-    ended: std_mpsc::Receiver<EndReason>,
-    /// None when it lives on somebody else's thread.
-    thread: Option<JoinHandle<()>>,
-}
-
-impl WorkerHandle {
-    /// The number that the scheduler gave it.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
-    /// Its name, by the scheduler's word.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Asks it to end: attempts that run are ended, all is reported, then it leaves.
-    pub fn shutdown(&self) {
-        let _ = self.stop.send(());
-    }
-
-    /// Something that asks it to end while another thread waits in [`WorkerHandle::join`].
-    #[must_use]
-    pub fn stopper(&self) -> Stopper {
-        Stopper(self.stop.clone())
-    }
-
-    /// Waits until it has ended and nothing of it is left.
-    #[must_use]
-    pub fn join(self) -> EndReason {
-        let reason = self.ended.recv().unwrap_or(EndReason::Broken);
-        if let Some(thread) = self.thread {
-            let _ = thread.join();
-        }
-        reason
-    }
-}
-
-/// Asks a worker to end, from any thread.
-#[derive(Clone, Debug)]
-pub struct Stopper(mpsc::UnboundedSender<()>);
-
-impl Stopper {
-    /// The same as [`WorkerHandle::shutdown`].
-    pub fn stop(&self) {
-        let _ = self.0.send(());
-    }
-}
-
 /// What the scheduler said on registration.
 struct Registered {
     session: session::Client,
@@ -218,92 +144,8 @@ struct Registered {
     name: String,
 }
 
-/// Starts a worker on a thread of its own and waits until the scheduler has accepted it.
-///
-/// The scheduler must not depend on the calling thread for that.
-///
-/// # Errors
-/// When the scheduler cannot be reached or refuses, or the system has no threads left.
-pub fn spawn(config: Config) -> Result<WorkerHandle, StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::System)?;
-    let (starting, life) = Starting::new();
-    let thread = std::thread::Builder::new()
-        .name("worker".into())
-        .spawn(move || {
-            let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, life.live(config));
-        })
-        .map_err(StartError::System)?;
-    starting.wait(Some(thread))
-}
-
-/// What a worker does, to be carried out on a thread that speaks RPC already: within a
-/// [`tokio::task::LocalSet`].
-pub type Life = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
-
-/// Starts a worker on a thread that `host` brings it to, and waits until the scheduler has accepted it.
-///
-/// Neither the host nor the scheduler may depend on the calling thread for that.
-///
-/// # Errors
-/// When the scheduler cannot be reached or refuses, or the system has no threads left.
-pub fn spawn_on(config: Config, host: impl FnOnce(Life)) -> Result<WorkerHandle, StartError> {
-    let (starting, life) = Starting::new();
-    host(Box::new(move || Box::pin(life.live(config))));
-    starting.wait(None)
-}
-
-type Accepted = Result<(u32, String), StartError>;
-
-/// A worker as the one sees it who starts it.
-struct Starting {
-    told: std_mpsc::Receiver<Accepted>,
-    stop: mpsc::UnboundedSender<()>,
-    ended: std_mpsc::Receiver<EndReason>,
-}
-
-/// The same from within.
-struct Started {
-    tell: std_mpsc::SyncSender<Accepted>,
-    stopped: mpsc::UnboundedReceiver<()>,
-    end: std_mpsc::SyncSender<EndReason>,
-}
-
-impl Starting {
-    fn new() -> (Starting, Started) {
-        let (tell, told) = std_mpsc::sync_channel(1);
-        let (stop, stopped) = mpsc::unbounded_channel();
-        let (end, ended) = std_mpsc::sync_channel(1);
-        (Starting { told, stop, ended }, Started { tell, stopped, end })
-    }
-
-    fn wait(self, thread: Option<JoinHandle<()>>) -> Result<WorkerHandle, StartError> {
-        let Starting { told, stop, ended } = self;
-        let (id, name) = told.recv().unwrap_or(Err(StartError::Silent))?;
-        Ok(WorkerHandle { id, name, stop, ended, thread })
-    }
-}
-
-impl Started {
-    async fn live(self, config: Config) {
-        let Started { tell, stopped, end } = self;
-        let reason = match join_scheduler(config).await {
-            Ok(joined) => joined.serve(&tell, stopped).await,
-            Err(error) => {
-                let reason = error.to_string();
-                let _ = tell.send(Err(error));
-                EndReason::ConnectionLost(reason)
-            }
-        };
-        let _ = end.send(reason);
-    }
-}
-
 /// A registered worker.
-struct Joined {
+pub(crate) struct Joined {
     service: Rc<Service>,
     registered: Registered,
     rpc: tokio::task::JoinHandle<Result<(), capnp::Error>>,
@@ -311,7 +153,7 @@ struct Joined {
     messages: mpsc::UnboundedReceiver<Message>,
 }
 
-async fn join_scheduler(config: Config) -> Result<Joined, StartError> {
+pub(crate) async fn join_scheduler(config: Config) -> Result<Joined, StartError> {
     let (service, messages) = set_up(&config)?;
     let service = Rc::new(service);
     let joining = async {
@@ -493,7 +335,7 @@ async fn register(
 
 impl Joined {
     /// Works until somebody ends it.
-    async fn serve(
+    pub(crate) async fn serve(
         self,
         tell: &std_mpsc::SyncSender<Accepted>,
         mut stopped: mpsc::UnboundedReceiver<()>,
