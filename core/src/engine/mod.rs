@@ -193,17 +193,6 @@ impl Engine {
         Some((lease.run, lease.instance))
     }
 
-    /// The run and instance of an attempt in a worker's hands.
-    #[must_use]
-    pub fn leased_instance(
-        &self,
-        worker: WorkerId,
-        attempt: AttemptId,
-    ) -> Option<(RunId, InstanceId)> {
-        let lease = self.workers.get(worker)?.leases.get(&attempt)?;
-        Some((lease.run, lease.instance))
-    }
-
     /// Attempts in a worker's hands, or `None` when the worker is not present.
     #[must_use]
     pub fn held_by(&self, worker: WorkerId) -> Option<usize> {

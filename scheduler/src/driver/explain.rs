@@ -55,7 +55,7 @@ impl Driver {
     pub(crate) fn annotate(&self, status: &mut RunStatus) {
         for (worker, live) in &self.workers {
             for (attempt, thousandths) in live.progress() {
-                let holder = self.engine.leased_instance(*worker, attempt);
+                let holder = self.engine.instance_of(*worker, attempt);
                 let task = holder.filter(|(run, _)| *run == status.run).map(|(_, it)| it.task);
                 if let Some(task) = task.and_then(|task| status.tasks.get_mut(task.at())) {
                     task.partial = task.partial.saturating_add(thousandths);

@@ -249,7 +249,7 @@ impl Driver {
             }
             Input::Progress(worker, progress) => {
                 let held = |(attempt, _): &(AttemptId, f32)| {
-                    self.engine.leased_instance(worker, *attempt).is_some()
+                    self.engine.instance_of(worker, *attempt).is_some()
                 };
                 let progress: Vec<_> = progress.into_iter().filter(held).collect();
                 if let Some(live) = self.workers.get_mut(&worker) {

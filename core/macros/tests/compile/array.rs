@@ -1,16 +1,10 @@
 //! A whole array is given where one value is taken.
 
+#[path = "tasks/mod.rs"]
+mod tasks;
+
 use dagrun::Dag;
-
-#[dagrun::task]
-fn name(number: u64) -> String {
-    number.to_string()
-}
-
-#[dagrun::task]
-fn half(x: f64) -> f64 {
-    x / 2.0
-}
+use tasks::half;
 
 fn main() {
     let dag = Dag::new("array");

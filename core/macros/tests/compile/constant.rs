@@ -1,16 +1,10 @@
 //! A constant is not of the type of the input.
 
+#[path = "tasks/mod.rs"]
+mod tasks;
+
 use dagrun::Dag;
-
-#[dagrun::task]
-fn name(number: u64) -> String {
-    number.to_string()
-}
-
-#[dagrun::task]
-fn half(x: f64) -> f64 {
-    x / 2.0
-}
+use tasks::half;
 
 fn main() {
     Dag::new("constant").task(half, ("one",));

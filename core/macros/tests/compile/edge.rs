@@ -1,16 +1,10 @@
 //! The value of one task is not of the type of the other's input.
 
+#[path = "tasks/mod.rs"]
+mod tasks;
+
 use dagrun::Dag;
-
-#[dagrun::task]
-fn name(number: u64) -> String {
-    number.to_string()
-}
-
-#[dagrun::task]
-fn half(x: f64) -> f64 {
-    x / 2.0
-}
+use tasks::{half, name};
 
 fn main() {
     let dag = Dag::new("edge");

@@ -1,16 +1,10 @@
 //! The gathered values are not of the type of the list.
 
+#[path = "tasks/mod.rs"]
+mod tasks;
+
 use dagrun::Dag;
-
-#[dagrun::task]
-fn name(number: u64) -> String {
-    number.to_string()
-}
-
-#[dagrun::task]
-fn half(x: f64) -> f64 {
-    x / 2.0
-}
+use tasks::name;
 
 #[dagrun::task]
 fn sum(values: Vec<f64>) -> f64 {

@@ -1,16 +1,10 @@
 //! What is reduced and what comes of it are of different types.
 
+#[path = "tasks/mod.rs"]
+mod tasks;
+
 use dagrun::Dag;
-
-#[dagrun::task]
-fn name(number: u64) -> String {
-    number.to_string()
-}
-
-#[dagrun::task]
-fn half(x: f64) -> f64 {
-    x / 2.0
-}
+use tasks::half;
 
 #[dagrun::task]
 fn joined(a: f64, b: f64) -> String {

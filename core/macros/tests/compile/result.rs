@@ -1,16 +1,10 @@
 //! The result of a task is not of the type that is asked for.
 
+#[path = "tasks/mod.rs"]
+mod tasks;
+
 use dagrun::Dag;
-
-#[dagrun::task]
-fn name(number: u64) -> String {
-    number.to_string()
-}
-
-#[dagrun::task]
-fn half(x: f64) -> f64 {
-    x / 2.0
-}
+use tasks::name;
 
 fn main() {
     let dag = Dag::new("result");

@@ -1,16 +1,10 @@
 //! Only a list can be scattered.
 
+#[path = "tasks/mod.rs"]
+mod tasks;
+
 use dagrun::Dag;
-
-#[dagrun::task]
-fn name(number: u64) -> String {
-    number.to_string()
-}
-
-#[dagrun::task]
-fn half(x: f64) -> f64 {
-    x / 2.0
-}
+use tasks::name;
 
 fn main() {
     let dag = Dag::new("scatter");

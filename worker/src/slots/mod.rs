@@ -4,9 +4,10 @@
 //! within its slot. First in, first out: the head waits until enough slots are free, and what is behind it waits too,
 //! so that an attempt that needs many slots is not starved by small ones.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod queue;
+
+use std::collections::HashSet;
 use std::fmt;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,6 +17,7 @@ use dagrun_core::ids::{AttemptId, InstanceId, RunId, Timestamp};
 use dagrun_core::recipe::{Calling, Input, Job, Keep, Wants};
 use dagrun_core::status::{Detail, FailureKind};
 
+use self::queue::{Queued, State, Taken};
 use crate::attempt::{Attempt, Ended, Runner};
 use crate::control::{Control, Stop};
 use crate::function::watch::{Abandon, Watch};
@@ -105,48 +107,6 @@ struct Shared {
     ended: Condvar,
 }
 
-struct State {
-    queue: VecDeque<Queued>,
-    free: usize,
-    slots: usize,
-    /// Places that no attempt uses; one place for each slot.
-    idle: Vec<usize>,
-    controls: Vec<Arc<Control>>,
-    running: HashMap<AttemptId, Running>,
-    /// Threads that wait for an end.
-    waiting: usize,
-}
-
-/// The part of a [`Work`] that has not started yet.
-struct Queued {
-    work: Arc<Work>,
-    /// Offsets into the work's instances.
-    left: Range<u32>,
-}
-
-struct Running {
-    run: RunId,
-    place: usize,
-    announced: bool,
-    /// It has given its place back, and its end is about to be told.
-    ended: bool,
-}
-
-/// An attempt that was taken from the queue.
-struct Taken {
-    work: Arc<Work>,
-    offset: u32,
-    place: usize,
-    width: usize,
-    control: Arc<Control>,
-}
-
-impl Taken {
-    fn attempt(&self) -> AttemptId {
-        attempt_at(&self.work.assignment, self.offset)
-    }
-}
-
 impl Slots {
     /// `count` free slots (at least one). `sink` is called by the threads of the slots.
     ///
@@ -163,15 +123,7 @@ impl Slots {
             .map(|_| Control::new().map(Arc::new))
             .collect::<std::io::Result<Vec<_>>>()?;
         let watch = Arc::new(Watch::new(controls.clone()));
-        let state = State {
-            queue: VecDeque::new(),
-            free: slots,
-            slots,
-            idle: (0..slots).rev().collect(),
-            controls,
-            running: HashMap::new(),
-            waiting: 0,
-        };
+        let state = State::new(controls);
         let (state, ended) = (Mutex::new(state), Condvar::new());
         let shared = Shared { runner, sink, pools, watch, state, ended };
         Ok(Slots { shared: Arc::new(shared) })
@@ -310,10 +262,6 @@ impl Slots {
 fn spawn(shared: &Arc<Shared>, taken: Taken) {
     let of_thread = shared.clone();
     shared.pools[taken.place].spawn(move || work_off(&of_thread, taken));
-}
-
-fn attempt_at(assignment: &Assignment, offset: u32) -> AttemptId {
-    AttemptId(assignment.first_attempt.0.wrapping_add(u64::from(offset)))
 }
 
 /// A report without detail.
@@ -534,70 +482,5 @@ impl Shared {
         if state.waiting > 0 {
             self.ended.notify_all();
         }
-    }
-}
-
-impl State {
-    /// Marks an attempt as ended; false when it was.
-    fn end(&mut self, attempt: AttemptId) -> bool {
-        let running = self.running.get_mut(&attempt);
-        running.is_some_and(|running| !std::mem::replace(&mut running.ended, true))
-    }
-
-    fn take_all(&mut self) -> Vec<Taken> {
-        let mut ready = Vec::new();
-        while let Some(taken) = self.take() {
-            ready.push(taken);
-        }
-        ready
-    }
-
-    /// The head of the queue, when there is room for it.
-    fn take(&mut self) -> Option<Taken> {
-        let head = self.queue.front_mut()?;
-        // More than there are means all of them.
-        let width = (head.work.plan.cpus().max(1) as usize).min(self.slots);
-        if width > self.free {
-            return None;
-        }
-        let place = self.idle.pop()?;
-        let offset = head.left.start;
-        head.left.start += 1;
-        let work = head.work.clone();
-        if head.left.is_empty() {
-            self.queue.pop_front();
-        }
-        self.free -= width;
-        let control = self.controls[place].clone();
-        control.reset();
-        let taken = Taken { work, offset, place, width, control };
-        let run = taken.work.assignment.run;
-        self.running
-            .insert(taken.attempt(), Running { run, place, announced: false, ended: false });
-        Some(taken)
-    }
-
-    /// Removes what `wanted` picks from the queue; what remains keeps its order.
-    fn withdraw(&mut self, wanted: impl Fn(AttemptId, RunId) -> bool) -> Vec<AttemptId> {
-        let mut withdrawn = Vec::new();
-        for queued in std::mem::take(&mut self.queue) {
-            let assignment = &queued.work.assignment;
-            let mut kept: Option<Range<u32>> = None;
-            for offset in queued.left.clone() {
-                let attempt = attempt_at(assignment, offset);
-                if wanted(attempt, assignment.run) {
-                    withdrawn.push(attempt);
-                    if let Some(left) = kept.take() {
-                        self.queue.push_back(Queued { work: queued.work.clone(), left });
-                    }
-                } else {
-                    kept.get_or_insert(offset..offset).end = offset + 1;
-                }
-            }
-            if let Some(left) = kept {
-                self.queue.push_back(Queued { work: queued.work, left });
-            }
-        }
-        withdrawn
     }
 }

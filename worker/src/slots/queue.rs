@@ -1,0 +1,137 @@
+//! What waits for slots and what occupies them.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use dagrun_core::engine::Assignment;
+use dagrun_core::ids::{AttemptId, RunId};
+
+use super::Work;
+use crate::control::Control;
+
+/// The queue, and the slots behind it.
+pub(super) struct State {
+    pub(super) queue: VecDeque<Queued>,
+    pub(super) free: usize,
+    pub(super) slots: usize,
+    /// Places that no attempt uses; one place for each slot.
+    pub(super) idle: Vec<usize>,
+    pub(super) controls: Vec<Arc<Control>>,
+    pub(super) running: HashMap<AttemptId, Running>,
+    /// Threads that wait for an end.
+    pub(super) waiting: usize,
+}
+
+/// The part of a [`Work`] that has not started yet.
+pub(super) struct Queued {
+    pub(super) work: Arc<Work>,
+    /// Offsets into the work's instances.
+    pub(super) left: Range<u32>,
+}
+
+pub(super) struct Running {
+    pub(super) run: RunId,
+    pub(super) place: usize,
+    pub(super) announced: bool,
+    /// It has given its place back, and its end is about to be told.
+    pub(super) ended: bool,
+}
+
+/// An attempt that was taken from the queue.
+pub(super) struct Taken {
+    pub(super) work: Arc<Work>,
+    pub(super) offset: u32,
+    pub(super) place: usize,
+    pub(super) width: usize,
+    pub(super) control: Arc<Control>,
+}
+
+impl Taken {
+    pub(super) fn attempt(&self) -> AttemptId {
+        attempt_at(&self.work.assignment, self.offset)
+    }
+}
+
+impl State {
+    /// With a free slot for each of these, and an empty queue.
+    pub(super) fn new(controls: Vec<Arc<Control>>) -> State {
+        let slots = controls.len();
+        State {
+            queue: VecDeque::new(),
+            free: slots,
+            slots,
+            idle: (0..slots).rev().collect(),
+            controls,
+            running: HashMap::new(),
+            waiting: 0,
+        }
+    }
+
+    /// Marks an attempt as ended; false when it was.
+    pub(super) fn end(&mut self, attempt: AttemptId) -> bool {
+        let running = self.running.get_mut(&attempt);
+        running.is_some_and(|running| !std::mem::replace(&mut running.ended, true))
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<Taken> {
+        let mut ready = Vec::new();
+        while let Some(taken) = self.take() {
+            ready.push(taken);
+        }
+        ready
+    }
+
+    /// The head of the queue, when there is room for it.
+    fn take(&mut self) -> Option<Taken> {
+        let head = self.queue.front_mut()?;
+        // More than there are means all of them.
+        let width = (head.work.plan.cpus().max(1) as usize).min(self.slots);
+        if width > self.free {
+            return None;
+        }
+        let place = self.idle.pop()?;
+        let offset = head.left.start;
+        head.left.start += 1;
+        let work = head.work.clone();
+        if head.left.is_empty() {
+            self.queue.pop_front();
+        }
+        self.free -= width;
+        let control = self.controls[place].clone();
+        control.reset();
+        let taken = Taken { work, offset, place, width, control };
+        let run = taken.work.assignment.run;
+        self.running
+            .insert(taken.attempt(), Running { run, place, announced: false, ended: false });
+        Some(taken)
+    }
+
+    /// Removes what `wanted` picks from the queue; what remains keeps its order.
+    pub(super) fn withdraw(&mut self, wanted: impl Fn(AttemptId, RunId) -> bool) -> Vec<AttemptId> {
+        let mut withdrawn = Vec::new();
+        for queued in std::mem::take(&mut self.queue) {
+            let assignment = &queued.work.assignment;
+            let mut kept: Option<Range<u32>> = None;
+            for offset in queued.left.clone() {
+                let attempt = attempt_at(assignment, offset);
+                if wanted(attempt, assignment.run) {
+                    withdrawn.push(attempt);
+                    if let Some(left) = kept.take() {
+                        self.queue.push_back(Queued { work: queued.work.clone(), left });
+                    }
+                } else {
+                    kept.get_or_insert(offset..offset).end = offset + 1;
+                }
+            }
+            if let Some(left) = kept {
+                self.queue.push_back(Queued { work: queued.work, left });
+            }
+        }
+        withdrawn
+    }
+}
+
+fn attempt_at(assignment: &Assignment, offset: u32) -> AttemptId {
+    AttemptId(assignment.first_attempt.0.wrapping_add(u64::from(offset)))
+}
