@@ -7,7 +7,7 @@ use std::rc::Rc;
 use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
 use dagrun_core::status::{Counts, InstanceResult, RunState};
 use dagrun_schema::wire::{TaskDelta, Update};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
 use crate::Error;
@@ -26,7 +26,8 @@ pub(crate) struct Watched {
     names: Vec<String>,
     seen: Rc<Seen>,
     /// Whether the updates tell which instances have ended; they do from when somebody wants to know.
-    detailed: Cell<bool>,
+    /// Locked by whoever asks which have ended already.
+    detailed: Mutex<bool>,
     follower: RefCell<AbortHandle>,
 }
 
@@ -38,6 +39,8 @@ struct Seen {
     tasks: RefCell<HashMap<TaskId, TaskDelta>>,
     /// The instances that have ended, of the tasks where somebody wants to know.
     ended: RefCell<HashMap<TaskId, EndedSet>>,
+    /// How often updates have left out instances that have ended.
+    gaps: Cell<u64>,
     lost: Cell<bool>,
     changed: Notify,
 }
@@ -48,8 +51,8 @@ struct EndedSet {
     bits: Vec<u64>,
     /// In the order in which this was learnt.
     order: Vec<u32>,
-    /// Some may have been missed: the scheduler must be asked.
-    stale: bool,
+    /// Of how many gaps in the updates it knows what they left out; at first it knows nothing.
+    filled: Option<u64>,
 }
 
 impl EndedSet {
@@ -82,17 +85,7 @@ impl Watched {
         let names = run.status().await?.tasks.into_iter().map(|task| task.name).collect();
         let seen = Rc::new(Seen::default());
         let follower = RefCell::new(follow(updates, Rc::clone(&seen)));
-        Ok(Rc::new(Watched { run, names, seen, detailed: Cell::new(false), follower }))
-    }
-
-    /// Sees to it that the updates tell which instances end.
-    async fn watch_instances(&self) -> Result<(), Error> {
-        if self.detailed.replace(true) {
-            return Ok(());
-        }
-        let updates = self.run.watch_instances().await.inspect_err(|_| self.detailed.set(false))?;
-        self.follower.replace(follow(updates, Rc::clone(&self.seen))).abort();
-        Ok(())
+        Ok(Rc::new(Watched { run, names, seen, detailed: Mutex::new(false), follower }))
     }
 
     /// The name of a task.
@@ -275,10 +268,9 @@ impl Watched {
     ) -> Result<T, Error> {
         loop {
             self.learn(task).await?;
-            let stale = |seen: &Seen| seen.ended.borrow().get(&task).is_none_or(|set| set.stale);
-            let told = self.until(|seen| match stale(seen) {
-                true => Some(None),
-                false => known(seen).map(Some),
+            let told = self.until(|seen| match seen.knows_ended(task) {
+                true => known(seen).map(Some),
+                false => Some(None),
             });
             if let Some(told) = told.await? {
                 return Ok(told);
@@ -289,27 +281,33 @@ impl Watched {
     /// Sees to it that it is known which instances of a task have ended.
     async fn learn(&self, task: TaskId) -> Result<(), Error> {
         self.name(task)?;
-        let stale = {
-            let mut ended = self.seen.ended.borrow_mut();
-            let set = ended
-                .entry(task)
-                .or_insert_with(|| EndedSet { stale: true, ..EndedSet::default() });
-            std::mem::take(&mut set.stale)
-        };
-        if !stale {
+        if self.seen.knows_ended(task) {
             return Ok(());
         }
-        self.watch_instances().await?;
+        // One asks for all who wait.
+        let mut detailed = self.detailed.lock().await;
+        if self.seen.knows_ended(task) {
+            return Ok(());
+        }
+        if !*detailed {
+            let updates = self.run.watch_instances().await?;
+            self.follower.replace(follow(updates, Rc::clone(&self.seen))).abort();
+            *detailed = true;
+        }
+        // What ends from here on is told; what ended before is in the history.
+        let gaps = self.seen.gaps.get();
+        self.seen.ended.borrow_mut().entry(task).or_default();
         let mut from = Some(InstanceId { task, index: 0 });
         while let Some(at) = from.filter(|at| at.task == task) {
             let page = self.run.instances(at, 10_000, false).await?;
             let mut ended = self.seen.ended.borrow_mut();
-            let Some(set) = ended.get_mut(&task) else { break };
+            let set = ended.entry(task).or_default();
             let done = page.rows.iter().filter(|row| row.instance.task == task);
             done.filter(|row| row.state.is_terminal())
                 .for_each(|row| set.insert(row.instance.index));
             from = page.next;
         }
+        self.seen.ended.borrow_mut().entry(task).or_default().filled = Some(gaps);
         self.seen.changed.notify_waiters();
         Ok(())
     }
@@ -338,7 +336,7 @@ impl Seen {
         }
         let mut ended = self.ended.borrow_mut();
         if update.ended_lost {
-            ended.values_mut().for_each(|set| set.stale = true);
+            self.gaps.set(self.gaps.get() + 1);
         }
         for range in update.ended {
             if let Some(set) = ended.get_mut(&range.task) {
@@ -349,6 +347,11 @@ impl Seen {
         self.finished.set(update.finished);
         self.state.set(Some(update.state));
         self.changed.notify_waiters();
+    }
+
+    /// Whether it is known of every instance of a task whether it has ended, as far as it was told.
+    fn knows_ended(&self, task: TaskId) -> bool {
+        self.ended.borrow().get(&task).is_some_and(|set| set.filled == Some(self.gaps.get()))
     }
 
     fn some_failed(&self, task: TaskId) -> bool {

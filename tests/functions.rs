@@ -98,6 +98,26 @@ fn values_flow_from_function_to_function() {
     assert!(progress.complete && run.times().wait().unwrap().serial > Duration::ZERO);
 }
 
+#[test]
+fn values_as_completed_are_all_there_whenever_one_begins_to_ask() {
+    let cluster = cluster();
+    for round in 1..=40u16 {
+        let dag = Dag::new("squares");
+        let squares = dag.map(square, (0..25 * round).map(f64::from));
+        let run = cluster.submit(&dag).unwrap();
+        if round % 2 == 0 {
+            run.result_at(&squares, 0).wait().unwrap();
+        }
+        let mut indices: Vec<u32> = Vec::new();
+        for (index, value) in run.iter_completed(&squares) {
+            assert_eq!(value.unwrap(), f64::from(index).powi(2));
+            indices.push(index);
+        }
+        indices.sort_unstable();
+        assert!(indices.into_iter().eq(0..25 * u32::from(round)));
+    }
+}
+
 #[dagrun::task]
 fn long_bytes(seed: u8) -> Bytes {
     vec![seed; 200_000].into()

@@ -340,7 +340,8 @@ impl Driver {
         if let Some(run) = self.runs.get_mut(&record.run) {
             run.keep_payload(&record);
             run.note_duration(&record);
-            if record.state.is_terminal() && run.published.is_detailed() {
+            if record.state.is_terminal() {
+                // Kept even if nobody wants to know: somebody may, before it is written.
                 let Record { task, first_index: first, count, state, .. } = record;
                 batch.ended.push((record.run, Ended { task, first, count, state }));
             }
@@ -385,7 +386,7 @@ impl Driver {
             let ends: Vec<RunEnd> = ends.collect();
             let haste = match () {
                 () if !ends.is_empty() => Haste::Now,
-                () if !news.ended.is_empty() || news.tells_an_end() => Haste::Soon,
+                () if self.tells_somebody(&news) || news.tells_an_end() => Haste::Soon,
                 () => Haste::Whenever,
             };
             self.batch += 1;
@@ -398,6 +399,12 @@ impl Driver {
         } else {
             self.news.push_back((self.batch, news));
         }
+    }
+
+    /// Whether anybody wants to know of the instances that have ended.
+    fn tells_somebody(&self, news: &News) -> bool {
+        let mut ended = news.ended.iter();
+        ended.any(|(run, _)| self.runs.get(run).is_some_and(|run| run.published.is_detailed()))
     }
 
     fn run_end(&self, run: RunId, state: RunState, finished: Timestamp) -> RunEnd {

@@ -7,18 +7,20 @@ mod retry;
 mod support;
 mod values;
 
+use std::collections::BTreeSet;
+
 use dagrun_core::engine::Outcome;
-use dagrun_core::ids::TaskId;
-use dagrun_core::pipeline::{Capture, Pattern};
+use dagrun_core::ids::{AttemptId, TaskId};
+use dagrun_core::pipeline::{Capture, Pattern, Task};
 use dagrun_core::space::{Axis, Points, Space};
 use dagrun_core::status::{Detail, FailureKind, RunState, State};
 use dagrun_core::template::{Part, Placeholder, Template};
 use dagrun_core::value::Value;
-use dagrun_schema::wire;
+use dagrun_schema::{dagrun_capnp as rpc, wire};
 
 use support::{
     CLIENT, FakeWorker, Scheduler, Told, after, block_on, cancel, login, login_as, pipeline,
-    report, status, submit, submit_json, task, value, watch,
+    report, status, submit, submit_json, task, value, watch, watch_instances,
 };
 
 pub(crate) fn sweep(width: usize) -> Option<Space> {
@@ -262,6 +264,54 @@ fn a_slow_observer_gets_everything_merged() {
         assert!(updates <= 4, "{updates} updates");
         assert_eq!(last.tasks[0].counts.of(State::Succeeded), 500);
     });
+}
+
+#[test]
+fn who_watches_instances_misses_none_that_were_not_on_disk_yet() {
+    let scheduler = Scheduler::start();
+    block_on(async {
+        let client = scheduler.client().await;
+        let a = Task { sweep: sweep(8), ..task("a") };
+        let (_, run) = submit(&client, &pipeline(vec![a])).await.unwrap();
+        let mut worker = FakeWorker::join(&scheduler, "", 8).await;
+        let (mut told, mut watched, mut ended) = (0, None, BTreeSet::new());
+        while told < 8 {
+            let (assignment, _) = worker.dispatched().await;
+            for offset in 0..u64::from(assignment.count) {
+                let attempt = AttemptId(assignment.first_attempt.0 + offset);
+                worker.report(&[report(attempt, Outcome::Succeeded, None)]).await.unwrap();
+                told += 1;
+                match told {
+                    // It is on disk; the next ones will wait for a while, as nobody is in haste.
+                    1 => while status(&run).await.tasks[0].counts.terminal() == 0 {},
+                    4 => {
+                        let mut watch = watch_instances(&run).await.unwrap();
+                        assert!(watch.next().await.ended_lost, "those before are in the history");
+                        ended.extend(ended_instances(&run).await);
+                        watched = Some(watch);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let (mut watch, mut state) = (watched.unwrap(), RunState::Running);
+        while state == RunState::Running {
+            let update = watch.next().await;
+            ended.extend(update.ended.iter().flat_map(|e| e.first..e.first + e.count));
+            state = update.state;
+        }
+        assert_eq!(ended, (0..8).collect());
+    });
+}
+
+/// The indices of the first task's instances that have ended, as the history knows them.
+async fn ended_instances(run: &rpc::run::Client) -> Vec<u32> {
+    let mut request = run.instances_request();
+    request.get().set_limit(100);
+    let response = request.send().promise.await.unwrap();
+    let rows = response.get().unwrap().get_rows().unwrap();
+    let rows = rows.iter().map(|row| wire::read_instance_row(row).unwrap());
+    rows.filter(|row| row.state.is_terminal()).map(|row| row.instance.index).collect()
 }
 
 #[test]

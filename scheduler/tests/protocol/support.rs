@@ -361,9 +361,19 @@ impl rpc::observer::Server for Eyes {
 }
 
 pub(crate) async fn watch(run: &rpc::run::Client) -> Result<Watch, capnp::Error> {
+    subscribe(run, false).await
+}
+
+/// As [`watch`], and is told which instances end.
+pub(crate) async fn watch_instances(run: &rpc::run::Client) -> Result<Watch, capnp::Error> {
+    subscribe(run, true).await
+}
+
+async fn subscribe(run: &rpc::run::Client, detailed: bool) -> Result<Watch, capnp::Error> {
     let (sender, updates) = mpsc::channel(1);
     let mut request = run.watch_request();
     request.get().set_observer(capnp_rpc::new_client(Eyes(sender)));
+    request.get().set_detailed(detailed);
     let response = request.send().promise.await?;
     Ok(Watch { updates, _subscription: response.get()?.get_subscription()? })
 }
