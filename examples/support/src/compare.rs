@@ -8,7 +8,7 @@ const LEAST_ROUNDS: usize = 7;
 /// … and, when that was quick, up to so often …
 const MOST_ROUNDS: usize = 41;
 /// … as long as it has not taken this long.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(120);
 
 /// How long the same work has taken both ways, in rounds.
 #[derive(Clone, Debug)]
@@ -44,9 +44,14 @@ impl Comparison {
     /// The speed-up with dagrun as a share of that with plain threads: the median over the rounds. What else
     /// the machine does changes slowly, and so meets both of a round alike.
     pub fn ratio(&self) -> f64 {
+        self.ratio_quartiles()[1]
+    }
+
+    /// The quartiles of that share: half of the rounds lie between the first and the last.
+    pub fn ratio_quartiles(&self) -> [f64; 3] {
         let ratio =
             |(threads, dagrun): &(Duration, Duration)| threads.as_secs_f64() / dagrun.as_secs_f64();
-        median(self.rounds.iter().map(ratio))
+        quartiles(self.rounds.iter().map(ratio))
     }
 }
 
@@ -55,21 +60,22 @@ fn timed<E>(work: &mut impl FnMut() -> Result<(), E>) -> Result<Duration, E> {
     work().map(|()| start.elapsed())
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+fn quartiles(values: impl Iterator<Item = f64>) -> [f64; 3] {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    [1, 2, 3].map(|quarter| values[(values.len() - 1) * quarter / 4])
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let threads = median(self.rounds.iter().map(|(threads, _)| threads.as_secs_f64()));
-        let dagrun = median(self.rounds.iter().map(|(_, dagrun)| dagrun.as_secs_f64()));
+        let [_, threads, _] = quartiles(self.rounds.iter().map(|(t, _)| t.as_secs_f64()));
+        let [_, dagrun, _] = quartiles(self.rounds.iter().map(|(_, d)| d.as_secs_f64()));
+        let [low, ratio, high] = self.ratio_quartiles();
         write!(
             f,
-            "medians of {} rounds: threads {threads:.3} s, dagrun {dagrun:.3} s: {:.3} of their speed-up",
+            "medians of {} rounds: threads {threads:.3} s, dagrun {dagrun:.3} s: {ratio:.3} of their \
+             speed-up (quartiles {low:.3} and {high:.3})",
             self.rounds.len(),
-            self.ratio()
         )
     }
 }
@@ -98,7 +104,8 @@ mod tests {
         assert_eq!(comparison.ratio(), 0.5);
         assert_eq!(
             comparison.to_string(),
-            "medians of 3 rounds: threads 1.000 s, dagrun 4.000 s: 0.500 of their speed-up"
+            "medians of 3 rounds: threads 1.000 s, dagrun 4.000 s: 0.500 of their speed-up \
+             (quartiles 0.111 and 0.500)"
         );
     }
 
