@@ -222,18 +222,16 @@ impl Parts {
     fn add_workers(&mut self, builder: &ClusterBuilder, token: &Token) -> Result<(), ClusterError> {
         let Some(scheduler) = &self.scheduler else { return Ok(()) };
         if !builder.is_on_loopback() {
-            let worker = crate::embedded::guest(scheduler, |connection| {
-                worker_config(&builder.worker, String::new(), token, connection)
-            });
-            self.workers.push(worker?);
+            let config = worker_config(&builder.worker, String::new(), token);
+            self.workers.push(dagrun_worker::spawn_on(config, |life| scheduler.host(life))?);
             return Ok(());
         }
         let address = scheduler.address().ok_or_else(|| std::io::Error::other("no address"))?;
         if builder.processes == 0 {
             for at in 1..=builder.workers {
                 let connection = dagrun_worker::Connection::Tcp(address);
-                let config = worker_config(&builder.worker, format!("w{at}"), token, connection);
-                self.workers.push(dagrun_worker::spawn(config)?);
+                let config = worker_config(&builder.worker, format!("w{at}"), token);
+                self.workers.push(dagrun_worker::spawn(config, connection)?);
             }
             return Ok(());
         }
@@ -281,7 +279,6 @@ pub(crate) fn worker_config(
     settings: &WorkerSettings,
     name: String,
     token: &Token,
-    connection: dagrun_worker::Connection,
 ) -> dagrun_worker::Config {
     dagrun_worker::Config {
         name,
@@ -290,7 +287,6 @@ pub(crate) fn worker_config(
         memory: settings.memory,
         resources: settings.resources.clone(),
         token: token.bytes().to_vec(),
-        connection,
         reaper: reaper(),
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
         values: dagrun_worker::ValuesConfig::default(),

@@ -153,26 +153,17 @@ fn start_worker(
     config: EmbeddedConfig,
 ) -> Result<WorkerHandle, EmbeddedError> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(guest(scheduler, |connection| dagrun_worker::Config {
+    let config = dagrun_worker::Config {
         name: String::new(),
         slots: config.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
         labels: config.labels,
         memory: config.memory,
         resources: config.resources,
         token: token.bytes().to_vec(),
-        connection,
         reaper: (!config.reaper.is_empty()).then_some(ReaperConfig { argv: config.reaper }),
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
         values: dagrun_worker::ValuesConfig::default(),
-    })?)
-}
-
-/// Starts a worker on the scheduler's thread. Its attempts have threads of their own.
-pub(crate) fn guest(
-    scheduler: &SchedulerHandle,
-    config: impl FnOnce(dagrun_worker::Connection) -> dagrun_worker::Config,
-) -> Result<WorkerHandle, WorkerError> {
-    let (line, other_end) = tokio::io::duplex(LINE);
-    let config = config(dagrun_worker::Connection::Memory(line));
-    dagrun_worker::spawn_on(config, |life| scheduler.host(other_end, life))
+    };
+    // On the scheduler's thread; its attempts have threads of their own.
+    Ok(dagrun_worker::spawn_on(config, |life| scheduler.host(life))?)
 }

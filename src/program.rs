@@ -146,7 +146,7 @@ fn join(args: WorkerArgs) -> Result<WorkerHandle, ClusterError> {
         resources: args.resources,
     };
     let connection = dagrun_worker::Connection::Tcp(address);
-    Ok(dagrun_worker::spawn(worker_config(&settings, args.name, &token, connection))?)
+    Ok(dagrun_worker::spawn(worker_config(&settings, args.name, &token), connection)?)
 }
 
 fn serve(worker: WorkerHandle, of_parent: bool) -> i32 {

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
 use crate::Error;
-use crate::rpc::{self, ClientError};
+use crate::rpc::{self, ClientError, Scope};
 use crate::updates::Updates;
 
 /// Instances asked for at once.
@@ -151,6 +151,15 @@ impl Watched {
                 return Err(ClientError::Lost.into());
             }
             changed.await;
+        }
+    }
+
+    /// Cancels a part of the run, unless it has ended meanwhile.
+    pub(crate) async fn cancel(&self, scope: Scope<'_>) -> Result<(), Error> {
+        let Err(refused) = self.run.cancel(scope).await else { return Ok(()) };
+        match self.run.status().await?.state {
+            RunState::Running => Err(refused.into()),
+            _ => Ok(()),
         }
     }
 

@@ -201,6 +201,18 @@ fn a_run_is_cancelled_and_an_answer_waited_for_only_so_long() {
 }
 
 #[test]
+fn what_has_ended_is_cancelled_without_complaint_and_stays() {
+    let cluster = cluster();
+    let dag = Dag::new("square");
+    let nine = dag.task(square, (3.0,));
+    let run = cluster.submit(&dag).unwrap();
+    assert_eq!(run.wait().wait().unwrap(), RunState::Succeeded);
+    run.cancel().wait().unwrap();
+    run.cancel_task(&nine).wait().unwrap();
+    assert_eq!(run.result(&nine).wait().unwrap(), 9.0);
+}
+
+#[test]
 fn functions_are_called_without_a_graph() {
     let cluster = cluster();
     let client = cluster.client();

@@ -95,19 +95,19 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
     let folder = ClusterDir::of(name)?;
     let connection = folder.read(Role::Worker)?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let worker = dagrun_worker::spawn(dagrun_worker::Config {
+    let config = dagrun_worker::Config {
         name: args.name.clone(),
         slots: args.jobs.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
         labels: args.offer.labels.clone(),
         memory: args.offer.memory,
         resources: args.offer.resources(),
         token: connection.token.bytes().to_vec(),
-        connection: dagrun_worker::Connection::Tcp(connection.address),
         reaper: Some(ReaperConfig { argv: crate::reaper_argv() }),
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
         values: dagrun_worker::ValuesConfig::default(),
-    });
-    let worker = worker.map_err(|error| {
+    };
+    let line = dagrun_worker::Connection::Tcp(connection.address);
+    let worker = dagrun_worker::spawn(config, line).map_err(|error| {
         Failure::new(Exit::Unreachable, format!("cluster {name}: {}", chain(&error)))
     })?;
     terminal::tell(&format!("worker {} of cluster {name}: joined", worker.name()));

@@ -405,7 +405,8 @@ impl Run {
         })
     }
 
-    /// Cancels it; the answer comes when the scheduler has understood, not when all has ended.
+    /// Cancels it; the answer comes when the scheduler has understood, not when all has ended. A run that has
+    /// ended already stays as it is.
     ///
     /// ```
     /// # #[dagrun::task]
@@ -422,15 +423,15 @@ impl Run {
     /// # Ok::<(), dagrun::Error>(())
     /// ```
     pub fn cancel(&self) -> Pending<()> {
-        self.ask(|watched| async move { Ok(watched.run.cancel(Scope::Run).await?) })
+        self.ask(|watched| async move { watched.cancel(Scope::Run).await })
     }
 
-    /// Cancels the instances of a task.
+    /// Cancels the instances of a task. Those that have ended already stay as they are.
     pub fn cancel_task<H: Into<TaskRef>>(&self, task: H) -> Pending<()> {
         let task = task.into().id();
         self.ask(move |watched| async move {
             let name = watched.name(task)?.to_owned();
-            Ok(watched.run.cancel(Scope::Task(&name)).await?)
+            watched.cancel(Scope::Task(&name)).await
         })
     }
 }

@@ -62,6 +62,7 @@ impl Rig {
         labels: &[&str],
         resources: &[(&str, u64)],
     ) {
+        let connection = dagrun_worker::Connection::Stream(self.stream());
         let config = dagrun_worker::Config {
             name: name.into(),
             slots,
@@ -69,12 +70,11 @@ impl Rig {
             memory: Some(1 << 30),
             resources: resources.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
             token: WORKER.to_vec(),
-            connection: dagrun_worker::Connection::Stream(self.stream()),
             reaper: None,
             log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
             values: dagrun_worker::ValuesConfig::default(),
         };
-        self.workers.push(dagrun_worker::spawn(config).unwrap());
+        self.workers.push(dagrun_worker::spawn(config, connection).unwrap());
     }
 
     pub(crate) fn stream(&self) -> std::os::unix::net::UnixStream {

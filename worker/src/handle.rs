@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use futures::future::LocalBoxFuture;
 use tokio::sync::mpsc;
 
-use crate::session::{Config, StartError, join_scheduler};
+use dagrun_schema::dagrun_capnp::bootstrap;
+
+use crate::session::{Config, Connection, StartError, Way, join_scheduler};
 
 /// Why a worker ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,7 @@ impl Stopper {
 ///
 /// # Errors
 /// When the scheduler cannot be reached or refuses, or the system has no threads left.
-pub fn spawn(config: Config) -> Result<WorkerHandle, StartError> {
+pub fn spawn(config: Config, connection: Connection) -> Result<WorkerHandle, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -98,17 +100,18 @@ pub fn spawn(config: Config) -> Result<WorkerHandle, StartError> {
         .name("worker".into())
         .spawn(move || {
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, life.live(config));
+            local.block_on(&runtime, life.live(config, Way::Line(connection)));
         })
         .map_err(StartError::System)?;
     starting.wait(Some(thread))
 }
 
 /// What a worker does, to be carried out on a thread that speaks RPC already: within a
-/// [`tokio::task::LocalSet`].
-pub type Life = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
+/// [`tokio::task::LocalSet`]. It is given what a connection to the scheduler begins with.
+pub type Life = Box<dyn FnOnce(bootstrap::Client) -> LocalBoxFuture<'static, ()> + Send>;
 
-/// Starts a worker on a thread that `host` brings it to, and waits until the scheduler has accepted it.
+/// Starts a worker on a thread that `host` brings it to, the scheduler's own, and waits until the scheduler
+/// has accepted it.
 ///
 /// Neither the host nor the scheduler may depend on the calling thread for that.
 ///
@@ -116,7 +119,7 @@ pub type Life = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
 /// When the scheduler cannot be reached or refuses, or the system has no threads left.
 pub fn spawn_on(config: Config, host: impl FnOnce(Life)) -> Result<WorkerHandle, StartError> {
     let (starting, life) = Starting::new();
-    host(Box::new(move || Box::pin(life.live(config))));
+    host(Box::new(move |bootstrap| Box::pin(life.live(config, Way::Direct(bootstrap)))));
     starting.wait(None)
 }
 
@@ -153,9 +156,9 @@ impl Starting {
 }
 
 impl Started {
-    async fn live(self, config: Config) {
+    async fn live(self, config: Config, way: Way) {
         let Started { tell, stopped, end } = self;
-        let reason = match join_scheduler(config).await {
+        let reason = match join_scheduler(config, way).await {
             Ok(joined) => joined.serve(&tell, stopped).await,
             Err(error) => {
                 let reason = error.to_string();

@@ -17,7 +17,6 @@ use dagrun_schema::PROTOCOL_VERSION;
 use dagrun_schema::dagrun_capnp::{bootstrap, granted, session, worker};
 use dagrun_schema::wire;
 use futures::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
-use tokio::io::DuplexStream;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
@@ -66,8 +65,6 @@ pub struct Config {
     pub resources: Vec<(String, u64)>,
     /// The secret of workers.
     pub token: Vec<u8>,
-    /// Where the scheduler is.
-    pub connection: Connection,
     /// How to start the process that cleans up after a crash; none: there is no such process.
     pub reaper: Option<ReaperConfig>,
     /// Bytes of each stream of an attempt that are logged, see [`DEFAULT_LOG_LIMIT`].
@@ -94,7 +91,6 @@ impl fmt::Debug for Config {
             .field("labels", &self.labels)
             .field("memory", &self.memory)
             .field("resources", &self.resources)
-            .field("connection", &self.connection)
             .field("reaper", &self.reaper)
             .field("log_limit", &self.log_limit)
             .field("values", &self.values)
@@ -102,15 +98,21 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A way to the scheduler.
+/// A line to the scheduler.
 #[derive(Debug)]
 pub enum Connection {
     /// Dial it.
     Tcp(SocketAddr),
     /// It is at the other end of this stream.
     Stream(UnixStream),
-    /// It is in this process, at the other end of this line.
-    Memory(DuplexStream),
+}
+
+/// A way to the scheduler.
+pub(crate) enum Way {
+    /// It is at the other end of this.
+    Line(Connection),
+    /// It is on this thread.
+    Direct(bootstrap::Client),
 }
 
 /// Why a worker did not start.
@@ -144,37 +146,32 @@ struct Registered {
     name: String,
 }
 
+/// A connection that carries messages.
+struct Line {
+    rpc: tokio::task::JoinHandle<Result<(), capnp::Error>>,
+    disconnector: capnp_rpc::Disconnector<Side>,
+}
+
 /// A registered worker.
 pub(crate) struct Joined {
     service: Rc<Service>,
     registered: Registered,
-    rpc: tokio::task::JoinHandle<Result<(), capnp::Error>>,
-    disconnector: capnp_rpc::Disconnector<Side>,
+    /// None when the scheduler is on this thread.
+    line: Option<Line>,
     messages: mpsc::UnboundedReceiver<Message>,
 }
 
-pub(crate) async fn join_scheduler(config: Config) -> Result<Joined, StartError> {
+pub(crate) async fn join_scheduler(config: Config, way: Way) -> Result<Joined, StartError> {
     let (service, messages) = set_up(&config)?;
     let service = Rc::new(service);
     let joining = async {
-        let (halves, own) = connect(config.connection).await.map_err(StartError::Connect)?;
-        let (reader, writer) = halves;
-        if let Some(address) = own {
-            // Whoever reaches the scheduler this way can be reached by the others.
-            service.values.listen(address).map_err(StartError::System)?;
-        }
-        let mut options = ReaderOptions::new();
-        options.traversal_limit_in_words(Some(MAX_MESSAGE));
-        let network = twoparty::VatNetwork::new(
-            BufReader::new(reader),
-            BufWriter::new(writer),
-            Side::Client,
-            options,
-        );
-        let mut rpc = RpcSystem::new(Box::new(network), None);
-        let bootstrap: bootstrap::Client = rpc.bootstrap(Side::Server);
-        let disconnector = rpc.get_disconnector();
-        let rpc = tokio::task::spawn_local(rpc);
+        let (bootstrap, line) = match way {
+            Way::Direct(bootstrap) => (bootstrap, None),
+            Way::Line(connection) => {
+                let (bootstrap, line) = converse(connection, &service).await?;
+                (bootstrap, Some(line))
+            }
+        };
         let identity = Identity {
             name: config.name,
             slots: config.slots,
@@ -184,14 +181,38 @@ pub(crate) async fn join_scheduler(config: Config) -> Result<Joined, StartError>
             token: config.token,
         };
         let registered = register(&bootstrap, &identity, &service).await?;
-        Ok::<_, StartError>((registered, rpc, disconnector))
+        Ok::<_, StartError>((registered, line))
     };
     let joined = tokio::time::timeout(JOINING, joining).await;
-    let (registered, rpc, disconnector) = joined.map_err(|_| StartError::Silent)??;
+    let (registered, line) = joined.map_err(|_| StartError::Silent)??;
     service.name.replace(registered.name.clone());
     service.values.set_own(WorkerId(registered.id));
     service.slots.runner().set_worker_name(&registered.name);
-    Ok(Joined { service, registered, rpc, disconnector, messages })
+    Ok(Joined { service, registered, line, messages })
+}
+
+/// Connects to the scheduler.
+async fn converse(
+    connection: Connection,
+    service: &Service,
+) -> Result<(bootstrap::Client, Line), StartError> {
+    let ((reader, writer), own) = connect(connection).await.map_err(StartError::Connect)?;
+    if let Some(address) = own {
+        // Whoever reaches the scheduler this way can be reached by the others.
+        service.values.listen(address).map_err(StartError::System)?;
+    }
+    let mut options = ReaderOptions::new();
+    options.traversal_limit_in_words(Some(MAX_MESSAGE));
+    let network = twoparty::VatNetwork::new(
+        BufReader::new(reader),
+        BufWriter::new(writer),
+        Side::Client,
+        options,
+    );
+    let mut rpc = RpcSystem::new(Box::new(network), None);
+    let bootstrap: bootstrap::Client = rpc.bootstrap(Side::Server);
+    let disconnector = rpc.get_disconnector();
+    Ok((bootstrap, Line { rpc: tokio::task::spawn_local(rpc), disconnector }))
 }
 
 fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>), StartError> {
@@ -257,11 +278,6 @@ async fn connect(connection: Connection) -> std::io::Result<(Halves, Option<IpAd
         Connection::Stream(stream) => {
             stream.set_nonblocking(true)?;
             let (reader, writer) = tokio::net::UnixStream::from_std(stream)?.into_split();
-            let halves: Halves = (Box::new(reader.compat()), Box::new(writer.compat_write()));
-            Ok((halves, None))
-        }
-        Connection::Memory(line) => {
-            let (reader, writer) = tokio::io::split(line);
             let halves: Halves = (Box::new(reader.compat()), Box::new(writer.compat_write()));
             Ok((halves, None))
         }
@@ -340,7 +356,7 @@ impl Joined {
         tell: &std_mpsc::SyncSender<Accepted>,
         mut stopped: mpsc::UnboundedReceiver<()>,
     ) -> EndReason {
-        let Joined { service, registered, mut rpc, disconnector, messages } = self;
+        let Joined { service, registered, mut line, messages } = self;
         let Registered { session, id, name } = registered;
         let pump = Pump::new(
             messages,
@@ -353,31 +369,35 @@ impl Joined {
         let _ = tell.send(Ok((id, name)));
         let done = service.done.clone();
         let reason = tokio::select! {
-            ended = &mut rpc => EndReason::ConnectionLost(lost(ended)),
+            why = lost(line.as_mut()) => EndReason::ConnectionLost(why),
             () = done.notified() => EndReason::Dismissed,
             // Also when the handle was dropped.
             _ = stopped.recv() => EndReason::ShutDown,
         };
-        if reason == EndReason::Dismissed {
-            // Let the scheduler have the answer; it may close the connection itself then.
-            let _ = tokio::time::timeout(FAREWELL, &mut rpc).await;
-        } else {
+        if reason != EndReason::Dismissed {
             service.wind_down().await;
+        } else if let Some(line) = &mut line {
+            // Let the scheduler have the answer; it may close the connection itself then.
+            let _ = tokio::time::timeout(FAREWELL, &mut line.rpc).await;
         }
         heart.abort();
         pump.abort();
-        if !rpc.is_finished() {
-            let _ = tokio::time::timeout(CLOSING, disconnector).await;
+        if let Some(line) = line.filter(|line| !line.rpc.is_finished()) {
+            let _ = tokio::time::timeout(CLOSING, line.disconnector).await;
         }
         reason
     }
 }
 
-fn lost(ended: Result<Result<(), capnp::Error>, tokio::task::JoinError>) -> String {
-    match ended {
-        Ok(Ok(())) => "the scheduler closed the connection".to_owned(),
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => error.to_string(),
+/// Waits until a connection has ended, and says why. What is on this thread cannot be lost.
+async fn lost(line: Option<&mut Line>) -> String {
+    match line {
+        None => std::future::pending().await,
+        Some(line) => match (&mut line.rpc).await {
+            Ok(Ok(())) => "the scheduler closed the connection".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        },
     }
 }
 

@@ -96,7 +96,7 @@ struct Stage {
     dir: tempfile::TempDir,
 }
 
-fn config(stream: UnixStream, slots: u32, token: &[u8]) -> Config {
+fn config(slots: u32, token: &[u8]) -> Config {
     Config {
         name: String::new(),
         slots,
@@ -104,11 +104,15 @@ fn config(stream: UnixStream, slots: u32, token: &[u8]) -> Config {
         memory: Some(1 << 30),
         resources: vec![("gpu".into(), 2)],
         token: token.to_vec(),
-        connection: Connection::Stream(stream),
         reaper: None,
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
         values: dagrun_worker::ValuesConfig::default(),
     }
+}
+
+/// Starts a worker, on threads that do not hold up the fake scheduler.
+async fn spawn(config: Config, connection: Connection) -> Result<WorkerHandle, StartError> {
+    tokio::task::spawn_blocking(|| dagrun_worker::spawn(config, connection)).await.unwrap()
 }
 
 type Workers = mpsc::UnboundedReceiver<worker::Client>;
@@ -142,9 +146,7 @@ fn serve_on(
 async fn stage(slots: u32) -> Stage {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (mut joined, reports, connection) = serve(ours);
-    let config = config(theirs, slots, TOKEN);
-    let handle = tokio::task::spawn_blocking(|| dagrun_worker::spawn(config)).await.unwrap();
-    let handle = handle.unwrap();
+    let handle = spawn(config(slots, TOKEN), Connection::Stream(theirs)).await.unwrap();
     assert_eq!((handle.id(), handle.name()), (5, "w5"));
     let worker = joined.recv().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -257,8 +259,7 @@ fn a_wrong_token_is_refused() {
     on_stage(|| async {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let _scheduler = serve(ours);
-        let config = config(theirs, 1, b"guess");
-        let refused = tokio::task::spawn_blocking(|| dagrun_worker::spawn(config)).await.unwrap();
+        let refused = spawn(config(1, b"guess"), Connection::Stream(theirs)).await;
         assert!(matches!(refused, Err(StartError::Refused(_))), "{refused:?}");
     });
 }
@@ -267,10 +268,8 @@ fn a_wrong_token_is_refused() {
 fn a_worker_dials_over_tcp() {
     on_stage(|| async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (_, theirs) = UnixStream::pair().unwrap();
-        let mut config = config(theirs, 1, TOKEN);
-        config.connection = Connection::Tcp(listener.local_addr().unwrap());
-        let starting = tokio::task::spawn_blocking(|| dagrun_worker::spawn(config));
+        let address = listener.local_addr().unwrap();
+        let starting = tokio::task::spawn_local(spawn(config(1, TOKEN), Connection::Tcp(address)));
         let (reader, writer) = listener.accept().await.unwrap().0.into_split();
         let (mut joined, _reports, _line) = serve_on(reader, writer);
         let handle = starting.await.unwrap().unwrap();
@@ -278,11 +277,8 @@ fn a_worker_dials_over_tcp() {
         worker.shutdown_request().send().promise.await.unwrap();
         let ended = tokio::task::spawn_blocking(|| handle.join()).await.unwrap();
         assert_eq!(ended, EndReason::Dismissed);
-        let (_, theirs) = UnixStream::pair().unwrap();
-        let mut nobody = self::config(theirs, 1, TOKEN);
-        nobody.connection = Connection::Tcp(listener.local_addr().unwrap());
         drop(listener);
-        let refused = tokio::task::spawn_blocking(|| dagrun_worker::spawn(nobody)).await.unwrap();
+        let refused = spawn(config(1, TOKEN), Connection::Tcp(address)).await;
         assert!(matches!(refused, Err(StartError::Connect(_))), "{refused:?}");
     });
 }

@@ -2,7 +2,7 @@
 //!
 //! [`spawn`] starts it. Peers come over TCP or, from the same process, over a socket pair or a line in
 //! memory ([`SchedulerHandle::attach`], [`SchedulerHandle::attach_line`]), or live on its very thread
-//! ([`SchedulerHandle::host`]); all speak the same protocol and log in alike.
+//! ([`SchedulerHandle::host`]); all use the same interfaces and log in alike.
 
 mod client;
 mod gate;
@@ -27,6 +27,7 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::engine::Scheme;
 use dagrun_core::ids::Micros;
+use dagrun_schema::dagrun_capnp::bootstrap;
 use futures::future::LocalBoxFuture;
 use futures::io::{BufReader, BufWriter};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
@@ -134,12 +135,12 @@ pub enum StartError {
 enum Order {
     Attach(UnixStream),
     AttachLine(DuplexStream),
-    Host(DuplexStream, Guest),
+    Host(Guest),
     Shutdown,
 }
 
-/// Something else that lives on the scheduler's thread.
-pub type Guest = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()> + Send>;
+/// Something else that lives on the scheduler's thread. It is given what a connection begins with.
+pub type Guest = Box<dyn FnOnce(bootstrap::Client) -> LocalBoxFuture<'static, ()> + Send>;
 
 /// A running scheduler. Dropping the handle does not end it.
 #[derive(Debug)]
@@ -167,11 +168,11 @@ impl SchedulerHandle {
         let _ = self.orders.send(Order::AttachLine(line));
     }
 
-    /// Takes a peer in that lives on the scheduler's own thread, and serves it at the other end of
-    /// `line`: what both tell each other costs neither system calls nor changes of thread. It must never
-    /// block for long, and end when the line is closed; the scheduler waits for that.
-    pub fn host(&self, line: DuplexStream, guest: Guest) {
-        let _ = self.orders.send(Order::Host(line, guest));
+    /// Takes a peer in that lives on the scheduler's own thread. Both call each other's capabilities without
+    /// a connection between them, so that it costs neither messages nor changes of thread. The guest must
+    /// never block for long, and must end when it is told to shut down; the scheduler waits for that.
+    pub fn host(&self, guest: Guest) {
+        let _ = self.orders.send(Order::Host(guest));
     }
 
     /// Asks the scheduler to end, and its workers with it. Does not wait; see
@@ -285,9 +286,8 @@ impl Server {
                 order = orders.recv() => match order {
                     Some(Order::Attach(stream)) => self.attach(stream),
                     Some(Order::AttachLine(line)) => self.connect(line),
-                    Some(Order::Host(line, guest)) => {
-                        self.connect(line);
-                        guests.spawn_local(guest());
+                    Some(Order::Host(guest)) => {
+                        guests.spawn_local(guest(self.door_for_a_guest()));
                     }
                     Some(Order::Shutdown) => {
                         self.shut_workers_down().await;
@@ -301,6 +301,12 @@ impl Server {
         }
         let _ = tokio::time::timeout(LINGER, self.all_disconnected()).await;
         while guests.join_next().await.is_some() {}
+    }
+
+    /// What a connection begins with, for one who has none.
+    fn door_for_a_guest(self: &Rc<Self>) -> bootstrap::Client {
+        let (server, peer) = (Rc::clone(self), Rc::default());
+        login::bootstrap(self, &Rc::new(Stranger { server, peer, counted: Cell::new(false) }))
     }
 
     fn attach(self: &Rc<Self>, stream: UnixStream) {
