@@ -19,20 +19,21 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// Learns how a task is run. A recipe that was learnt before stays.
+    /// Learns how a task is run; true when its attempts are processes. A recipe that was learnt before stays.
     pub(crate) fn learn(
         &self,
         run: RunId,
         task: TaskId,
         recipe: &[u8],
         log: impl FnOnce() -> RunLog,
-    ) {
+    ) -> bool {
         self.logs.entry(run).or_insert_with(|| Arc::new(log()));
-        self.plans.entry((run, task)).or_insert_with(|| {
+        let plan = self.plans.entry((run, task)).or_insert_with(|| {
             let recipe = serde_json::from_slice::<Recipe>(recipe)
                 .map_err(|error| format!("the worker cannot read the task's recipe: {error}"));
             Arc::new(RecipePlan::new(recipe))
         });
+        plan.starts_processes()
     }
 
     /// The work that an assignment stands for. One without a recipe fails instance by instance.
@@ -54,16 +55,17 @@ impl Runs {
         }
     }
 
-    /// Forgets a run and closes its log; true when it was known.
+    /// Forgets a run and closes its log; true when processes may have been started for it.
     pub(crate) fn forget(&self, run: RunId) -> bool {
-        self.plans.retain(|(of, _), _| *of != run);
-        match self.logs.remove(&run) {
-            Some((_, log)) => {
-                log.flush();
-                true
-            }
-            None => false,
+        let mut processes = false;
+        self.plans.retain(|(of, _), plan| {
+            processes |= *of == run && plan.starts_processes();
+            *of != run
+        });
+        if let Some((_, log)) = self.logs.remove(&run) {
+            log.flush();
         }
+        processes
     }
 
     /// Whether there is any.
@@ -84,6 +86,10 @@ impl RecipePlan {
     fn new(recipe: Result<Recipe, String>) -> RecipePlan {
         let wants = recipe.as_ref().map(Recipe::wants).unwrap_or_default();
         RecipePlan { recipe, cpus: OnceLock::new(), wants }
+    }
+
+    fn starts_processes(&self) -> bool {
+        self.recipe.as_ref().is_ok_and(Recipe::starts_processes)
     }
 
     /// Finds out how many slots an attempt occupies, before any is queued. All instances occupy the

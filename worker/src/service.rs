@@ -43,7 +43,7 @@ pub(crate) struct Service {
     pub(crate) reaper: RefCell<Option<Reaper>>,
     /// No new work is taken.
     pub(crate) leaving: Cell<bool>,
-    /// Something was started since the last search for strays.
+    /// Processes may have been started since the last search for strays.
     pub(crate) started: Cell<bool>,
     /// Notified when the scheduler's order to shut down has been carried out.
     pub(crate) done: Rc<Notify>,
@@ -111,8 +111,11 @@ impl Service {
     fn learn(&self, recipe: dagrun_schema::dagrun_capnp::recipe::Reader<'_>) -> Result<(), Error> {
         let (run, task) = (RunId(recipe.get_run()), TaskId(recipe.get_task()));
         let log_dir = runs::log_dir(recipe.get_log_dir()?);
-        self.runs
-            .learn(run, task, recipe.get_recipe()?, || RunLog::new(log_dir, &self.name.borrow()));
+        let log = || RunLog::new(log_dir, &self.name.borrow());
+        if self.runs.learn(run, task, recipe.get_recipe()?, log) {
+            self.started.set(true);
+            self.await_reaper();
+        }
         Ok(())
     }
 }
@@ -158,8 +161,6 @@ impl worker::Server for Service {
             }
             return Ok(());
         }
-        self.started.set(true);
-        self.await_reaper();
         self.slots.push(works);
         self.dispatched.notify_one();
         Ok(())

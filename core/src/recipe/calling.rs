@@ -346,6 +346,12 @@ impl Recipe {
         }
     }
 
+    /// Whether its attempts are processes, not calls of functions.
+    #[must_use]
+    pub fn starts_processes(&self) -> bool {
+        !matches!(self.data.action, TaskAction::Call(_))
+    }
+
     fn calling(
         &self,
         call: &Call,
