@@ -4,10 +4,9 @@
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 
+use dagrun_schema::dagrun_capnp::bootstrap;
 use futures::future::LocalBoxFuture;
 use tokio::sync::mpsc;
-
-use dagrun_schema::dagrun_capnp::bootstrap;
 
 use crate::session::{Config, Connection, StartError, Way, join_scheduler};
 

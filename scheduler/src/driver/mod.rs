@@ -403,8 +403,8 @@ impl Driver {
 
     /// Whether anybody wants to know of the instances that have ended.
     fn tells_somebody(&self, news: &News) -> bool {
-        let mut ended = news.ended.iter();
-        ended.any(|(run, _)| self.runs.get(run).is_some_and(|run| run.published.is_detailed()))
+        let mut watched = self.runs.iter().filter(|(_, run)| run.published.is_detailed());
+        watched.any(|(id, _)| news.ended.iter().any(|(run, _)| run == id))
     }
 
     fn run_end(&self, run: RunId, state: RunState, finished: Timestamp) -> RunEnd {
