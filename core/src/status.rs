@@ -7,10 +7,10 @@ use crate::ids::{InstanceId, RunId, Timestamp};
 /// The state of an instance.
 ///
 /// ```text
-/// blocked ─► ready ─► leased ─► succeeded | failed | cancelled
-///    │         ▲         │
-///    │         └ backoff ◄
-///    └─► skipped | cancelled
+/// blocked ─► ready | succeeded | skipped | cancelled
+/// ready   ─► leased | failed | skipped | cancelled
+/// leased  ─► ready | backoff | succeeded | failed | cancelled
+/// backoff ─► ready | skipped | cancelled
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -8,5 +8,6 @@ mod past;
 mod placement;
 mod programs;
 mod rig;
+mod states;
 mod truth_table;
 mod values;
