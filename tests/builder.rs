@@ -397,7 +397,7 @@ fn reductions_are_trees_where_the_width_is_known() {
     assert_eq!(names, ["square", "total-level", "total-level-2", "total"]);
     let widths: Vec<_> = dag.graph().unwrap().widths().to_vec();
     assert_eq!(widths, [100, 13, 2, 1]);
-    assert!(pipeline.tasks[1..].iter().all(|task| task.retry.count == 2));
+    assert!(pipeline.tasks[1..].iter().all(|task| task.conduct.retry.count == 2));
     assert!(matches!(pipeline.tasks[2].pattern, Pattern::GatherEvery(_, 8)));
     assert_eq!(pipeline.tasks[total.id().at()].name, "total");
     for task in &pipeline.tasks[1..] {

@@ -131,7 +131,7 @@ fn upstreams(pipeline: &Pipeline, task: &Task) -> String {
         }
         Pattern::Scatter(scatter) => parts.push(format!("scatter {}", name(&scatter.from))),
     }
-    if task.targets == Targets::Each {
+    if task.conduct.targets == Targets::Each {
         parts.push("each worker".to_owned());
     }
     if !task.references.is_empty() {

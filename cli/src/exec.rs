@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dagrun::rpc::{Client, Run, Scope, Submission};
 use dagrun_core::ids::InstanceId;
-use dagrun_core::pipeline::{Pipeline, Targets, Task, TaskAction};
+use dagrun_core::pipeline::{Conduct, Pipeline, Targets, Task, TaskAction};
 use dagrun_core::status::{InstanceRow, LogChunk, RunState, State, Stream, WorkerStatus};
 use dagrun_core::template::Template;
 
@@ -86,11 +86,14 @@ fn pipeline(args: &ExecArgs, names: &[String]) -> Result<Pipeline, Failure> {
     let words: Option<Vec<Template>> = words.collect();
     let words = words.ok_or_else(|| Failure::usage("the command is not UTF-8 text"))?;
     let task = |name: String, targets| Task {
-        targets,
-        // Once is once, also where the worker is lost.
-        max_lost: 0,
-        // Somebody waits for it.
-        priority: i32::MAX,
+        conduct: Conduct {
+            targets,
+            // Once is once, also where the worker is lost.
+            max_lost: 0,
+            // Somebody waits for it.
+            priority: i32::MAX,
+            ..Conduct::default()
+        },
         ..Task::new(name, TaskAction::Run(words.clone()))
     };
     let each = || vec![task("exec".to_owned(), Targets::Each)];

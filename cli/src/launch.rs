@@ -147,7 +147,7 @@ async fn check_worker(pipeline: &Pipeline, client: &Client) -> Result<(), Failur
     let workers = client.workers().await?;
     let misfits = offer::misfits(pipeline, &workers);
     let (bounded, endless): (Vec<_>, Vec<_>) =
-        misfits.into_iter().partition(|misfit| misfit.task.start_within.is_some());
+        misfits.into_iter().partition(|misfit| misfit.task.conduct.start_within.is_some());
     bounded.iter().for_each(tell_misfit);
     if endless.is_empty() {
         return Ok(());

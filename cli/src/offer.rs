@@ -81,10 +81,10 @@ pub(crate) fn misfits<'a>(pipeline: &'a Pipeline, workers: &[WorkerStatus]) -> V
 /// Whether a task asks for anything that some worker may not have.
 pub(crate) fn asks(pipeline: &Pipeline) -> bool {
     pipeline.tasks.iter().any(|task| {
-        task.cpus > 1
-            || task.memory > 0
-            || !task.resources.is_empty()
-            || matches!(task.targets, Targets::Named(_))
+        task.conduct.cpus > 1
+            || task.conduct.memory > 0
+            || !task.conduct.resources.is_empty()
+            || matches!(task.conduct.targets, Targets::Named(_))
     })
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn asks(pipeline: &Pipeline) -> bool {
 /// workers that meet those before.
 fn missing(task: &Task, workers: &[WorkerStatus]) -> Option<String> {
     let mut left: Vec<&WorkerStatus> = workers.iter().collect();
-    if let Targets::Named(names) = &task.targets {
+    if let Targets::Named(names) = &task.conduct.targets {
         left.retain(|worker| {
             names.iter().any(|name| *name == worker.name || worker.labels.contains(name))
         });
@@ -112,11 +112,11 @@ fn missing(task: &Task, workers: &[WorkerStatus]) -> Option<String> {
         let text = || format!("it needs {needed}, and no worker{others} has more than {most}");
         left.is_empty().then(text)
     };
-    let slots = if task.cpus == 1 { "slot" } else { "slots" };
-    keep(task.cpus.into(), slots, &|worker| worker.slots.into(), false)
-        .or_else(|| keep(task.memory, "of memory", &|worker| worker.memory, true))
+    let slots = if task.conduct.cpus == 1 { "slot" } else { "slots" };
+    keep(task.conduct.cpus.into(), slots, &|worker| worker.slots.into(), false)
+        .or_else(|| keep(task.conduct.memory, "of memory", &|worker| worker.memory, true))
         .or_else(|| {
-            task.resources.iter().find_map(|(name, needed)| {
+            task.conduct.resources.iter().find_map(|(name, needed)| {
                 keep(*needed, name, &|worker| amount_of(worker, name), false)
             })
         })
@@ -181,18 +181,18 @@ mod tests {
             assert!(told.as_ref().is_some_and(|told| told.contains(text)), "{told:?}: {text}");
         };
         assert_eq!(missing(|_| {}), None);
-        assert_eq!(missing(|task| task.cpus = 8), None);
-        is(missing(|task| task.cpus = 9), "9 slots, and no worker has more than 8");
-        is(missing(|task| task.memory = 5 << 30), "5 GiB of memory");
-        is(missing(|task| task.resources = vec![("gpu".into(), 2)]), "2 gpu");
-        is(missing(|task| task.resources = vec![("tpu".into(), 1)]), "more than 0");
-        is(missing(|task| task.targets = named(&["x", "y"])), "`x` or `y`");
-        assert_eq!(missing(|task| task.targets = named(&["x", "big"])), None);
+        assert_eq!(missing(|task| task.conduct.cpus = 8), None);
+        is(missing(|task| task.conduct.cpus = 9), "9 slots, and no worker has more than 8");
+        is(missing(|task| task.conduct.memory = 5 << 30), "5 GiB of memory");
+        is(missing(|task| task.conduct.resources = vec![("gpu".into(), 2)]), "2 gpu");
+        is(missing(|task| task.conduct.resources = vec![("tpu".into(), 1)]), "more than 0");
+        is(missing(|task| task.conduct.targets = named(&["x", "y"])), "`x` or `y`");
+        assert_eq!(missing(|task| task.conduct.targets = named(&["x", "big"])), None);
         // Each need is met by one of them, all together by none.
         is(
             missing(|task| {
-                task.targets = named(&["w1"]);
-                task.cpus = 8;
+                task.conduct.targets = named(&["w1"]);
+                task.conduct.cpus = 8;
             }),
             "8 slots, and no worker that would do otherwise has more than 2",
         );

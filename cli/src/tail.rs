@@ -98,7 +98,7 @@ async fn first_root(run: &RunSource, recipes: &Recipes) -> Result<Option<Instanc
         seen += 1000;
         for row in page.rows {
             let task = recipes.pipeline().tasks.get(row.instance.task.at());
-            let allowed = task.is_some_and(|task| task.allow_failure);
+            let allowed = task.is_some_and(|task| task.conduct.allow_failure);
             let earlier = first.as_ref().is_none_or(|first| row.finished < first.finished);
             if row.state == State::Failed && !allowed && earlier {
                 first = Some(row);

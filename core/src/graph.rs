@@ -17,7 +17,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::engine::{GatherPlan, MapEdge, RunPlan, TaskPlan};
 use crate::ids::{Micros, TaskId};
-use crate::pipeline::{Clause, Outcomes, Pattern, Pipeline, Quantifier, Targets, Task, TaskAction};
+use crate::pipeline::{
+    Clause, Conduct, Outcomes, Pattern, Pipeline, Quantifier, Targets, Task, TaskAction,
+};
 use crate::recipe::placeholders;
 use crate::space::SpaceError;
 use crate::template::Placeholder;
@@ -214,15 +216,27 @@ impl Graph {
     #[must_use]
     pub fn plan(&self, pipeline: &Pipeline, fail_fast: bool) -> RunPlan {
         let tasks = pipeline.tasks.iter().zip(&self.widths);
+        // Most tasks have the options of the one before.
+        let mut conduct = Arc::<Conduct>::default();
         let plan = |(id, (task, &width)): (usize, (&Task, &u32))| {
-            self.task_plan(pipeline, TaskId(id as u32), task, width)
+            if *conduct != task.conduct {
+                conduct = Arc::new(task.conduct.clone());
+            }
+            self.task_plan(pipeline, TaskId(id as u32), width, Arc::clone(&conduct))
         };
         let tasks: Vec<TaskPlan> = tasks.enumerate().map(plan).collect();
         let values = values::edges(pipeline, &tasks);
         RunPlan { tasks, values, fail_fast, ..RunPlan::default() }
     }
 
-    fn task_plan(&self, pipeline: &Pipeline, id: TaskId, task: &Task, width: u32) -> TaskPlan {
+    fn task_plan(
+        &self,
+        pipeline: &Pipeline,
+        id: TaskId,
+        width: u32,
+        conduct: Arc<Conduct>,
+    ) -> TaskPlan {
+        let task = &pipeline.tasks[id.at()];
         let all_succeed = |upstreams: Vec<TaskId>| Clause {
             upstreams,
             quantifier: Quantifier::All,
@@ -230,11 +244,11 @@ impl Graph {
         };
         let gathered = task.pattern.gathered();
         let groups = self.groups.get(&id);
-        let gather = (groups.is_some() || task.min_success.is_some()) && !gathered.is_empty();
+        let gather = (groups.is_some() || conduct.min_success.is_some()) && !gathered.is_empty();
         let gather = gather.then(|| GatherPlan {
             upstreams: gathered.to_vec(),
             groups: groups.cloned(),
-            min_success: task.min_success,
+            min_success: conduct.min_success,
         });
         let scatter = match task.pattern {
             Pattern::Scatter(scatter) => Some(scatter),
@@ -277,21 +291,11 @@ impl Graph {
             clauses,
             implied,
             follows: task.follow.len() as u32,
-            retry: task.retry.clone(),
-            max_lost: task.max_lost,
-            allow_failure: task.allow_failure,
-            always: task.always,
-            cpus: task.cpus,
-            memory: task.memory,
-            resources: task.resources.clone(),
             function: match &task.action {
                 TaskAction::Call(call) => Some((call.function.clone(), call.signature)),
                 TaskAction::Run(_) | TaskAction::Shell(_) => None,
             },
-            targets: task.targets.clone(),
-            max_running: task.max_running,
-            priority: task.priority,
-            start_within: task.start_within,
+            conduct,
             weight: Micros(0),
         }
     }
@@ -305,7 +309,7 @@ impl Graph {
             if let Some(groups) = own.groups {
                 self.groups.insert(id, groups);
             }
-            self.dynamic[id.at()] = task.targets == Targets::Each
+            self.dynamic[id.at()] = task.conduct.targets == Targets::Each
                 || match task.pattern {
                     Pattern::Scatter(_) => true,
                     Pattern::Map(upstream) => self.dynamic[upstream.at()],

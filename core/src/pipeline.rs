@@ -63,51 +63,9 @@ pub struct Task {
     /// Working directory, relative to the pipeline file's directory.
     #[serde(default, skip_serializing_if = "is_default")]
     pub working_dir: Option<Template>,
-    /// Extra attempts.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub retry: Retry,
-    /// Longest run time of one attempt.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub timeout: Option<Micros>,
-    /// Time between SIGTERM and SIGKILL.
-    #[serde(default = "default_grace", skip_serializing_if = "is_default_grace")]
-    pub grace: Micros,
-    /// Whether its failure leaves the run successful.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub allow_failure: bool,
-    /// Slots an attempt occupies on its worker.
-    #[serde(default = "default_cpus", skip_serializing_if = "is_default_cpus")]
-    pub cpus: u32,
-    /// How many of its instances may run at once.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub max_running: Option<u32>,
-    /// How often an attempt that lost its worker is made again.
-    #[serde(default = "default_max_lost", skip_serializing_if = "is_default_max_lost")]
-    pub max_lost: u32,
-    /// How long an instance may wait, once it is ready, before its first attempt starts.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub start_within: Option<Micros>,
-    /// Whether it runs even when the run is being cancelled.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub always: bool,
-    /// Higher first.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub priority: i32,
-    /// Memory that an attempt occupies on its worker, in bytes.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub memory: u64,
-    /// Custom resources that an attempt occupies on its worker, by name.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub resources: Vec<(String, u64)>,
-    /// The workers that may run it.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub targets: Targets,
-    /// How many gathered instances must succeed; all when not given. Only with a gather.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub min_success: Option<MinSuccess>,
-    /// Whether a long value stays readable after the run, even when other tasks use it.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub keep: bool,
+    /// How its attempts are made, placed and judged.
+    #[serde(flatten)]
+    pub conduct: Conduct,
 }
 
 impl Task {
@@ -128,6 +86,75 @@ impl Task {
             inputs: Vec::new(),
             env: Vec::new(),
             working_dir: None,
+            conduct: Conduct::default(),
+        }
+    }
+
+    /// Whether it may have another number of instances than one: these are named with their index.
+    #[must_use]
+    pub fn is_array(&self) -> bool {
+        self.sweep.is_some()
+            || self.conduct.targets == Targets::Each
+            || !matches!(self.pattern, Pattern::Own | Pattern::Gather(_))
+    }
+}
+
+/// How the attempts of a task are made, placed and judged: what does not depend on what it does.
+///
+/// It is stored among the task's own keys, and only what differs from the default is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Conduct {
+    /// Extra attempts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub retry: Retry,
+    /// Longest run time of one attempt.
+    #[serde(skip_serializing_if = "is_default")]
+    pub timeout: Option<Micros>,
+    /// Time between SIGTERM and SIGKILL.
+    #[serde(skip_serializing_if = "is_default_grace")]
+    pub grace: Micros,
+    /// Whether a failure of the task leaves the run successful.
+    #[serde(skip_serializing_if = "is_default")]
+    pub allow_failure: bool,
+    /// Slots an attempt occupies on its worker.
+    #[serde(skip_serializing_if = "is_default_cpus")]
+    pub cpus: u32,
+    /// How many of its instances may run at once.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max_running: Option<u32>,
+    /// How often an attempt that lost its worker is made again.
+    #[serde(skip_serializing_if = "is_default_max_lost")]
+    pub max_lost: u32,
+    /// How long an instance may wait, once it is ready, before its first attempt starts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub start_within: Option<Micros>,
+    /// Whether it runs even when the run is being cancelled.
+    #[serde(skip_serializing_if = "is_default")]
+    pub always: bool,
+    /// Higher first.
+    #[serde(skip_serializing_if = "is_default")]
+    pub priority: i32,
+    /// Memory that an attempt occupies on its worker, in bytes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub memory: u64,
+    /// Custom resources that an attempt occupies on its worker, by name.
+    #[serde(skip_serializing_if = "is_default")]
+    pub resources: Vec<(String, u64)>,
+    /// The workers that may run it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub targets: Targets,
+    /// How many gathered instances must succeed; all when not given. Only with a gather.
+    #[serde(skip_serializing_if = "is_default")]
+    pub min_success: Option<MinSuccess>,
+    /// Whether a long value stays readable after the run, even when other tasks use it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keep: bool,
+}
+
+impl Default for Conduct {
+    fn default() -> Conduct {
+        Conduct {
             retry: Retry::default(),
             timeout: None,
             grace: DEFAULT_GRACE,
@@ -145,14 +172,6 @@ impl Task {
             keep: false,
         }
     }
-
-    /// Whether it may have another number of instances than one: these are named with their index.
-    #[must_use]
-    pub fn is_array(&self) -> bool {
-        self.sweep.is_some()
-            || self.targets == Targets::Each
-            || !matches!(self.pattern, Pattern::Own | Pattern::Gather(_))
-    }
 }
 
 /// How long a process may take to end after SIGTERM, unless the author says otherwise.
@@ -161,19 +180,7 @@ pub const DEFAULT_GRACE: Micros = Micros::from_secs(10);
 /// How often a lost attempt is made again, unless the author says otherwise.
 pub const DEFAULT_MAX_LOST: u32 = 5;
 
-fn default_max_lost() -> u32 {
-    DEFAULT_MAX_LOST
-}
-
-fn default_grace() -> Micros {
-    DEFAULT_GRACE
-}
-
-fn default_cpus() -> u32 {
-    1
-}
-
-// What a task was not told is not written: there may be a million of them.
+// What is left at its default is not written: there may be a million tasks.
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()

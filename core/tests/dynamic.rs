@@ -217,7 +217,7 @@ sweep = { p = [1, 2] }
 fn one_instance_for_each_worker() {
     let parsed = parsed(EACH);
     let plan = parsed.graph.plan(&parsed.pipeline, false);
-    assert_eq!((plan.tasks[0].width, &plan.tasks[0].targets), (1, &Targets::Each));
+    assert_eq!((plan.tasks[0].width, &plan.tasks[0].conduct.targets), (1, &Targets::Each));
     assert_eq!((plan.tasks[1].width, plan.tasks[1].map.unwrap().factor), (2, 2));
     assert_eq!((parsed.graph.width(TaskId(0)), parsed.graph.width(TaskId(1))), (None, None));
     let (w, m) = (recipe(&parsed, "w"), recipe(&parsed, "m"));

@@ -3,36 +3,16 @@
 use dagrun_core::draw::{to_dot, to_mermaid, to_svg};
 use dagrun_core::engine::MapEdge;
 use dagrun_core::graph::{EdgeKind, Graph, GraphError, collisions, find_cycles, only};
-use dagrun_core::ids::{Micros, TaskId};
+use dagrun_core::ids::TaskId;
 use dagrun_core::pipeline::{
-    Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Retry, Task, TaskAction,
+    Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Task, TaskAction,
 };
 use dagrun_core::space::{Axis, Points, Space};
 use dagrun_core::template::{Part, Placeholder, Template};
 use proptest::prelude::*;
 
 fn task(name: &str) -> Task {
-    Task {
-        name: name.to_owned(),
-        action: TaskAction::Run(vec![Template::literal("true")]),
-        pattern: Pattern::Own,
-        sweep: None,
-        after: Vec::new(),
-        references: Vec::new(),
-        capture: Capture::None,
-        outputs: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
-        env: Vec::new(),
-        working_dir: None,
-        retry: Retry::default(),
-        timeout: None,
-        grace: Micros::from_secs(10),
-        allow_failure: false,
-        cpus: 1,
-        max_running: None,
-        ..Task::new("", TaskAction::Shell(String::new()))
-    }
+    Task::new(name, TaskAction::Run(vec![Template::literal("true")]))
 }
 
 fn range(name: &str, n: u32) -> Option<Space> {

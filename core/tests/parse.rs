@@ -73,9 +73,10 @@ fn told(parsed: &Parsed) -> String {
                 "name" => {}
                 _ if smallest.get(&key) == Some(&value) => {}
                 "retry"
-                    if task.retry == (Retry { count: task.retry.count, ..Retry::default() }) =>
+                    if task.conduct.retry
+                        == (Retry { count: task.conduct.retry.count, ..Retry::default() }) =>
                 {
-                    writeln!(text, "    retry: {}", task.retry.count).unwrap();
+                    writeln!(text, "    retry: {}", task.conduct.retry.count).unwrap();
                 }
                 _ => writeln!(text, "    {key}: {value}").unwrap(),
             }

@@ -9,8 +9,8 @@ use dagrun_core::ids::{Micros, TaskId};
 use dagrun_core::parse::{ParseOptions, parse};
 use dagrun_core::payload;
 use dagrun_core::pipeline::{
-    Arg, Args, Call, Capture, Clause, MinSuccess, Outcomes, Pattern, Pipeline, Quantifier, Retry,
-    RetryOn, Scatter, Split, Targets, Task, TaskAction,
+    Arg, Args, Call, Capture, Clause, Conduct, MinSuccess, Outcomes, Pattern, Pipeline, Quantifier,
+    Retry, RetryOn, Scatter, Split, Targets, Task, TaskAction,
 };
 use dagrun_core::space::{Axis, Ends, Points, Space};
 use dagrun_core::template::{Part, Placeholder, Template};
@@ -88,7 +88,10 @@ fn what_the_format_lacks_is_told_with_the_task() {
     let null = calling(Args::Named(vec![("x".to_owned(), Arg::Value(Value::Null))]));
     let every =
         Task { pattern: Pattern::GatherEvery(TaskId(0), 8), ..calling(Args::Named(Vec::new())) };
-    let kept = Task { keep: true, ..calling(Args::Named(Vec::new())) };
+    let kept = Task {
+        conduct: Conduct { keep: true, ..Conduct::default() },
+        ..calling(Args::Named(Vec::new()))
+    };
     for (task, expected) in [
         (fold, "that it folds a function over a list, as `reduce` does"),
         (listed, "arguments without names"),
@@ -223,19 +226,22 @@ fn any_task(at: usize) -> impl Strategy<Value = Task> {
                 false => TaskAction::Run(vec![Template::literal("run"), literal(&word)]),
             };
             Task {
+                conduct: Conduct {
+                    retry,
+                    timeout: timeout.map(Micros),
+                    grace: Micros(grace),
+                    cpus,
+                    memory: memory.into(),
+                    priority,
+                    targets,
+                    allow_failure: allow,
+                    always,
+                    resources: vec![("gpu".to_owned(), cpus.into())],
+                    ..Conduct::default()
+                },
                 sweep,
-                retry,
-                timeout: timeout.map(Micros),
-                grace: Micros(grace),
-                cpus,
-                memory: memory.into(),
-                priority,
-                targets,
-                allow_failure: allow,
-                always,
                 capture: if capture { Capture::Lines } else { Capture::Json },
                 env: vec![(format!("NAME {word}").replace('=', ""), literal(&env))],
-                resources: vec![("gpu".to_owned(), cpus.into())],
                 ..Task::new(format!("t{at}"), action)
             }
         },
@@ -269,7 +275,7 @@ fn join(tasks: &mut [Task], at: usize, way: u8, other: usize) {
         1 => {
             task.pattern = Pattern::Gather(vec![upstream]);
             task.sweep = None;
-            task.min_success = Some(MinSuccess::Part(9050));
+            task.conduct.min_success = Some(MinSuccess::Part(9050));
         }
         2 => {
             let scatter = Scatter { from: upstream, split: Split::Chunk(7), max_items: Some(99) };

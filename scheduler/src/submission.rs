@@ -91,10 +91,11 @@ impl Submission {
 /// What of a task no checked pipeline holds, and the state machine must not see. Needs that no worker
 /// could meet are none of it: such a task waits.
 fn out_of_range(task: &Task) -> Option<&'static str> {
-    let mut resources: Vec<&str> = task.resources.iter().map(|(name, _)| name.as_str()).collect();
+    let mut resources: Vec<&str> =
+        task.conduct.resources.iter().map(|(name, _)| name.as_str()).collect();
     resources.sort_unstable();
     let twice = resources.windows(2).any(|pair| pair[0] == pair[1]);
-    let bad_targets = match &task.targets {
+    let bad_targets = match &task.conduct.targets {
         Targets::Named(names) => names.is_empty(),
         Targets::Each => task.pattern != Pattern::Own || task.sweep.is_some(),
         Targets::Any => false,
@@ -103,14 +104,14 @@ fn out_of_range(task: &Task) -> Option<&'static str> {
         Pattern::Scatter(scatter) => matches!(scatter.split, Split::Chunk(0) | Split::Parts(0)),
         _ => false,
     };
-    let bad_tolerance = match task.min_success {
+    let bad_tolerance = match task.conduct.min_success {
         Some(_) if task.pattern.gathered().is_empty() => true,
         Some(MinSuccess::Part(part)) => part > 10_000,
         _ => false,
     };
     let checks = [
-        (task.cpus == 0, "cpus"),
-        (task.max_running == Some(0), "max-running"),
+        (task.conduct.cpus == 0, "cpus"),
+        (task.conduct.max_running == Some(0), "max-running"),
         (twice, "a resource"),
         (bad_targets, "targets"),
         (bad_split, "chunk or parts"),
@@ -121,7 +122,7 @@ fn out_of_range(task: &Task) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use dagrun_core::pipeline::{Scatter, TaskAction};
+    use dagrun_core::pipeline::{Conduct, Scatter, TaskAction};
 
     use super::*;
 
@@ -130,18 +131,23 @@ mod tests {
         let task = || Task::new("a", TaskAction::Shell("true".into()));
         let scatter = |split| Pattern::Scatter(Scatter { from: TaskId(0), split, max_items: None });
         let gpu = || ("gpu".to_owned(), 1);
+        let with = |conduct| Task { conduct, ..task() };
+        let none = Conduct::default;
+        let each = with(Conduct { targets: Targets::Each, ..none() });
+        let least = Some(MinSuccess::Count(1));
         let bad = [
-            (Task { cpus: 0, ..task() }, "cpus"),
-            (Task { resources: vec![gpu(), gpu()], ..task() }, "a resource"),
-            (Task { targets: Targets::Named(vec![]), ..task() }, "targets"),
-            (Task { targets: Targets::Each, pattern: scatter(Split::Each), ..task() }, "targets"),
+            (with(Conduct { cpus: 0, ..none() }), "cpus"),
+            (with(Conduct { resources: vec![gpu(), gpu()], ..none() }), "a resource"),
+            (with(Conduct { targets: Targets::Named(vec![]), ..none() }), "targets"),
+            (Task { pattern: scatter(Split::Each), ..each }, "targets"),
             (Task { pattern: scatter(Split::Chunk(0)), ..task() }, "chunk or parts"),
-            (Task { min_success: Some(MinSuccess::Count(1)), ..task() }, "min-success"),
+            (with(Conduct { min_success: least, ..none() }), "min-success"),
         ];
         for (task, what) in bad {
             assert_eq!(out_of_range(&task), Some(what));
         }
-        let large = Task { cpus: u32::MAX, memory: u64::MAX, resources: vec![gpu()], ..task() };
+        let (cpus, memory, resources) = (u32::MAX, u64::MAX, vec![gpu()]);
+        let large = with(Conduct { cpus, memory, resources, ..none() });
         assert_eq!(out_of_range(&large), None);
     }
 }

@@ -7,7 +7,7 @@ use dagrun_core::ids::TaskId;
 use dagrun_core::parse::is_name;
 use dagrun_core::payload::TAG;
 use dagrun_core::pipeline::{
-    Arg, Args, Call, Capture, MinSuccess, Pattern, Pipeline, Task, TaskAction,
+    Arg, Args, Call, Capture, Conduct, MinSuccess, Pattern, Pipeline, Task, TaskAction,
 };
 use dagrun_core::space::{Axis, Points, Space};
 use dagrun_core::template::{Part, Placeholder, Template};
@@ -15,7 +15,7 @@ use dagrun_core::value::{RawString, Value};
 use rustc_hash::FxHashMap;
 
 use super::error::{BuildError, Problem};
-use super::options::{Options, clauses_of};
+use super::options::{clauses_of, problems};
 use super::source::INPUT;
 use super::store::{Entry, Known, NONE, ShapeKind, Slot, Store, What};
 use super::words::References;
@@ -200,8 +200,8 @@ impl<'s> Builder<'s> {
             }
         }
         let options = store.entries.get(told.at()).map_or(NONE, |entry| entry.options);
-        if let Some(options) = store.options.get(options as usize) {
-            self.options(id, told, options, &mut task);
+        if let Some(conduct) = store.options.get(options as usize) {
+            self.options(id, told, conduct, &mut task);
         }
         (task.after, task.follow) = clauses_of(&store.clauses, &self.waits, told);
         let clauses = task.after.iter().chain(&task.follow);
@@ -213,21 +213,21 @@ impl<'s> Builder<'s> {
         task
     }
 
-    fn options(&mut self, id: TaskId, told: TaskId, options: &Options, task: &mut Task) {
-        options.put_into(task);
+    fn options(&mut self, id: TaskId, told: TaskId, conduct: &Conduct, task: &mut Task) {
+        task.conduct = conduct.clone();
         let gathers = !task.pattern.gathered().is_empty();
         if id == told {
-            for problem in options.problems(gathers) {
+            for problem in problems(conduct, gathers) {
                 self.problem(id, problem);
             }
         } else {
             // It holds for the last level: all that the others made must be there.
-            task.min_success = None;
-            task.keep = false;
+            task.conduct.min_success = None;
+            task.conduct.keep = false;
         }
         let strict = |slot: &Slot| matches!(slot, Slot::Gathered(_, false));
         let slots = self.store.args(&self.store.entries[id.at()]);
-        if task.min_success.is_some() && slots.iter().any(strict) {
+        if task.conduct.min_success.is_some() && slots.iter().any(strict) {
             let message = "with `min_success` some of the values may be missing, for which `Vec<T>` has no \
                            place: let it take `Vec<Option<T>>` or `Gathered<T>`";
             self.problem(id, message);
@@ -391,7 +391,7 @@ impl<'s> Builder<'s> {
             }
         };
         for (id, task) in (0..).map(TaskId).zip(&pipeline.tasks) {
-            let Some(MinSuccess::Count(least)) = task.min_success else { continue };
+            let Some(MinSuccess::Count(least)) = task.conduct.min_success else { continue };
             if let Some(most) = graph.largest_group(id, task.pattern.gathered())
                 && u64::from(least) > most
             {

@@ -4,108 +4,43 @@ use std::time::Duration;
 
 use dagrun_core::ids::{Micros, TaskId};
 use dagrun_core::parse::is_name;
-use dagrun_core::pipeline::{
-    Clause, DEFAULT_GRACE, DEFAULT_MAX_LOST, MinSuccess, Outcomes, Quantifier, Retry, Targets, Task,
-};
+use dagrun_core::pipeline::{Clause, Conduct, MinSuccess, Outcomes, Quantifier, Retry, Targets};
 
 use super::store::{Recorder, Shape, ShapeKind, Wait};
 use super::{ArrayHandle, Command, Handle, Kind, TaskRef};
 
-/// What has been told of a task; the defaults are those of the file format.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Options {
-    pub(super) retry: Retry,
-    pub(super) timeout: Option<Micros>,
-    pub(super) grace: Micros,
-    pub(super) start_within: Option<Micros>,
-    pub(super) allow_failure: bool,
-    pub(super) always: bool,
-    pub(super) keep: bool,
-    pub(super) cpus: u32,
-    pub(super) memory: u64,
-    pub(super) resources: Vec<(String, u64)>,
-    pub(super) priority: i32,
-    pub(super) targets: Targets,
-    pub(super) max_running: Option<u32>,
-    pub(super) max_lost: u32,
-    pub(super) min_success: Option<MinSuccess>,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            retry: Retry::default(),
-            timeout: None,
-            grace: DEFAULT_GRACE,
-            start_within: None,
-            allow_failure: false,
-            always: false,
-            keep: false,
-            cpus: 1,
-            memory: 0,
-            resources: Vec::new(),
-            priority: 0,
-            targets: Targets::Any,
-            max_running: None,
-            max_lost: DEFAULT_MAX_LOST,
-            min_success: None,
+/// What is wrong with the options of a task.
+pub(super) fn problems(conduct: &Conduct, gathers: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut wrong = |wrong: bool, message: &str| {
+        if wrong {
+            problems.push(message.to_owned());
+        }
+    };
+    wrong(conduct.cpus == 0, "`cpus` must be at least 1");
+    wrong(conduct.max_running == Some(0), "`max_running` must be at least 1");
+    wrong(conduct.timeout == Some(Micros(0)), "`timeout` must be longer than nothing");
+    wrong(conduct.start_within == Some(Micros(0)), "`start_within` must be longer than nothing");
+    wrong(
+        conduct.targets == Targets::Named(Vec::new()),
+        "`targets` names no worker: leave it out for any worker",
+    );
+    wrong(
+        matches!(&conduct.targets, Targets::Named(names) if names.iter().any(|n| n.trim().is_empty())),
+        "`targets` has an empty name",
+    );
+    wrong(
+        conduct.min_success.is_some() && !gathers,
+        "`min_success` is for tasks that gather: it gathers nothing",
+    );
+    for (name, _) in &conduct.resources {
+        if ["cpus", "memory"].contains(&name.as_str()) {
+            problems.push(format!("`{name}` is an option of its own, not a resource"));
+        } else if !is_name(name) {
+            problems.push(format!("`{}` cannot name a resource", name.escape_debug()));
         }
     }
-}
-
-impl Options {
-    pub(super) fn put_into(&self, task: &mut Task) {
-        let options = self.clone();
-        task.retry = options.retry;
-        task.timeout = options.timeout;
-        task.grace = options.grace;
-        task.start_within = options.start_within;
-        task.allow_failure = options.allow_failure;
-        task.always = options.always;
-        task.keep = options.keep;
-        task.cpus = options.cpus;
-        task.memory = options.memory;
-        task.resources = options.resources;
-        task.priority = options.priority;
-        task.targets = options.targets;
-        task.max_running = options.max_running;
-        task.max_lost = options.max_lost;
-        task.min_success = options.min_success;
-    }
-
-    /// What is wrong with it.
-    pub(super) fn problems(&self, gathers: bool) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut wrong = |wrong: bool, message: &str| {
-            if wrong {
-                problems.push(message.to_owned());
-            }
-        };
-        wrong(self.cpus == 0, "`cpus` must be at least 1");
-        wrong(self.max_running == Some(0), "`max_running` must be at least 1");
-        wrong(self.timeout == Some(Micros(0)), "`timeout` must be longer than nothing");
-        wrong(self.start_within == Some(Micros(0)), "`start_within` must be longer than nothing");
-        wrong(
-            self.targets == Targets::Named(Vec::new()),
-            "`targets` names no worker: leave it out for any worker",
-        );
-        wrong(
-            matches!(&self.targets, Targets::Named(names) if names.iter().any(|n| n.trim().is_empty())),
-            "`targets` has an empty name",
-        );
-        wrong(
-            self.min_success.is_some() && !gathers,
-            "`min_success` is for tasks that gather: it gathers nothing",
-        );
-        for (name, _) in &self.resources {
-            if ["cpus", "memory"].contains(&name.as_str()) {
-                problems.push(format!("`{name}` is an option of its own, not a resource"));
-            } else if !is_name(name) {
-                problems.push(format!("`{}` cannot name a resource", name.escape_debug()));
-            }
-        }
-        problems
-    }
+    problems
 }
 
 /// A condition on other tasks: that all of them, or any of them, succeed, or end in another way.
@@ -253,7 +188,7 @@ pub(super) fn micros(span: Duration) -> Micros {
 }
 
 impl TaskRef {
-    fn change(&self, change: impl FnOnce(&mut Options)) {
+    fn change(&self, change: impl FnOnce(&mut Conduct)) {
         self.dag.store().change(self.task, change);
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dagrun_core::ids::TaskId;
 use dagrun_core::payload;
-use dagrun_core::pipeline::{Clause, Scatter};
+use dagrun_core::pipeline::{Clause, Conduct, Scatter};
 use dagrun_core::space::Space;
 use dagrun_core::value::Value;
 use dagrun_worker::function::TaskFn;
@@ -18,7 +18,6 @@ use serde::Serialize;
 
 use super::TaskRef;
 use super::command::Program;
-use super::options::Options;
 
 /// What all clones of a [`super::Dag`] and its handles share.
 #[derive(Debug)]
@@ -52,7 +51,7 @@ pub(super) struct Store {
     pub(super) shapes: Vec<Shape>,
     pub(super) lists: Vec<Vec<TaskId>>,
     pub(super) names: Vec<Box<str>>,
-    pub(super) options: Vec<Options>,
+    pub(super) options: Vec<Conduct>,
     /// The clauses of `after` and `follow`, each with its task, in the order in which they were told.
     pub(super) clauses: Vec<(TaskId, Wait)>,
     pub(super) programs: Vec<Program>,
@@ -239,7 +238,7 @@ impl Store {
     }
 
     /// Changes what has been told of a task. Tasks of which the same was told share it.
-    pub(super) fn change(&mut self, task: TaskId, change: impl FnOnce(&mut Options)) {
+    pub(super) fn change(&mut self, task: TaskId, change: impl FnOnce(&mut Conduct)) {
         /// How many of the latest are compared.
         const NEAR: usize = 8;
         let Some(entry) = self.entries.get_mut(task.at()) else { return };
@@ -260,7 +259,7 @@ impl Store {
             + self.constants.memory()
             + self.names.iter().map(|name| name.len() + size_of::<Box<str>>()).sum::<usize>()
             + self.shapes.capacity() * size_of::<Shape>()
-            + self.options.capacity() * size_of::<Options>()
+            + self.options.capacity() * size_of::<Conduct>()
             + self.clauses.capacity() * size_of::<(TaskId, Wait)>()
             + self.programs.capacity() * size_of::<Program>()
     }

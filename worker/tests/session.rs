@@ -13,8 +13,10 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, new_client, twoparty};
 use common::{alive, pid_in};
 use dagrun_core::engine::{Assignment, Outcome, Report};
-use dagrun_core::ids::{AttemptId, Micros, RunId, TaskId};
-use dagrun_core::pipeline::{Capture, Pattern, Pipeline, Retry, RunContext, Task, TaskAction};
+use dagrun_core::ids::{AttemptId, RunId, TaskId};
+use dagrun_core::pipeline::{
+    Capture, Conduct, Pipeline, RunContext, Task, TaskAction,
+};
 use dagrun_core::recipe::Recipe;
 use dagrun_core::space::{Axis, Points, Space};
 use dagrun_core::status::{FailureKind, Stream};
@@ -217,25 +219,10 @@ fn recipe(dir: &Path, script: &str, width: u32, cpus: u32, capture: Capture) -> 
     let rows = (0..width).map(|i| vec![Value::Number(i.to_string())]).collect();
     let axis = Axis { name: "i".into(), names: vec!["i".into()], points: Points::Rows(rows) };
     let task = Task {
-        name: "work".into(),
-        action: TaskAction::Shell(script.into()),
-        pattern: Pattern::Own,
         sweep: Some(Space { axes: vec![axis], ..Space::default() }),
-        after: Vec::new(),
-        references: Vec::new(),
         capture,
-        outputs: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
-        env: Vec::new(),
-        working_dir: None,
-        retry: Retry::default(),
-        timeout: None,
-        grace: Micros::from_secs(10),
-        allow_failure: false,
-        cpus,
-        max_running: None,
-        ..Task::new("", TaskAction::Shell(String::new()))
+        conduct: Conduct { cpus, ..Conduct::default() },
+        ..Task::new("work", TaskAction::Shell(script.into()))
     };
     let pipeline = Pipeline { name: "test".into(), vars: Vec::new(), tasks: vec![task] };
     let context =

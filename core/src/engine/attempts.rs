@@ -209,13 +209,13 @@ impl Engine {
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };
         let task = attempt.instance.task;
         let plan = std::sync::Arc::clone(&run.plan);
-        let retry = &plan.tasks[task.at()].retry;
+        let retry = &plan.tasks[task.at()].conduct.retry;
         let history = run.histories.entry(attempt.instance).or_default();
         history.note(&attempt);
         history.failed += 1;
         let cause = Some(Cause::Attempt(kind));
         let wanted = retry.on.is_empty() || retry.on.iter().any(|on| on.covers(kind));
-        let ending = run.ending && !plan.tasks[task.at()].always;
+        let ending = run.ending && !plan.tasks[task.at()].conduct.always;
         if history.failed > retry.count || !wanted || ending {
             out.push(attempt.record(State::Failed, cause));
             self.conclude(now, &attempt, State::Failed, out);
@@ -240,7 +240,7 @@ impl Engine {
             return;
         }
         let Some(run) = self.runs.get_mut(&attempt.run) else { return };
-        let most = run.task_plan(attempt.instance.task).max_lost;
+        let most = run.task_plan(attempt.instance.task).conduct.max_lost;
         let history = run.histories.entry(attempt.instance).or_default();
         history.note(&attempt);
         history.lost += 1;

@@ -12,7 +12,7 @@ use crate::status::{RunState, State};
 impl CancelScope {
     fn covers(self, run: &Run, instance: InstanceId) -> bool {
         match self {
-            CancelScope::Run => !run.task_plan(instance.task).always,
+            CancelScope::Run => !run.task_plan(instance.task).conduct.always,
             CancelScope::Task(task) => instance.task == task,
             CancelScope::Instance(one) => instance == one,
         }
@@ -164,7 +164,7 @@ impl Run {
     fn parts(&self, scope: CancelScope) -> Vec<(TaskId, Span)> {
         match scope {
             CancelScope::Run => {
-                let tasks = self.ids().filter(|task| !self.task_plan(*task).always);
+                let tasks = self.ids().filter(|task| !self.task_plan(*task).conduct.always);
                 tasks.map(|task| (task, self.all(task))).collect()
             }
             CancelScope::Task(task) if !self.task(task).known => vec![(task, self.all(task))],

@@ -51,7 +51,7 @@ impl Engine {
     /// Instances became ready: their first attempt must start in time, if the task says so.
     pub(super) fn bound_wait(&mut self, now: Timestamp, id: RunId, task: TaskId, span: Span) {
         let Some(run) = self.runs.get(&id) else { return };
-        if let Some(within) = run.task_plan(task).start_within {
+        if let Some(within) = run.task_plan(task).conduct.start_within {
             let due = Due::Start(id, task, span.first, span.count);
             self.deadlines.due.push(Reverse((now.plus(within), due)));
         }

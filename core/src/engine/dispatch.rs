@@ -49,7 +49,7 @@ impl Engine {
     fn place(&mut self, class: ClassId, key: ReadyKey, out: &mut Vec<Action>) -> bool {
         let Some(run) = self.runs.get_mut(&key.run) else { return false };
         let leased = run.task(key.task).counts.of(State::Leased);
-        let most = run.task_plan(key.task).max_running;
+        let most = run.task_plan(key.task).conduct.max_running;
         let allowed = most.map_or(u32::MAX, |most| most.saturating_sub(leased));
         if allowed == 0 {
             run.task_mut(key.task).parked = true;

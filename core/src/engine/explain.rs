@@ -144,7 +144,7 @@ impl Engine {
             (workers, 0) => NotStarted::NoneSuits { workers },
             _ if task.parked => NotStarted::MaxRunning,
             (_, workers) => {
-                let priority = run.task_plan(instance.task).priority;
+                let priority = run.task_plan(instance.task).conduct.priority;
                 NotStarted::Busy { workers, ahead: self.ahead_of(priority, &suiting) }
             }
         }
@@ -153,7 +153,7 @@ impl Engine {
     /// The ready instances of a higher priority, as far as one of the workers could run them.
     fn ahead_of(&self, priority: i32, workers: &[(WorkerId, &Worker)]) -> u64 {
         let tasks = self.runs.values().flat_map(|run| run.tasks.iter().zip(&run.plan.tasks));
-        let higher = tasks.filter(|(task, plan)| plan.priority > priority && !task.parked);
+        let higher = tasks.filter(|(task, plan)| plan.conduct.priority > priority && !task.parked);
         let suit = higher.filter(|(task, _)| {
             !task.ready.is_empty()
                 && self

@@ -272,7 +272,7 @@ impl Engine {
 
 fn ready_key(id: RunId, run: &Run, task: TaskId) -> ReadyKey {
     ReadyKey {
-        priority: Reverse(run.task_plan(task).priority),
+        priority: Reverse(run.task_plan(task).conduct.priority),
         rank: Reverse(run.task(task).rank),
         submitted: run.submitted,
         task,

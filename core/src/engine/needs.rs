@@ -26,16 +26,22 @@ pub(super) struct Needs {
 impl Needs {
     pub(super) fn of(plan: &TaskPlan, submitted: u64, task: TaskId) -> Needs {
         Needs {
-            cpus: plan.cpus,
-            memory: plan.memory,
-            resources: plan.resources.iter().filter(|(_, amount)| *amount > 0).cloned().collect(),
-            names: match &plan.targets {
+            cpus: plan.conduct.cpus,
+            memory: plan.conduct.memory,
+            resources: plan
+                .conduct
+                .resources
+                .iter()
+                .filter(|(_, amount)| *amount > 0)
+                .cloned()
+                .collect(),
+            names: match &plan.conduct.targets {
                 Targets::Named(names) => Some(names.clone()),
                 Targets::Any | Targets::Each => None,
             },
             function: plan.function.clone(),
             pin: None,
-            own: (plan.targets == Targets::Each).then_some((submitted, task)),
+            own: (plan.conduct.targets == Targets::Each).then_some((submitted, task)),
         }
     }
 

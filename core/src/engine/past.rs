@@ -74,7 +74,7 @@ impl Past {
         }
         let broken = |at: usize| match plan.tasks[at].scatter {
             Some(scatter) => left[scatter.from.at()] > 0,
-            None => plan.tasks[at].targets == Targets::Each && left[at] > 0,
+            None => plan.tasks[at].conduct.targets == Targets::Each && left[at] > 0,
         };
         let mut queue: Vec<usize> = (0..dynamic.len()).filter(|at| broken(*at)).collect();
         let mut unsettled = vec![false; dynamic.len()];

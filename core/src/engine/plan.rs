@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ids::{Micros, TaskId};
-use crate::pipeline::{Clause, MinSuccess, Retry, Scatter, Targets};
+use crate::pipeline::{Clause, Conduct, MinSuccess, Scatter};
 
 /// A run to schedule. Made from a [`crate::pipeline::Pipeline`] by [`crate::graph`], or by hand in
 /// tests and simulations.
@@ -62,30 +62,10 @@ pub struct TaskPlan {
     pub implied: u32,
     /// How many of `clauses`, the last ones, are `follow`.
     pub follows: u32,
-    /// Extra attempts.
-    pub retry: Retry,
-    /// How often a lost attempt is made again.
-    pub max_lost: u32,
-    /// Whether its failure leaves the run successful.
-    pub allow_failure: bool,
-    /// Whether it runs even when the run is being cancelled.
-    pub always: bool,
-    /// Slots an attempt occupies.
-    pub cpus: u32,
-    /// Memory an attempt occupies, in bytes.
-    pub memory: u64,
-    /// Custom resources an attempt occupies.
-    pub resources: Vec<(String, u64)>,
+    /// How its attempts are made, placed and judged; equal ones are shared.
+    pub conduct: Arc<Conduct>,
     /// The function that it calls, and the signature that this must have if the caller knows it.
     pub function: Option<(String, Option<u64>)>,
-    /// The workers that may run it.
-    pub targets: Targets,
-    /// How many of its instances may run at once.
-    pub max_running: Option<u32>,
-    /// Higher first.
-    pub priority: i32,
-    /// How long an instance may be ready before its first attempt starts.
-    pub start_within: Option<Micros>,
     /// Expected run time of an attempt, for the critical path; zero when it is not known, until the
     /// first instances have ended.
     pub weight: Micros,
@@ -122,18 +102,8 @@ impl Default for TaskPlan {
             clauses: Vec::new(),
             implied: 0,
             follows: 0,
-            retry: Retry::default(),
-            max_lost: crate::pipeline::DEFAULT_MAX_LOST,
-            allow_failure: false,
-            always: false,
-            cpus: 1,
-            memory: 0,
-            resources: Vec::new(),
+            conduct: Arc::default(),
             function: None,
-            targets: Targets::Any,
-            max_running: None,
-            priority: 0,
-            start_within: None,
             weight: Micros(0),
         }
     }

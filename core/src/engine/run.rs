@@ -258,7 +258,7 @@ impl Run {
 
     /// An instance of a task failed for good. `failing` gets the run when that ends the rest of it.
     pub(super) fn fails(&mut self, task: TaskId, id: RunId, failing: &mut Vec<RunId>) {
-        if self.task_plan(task).allow_failure {
+        if self.task_plan(task).conduct.allow_failure {
             return;
         }
         self.failed = true;
@@ -370,7 +370,7 @@ pub(super) fn dynamic_tasks(plan: &RunPlan) -> Vec<bool> {
     let mut dynamic: Vec<bool> = plan
         .tasks
         .iter()
-        .map(|task| task.scatter.is_some() || task.targets == Targets::Each)
+        .map(|task| task.scatter.is_some() || task.conduct.targets == Targets::Each)
         .collect();
     let mut maps: Vec<Vec<usize>> = vec![Vec::new(); plan.tasks.len()];
     for (at, task) in plan.tasks.iter().enumerate() {

@@ -51,7 +51,7 @@ impl Engine {
                     self.skip_task(task, Cause::Scatter { root, items }, cascade);
                 }
             }
-        } else if plan.targets == Targets::Each {
+        } else if plan.conduct.targets == Targets::Each {
             let mut workers: Vec<WorkerId> = self.workers.iter().map(|(id, _)| id).collect();
             workers.sort_unstable();
             // Without any, the first that joins will do; see `open_waiting`.
@@ -78,7 +78,7 @@ impl Engine {
                 let state = run.task(*task);
                 !state.known
                     && state.unmet == 0
-                    && run.task_plan(*task).targets == Targets::Each
+                    && run.task_plan(*task).conduct.targets == Targets::Each
                     && state.rare().is_none_or(|rare| rare.doomed.is_none())
             };
             waiting.extend(run.ids().filter(each).map(|task| (*id, task)));

@@ -108,7 +108,7 @@ impl<'a> Grids<'a> {
     /// known only at run time, or they are too many.
     fn known_grids(&self, chain: &[TaskId]) -> Option<(Vec<&Grid>, u32)> {
         let root = self.pipeline.tasks.get(chain.first()?.at())?;
-        if matches!(root.pattern, Pattern::Scatter(_)) || root.targets == Targets::Each {
+        if matches!(root.pattern, Pattern::Scatter(_)) || root.conduct.targets == Targets::Each {
             return None;
         }
         let grids: Vec<&Grid> =

@@ -85,7 +85,7 @@ pub(super) fn min_success(
 ) {
     for ((id, task), draft) in (0..).map(TaskId).zip(&pipeline.tasks).zip(drafts) {
         let (Some(MinSuccess::Count(least)), Some((_, span))) =
-            (task.min_success, &draft.min_success)
+            (task.conduct.min_success, &draft.min_success)
         else {
             continue;
         };

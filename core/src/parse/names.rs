@@ -219,12 +219,16 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
             (Some(DraftAction::Call(..)), _) => TaskAction::Call(Box::new(texts.call?)),
             (None, _) => return None,
         };
+        let mut conduct = draft.conduct.clone();
+        let gathers = self.patterns[id.at()].gathered().first();
+        conduct.min_success = gathers.and(draft.min_success.as_ref().map(|(least, _)| *least));
         Some(Task {
             name: draft.name.to_owned(),
             action,
             pattern: self.patterns[id.at()].clone(),
             sweep: draft.sweep.as_ref().map(|sweep| sweep.space.clone()),
             after,
+            follow,
             references: texts.references,
             capture: draft.capture,
             outputs: texts.outputs,
@@ -232,25 +236,7 @@ impl<'r, 'a, 't> Names<'r, 'a, 't> {
             inputs: draft.inputs.iter().map(|input| input.text.to_owned()).collect(),
             env: texts.env,
             working_dir: texts.working_dir,
-            retry: draft.retry.clone(),
-            timeout: draft.timeout,
-            grace: draft.grace,
-            allow_failure: draft.allow_failure,
-            cpus: draft.cpus,
-            max_running: draft.max_running,
-            follow,
-            max_lost: draft.max_lost,
-            start_within: draft.start_within,
-            always: draft.always,
-            priority: draft.priority,
-            memory: draft.memory,
-            resources: draft.resources.clone(),
-            targets: draft.targets.clone(),
-            min_success: self.patterns[id.at()]
-                .gathered()
-                .first()
-                .and(draft.min_success.as_ref().map(|(least, _)| *least)),
-            keep: false,
+            conduct,
         })
     }
 

@@ -59,8 +59,8 @@ impl<'t> Names<'_, '_, 't> {
         let id = TaskId(at as u32);
         let grouped = matches!(self.patterns[at], Pattern::GatherBy(..));
         let own = (grouped || draft.sweep.is_some()).then_some(id);
-        let dynamic =
-            draft.targets == Targets::Each || matches!(self.patterns[at], Pattern::Scatter(_));
+        let dynamic = draft.conduct.targets == Targets::Each
+            || matches!(self.patterns[at], Pattern::Scatter(_));
         Scope {
             params: own.or_else(|| upstream.and_then(|scope| scope.params)),
             root: upstream.map_or(id, |scope| scope.root),
@@ -175,7 +175,7 @@ impl<'t> Names<'_, '_, 't> {
         let root = &self.drafts[scope.root.at()];
         let why = match &self.patterns[scope.root.at()] {
             Pattern::Scatter(_) => Some("scatters"),
-            _ if root.targets == Targets::Each => Some("has targets = \"each\""),
+            _ if root.conduct.targets == Targets::Each => Some("has targets = \"each\""),
             _ => None,
         };
         if let (Some(why), Some(by)) = (why, gather.by.first()) {

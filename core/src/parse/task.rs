@@ -11,8 +11,7 @@ use super::pattern::DraftPattern;
 use super::reader::{Name, Reader};
 use super::sweep::Sweep;
 use super::text::Text;
-use crate::ids::Micros;
-use crate::pipeline::{Capture, DEFAULT_GRACE, DEFAULT_MAX_LOST, MinSuccess, Retry, Targets};
+use crate::pipeline::{Capture, Conduct, MinSuccess, Targets};
 
 /// The entries of a table.
 pub(super) type Fields<'t, 'i> = Vec<(&'t Key<'i>, &'t Node<'i>)>;
@@ -63,19 +62,8 @@ pub(super) struct Draft<'t> {
     pub(super) inputs: Vec<Name<'t>>,
     pub(super) env: Vec<(&'t str, Text<'t>)>,
     pub(super) working_dir: Option<Text<'t>>,
-    pub(super) retry: Retry,
-    pub(super) timeout: Option<Micros>,
-    pub(super) grace: Micros,
-    pub(super) allow_failure: bool,
-    pub(super) cpus: u32,
-    pub(super) max_running: Option<u32>,
-    pub(super) max_lost: u32,
-    pub(super) start_within: Option<Micros>,
-    pub(super) always: bool,
-    pub(super) priority: i32,
-    pub(super) memory: u64,
-    pub(super) resources: Vec<(String, u64)>,
-    pub(super) targets: Targets,
+    /// `min_success` apart, whose place is kept.
+    pub(super) conduct: Conduct,
     pub(super) unknown: Unknown,
 }
 
@@ -102,19 +90,7 @@ impl<'t> Draft<'t> {
             inputs: Vec::new(),
             env: Vec::new(),
             working_dir: None,
-            retry: Retry::default(),
-            timeout: None,
-            grace: DEFAULT_GRACE,
-            allow_failure: false,
-            cpus: 1,
-            max_running: None,
-            max_lost: DEFAULT_MAX_LOST,
-            start_within: None,
-            always: false,
-            priority: 0,
-            memory: 0,
-            resources: Vec::new(),
-            targets: Targets::Any,
+            conduct: Conduct::default(),
             unknown: Unknown::default(),
         }
     }
@@ -207,7 +183,7 @@ impl<'t> Draft<'t> {
             DraftPattern::Own | DraftPattern::Map(_) => {}
         }
         let mut patterns = ["sweep", "map", "scatter", "gather"].into_iter().filter_map(find);
-        if self.targets == Targets::Each
+        if self.conduct.targets == Targets::Each
             && let Some((pattern, _)) = patterns.next()
         {
             let mut both = own.iter().chain(defaults);
@@ -236,6 +212,7 @@ impl<'t> Draft<'t> {
         node: &'t Node<'i>,
         combine: Option<&'t Node<'i>>,
     ) {
+        let conduct = &mut self.conduct;
         match &**key.get_ref() {
             "run" => self.set_action(reader.argv(node).map(DraftAction::Run)),
             "shell" => {
@@ -273,21 +250,21 @@ impl<'t> Draft<'t> {
             }
             "env" => self.env(reader, node),
             "working-dir" => self.working_dir = reader.filled_text(node, "the path"),
-            "retries" => self.retry = reader.retries(node),
+            "retries" => conduct.retry = reader.retries(node),
             "max-lost" => {
-                self.max_lost = reader.count(node, "`max-lost`", 0).unwrap_or(self.max_lost);
+                conduct.max_lost = reader.count(node, "`max-lost`", 0).unwrap_or(conduct.max_lost);
             }
-            "timeout" => self.timeout = reader.limit(node, "`timeout`"),
-            "start-within" => self.start_within = reader.limit(node, "`start-within`"),
-            "always" => self.always = reader.boolean(node).unwrap_or_default(),
-            "priority" => self.priority = reader.priority(node).unwrap_or_default(),
-            "memory" => self.memory = reader.memory(node).unwrap_or_default(),
-            "resources" => self.resources = reader.resources(node),
-            "targets" => self.targets = reader.targets(node).unwrap_or_default(),
-            "grace" => self.grace = reader.duration(node, "`grace`").unwrap_or(self.grace),
-            "allow-failure" => self.allow_failure = reader.boolean(node).unwrap_or_default(),
-            "cpus" => self.cpus = reader.count(node, "`cpus`", 1).unwrap_or(1),
-            "max-running" => self.max_running = reader.count(node, "`max-running`", 1),
+            "timeout" => conduct.timeout = reader.limit(node, "`timeout`"),
+            "start-within" => conduct.start_within = reader.limit(node, "`start-within`"),
+            "always" => conduct.always = reader.boolean(node).unwrap_or_default(),
+            "priority" => conduct.priority = reader.priority(node).unwrap_or_default(),
+            "memory" => conduct.memory = reader.memory(node).unwrap_or_default(),
+            "resources" => conduct.resources = reader.resources(node),
+            "targets" => conduct.targets = reader.targets(node).unwrap_or_default(),
+            "grace" => conduct.grace = reader.duration(node, "`grace`").unwrap_or(conduct.grace),
+            "allow-failure" => conduct.allow_failure = reader.boolean(node).unwrap_or_default(),
+            "cpus" => conduct.cpus = reader.count(node, "`cpus`", 1).unwrap_or(1),
+            "max-running" => conduct.max_running = reader.count(node, "`max-running`", 1),
             _ => self.other_key(reader, key),
         }
     }

@@ -172,9 +172,9 @@ impl RecipeData {
             stdin: task.stdin.clone(),
             env: task.env.clone(),
             working_dir: task.working_dir.clone(),
-            timeout: task.timeout,
-            grace: task.grace,
-            cpus: task.cpus,
+            timeout: task.conduct.timeout,
+            grace: task.conduct.grace,
+            cpus: task.conduct.cpus,
             run: context.run,
             seed: context.seed,
             run_dir: RawString(context.run_dir.as_os_str().as_bytes().to_vec()),
@@ -314,7 +314,7 @@ impl<'a> Builder<'a> {
         let outermost = self.task(at)?;
         let root = match outermost.pattern {
             Pattern::Scatter(_) => Root::Items(whole),
-            _ if outermost.targets == Targets::Each => Root::Workers(whole),
+            _ if outermost.conduct.targets == Targets::Each => Root::Workers(whole),
             _ => Root::Grid,
         };
         Ok(Scope { id, name: task.name.clone(), chain, root, outputs: task.outputs.clone() })

@@ -58,7 +58,7 @@ impl Keep {
                 (true, ..) => Keep::Report,
                 (_, true, _) if is_call => Keep::File,
                 (_, true, _) => Keep::Report,
-                (_, _, true) if !task.keep => Keep::Hold,
+                (_, _, true) if !task.conduct.keep => Keep::Hold,
                 _ => Keep::File,
             }
         };

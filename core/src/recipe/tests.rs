@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::payload::TAG;
-use crate::pipeline::{Arg, Args, Call, Clause, Pattern, Retry, Task, TaskAction};
+use crate::pipeline::{Arg, Args, Call, Pattern, Task, TaskAction};
 use crate::space::{Axis, Points, Space};
 use crate::template::{Part, Placeholder, Template};
 use crate::value::RawString;
@@ -30,27 +30,7 @@ fn param(name: &str) -> Part {
 }
 
 pub(crate) fn task(name: &str, words: &[Template]) -> Task {
-    Task {
-        name: name.to_owned(),
-        action: TaskAction::Run(words.to_vec()),
-        pattern: Pattern::Own,
-        sweep: None,
-        after: Vec::<Clause>::new(),
-        references: Vec::new(),
-        capture: Capture::None,
-        outputs: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
-        env: Vec::new(),
-        working_dir: None,
-        retry: Retry::default(),
-        timeout: None,
-        grace: Micros::from_secs(10),
-        allow_failure: false,
-        cpus: 1,
-        max_running: None,
-        ..Task::new("", TaskAction::Shell(String::new()))
-    }
+    Task::new(name, TaskAction::Run(words.to_vec()))
 }
 
 fn axis(name: &str, values: &[Value]) -> Axis {

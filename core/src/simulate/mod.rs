@@ -17,7 +17,7 @@ use crate::engine::{
     Action, Engine, Event, Outcome, Report, RevokeMode, RunPlan, Scheme, TaskPlan, WorkerOffer,
 };
 use crate::ids::{AttemptId, InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
-use crate::pipeline::Targets;
+use crate::pipeline::{Conduct, Targets};
 use crate::status::{FailureKind, State};
 
 pub use widths::with_widths;
@@ -175,9 +175,9 @@ fn check(plan: &RunPlan, cluster: Cluster) -> Result<(), SimulateError> {
     if cluster.workers == 0 || cluster.cpus == 0 {
         return Err(SimulateError::NoSlots);
     }
-    match (0..).map(TaskId).zip(&plan.tasks).find(|(_, task)| task.cpus > cluster.cpus) {
+    match (0..).map(TaskId).zip(&plan.tasks).find(|(_, task)| task.conduct.cpus > cluster.cpus) {
         Some((task, plan)) => {
-            Err(SimulateError::TooLarge { task, needs: plan.cpus, has: cluster.cpus })
+            Err(SimulateError::TooLarge { task, needs: plan.conduct.cpus, has: cluster.cpus })
         }
         None => Ok(()),
     }
@@ -186,12 +186,20 @@ fn check(plan: &RunPlan, cluster: Cluster) -> Result<(), SimulateError> {
 /// The plan without what depends on workers that are not all alike, and on the time of day.
 fn unbounded(mut plan: RunPlan) -> RunPlan {
     for task in &mut plan.tasks {
-        task.memory = 0;
-        task.resources = Vec::new();
-        task.start_within = None;
         task.function = None;
-        if let Targets::Named(_) = task.targets {
-            task.targets = Targets::Any;
+        let targets = match task.conduct.targets {
+            Targets::Each => Targets::Each,
+            Targets::Any | Targets::Named(_) => Targets::Any,
+        };
+        let conduct = Conduct {
+            memory: 0,
+            resources: Vec::new(),
+            start_within: None,
+            targets,
+            ..Conduct::clone(&task.conduct)
+        };
+        if *task.conduct != conduct {
+            task.conduct = Arc::new(conduct);
         }
     }
     plan
@@ -296,7 +304,7 @@ impl Simulation<'_> {
 
     fn end(&mut self, running: Running) -> Report {
         let Running { worker, attempt, instance, started, end } = running;
-        let cpus = self.task(instance.task).map_or(1, |task| task.cpus);
+        let cpus = self.task(instance.task).map_or(1, |task| task.conduct.cpus);
         if let Some(worker) = self.workers.get_mut(worker.0 as usize) {
             worker.free += cpus;
         }
@@ -336,7 +344,7 @@ impl Simulation<'_> {
         for action in actions {
             match action {
                 Action::Dispatch { worker, assignment } => {
-                    let cpus = self.task(assignment.task).map_or(1, |task| task.cpus);
+                    let cpus = self.task(assignment.task).map_or(1, |task| task.conduct.cpus);
                     if let Some(held) = self.workers.get_mut(worker.0 as usize) {
                         held.push(assignment, cpus);
                     }

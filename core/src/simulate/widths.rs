@@ -24,7 +24,7 @@ pub fn with_widths(plan: &RunPlan, widths: &dyn Fn(TaskId) -> Option<u32>) -> Ru
 /// The plan in which tasks with an instance for each worker, and what maps them, are as wide as they
 /// are with so many workers.
 pub(super) fn per_worker(plan: &RunPlan, workers: u32) -> RunPlan {
-    resolve(plan, |_, task| (task.targets == Targets::Each).then_some(workers))
+    resolve(plan, |_, task| (task.conduct.targets == Targets::Each).then_some(workers))
 }
 
 /// Gives the tasks for which `known` has an answer that width, and their maps the ones that follow.

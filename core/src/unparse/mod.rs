@@ -249,7 +249,7 @@ impl Writer<'_> {
                 );
             }
         }
-        let least = self.task.min_success.map(|least| match least {
+        let least = self.task.conduct.min_success.map(|least| match least {
             MinSuccess::Count(count) => count.to_string(),
             MinSuccess::Part(part) => format!("\"{}%\"", f64::from(part) / 100.0),
         });
@@ -276,7 +276,7 @@ impl Writer<'_> {
         self.optional("env", self.templates(&task.env)?);
         let path = task.working_dir.as_ref();
         self.optional("working-dir", path.map(|path| self.template(path)).transpose()?);
-        if task.keep {
+        if task.conduct.keep {
             return Err("that its value is kept".to_owned());
         }
         Ok(())
@@ -315,29 +315,29 @@ impl Writer<'_> {
     }
 
     fn limits(&mut self) -> Written<()> {
-        let task = self.task;
-        self.optional("retries", retries(&task.retry));
-        self.number("max-lost", task.max_lost, DEFAULT_MAX_LOST);
-        self.optional("timeout", task.timeout.map(duration));
-        self.optional("grace", (task.grace != DEFAULT_GRACE).then(|| duration(task.grace)));
-        self.optional("start-within", task.start_within.map(duration));
-        for (key, set) in [("allow-failure", task.allow_failure), ("always", task.always)] {
+        let conduct = &self.task.conduct;
+        self.optional("retries", retries(&conduct.retry));
+        self.number("max-lost", conduct.max_lost, DEFAULT_MAX_LOST);
+        self.optional("timeout", conduct.timeout.map(duration));
+        self.optional("grace", (conduct.grace != DEFAULT_GRACE).then(|| duration(conduct.grace)));
+        self.optional("start-within", conduct.start_within.map(duration));
+        for (key, set) in [("allow-failure", conduct.allow_failure), ("always", conduct.always)] {
             self.optional(key, set.then(|| "true".to_owned()));
         }
         Ok(())
     }
 
     fn placement(&mut self) -> Written<()> {
-        let task = self.task;
-        self.number("priority", task.priority, 0);
-        self.number("cpus", task.cpus, 1);
-        self.number("memory", task.memory, 0);
-        if !task.resources.is_empty() {
+        let conduct = &self.task.conduct;
+        self.number("priority", conduct.priority, 0);
+        self.number("cpus", conduct.cpus, 1);
+        self.number("memory", conduct.memory, 0);
+        if !conduct.resources.is_empty() {
             let field = |(name, amount): &(String, u64)| Ok(format!("{} = {amount}", key(name)?));
-            let fields = task.resources.iter().map(field).collect::<Written<Vec<_>>>()?;
+            let fields = conduct.resources.iter().map(field).collect::<Written<Vec<_>>>()?;
             self.line("resources", &table(fields));
         }
-        match &task.targets {
+        match &conduct.targets {
             Targets::Any => {}
             Targets::Each => self.line("targets", "\"each\""),
             Targets::Named(names) => {
@@ -345,7 +345,7 @@ impl Writer<'_> {
                 self.line("targets", &list(names));
             }
         }
-        self.optional("max-running", task.max_running.map(|most| most.to_string()));
+        self.optional("max-running", conduct.max_running.map(|most| most.to_string()));
         Ok(())
     }
 

@@ -7,12 +7,12 @@ use dagrun_core::ids::{AttemptId, TaskId, WorkerId};
 use dagrun_core::pipeline::{Outcomes, Quantifier, Retry};
 use dagrun_core::status::{FailureKind, RunState, State};
 
-use crate::rig::{Rig, after, after_on, array, at, report};
+use crate::rig::{Rig, after, after_on, array, at, report, with};
 
 use State::{Cancelled, Failed, Leased, Skipped, Succeeded};
 
 fn retries(count: u32) -> TaskPlan {
-    TaskPlan { retry: Retry { count, ..Retry::default() }, ..TaskPlan::default() }
+    with(TaskPlan::default(), |conduct| conduct.retry = Retry { count, ..Retry::default() })
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_delayed_retry_waits_for_its_time() {
         exponential: true,
         ..Retry::default()
     };
-    let task = TaskPlan { retry, ..TaskPlan::default() };
+    let task = with(TaskPlan::default(), |conduct| conduct.retry = retry);
     let mut rig = Rig::new(vec![task]).worker(1, 1).submit();
     for wait in [5_000_000, 10_000_000] {
         rig.fail(0, 0);
@@ -263,8 +263,11 @@ fn several_slots_no_double_start() {
     let tasks = vec![
         TaskPlan::default(),
         after(&[0]),
-        queue(TaskPlan { cpus: 2, ..array(10) }),
-        queue(TaskPlan { priority: 5, max_running: Some(2), ..array(10) }),
+        queue(with(array(10), |conduct| conduct.cpus = 2)),
+        queue(with(array(10), |conduct| {
+            conduct.priority = 5;
+            conduct.max_running = Some(2);
+        })),
         queue(array(200)),
     ];
     for took in [1, 20_000] {
@@ -291,7 +294,10 @@ fn fifo_among_equals() {
 
 #[test]
 fn priority_and_max_running() {
-    let high = TaskPlan { priority: 10, max_running: Some(1), ..array(5) };
+    let high = with(array(5), |conduct| {
+        conduct.priority = 10;
+        conduct.max_running = Some(1);
+    });
     let mut rig = Rig::new(vec![array(5), high]).worker(1, 3).submit();
     while rig.finished.is_empty() {
         let high = rig.running().iter().filter(|(_, _, held)| held.instance.task.0 == 1).count();
@@ -306,7 +312,7 @@ fn priority_and_max_running() {
 
 #[test]
 fn large_attempts_are_not_starved_and_never_oversubscribe() {
-    let large = TaskPlan { cpus: 4, ..array(3) };
+    let large = with(array(3), |conduct| conduct.cpus = 4);
     let mut rig = Rig::new(vec![large, array(40)]).worker(1, 4).worker(2, 4).submit();
     while rig.finished.is_empty() {
         for fake in rig.workers.values() {
@@ -322,7 +328,7 @@ fn large_attempts_are_not_starved_and_never_oversubscribe() {
 
 #[test]
 fn allow_failure() {
-    let allowed = TaskPlan { allow_failure: true, ..TaskPlan::default() };
+    let allowed = with(TaskPlan::default(), |conduct| conduct.allow_failure = true);
     let tasks = vec![allowed, after(&[0]), after_on(Quantifier::All, &[0], Outcomes::Failure)];
     let mut rig = Rig::new(tasks).worker(1, 1).submit();
     rig.drain(|instance| instance.task.0 == 0);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use dagrun_core::engine::{CancelScope, MapEdge, Outcome, TaskPlan};
 use dagrun_core::ids::{InstanceId, TaskId};
-use dagrun_core::pipeline::{Clause, Outcomes, Quantifier, Retry};
+use dagrun_core::pipeline::{Clause, Conduct, Outcomes, Quantifier, Retry};
 use dagrun_core::status::{FailureKind, RunState, State};
 use proptest::prelude::*;
 
@@ -142,12 +142,16 @@ fn plans(picks: &[TaskPick]) -> Vec<TaskPlan> {
             on: [Outcomes::Success, Outcomes::Failure, Outcomes::Finish][usize::from(*on)],
         });
         let plan = TaskPlan {
+            conduct: Conduct {
+                retry: Retry { count: pick.retries, ..Retry::default() },
+                cpus: pick.cpus,
+                max_running: pick.max_running,
+                ..Conduct::default()
+            }
+            .into(),
             width: map.map_or(pick.width, |(_, width)| width.min(24)),
             map: map.map(|(map, _)| map),
             clauses: clauses.collect(),
-            retry: Retry { count: pick.retries, ..Retry::default() },
-            cpus: pick.cpus,
-            max_running: pick.max_running,
             ..TaskPlan::default()
         };
         // A map is exactly as wide as its upstream makes it.
@@ -205,7 +209,7 @@ proptest! {
             prop_assert!(!running.is_empty(), "nothing runs and the run has not ended");
             let (pick, luck) = choices.next().unwrap();
             let (worker, id, held) = running[pick % running.len()];
-            let retries = plans[held.instance.task.at()].retry.count;
+            let retries = plans[held.instance.task.at()].conduct.retry.count;
             let fails = luck < 4;
             if !fails || held.number > retries {
                 model.outcomes.insert(held.instance, !fails);

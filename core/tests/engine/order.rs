@@ -4,7 +4,7 @@ use dagrun_core::engine::{MapEdge, TaskPlan};
 use dagrun_core::ids::{Micros, TaskId};
 use dagrun_core::status::RunState;
 
-use crate::rig::{Rig, array};
+use crate::rig::{Rig, array, with};
 
 const SECOND: u64 = 1_000_000;
 
@@ -20,7 +20,7 @@ fn map(upstream: u32, width: u32) -> TaskPlan {
 
 /// At first one instance of each runs; then they compete for the slots.
 fn one_at_a_time(width: u32) -> TaskPlan {
-    TaskPlan { max_running: Some(1), ..array(width) }
+    with(array(width), |conduct| conduct.max_running = Some(1))
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_long_task_goes_before_short_ones_once_it_was_seen() {
 
 #[test]
 fn what_leads_to_a_long_task_becomes_urgent_with_it() {
-    let at_once = |plan: TaskPlan| TaskPlan { priority: 1, ..plan };
+    let at_once = |plan: TaskPlan| with(plan, |conduct| conduct.priority = 1);
     let tasks = vec![one_at_a_time(6), array(6), at_once(map(0, 6)), at_once(map(1, 6))];
     let mut rig = Rig::new(tasks).worker(1, 2).submit();
     ends(&mut rig, 0, 0, SECOND);

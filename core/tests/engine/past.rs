@@ -7,7 +7,7 @@ use dagrun_core::ids::{TaskId, WorkerId};
 use dagrun_core::pipeline::{MinSuccess, Outcomes, Quantifier, Scatter, Split, Targets};
 use dagrun_core::status::{RunState, State};
 
-use crate::rig::{RUN, Rig, after, after_on, array, at, clause};
+use crate::rig::{RUN, Rig, after, after_on, array, at, clause, with};
 
 use State::{Blocked, Leased, Skipped, Succeeded};
 
@@ -176,7 +176,7 @@ fn a_past_that_makes_no_sense_breaks_nothing() {
 
 #[test]
 fn what_may_not_be_the_same_instances_is_not_taken_over() {
-    let each = TaskPlan { targets: Targets::Each, ..TaskPlan::default() };
+    let each = with(TaskPlan::default(), |conduct| conduct.targets = Targets::Each);
     let tasks = vec![array(2), scatter(0), map(1, 1), each, map(3, 1), gather(2, None, None)];
     let plan = RunPlan { tasks, ..RunPlan::default() };
     let widths = [2, 3, 3, 2, 2, 1];

@@ -7,11 +7,11 @@ use dagrun_core::engine::{
     Scheme, TaskPlan, WorkerOffer,
 };
 use dagrun_core::ids::{Micros, WorkerId};
-use dagrun_core::pipeline::{Outcomes, Quantifier, Retry, RetryOn, Targets};
+use dagrun_core::pipeline::{Conduct, Outcomes, Quantifier, Retry, RetryOn, Targets};
 use dagrun_core::status::{FailureKind, RunState, State};
 use proptest::prelude::*;
 
-use crate::rig::{RUN, Rig, after, after_on, array, at, clause};
+use crate::rig::{RUN, Rig, after, after_on, array, at, clause, with};
 
 fn follow_on(quantifier: Quantifier, upstreams: &[u32], on: Outcomes) -> TaskPlan {
     TaskPlan { clauses: vec![clause(quantifier, upstreams, on)], follows: 1, ..TaskPlan::default() }
@@ -22,7 +22,7 @@ fn follow(upstreams: &[u32]) -> TaskPlan {
 }
 
 fn on_target(name: &str) -> TaskPlan {
-    TaskPlan { targets: Targets::Named(vec![name.into()]), ..TaskPlan::default() }
+    with(TaskPlan::default(), |conduct| conduct.targets = Targets::Named(vec![name.into()]))
 }
 
 /// `a` on w1, `b` on w2, and a third task.
@@ -148,7 +148,7 @@ fn one_attempt_is_held_ahead_unless_something_more_urgent_may_come() {
     assert_eq!(held(vec![array(20)], 20_000), 4);
     assert_eq!(held(vec![array(20)], 200_000), 2, "what takes long can wait for the scheduler");
     assert_eq!(held(vec![array(20), after(&[0])], 20_000), 4, "what follows is not more urgent");
-    let urgent = TaskPlan { priority: 5, ..after(&[0]) };
+    let urgent = with(after(&[0]), |conduct| conduct.priority = 5);
     assert_eq!(held(vec![array(20), urgent], 20_000), 2);
     let long = TaskPlan { weight: Micros(90_000_000), ..after(&[0]) };
     assert_eq!(held(vec![array(20), long.clone()], 20_000), 4);
@@ -174,7 +174,7 @@ fn follow_mixed_with_after() {
 
 #[test]
 fn target_dies() {
-    let task = TaskPlan { start_within: Some(Micros::from_secs(5)), ..on_target("w1") };
+    let task = with(on_target("w1"), |conduct| conduct.start_within = Some(Micros::from_secs(5)));
     let mut rig = Rig::new(vec![on_target("w1"), task]).worker(1, 1).worker(2, 1).submit();
     assert_eq!(rig.state(1, 0), State::Ready);
     rig.kill(1);
@@ -198,7 +198,7 @@ fn target_absent_joins() {
 
 #[test]
 fn one_instance_for_each_worker() {
-    let each = TaskPlan { targets: Targets::Each, ..TaskPlan::default() };
+    let each = with(TaskPlan::default(), |conduct| conduct.targets = Targets::Each);
     let mut rig = Rig::new(vec![each, after(&[0])]).submit();
     assert_eq!(rig.widths.len(), 0, "it waits for the first worker");
     rig.join(1, 1);
@@ -206,7 +206,7 @@ fn one_instance_for_each_worker() {
     assert_eq!(rig.states(0), [State::Leased], "workers that join later are none of its");
     rig.ok(0, 0);
     rig.ok(1, 0);
-    let each = TaskPlan { targets: Targets::Each, ..TaskPlan::default() };
+    let each = with(TaskPlan::default(), |conduct| conduct.targets = Targets::Each);
     let mut rig = Rig::new(vec![each]).worker(1, 2).worker(2, 1).worker(3, 1).submit();
     assert_eq!((rig.ran_on(0, 0), rig.ran_on(0, 1), rig.ran_on(0, 2)), (Some(1), Some(2), Some(3)));
     rig.drain(|_| false);
@@ -215,8 +215,8 @@ fn one_instance_for_each_worker() {
 
 #[test]
 fn one_instance_for_each_worker_of_which_one_is_lost() {
-    let busy = TaskPlan { priority: 1, ..array(2) };
-    let each = TaskPlan { targets: Targets::Each, ..TaskPlan::default() };
+    let busy = with(array(2), |conduct| conduct.priority = 1);
+    let each = with(TaskPlan::default(), |conduct| conduct.targets = Targets::Each);
     let mut rig = Rig::new(vec![busy, each]).worker(1, 1).worker(2, 1).submit();
     assert_eq!(rig.states(1), [State::Ready, State::Ready]);
     rig.kill(2);
@@ -229,7 +229,7 @@ fn one_instance_for_each_worker_of_which_one_is_lost() {
 #[test]
 fn always_on_cancel() {
     let notify = TaskPlan {
-        always: true,
+        conduct: Conduct { always: true, ..Conduct::default() }.into(),
         clauses: vec![clause(Quantifier::All, &[0, 1], Outcomes::Finish)],
         ..TaskPlan::default()
     };
@@ -247,7 +247,7 @@ fn always_on_cancel() {
 fn only_some_failures_are_tried_again() {
     let retry =
         Retry { count: 3, on: vec![RetryOn::Exit(75), RetryOn::Timeout], ..Retry::default() };
-    let task = TaskPlan { retry, ..TaskPlan::default() };
+    let task = with(TaskPlan::default(), |conduct| conduct.retry = retry);
     let mut rig = Rig::new(vec![task]).worker(1, 1).submit();
     rig.finish(0, 0, Outcome::Failed(FailureKind::Exit(75)));
     rig.finish(0, 0, Outcome::Failed(FailureKind::Timeout));
@@ -260,7 +260,7 @@ fn only_some_failures_are_tried_again() {
 fn jitter_keeps_between_a_half_and_the_whole() {
     let retry = Retry { count: 20, delay: Micros::from_secs(4), jitter: true, ..Retry::default() };
     let plan = RunPlan {
-        tasks: vec![TaskPlan { retry, ..TaskPlan::default() }],
+        tasks: vec![with(TaskPlan::default(), |conduct| conduct.retry = retry)],
         seed: 7,
         ..RunPlan::default()
     };
@@ -327,10 +327,10 @@ proptest! {
         choices in prop::collection::vec(any::<usize>(), 1..50),
         scheme in 0..5usize,
     ) {
-        let task = |(cpus, gpu, memory): &(u32, u64, u64)| TaskPlan {
+        let task = |(cpus, gpu, memory): &(u32, u64, u64)| TaskPlan { conduct: Conduct {
             cpus: *cpus,
             memory: *memory,
-            resources: vec![("gpu".into(), *gpu)],
+            resources: vec![("gpu".into(), *gpu)], ..Conduct::default() }.into(),
             ..TaskPlan::default()
         };
         let tasks: Vec<TaskPlan> = needs.iter().map(task).collect();
@@ -339,22 +339,22 @@ proptest! {
             let resources = vec![("gpu".to_owned(), 1)];
             let offer = WorkerOffer { slots: 4, memory: 8, resources, ..WorkerOffer::default() };
             rig.join_offering(id, offer);
-        }
+       }
         let mut choices = choices.into_iter().cycle();
         while rig.finished.is_empty() {
             for fake in rig.workers.values() {
                 let plans = || fake.held.values().map(|held| &tasks[held.instance.task.at()]);
                 let running = fake.held.values().filter(|held| held.started);
                 prop_assert!(running.map(|held| held.cpus).sum::<u32>() <= 4);
-                prop_assert!(plans().map(|plan| plan.memory).sum::<u64>() <= 8);
-                prop_assert!(plans().map(|plan| plan.resources[0].1).sum::<u64>() <= 1);
-            }
+                prop_assert!(plans().map(|plan| plan.conduct.memory).sum::<u64>() <= 8);
+                prop_assert!(plans().map(|plan| plan.conduct.resources[0].1).sum::<u64>() <= 1);
+           }
             let running = rig.running();
             prop_assert!(!running.is_empty(), "all ends");
             let (worker, id, _) = running[choices.next().unwrap() % running.len()];
             rig.end(worker, id, Outcome::Succeeded);
-        }
-    }
+       }
+   }
 }
 
 #[test]
@@ -385,8 +385,12 @@ fn a_follower_that_waited_at_its_lost_worker_is_skipped() {
 
 #[test]
 fn what_is_for_one_worker_is_not_asked_back_for_another() {
-    let each = TaskPlan { targets: Targets::Each, cpus: 2, priority: -1, ..TaskPlan::default() };
-    let tasks = vec![TaskPlan { cpus: 2, ..on_target("w2") }, each];
+    let each = with(TaskPlan::default(), |conduct| {
+        conduct.targets = Targets::Each;
+        conduct.cpus = 2;
+        conduct.priority = -1;
+    });
+    let tasks = vec![with(on_target("w2"), |conduct| conduct.cpus = 2), each];
     let mut rig = Rig::new(tasks).worker(1, 2).worker(2, 3).submit();
     // Then nothing is ready, w1 idles, and w2 holds what waits for a second slot there.
     rig.ok(1, 0);

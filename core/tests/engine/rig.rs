@@ -9,7 +9,7 @@ use dagrun_core::engine::{
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::payload::{Place, Stored};
-use dagrun_core::pipeline::{Clause, Outcomes, Quantifier};
+use dagrun_core::pipeline::{Clause, Conduct, Outcomes, Quantifier};
 use dagrun_core::status::{Detail, FailureKind, RunState, State};
 
 pub(crate) const RUN: RunId = RunId(1);
@@ -69,6 +69,12 @@ pub(crate) fn after(upstreams: &[u32]) -> TaskPlan {
 
 pub(crate) fn after_on(quantifier: Quantifier, upstreams: &[u32], on: Outcomes) -> TaskPlan {
     TaskPlan { clauses: vec![clause(quantifier, upstreams, on)], ..TaskPlan::default() }
+}
+
+/// The task with other options.
+pub(crate) fn with(mut task: TaskPlan, change: impl FnOnce(&mut Conduct)) -> TaskPlan {
+    change(Arc::make_mut(&mut task.conduct));
+    task
 }
 
 pub(crate) fn array(width: u32) -> TaskPlan {
@@ -155,7 +161,7 @@ impl Rig {
         match action {
             Action::Dispatch { worker, assignment } => {
                 assert_eq!(assignment.run, RUN);
-                let cpus = self.plan.tasks[assignment.task.at()].cpus;
+                let cpus = self.plan.tasks[assignment.task.at()].conduct.cpus;
                 for offset in 0..assignment.count {
                     let id = AttemptId(assignment.first_attempt.0 + u64::from(offset));
                     assert!(self.seen.insert(id), "attempt {id} was dispatched twice");

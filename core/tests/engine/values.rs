@@ -8,7 +8,7 @@ use dagrun_core::ids::{TaskId, WorkerId};
 use dagrun_core::pipeline::{Outcomes, Quantifier, Scatter, Split, Targets};
 use dagrun_core::status::State;
 
-use crate::rig::{RUN, Rig, after, array, at, clause};
+use crate::rig::{RUN, Rig, after, array, at, clause, with};
 
 /// The edges along which values could go in a plan: maps, gathers, and clauses that wait for the
 /// success of a single task.
@@ -26,7 +26,7 @@ pub(crate) fn value_edges(tasks: &[TaskPlan]) -> Vec<ValueEdge> {
         for from in clauses.flat_map(|clause| &clause.upstreams) {
             let upstream = &tasks[from.at()];
             let single = upstream.width == 1 && upstream.map.is_none();
-            if single && upstream.scatter.is_none() && upstream.targets != Targets::Each {
+            if single && upstream.scatter.is_none() && upstream.conduct.targets != Targets::Each {
                 edges.push(ValueEdge { from: *from, to, of: Consumed::Single });
             }
         }
@@ -120,7 +120,8 @@ fn what_nobody_will_be_given_is_released_at_once() {
 #[test]
 fn a_retry_is_given_the_value_again() {
     let retry = dagrun_core::pipeline::Retry { count: 1, ..Default::default() };
-    let mut rig = rig(vec![TaskPlan::default(), TaskPlan { retry, ..after(&[0]) }]);
+    let mut rig =
+        rig(vec![TaskPlan::default(), with(after(&[0]), |conduct| conduct.retry = retry)]);
     rig = rig.worker(1, 1).submit();
     rig.ok(0, 0);
     rig.fail(1, 0);

@@ -3,9 +3,11 @@
 mod quality;
 mod schemes;
 
+use std::sync::Arc;
+
 use dagrun_core::engine::{GatherPlan, MapEdge, RunPlan, Scheme, TaskPlan};
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
-use dagrun_core::pipeline::{Clause, Outcomes, Quantifier, Scatter, Split, Targets};
+use dagrun_core::pipeline::{Clause, Conduct, Outcomes, Quantifier, Scatter, Split, Targets};
 use dagrun_core::simulate::{
     Cluster, Prediction, Ran, SimulateError, simulate, simulate_with, with_widths,
 };
@@ -22,6 +24,12 @@ pub(crate) fn array(width: u32) -> TaskPlan {
 
 pub(crate) fn cluster(workers: u32, cpus: u32) -> Cluster {
     Cluster { workers, cpus, ..Cluster::default() }
+}
+
+/// The task with other options.
+fn with(mut task: TaskPlan, change: impl FnOnce(&mut Conduct)) -> TaskPlan {
+    change(Arc::make_mut(&mut task.conduct));
+    task
 }
 
 fn map(upstream: u32, factor: u32, width: u32) -> TaskPlan {
@@ -136,7 +144,7 @@ fn the_longer_remaining_path_goes_first() {
 
 #[test]
 fn work_counts_the_slots_of_each_attempt() {
-    let wide = TaskPlan { cpus: 2, ..array(3) };
+    let wide = with(array(3), |conduct| conduct.cpus = 2);
     let prediction = predict(vec![wide], 1, 3, &[1]);
     assert_eq!(prediction.makespan, Micros(3 * SECOND));
     assert_eq!(prediction.work, Micros(6 * SECOND));
@@ -145,7 +153,7 @@ fn work_counts_the_slots_of_each_attempt() {
 
 #[test]
 fn max_running_is_kept() {
-    let one_by_one = TaskPlan { max_running: Some(1), ..array(4) };
+    let one_by_one = with(array(4), |conduct| conduct.max_running = Some(1));
     assert_eq!(predict(vec![one_by_one], 2, 2, &[1]).makespan, Micros(4 * SECOND));
 }
 
@@ -159,7 +167,7 @@ fn what_takes_no_time_ends() {
 
 #[test]
 fn an_instance_that_fits_nowhere_is_an_error() {
-    let tasks = plan(vec![array(1), TaskPlan { cpus: 5, ..array(1) }]);
+    let tasks = plan(vec![array(1), with(array(1), |conduct| conduct.cpus = 5)]);
     let result = simulate(&tasks, cluster(9, 4), &seconds(&[1, 1]));
     assert_eq!(result, Err(SimulateError::TooLarge { task: TaskId(1), needs: 5, has: 4 }));
     let result = simulate(&tasks, cluster(0, 4), &seconds(&[1, 1]));
@@ -259,7 +267,7 @@ fn a_scatter_is_as_wide_as_one_says() {
 
 #[test]
 fn a_task_for_each_worker_has_as_many_instances() {
-    let each = TaskPlan { targets: Targets::Each, ..array(1) };
+    let each = with(array(1), |conduct| conduct.targets = Targets::Each);
     let prediction = predict(vec![each, map(0, 1, 1)], 5, 1, &[2, 1]);
     assert_eq!(prediction.instances, 10);
     assert_eq!(prediction.makespan, Micros(3 * SECOND));
@@ -269,10 +277,14 @@ fn a_task_for_each_worker_has_as_many_instances() {
 #[test]
 fn what_simulated_workers_lack_is_not_asked_of_them() {
     let picky = TaskPlan {
-        memory: 1 << 40,
-        resources: vec![("gpu".to_owned(), 2)],
-        targets: Targets::Named(vec!["big".to_owned()]),
-        start_within: Some(Micros(1)),
+        conduct: Conduct {
+            memory: 1 << 40,
+            resources: vec![("gpu".to_owned(), 2)],
+            targets: Targets::Named(vec!["big".to_owned()]),
+            start_within: Some(Micros(1)),
+            ..Conduct::default()
+        }
+        .into(),
         ..array(4)
     };
     assert_eq!(predict(vec![picky], 1, 1, &[1]).makespan, Micros(4 * SECOND));

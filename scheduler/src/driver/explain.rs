@@ -109,7 +109,7 @@ impl Driver {
 /// What stands in the way, when none of the workers that are present suits.
 fn unsuited(plan: &TaskPlan, offers: &[&WorkerOffer]) -> String {
     let mut candidates = offers.to_vec();
-    if let Targets::Named(names) = &plan.targets {
+    if let Targets::Named(names) = &plan.conduct.targets {
         candidates.retain(|offer| {
             names.iter().any(|name| *name == offer.name || offer.labels.contains(name))
         });
@@ -124,15 +124,15 @@ fn unsuited(plan: &TaskPlan, offers: &[&WorkerOffer]) -> String {
         candidates.iter().map(|offer| amount(offer)).max().unwrap_or(0)
     };
     let slots = most(&|offer| offer.slots.into());
-    if u64::from(plan.cpus) > slots {
-        return format!("cpus: it needs {}, the largest worker has {slots}", plan.cpus);
+    if u64::from(plan.conduct.cpus) > slots {
+        return format!("cpus: it needs {}, the largest worker has {slots}", plan.conduct.cpus);
     }
     let memory = most(&|offer| offer.memory);
-    if plan.memory > memory {
-        let (needed, memory) = (bytes(plan.memory), bytes(memory));
+    if plan.conduct.memory > memory {
+        let (needed, memory) = (bytes(plan.conduct.memory), bytes(memory));
         return format!("memory: it needs {needed}, the largest worker has {memory}");
     }
-    for (name, needed) in &plan.resources {
+    for (name, needed) in &plan.conduct.resources {
         match most(&|offer| amount(offer, name)) {
             0 if *needed > 0 => return format!("{name}: it needs {needed}, no worker has any"),
             least if *needed > least => {
@@ -142,9 +142,9 @@ fn unsuited(plan: &TaskPlan, offers: &[&WorkerOffer]) -> String {
         }
     }
     let all = candidates.iter().any(|offer| {
-        plan.cpus <= offer.slots
-            && plan.memory <= offer.memory
-            && plan.resources.iter().all(|(name, needed)| *needed <= amount(offer, name))
+        plan.conduct.cpus <= offer.slots
+            && plan.conduct.memory <= offer.memory
+            && plan.conduct.resources.iter().all(|(name, needed)| *needed <= amount(offer, name))
     });
     match all {
         true => "the worker that it must run on lacks what it needs".to_owned(),
@@ -198,6 +198,8 @@ fn bytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dagrun_core::pipeline::Conduct;
+
     use super::*;
 
     fn offer(name: &str, slots: u32, memory: u64, gpu: u64) -> WorkerOffer {
@@ -211,32 +213,31 @@ mod tests {
     fn the_need_that_nobody_meets_is_named() {
         let (a, b) = (offer("a", 4, 3 << 29, 0), offer("b", 2, 1 << 40, 1));
         let gpu = |amount| vec![("gpu".to_owned(), amount)];
-        let plan = TaskPlan::default;
+        let named = |names: &[&str]| Targets::Named(names.iter().map(|n| (*n).into()).collect());
+        let none = Conduct::default;
         let cases = [
-            (TaskPlan { cpus: 8, ..plan() }, "cpus: it needs 8, the largest worker has 4"),
+            (Conduct { cpus: 8, ..none() }, "cpus: it needs 8, the largest worker has 4"),
             (
-                TaskPlan { targets: Targets::Named(vec!["c".into(), "d".into()]), ..plan() },
+                Conduct { targets: named(&["c", "d"]), ..none() },
                 "no worker is called or labelled c or d",
             ),
             (
-                TaskPlan { targets: Targets::Named(vec!["a".into()]), memory: 1 << 31, ..plan() },
+                Conduct { targets: named(&["a"]), memory: 1 << 31, ..none() },
                 "memory: it needs 2 GiB, the largest worker has 1.5 GiB",
             ),
+            (Conduct { resources: gpu(2), ..none() }, "gpu: it needs 2, no worker has more than 1"),
             (
-                TaskPlan { resources: gpu(2), ..plan() },
-                "gpu: it needs 2, no worker has more than 1",
-            ),
-            (
-                TaskPlan { resources: vec![("tpu".into(), 1)], ..plan() },
+                Conduct { resources: vec![("tpu".into(), 1)], ..none() },
                 "tpu: it needs 1, no worker has any",
             ),
             (
-                TaskPlan { cpus: 4, resources: gpu(1), ..plan() },
+                Conduct { cpus: 4, resources: gpu(1), ..none() },
                 "no single worker has all that it needs",
             ),
-            (plan(), "the worker that it must run on lacks what it needs"),
+            (none(), "the worker that it must run on lacks what it needs"),
         ];
-        for (plan, expected) in cases {
+        for (conduct, expected) in cases {
+            let plan = TaskPlan { conduct: conduct.into(), ..TaskPlan::default() };
             assert_eq!(unsuited(&plan, &[&a, &b]), expected);
         }
     }

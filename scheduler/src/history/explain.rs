@@ -219,7 +219,7 @@ fn not_started(
         NotStarted::NoWorker => "no worker is present".to_owned(),
         NotStarted::NoneSuits { .. } => unsuited.unwrap_or("no worker suits it").to_owned(),
         NotStarted::MaxRunning => {
-            let most = reasons.task(task).and_then(|task| task.max_running).unwrap_or(0);
+            let most = reasons.task(task).and_then(|task| task.conduct.max_running).unwrap_or(0);
             format!("max-running allows {most} of {} at once", reasons.name(task))
         }
         NotStarted::Busy { workers, ahead } => {

@@ -269,7 +269,7 @@ impl Reasons {
             [only] => self.name(only),
             _ => self.name(root.task),
         };
-        match found.min_success {
+        match found.conduct.min_success {
             Some(least) if !gathered.is_empty() && gathered.len() == direct.len() => {
                 format!("needs {} of {}", amount(least), self.names(gathered))
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dagrun_core::engine::{Cause, Record};
 use dagrun_core::ids::{Micros, WorkerId};
 use dagrun_core::pipeline::{
-    Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Retry, Task, TaskAction,
+    Clause, Outcomes, Pipeline, Quantifier, Task, TaskAction,
 };
 use dagrun_core::status::{Detail, FailureKind};
 use tokio::sync::{mpsc, oneshot};
@@ -15,27 +15,7 @@ use super::*;
 use crate::store::{Command, Entry, Haste, NewRun, Reply, RunEnd, Store};
 
 pub(super) fn task(name: &str, after: Vec<Clause>) -> Task {
-    Task {
-        name: name.into(),
-        action: TaskAction::Shell("true".into()),
-        pattern: Pattern::Own,
-        sweep: None,
-        after,
-        references: Vec::new(),
-        capture: Capture::None,
-        outputs: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
-        env: Vec::new(),
-        working_dir: None,
-        retry: Retry::default(),
-        timeout: None,
-        grace: Micros::from_secs(10),
-        allow_failure: false,
-        cpus: 1,
-        max_running: None,
-        ..Task::new("", TaskAction::Shell(String::new()))
-    }
+    Task { after, ..Task::new(name, TaskAction::Shell("true".into())) }
 }
 
 pub(super) fn after(task: u32) -> Clause {

@@ -143,11 +143,11 @@ pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
         Cause::Attempt(FailureKind::Panic) => "its function panicked".into(),
         Cause::Attempt(FailureKind::Cancelled) | Cause::Cancelled => "cancelled".into(),
         Cause::LostTooOften => match task {
-            Some(task) if task.max_lost == 0 => "lost its worker once".into(),
-            Some(task) => format!("lost its worker {} times", u64::from(task.max_lost) + 1),
+            Some(task) if task.conduct.max_lost == 0 => "lost its worker once".into(),
+            Some(task) => format!("lost its worker {} times", u64::from(task.conduct.max_lost) + 1),
             None => "lost its worker too often".into(),
         },
-        Cause::NotStartedInTime => match task.and_then(|task| task.start_within) {
+        Cause::NotStartedInTime => match task.and_then(|task| task.conduct.start_within) {
             Some(within) => format!("not started within {}", span_text(within)),
             None => "not started within `start-within`".into(),
         },
@@ -236,7 +236,7 @@ mod tests {
         for (micros, text) in
             [(5_000_000, "5s"), (5_400_000_000, "90m"), (1_500_000, "1500ms"), (7, "7us")]
         {
-            task.start_within = Some(Micros(micros));
+            task.conduct.start_within = Some(Micros(micros));
             let expected = format!("not started within {text}");
             assert_eq!(cause_text(Cause::NotStartedInTime, Some(&task)), expected);
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::engine::{Assignment, Outcome, Report};
-use dagrun_core::ids::{AttemptId, Micros, TaskId, Timestamp, WorkerId};
+use dagrun_core::ids::{AttemptId, TaskId, Timestamp, WorkerId};
 use dagrun_core::pipeline::{
-    Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Retry, Task, TaskAction,
+    Clause, Outcomes, Pipeline, Quantifier, Task, TaskAction,
 };
 use dagrun_core::recipe::Input;
 use dagrun_core::status::{Detail, RunState, RunStatus};
@@ -262,27 +262,7 @@ pub(crate) fn report(first: AttemptId, outcome: Outcome, detail: Option<Detail>)
 }
 
 pub(crate) fn task(name: &str) -> Task {
-    Task {
-        name: name.into(),
-        action: TaskAction::Shell("true".into()),
-        pattern: Pattern::Own,
-        sweep: None,
-        after: Vec::new(),
-        references: Vec::new(),
-        capture: Capture::None,
-        outputs: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
-        env: Vec::new(),
-        working_dir: None,
-        retry: Retry::default(),
-        timeout: None,
-        grace: Micros::from_secs(10),
-        allow_failure: false,
-        cpus: 1,
-        max_running: None,
-        ..Task::new("", TaskAction::Shell(String::new()))
-    }
+    Task::new(name, TaskAction::Shell("true".into()))
 }
 
 pub(crate) fn after(task: u32) -> Clause {

@@ -1,9 +1,11 @@
 //! Random pipelines, of everything that the language has.
 
+use std::sync::Arc;
+
 use dagrun_core::engine::{GatherPlan, MapEdge, RunPlan, TaskPlan};
 use dagrun_core::ids::{Micros, TaskId};
 use dagrun_core::pipeline::{
-    Clause, MinSuccess, Outcomes, Quantifier, Retry, RetryOn, Scatter, Split, Targets,
+    Clause, Conduct, MinSuccess, Outcomes, Quantifier, Retry, RetryOn, Scatter, Split, Targets,
 };
 
 use crate::values::value_edges;
@@ -44,7 +46,7 @@ pub(super) fn program(random: &mut Random) -> RunPlan {
             plan.clauses.push(clause(random, at));
         }
         // With one instance for each worker, each has its place already.
-        if at > 0 && plan.targets != Targets::Each && random.one_in(4) {
+        if at > 0 && plan.conduct.targets != Targets::Each && random.one_in(4) {
             plan.follows = 1 + random.below(2);
             plan.clauses.extend((0..plan.follows).map(|_| clause(random, at)));
         }
@@ -56,8 +58,8 @@ pub(super) fn program(random: &mut Random) -> RunPlan {
 }
 
 fn task(random: &mut Random) -> TaskPlan {
-    TaskPlan {
-        width: 1 + random.below(4),
+    let width = 1 + random.below(4);
+    let conduct = Conduct {
         retry: Retry {
             count: random.below(3) / 2,
             delay: Micros(random.pick(&[0, 0, 300, 30_000])),
@@ -77,9 +79,10 @@ fn task(random: &mut Random) -> TaskPlan {
             1 => Targets::Named(vec!["even".into()]),
             _ => Targets::Any,
         },
-        weight: Micros(random.pick(&[0, 0, 1_000])),
-        ..TaskPlan::default()
-    }
+        ..Conduct::default()
+    };
+    let weight = Micros(random.pick(&[0, 0, 1_000]));
+    TaskPlan { width, conduct: conduct.into(), weight, ..TaskPlan::default() }
 }
 
 /// Gives a task a pattern, and says its width if that is known.
@@ -97,7 +100,7 @@ fn pattern(
         }
         1 if random.one_in(2) => {
             plan.width = 1;
-            plan.targets = Targets::Each;
+            Arc::make_mut(&mut plan.conduct).targets = Targets::Each;
             None
         }
         3..6 => {

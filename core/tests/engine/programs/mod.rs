@@ -144,7 +144,7 @@ impl Pair {
     fn loses(&mut self, instance: InstanceId) -> bool {
         let lost = self.losses.entry(instance).or_default();
         *lost += 1;
-        *lost > self.model.task(instance.task).max_lost
+        *lost > self.model.task(instance.task).conduct.max_lost
     }
 
     fn cancel(&mut self, scope: CancelScope) {
@@ -228,8 +228,9 @@ impl Pair {
     /// An attempt failed by itself; returns whether it was the last.
     fn fails(&mut self, instance: InstanceId, kind: FailureKind) -> bool {
         let plan = self.model.task(instance.task);
-        let wanted = plan.retry.on.is_empty() || plan.retry.on.iter().any(|on| on.covers(kind));
-        let (count, ending) = (plan.retry.count, self.ending && !plan.always);
+        let wanted = plan.conduct.retry.on.is_empty()
+            || plan.conduct.retry.on.iter().any(|on| on.covers(kind));
+        let (count, ending) = (plan.conduct.retry.count, self.ending && !plan.conduct.always);
         let failures = self.failures.entry(instance).or_default();
         *failures += 1;
         *failures > count || !wanted || ending
@@ -272,7 +273,7 @@ impl Pair {
             _ => false,
         };
         let skipped = self.rig.records.iter().filter(|record| record.state == State::Skipped);
-        let counts = |task: TaskId| !self.model.task(task).allow_failure;
+        let counts = |task: TaskId| !self.model.task(task).conduct.allow_failure;
         let skipped = skipped.filter(|record| own(&record.cause) && counts(record.task)).count();
         self.model.failed() || skipped > 0
     }
@@ -311,7 +312,7 @@ impl Pair {
             }
         }
         for instance in ready {
-            let within = self.model.task(instance.task).start_within;
+            let within = self.model.task(instance.task).conduct.start_within;
             if let (Some(within), false) = (within, self.tried(instance)) {
                 self.due.push((self.rig.now + within.0, instance));
             }
@@ -320,7 +321,7 @@ impl Pair {
 
     /// Whether an instance may run on a worker.
     fn suits(&self, instance: InstanceId, worker: WorkerId, verdicts: &Verdicts) -> bool {
-        let named = match &self.model.task(instance.task).targets {
+        let named = match &self.model.task(instance.task).conduct.targets {
             Targets::Named(names) => names.iter().any(|name| {
                 *name == format!("w{worker}") || (name == "even" && worker.0.is_multiple_of(2))
             }),
@@ -341,7 +342,7 @@ impl Pair {
         for (task, plan) in (0..).zip(&self.model.plan.tasks) {
             let held = self.rig.workers.values().flat_map(|fake| fake.held.values());
             let held = held.filter(|held| held.instance.task.0 == task).count();
-            let most = plan.max_running.unwrap_or(u32::MAX) as usize;
+            let most = plan.conduct.max_running.unwrap_or(u32::MAX) as usize;
             assert!(held <= most, "{held} of task {task} run, seed {}", self.seed);
         }
     }
@@ -351,7 +352,7 @@ impl Pair {
         let idle = self.rig.workers.iter().filter(|(_, fake)| fake.held.is_empty());
         for (worker, _) in idle {
             for (task, verdicts_of) in (0..).zip(verdicts) {
-                if self.model.plan.tasks[task as usize].max_running.is_some() {
+                if self.model.plan.tasks[task as usize].conduct.max_running.is_some() {
                     continue;
                 }
                 for index in 0..verdicts_of.as_ref().map_or(0, Vec::len) as u32 {

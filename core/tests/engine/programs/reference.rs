@@ -89,7 +89,9 @@ impl Model {
             let verdicts = self.verdicts();
             let opens = (0..).map(TaskId).zip(&self.plan.tasks).find(|(task, plan)| {
                 let gate = || self.gate(plan, &verdicts);
-                plan.targets == Targets::Each && verdicts[task.at()].is_none() && gate() == Run
+                plan.conduct.targets == Targets::Each
+                    && verdicts[task.at()].is_none()
+                    && gate() == Run
             });
             match opens {
                 Some((task, _)) if !self.present.is_empty() => {
@@ -149,7 +151,7 @@ impl Model {
 
     fn width(&self, task: TaskId, gate: Verdict, known: &Verdicts) -> Option<(u32, bool)> {
         let plan = self.task(task);
-        let dynamic = plan.scatter.is_some() || plan.targets == Targets::Each;
+        let dynamic = plan.scatter.is_some() || plan.conduct.targets == Targets::Each;
         match (plan.scatter, plan.map) {
             _ if self.each.contains_key(&task) => Some((self.each[&task].len() as u32, false)),
             _ if dynamic && (self.doomed.contains(&task) || gate == Never) => Some((1, true)),
@@ -287,7 +289,7 @@ impl Model {
         held: &BTreeSet<InstanceId>,
     ) {
         let covered = |task: TaskId, index: Option<u32>| match scope {
-            CancelScope::Run => !self.task(task).always,
+            CancelScope::Run => !self.task(task).conduct.always,
             CancelScope::Task(one) => one == task,
             CancelScope::Instance(one) => one.task == task && index == Some(one.index),
         };
@@ -309,7 +311,7 @@ impl Model {
 
     /// Whether something failed that fails the run.
     pub(super) fn failed(&self) -> bool {
-        let counts = |task: &TaskId| !self.task(*task).allow_failure;
+        let counts = |task: &TaskId| !self.task(*task).conduct.allow_failure;
         let failed = self.ends.iter().filter(|(_, end)| !end.success).map(|(one, _)| one.task);
         failed.chain(self.doomed.iter().copied()).any(|task| counts(&task))
     }

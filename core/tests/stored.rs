@@ -1,0 +1,55 @@
+//! Pipelines as journals hold them: what any version has stored must remain readable.
+
+use dagrun_core::ids::Micros;
+use dagrun_core::pipeline::{Conduct, MinSuccess, Retry, RetryOn, Targets, Task, TaskAction};
+
+/// Every option, in the order in which they have always been written.
+const OPTIONS: &str = concat!(
+    r#"{"name":"a","action":{"shell":"true"},"retry":{"count":2,"delay":1000000,"exponential":true,"#,
+    r#""max_delay":8000000,"jitter":true,"on":[{"exit":75},"timeout"]},"timeout":60000000,"#,
+    r#""grace":500000,"allow_failure":true,"cpus":4,"max_running":3,"max_lost":0,"#,
+    r#""start_within":7,"always":true,"priority":-5,"memory":1073741824,"resources":[["gpu",2]],"#,
+    r#""targets":{"named":["w1","big"]},"min_success":{"part":9000},"keep":true}"#,
+);
+
+fn shell() -> Task {
+    Task::new("a", TaskAction::Shell("true".to_owned()))
+}
+
+#[test]
+fn the_options_of_a_task_are_stored_among_its_keys() {
+    let conduct = Conduct {
+        retry: Retry {
+            count: 2,
+            delay: Micros::from_secs(1),
+            exponential: true,
+            max_delay: Micros::from_secs(8),
+            jitter: true,
+            on: vec![RetryOn::Exit(75), RetryOn::Timeout],
+        },
+        timeout: Some(Micros::from_secs(60)),
+        grace: Micros(500_000),
+        allow_failure: true,
+        cpus: 4,
+        max_running: Some(3),
+        max_lost: 0,
+        start_within: Some(Micros(7)),
+        always: true,
+        priority: -5,
+        memory: 1 << 30,
+        resources: vec![("gpu".to_owned(), 2)],
+        targets: Targets::Named(vec!["w1".to_owned(), "big".to_owned()]),
+        min_success: Some(MinSuccess::Part(9000)),
+        keep: true,
+    };
+    let task = Task { conduct, ..shell() };
+    assert_eq!(serde_json::from_str::<Task>(OPTIONS).unwrap(), task);
+    assert_eq!(serde_json::to_string(&task).unwrap(), OPTIONS);
+}
+
+#[test]
+fn what_is_left_at_its_default_is_not_stored() {
+    let plain = r#"{"name":"a","action":{"shell":"true"}}"#;
+    assert_eq!(serde_json::to_string(&shell()).unwrap(), plain);
+    assert_eq!(serde_json::from_str::<Task>(plain).unwrap(), shell());
+}
