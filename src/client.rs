@@ -11,8 +11,8 @@ use dagrun_worker::function::TaskFn;
 use futures::future::FutureExt;
 use serde::Serialize;
 
-use crate::cluster::ClusterError;
 use crate::dag::{ArrayHandle, Dag, IntoArgs};
+use crate::error::ClusterError;
 use crate::results::Results;
 use crate::rpc::{self, Submission};
 use crate::run::Run;
@@ -65,7 +65,7 @@ impl Client {
     /// ```no_run
     /// let client = dagrun::Client::connect("default")?;
     /// for worker in client.workers().wait()? {
-    ///     println!("{}: {} slots", worker.name, worker.slots);
+    ///     println!("{}: {} slots", worker.name, worker.offer.slots);
     /// }
     /// # Ok::<(), dagrun::Error>(())
     /// ```

@@ -1,169 +1,152 @@
-//! A scheduler and a worker in this process: the same as on a cluster, over lines in memory.
+//! A scheduler in this program and the workers that belong to it: how they start, and in which order
+//! they end. What a program asks of them is [`crate::Cluster`]'s, or [`crate::rpc`]'s.
 
-use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
 
-use dagrun_scheduler::connection::{ConnectionError, Token};
-use dagrun_scheduler::{SchedulerHandle, StartError as SchedulerError};
-use dagrun_worker::{ReaperConfig, StartError as WorkerError, WorkerHandle};
-
+use dagrun_scheduler::SchedulerHandle;
+use dagrun_scheduler::connection::Token;
+use dagrun_worker::{ReaperConfig, WorkerHandle};
 use tokio::io::DuplexStream;
 
+use crate::cluster::ClusterBuilder;
+use crate::error::ClusterError;
+use crate::processes::Processes;
 use crate::rpc::{Client, ClientError};
 
 /// Bytes on their way between a scheduler and a peer in the same process, in each direction.
 const LINE: usize = 256 << 10;
 
-/// What an embedded cluster is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EmbeddedConfig {
-    /// Where the history, the logs and the files of runs are kept.
-    pub state_dir: PathBuf,
-    /// How many attempts may run at once; without a number as many as there are cores.
-    pub slots: Option<u32>,
-    /// The labels of the worker.
-    pub labels: Vec<String>,
-    /// The memory of the worker in bytes; none: what the machine or its control group has.
-    pub memory: Option<u64>,
-    /// The custom resources of the worker, by name.
-    pub resources: Vec<(String, u64)>,
-    /// Program and arguments of the process that ends what a killed worker left behind: a program
-    /// whose `main` calls [`dagrun_worker::reaper::run`] when it sees these arguments. Empty for
-    /// none.
-    pub reaper: Vec<OsString>,
-}
-
-impl EmbeddedConfig {
-    /// With its state in this directory, a slot for each core and no reaper.
-    #[must_use]
-    pub fn new(state_dir: impl Into<PathBuf>) -> EmbeddedConfig {
-        EmbeddedConfig {
-            state_dir: state_dir.into(),
-            slots: None,
-            labels: Vec::new(),
-            memory: None,
-            resources: Vec::new(),
-            reaper: Vec::new(),
-        }
-    }
-}
-
-/// Why an embedded cluster could not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EmbeddedError {
-    /// There are no secrets to be had.
-    #[error(transparent)]
-    Token(#[from] ConnectionError),
-    /// The scheduler did not start.
-    #[error("the scheduler did not start")]
-    Scheduler(#[from] SchedulerError),
-    /// The worker did not start.
-    #[error("the worker did not start")]
-    Worker(#[from] WorkerError),
-    /// There are no sockets to be had.
-    #[error("no sockets")]
-    Socket(#[from] io::Error),
-}
-
-/// A scheduler and a worker in this process.
+/// A scheduler and its workers, for programs that speak the protocol themselves ([`crate::rpc`]).
 ///
-/// Dropping it ends both, and waits for that; [`Embedded::shutdown`] does so without blocking.
+/// Dropping it ends them and waits for that; [`Embedded::shutdown`] does so without blocking.
 #[derive(Debug)]
 pub struct Embedded {
-    parts: Option<Parts>,
+    scheduler: Option<SchedulerHandle>,
+    workers: Vec<WorkerHandle>,
+    processes: Option<Processes>,
     token: Token,
-}
-
-#[derive(Debug)]
-struct Parts {
-    scheduler: SchedulerHandle,
-    worker: WorkerHandle,
+    /// Removed when all else has ended.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Embedded {
-    /// Starts a scheduler and a worker on threads of their own.
+    /// Starts the scheduler and the workers. Those in this process have joined when this returns,
+    /// those that are processes may still be on their way.
     ///
     /// # Errors
-    /// When the state directory cannot be used, or the system has no more threads or sockets.
-    pub fn start(config: EmbeddedConfig) -> Result<Embedded, EmbeddedError> {
-        let (client_token, worker_token) = (Token::random()?, Token::random()?);
-        let scheduler = dagrun_scheduler::spawn(dagrun_scheduler::Config::new(
-            config.state_dir.clone(),
-            client_token.bytes().to_vec(),
-            worker_token.bytes().to_vec(),
-        ))?;
-        match start_worker(&scheduler, &worker_token, config) {
-            Ok(worker) => {
-                Ok(Embedded { parts: Some(Parts { scheduler, worker }), token: client_token })
-            }
-            Err(error) => {
-                scheduler.shutdown();
-                scheduler.join();
-                Err(error)
-            }
+    /// When the state directory cannot be used, [`crate::init`] was not called although there are to
+    /// be processes, or the system has no more threads, sockets or processes.
+    pub fn start(builder: &ClusterBuilder) -> Result<Embedded, ClusterError> {
+        if builder.processes > 0 && !crate::program::is_initialised() {
+            return Err(ClusterError::NotInitialised);
         }
+        let (temporary, state_dir) = match &builder.state_dir {
+            Some(dir) => (None, dir.clone()),
+            None => {
+                let dir = tempfile::Builder::new().prefix("dagrun-").tempdir()?;
+                let path = dir.path().to_owned();
+                (Some(dir), path)
+            }
+        };
+        let (token, worker) = (Token::random()?, Token::random()?);
+        let (client, worker_bytes) = (token.bytes().to_vec(), worker.bytes().to_vec());
+        let mut config = dagrun_scheduler::Config::new(state_dir, client, worker_bytes);
+        config.scheme = builder.scheme;
+        if builder.is_on_loopback() {
+            config = config.on_loopback();
+        }
+        let mut embedded = Embedded {
+            scheduler: Some(dagrun_scheduler::spawn(config)?),
+            workers: Vec::new(),
+            processes: None,
+            token,
+            _temporary: temporary,
+        };
+        embedded.add_workers(builder, &worker)?;
+        Ok(embedded)
+    }
+
+    fn add_workers(&mut self, builder: &ClusterBuilder, token: &Token) -> Result<(), ClusterError> {
+        let Some(scheduler) = &self.scheduler else { return Ok(()) };
+        let config = |name: String| worker_config(name, builder.offer.clone(), token);
+        if !builder.is_on_loopback() {
+            // On the scheduler's thread; its attempts have threads of their own.
+            let worker =
+                dagrun_worker::spawn_on(config(String::new()), |life| scheduler.host(life));
+            self.workers.push(worker?);
+            return Ok(());
+        }
+        let address = scheduler.address().ok_or_else(|| io::Error::other("no address"))?;
+        if builder.processes > 0 {
+            let processes = Processes::start(builder.processes, address, token, &builder.offer)?;
+            self.processes = Some(processes);
+            return Ok(());
+        }
+        for at in 1..=builder.workers {
+            let connection = dagrun_worker::Connection::Tcp(address);
+            self.workers.push(dagrun_worker::spawn(config(format!("w{at}")), connection)?);
+        }
+        Ok(())
     }
 
     /// A client of the scheduler. Must be called on a [`tokio::task::LocalSet`].
     ///
     /// # Errors
-    /// When the scheduler is gone.
+    /// When the scheduler has ended.
     pub async fn client(&self) -> Result<Client, ClientError> {
-        let Some(parts) = &self.parts else { return Err(ClientError::Lost) };
-        Client::attach_line(line_to(&parts.scheduler), self.token.bytes()).await
+        let (line, token) = self.line();
+        Client::attach_line(line, token.bytes()).await
     }
 
-    /// Ends the worker with everything that it runs, then the scheduler. Clients should have been
+    /// A line to the scheduler, and what a client has to present on it.
+    pub(crate) fn line(&self) -> (DuplexStream, Token) {
+        let (ours, theirs) = tokio::io::duplex(LINE);
+        if let Some(scheduler) = &self.scheduler {
+            scheduler.attach_line(theirs);
+        }
+        (ours, self.token.clone())
+    }
+
+    /// Ends the workers with everything that they run, then the scheduler. Clients should have been
     /// dropped; the scheduler waits a moment for those that have not.
-    pub async fn shutdown(mut self) {
-        let Some(parts) = self.parts.take() else { return };
-        // Not on this thread: it still has to tell the scheduler that its clients are gone.
-        let _ = tokio::task::spawn_blocking(move || parts.end()).await;
+    pub async fn shutdown(self) {
+        // Not on this thread, which has yet to report to the scheduler that its clients have left.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 }
 
 impl Drop for Embedded {
+    /// The scheduler is asked first: it stops all workers at once, so that none is given what another
+    /// gives back, and it takes down their last reports before it ends itself.
     fn drop(&mut self) {
-        if let Some(parts) = self.parts.take() {
-            parts.end();
+        if let Some(processes) = &self.processes {
+            // They are not to be started again.
+            processes.expect_the_end();
         }
+        let Some(scheduler) = self.scheduler.take() else { return };
+        scheduler.shutdown();
+        if let Some(processes) = self.processes.take() {
+            processes.end();
+        }
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+        scheduler.join();
     }
 }
 
-impl Parts {
-    fn end(self) {
-        self.scheduler.shutdown();
-        let _ = self.worker.join();
-        self.scheduler.join();
-    }
-}
-
-/// A line to a scheduler in this process.
-pub(crate) fn line_to(scheduler: &SchedulerHandle) -> DuplexStream {
-    let (ours, theirs) = tokio::io::duplex(LINE);
-    scheduler.attach_line(theirs);
-    ours
-}
-
-fn start_worker(
-    scheduler: &SchedulerHandle,
+/// How a worker of this program is set up.
+pub(crate) fn worker_config(
+    name: String,
+    offer: dagrun_core::offer::Offer,
     token: &Token,
-    config: EmbeddedConfig,
-) -> Result<WorkerHandle, EmbeddedError> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let config = dagrun_worker::Config {
-        name: String::new(),
-        slots: config.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
-        labels: config.labels,
-        memory: config.memory,
-        resources: config.resources,
+) -> dagrun_worker::Config {
+    dagrun_worker::Config {
+        name,
+        offer,
         token: token.bytes().to_vec(),
-        reaper: (!config.reaper.is_empty()).then_some(ReaperConfig { argv: config.reaper }),
+        reaper: ReaperConfig::this_program(),
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
         values: dagrun_worker::ValuesConfig::default(),
-    };
-    // On the scheduler's thread; its attempts have threads of their own.
-    Ok(dagrun_worker::spawn_on(config, |life| scheduler.host(life))?)
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dagrun_core::ids::RunId;
 use dagrun_core::payload::PayloadError;
 use dagrun_core::status::{InstanceRow, State};
+use dagrun_scheduler::connection::ConnectionError;
 
 use crate::dag::BuildError;
 use crate::rpc::ClientError;
@@ -45,9 +46,9 @@ pub enum Error {
     },
     /// The cluster or the connection to it cannot be set up.
     #[error(transparent)]
-    Cluster(#[from] crate::cluster::ClusterError),
+    Cluster(#[from] ClusterError),
     /// A view names a worker that is not there.
-    #[error("no worker `{name}` is present ({})", listed(.present))]
+    #[error("no worker `{name}` ({})", listed(.present))]
     NoWorker {
         /// Its name; empty when a view has no worker at all.
         name: String,
@@ -70,9 +71,40 @@ pub enum Error {
 
 fn listed(present: &[String]) -> String {
     match present {
-        [] => "there are none".to_owned(),
-        names => format!("there are {}", names.join(", ")),
+        [] => "none is present".to_owned(),
+        names => format!("present: {}", names.join(", ")),
     }
+}
+
+/// Why a cluster cannot be set up or found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// There is no such cluster, or the system has no randomness for its secrets.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The scheduler did not start.
+    #[error("the scheduler did not start")]
+    Scheduler(#[from] dagrun_scheduler::StartError),
+    /// The worker did not start.
+    #[error("the worker did not start")]
+    Worker(#[from] dagrun_worker::StartError),
+    /// Worker processes are started from this program, which would run it from the beginning.
+    #[error("call dagrun::init() first thing in main(), before Cluster::processes")]
+    NotInitialised,
+    /// A worker process did not join in time.
+    #[error("{missing} of {wanted} worker processes did not join within {seconds} s")]
+    Missing {
+        /// How many are missing.
+        missing: u32,
+        /// How many there should be.
+        wanted: u32,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The system refused a thread, socket, directory or process.
+    #[error("the system refused a thread, socket, directory or process")]
+    System(#[from] std::io::Error),
 }
 
 /// An instance that has no value, because it did not succeed.

@@ -54,9 +54,10 @@ mod session;
 mod updates;
 mod view;
 mod watch;
+mod worker_args;
 
 pub use client::{Client, Mapped, Options};
-pub use cluster::{Cluster, ClusterBuilder, ClusterError};
+pub use cluster::{Cluster, ClusterBuilder};
 pub use dag::{
     ArrayHandle, Axis, BuildError, Chunk, Command, Dag, Dependency, Each, Handle, Parts, Sweep,
     TaskRef, geomspace, linspace, logspace, range,
@@ -154,8 +155,8 @@ pub use dagrun_worker::function::Gathered;
 pub use dagrun_worker::function::{
     Cancelled, Entry, Failure, FromInput, GatherError, ShelfError, TaskFn,
 };
-pub use embedded::{Embedded, EmbeddedConfig, EmbeddedError};
-pub use error::{Error, Failed};
+pub use embedded::Embedded;
+pub use error::{ClusterError, Error, Failed};
 pub use files::Disk;
 pub use load::{LoadError, Loaded, Problems, load};
 pub use pending::Pending;

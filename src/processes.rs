@@ -8,10 +8,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use dagrun_core::offer::Offer;
 use dagrun_scheduler::connection::Token;
 
 use crate::client::Client;
-use crate::cluster::{ClusterError, WorkerSettings};
+use crate::error::ClusterError;
+use crate::worker_args::WorkerArgs;
 
 /// How long all worker processes may take to join.
 const JOINING: Duration = Duration::from_secs(30);
@@ -53,7 +55,7 @@ impl Over {
 struct Recipe {
     address: SocketAddr,
     token: Vec<u8>,
-    settings: WorkerSettings,
+    offer: Offer,
     name: String,
 }
 
@@ -61,18 +63,7 @@ impl Recipe {
     /// Starts it. It ends when the pipe to it is closed.
     fn start(&self) -> io::Result<(Child, ChildStdin)> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(crate::program::WORKER);
-        command.args(["--connect", &self.address.to_string(), "--name", &self.name]);
-        command.args(["-j", &self.settings.slots().to_string()]);
-        for label in &self.settings.labels {
-            command.arg(format!("--label={label}"));
-        }
-        if let Some(memory) = self.settings.memory {
-            command.args(["--memory", &memory.to_string()]);
-        }
-        for (name, amount) in &self.settings.resources {
-            command.args(["--resource", &format!("{name}={amount}")]);
-        }
+        command.args(WorkerArgs::of_child(self.address, &self.name, &self.offer));
         let mut child = command.stdin(Stdio::piped()).spawn()?;
         let Some(mut pipe) = child.stdin.take() else {
             return Err(io::Error::other("no pipe to the worker"));
@@ -88,14 +79,14 @@ impl Processes {
         count: u32,
         address: SocketAddr,
         token: &Token,
-        settings: &WorkerSettings,
+        offer: &Offer,
     ) -> Result<Processes, ClusterError> {
         let mut processes = Processes { over: Arc::default(), keepers: Vec::new() };
         for at in 1..=count {
             let recipe = Recipe {
                 address,
                 token: token.bytes().to_vec(),
-                settings: settings.clone(),
+                offer: offer.clone(),
                 name: format!("p{at}"),
             };
             let child = recipe.start()?;

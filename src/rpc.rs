@@ -7,7 +7,7 @@
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let loaded = dagrun::load("pipeline.toml".as_ref(), &[])?;
-//! let cluster = dagrun::Embedded::start(dagrun::EmbeddedConfig::new(".dagrun"))?;
+//! let cluster = dagrun::Embedded::start(&dagrun::Cluster::builder().state_dir(".dagrun"))?;
 //! let client = cluster.client().await?;
 //! let run = client.submit(&loaded.submission()).await?;
 //! let mut updates = run.watch().await?;

@@ -49,7 +49,7 @@ impl Session {
         let thread = std::thread::Builder::new()
             .name("client".into())
             .spawn(move || live(connect, tell, inbox))
-            .map_err(crate::cluster::ClusterError::System)?;
+            .map_err(crate::error::ClusterError::System)?;
         futures::executor::block_on(told).unwrap_or(Err(Error::Closed))?;
         Ok(Session { jobs, over: Arc::new(std::sync::Mutex::new(Some(thread))) })
     }
@@ -140,7 +140,7 @@ fn live<F>(
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let _ = tell.send(Err(crate::cluster::ClusterError::System(error).into()));
+            let _ = tell.send(Err(crate::error::ClusterError::System(error).into()));
             return;
         }
     };

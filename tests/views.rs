@@ -58,7 +58,8 @@ fn a_cluster_has_the_workers_that_were_asked_for() {
     let cluster = cluster(3);
     let mut workers = cluster.workers().wait().unwrap();
     workers.sort_by_key(|worker| worker.id);
-    let found: Vec<_> = workers.iter().map(|worker| (worker.name.as_str(), worker.slots)).collect();
+    let found: Vec<_> =
+        workers.iter().map(|worker| (worker.name.as_str(), worker.offer.slots)).collect();
     assert_eq!(found, [("w1", 1), ("w2", 1), ("w3", 1)]);
     assert_eq!(names(&cluster.view_all().wait().unwrap()), ["w1", "w2", "w3"]);
 }
@@ -67,7 +68,7 @@ fn a_cluster_has_the_workers_that_were_asked_for() {
 fn a_view_of_a_worker_that_is_absent_is_refused() {
     let cluster = cluster(1);
     let error = cluster.view(&["w1", "w7"]).wait().unwrap_err();
-    assert_eq!(error.to_string(), "no worker `w7` is present (there are w1)");
+    assert_eq!(error.to_string(), "no worker `w7` (present: w1)");
     let none: [&str; 0] = [];
     assert!(matches!(cluster.view(&none).wait(), Err(Error::NoWorker { .. })));
 }

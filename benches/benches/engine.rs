@@ -5,8 +5,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use dagrun_core::engine::{Action, Engine, Event, Outcome, Report, RunPlan, TaskPlan, WorkerOffer};
+use dagrun_core::engine::{Action, Engine, Event, Outcome, Report, RunPlan, TaskPlan, WorkerInfo};
 use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::{Clause, Outcomes, Quantifier};
 
 const RUN: RunId = RunId(1);
@@ -22,8 +23,9 @@ struct Fixture {
 impl Fixture {
     fn new(tasks: Vec<TaskPlan>, slots: u32) -> Fixture {
         let mut fixture = Fixture { engine: Engine::new(), now: 1, handed: Default::default() };
-        let offer = WorkerOffer { name: "w1".into(), slots, ..WorkerOffer::default() };
-        fixture.event(Event::WorkerJoined { worker: WORKER, offer });
+        let offer = Offer { slots, ..Offer::default() };
+        let info = WorkerInfo { name: "w1".into(), offer, ..WorkerInfo::default() };
+        fixture.event(Event::WorkerJoined { worker: WORKER, info });
         let plan = Arc::new(RunPlan { tasks, ..RunPlan::default() });
         fixture.event(Event::RunSubmitted { run: RUN, plan, past: Arc::default() });
         fixture

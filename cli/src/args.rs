@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Cancel a run, a task or an instance
     Cancel(CancelArgs),
-    /// Submit a run that has ended once more, all of it or what has not succeeded
+    /// Submit a finished run again: all of it, or only what did not succeed
     Retry(RetryArgs),
     /// Start a scheduler in the foreground
     Scheduler(SchedulerArgs),
@@ -132,9 +132,6 @@ pub(crate) struct HowArgs {
     /// Print the run's id and return (cluster only)
     #[arg(long)]
     pub(crate) detach: bool,
-    /// Slots of the embedded worker [default: all cores]
-    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) jobs: Option<u32>,
     /// Write events to standard output, as JSON Lines
     #[arg(long)]
     pub(crate) json: bool,
@@ -374,9 +371,6 @@ pub(crate) struct SchedulerArgs {
 pub(crate) struct WorkerArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterName,
-    /// How many attempts may run at once [default: all cores]
-    #[arg(short = 'j', long, value_name = "SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) jobs: Option<u32>,
     /// Its name, unique within the cluster [default: the scheduler picks one]
     #[arg(long, value_name = "N", default_value = "")]
     pub(crate) name: String,
@@ -406,9 +400,6 @@ pub(crate) struct ClusterStartArgs {
     /// How many workers
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
     pub(crate) workers: u32,
-    /// Slots of each worker [default: all cores]
-    #[arg(short = 'j', long, value_name = "SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) jobs: Option<u32>,
     /// Which of the workers with room gets an attempt
     #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
     pub(crate) scheme: Scheme,

@@ -76,7 +76,7 @@ async fn start(args: &ClusterStartArgs) -> Result<Exit, Failure> {
     let result = start_all(args, name, &folder, &mut started).await;
     match result {
         Ok(workers) => {
-            let slots: u32 = workers.iter().map(|worker| worker.slots).sum();
+            let slots: u32 = workers.iter().map(|worker| worker.offer.slots).sum();
             terminal::tell(&format!(
                 "cluster {name}: {} workers, {slots} slots; logs in {}",
                 workers.len(),
@@ -108,11 +108,10 @@ async fn start_all(
         started.check(deadline)?;
         tokio::time::sleep(POLL).await;
     };
-    let (jobs, offer) = (args.jobs.map(|jobs| jobs.to_string()), args.offer.words());
+    let offer = args.offer.words();
     for number in 1..=args.workers {
         let worker = format!("w{number}");
         let mut words = vec!["worker", "--cluster", name, "--name", &worker];
-        words.extend(jobs.iter().flat_map(|jobs| ["-j", jobs]));
         words.extend(offer.iter().map(String::as_str));
         started.start(folder.path(), &worker, &words)?;
     }
@@ -263,16 +262,17 @@ fn print(output: &mut Output, workers: &[WorkerStatus]) {
     let now = time::now();
     for worker in workers {
         let silence = now.since(worker.last_heartbeat).to_duration();
-        let resources = worker.resources.iter().map(|(name, amount)| format!("{name}={amount}"));
+        let resources =
+            worker.offer.resources.iter().map(|(name, amount)| format!("{name}={amount}"));
         rows.push(vec![
             worker.id.to_string(),
             worker.name.clone(),
             worker.host.clone(),
-            worker.slots.to_string(),
+            worker.offer.slots.to_string(),
             worker.running.to_string(),
-            amount_of_memory(worker.memory),
+            amount_of_memory(worker.offer.memory),
             format!("{} ago", time::span(silence)),
-            worker.labels.join(","),
+            worker.offer.labels.join(","),
             resources.collect::<Vec<_>>().join(","),
         ]);
     }

@@ -158,15 +158,15 @@ pub(crate) struct WorkerJson<'a> {
 impl<'a> WorkerJson<'a> {
     /// The status of a worker.
     pub(crate) fn new(worker: &'a WorkerStatus) -> WorkerJson<'a> {
-        let resources = worker.resources.iter();
+        let resources = worker.offer.resources.iter();
         WorkerJson {
             id: worker.id,
             name: &worker.name,
             host: &worker.host,
-            slots: worker.slots,
+            slots: worker.offer.slots,
             running: worker.running,
-            labels: &worker.labels,
-            memory: worker.memory,
+            labels: &worker.offer.labels,
+            memory: worker.offer.memory,
             resources: resources.map(|(name, amount)| (name.clone(), (*amount).into())).collect(),
             last_heartbeat: rfc3339(worker.last_heartbeat),
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dagrun::rpc::{Client, Retried, Run, Submission};
-use dagrun::{Embedded, EmbeddedConfig};
+use dagrun::{Cluster, Embedded};
 use dagrun_core::ids::RunId;
 use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::RunState;
@@ -74,7 +74,7 @@ pub(crate) fn check(how: &HowArgs, cluster: Option<&str>) -> Result<(), Failure>
         return Err(Failure::usage("--detach needs a cluster that goes on without this process")
             .help("name one with --cluster; `dagrun cluster start` starts one"));
     }
-    if cluster.is_some() && (how.jobs.is_some() || !how.offer.is_empty()) {
+    if cluster.is_some() && !how.offer.is_empty() {
         let text = "-j, --memory, --resource and --label are for the embedded worker, which \
                     --cluster does without";
         return Err(Failure::usage(text)
@@ -110,14 +110,9 @@ pub(crate) async fn embedded(
     // Before anything starts: a signal must find someone who cleans up.
     let mut signals = Signals::take()?;
     make_state_dir(&state_dir)?;
-    let mut config = EmbeddedConfig::new(&state_dir);
-    config.slots = how.jobs;
-    config.memory = how.offer.memory;
-    config.resources = how.offer.resources();
-    config.labels = how.offer.labels.clone();
-    config.reaper = crate::reaper_argv();
+    let builder = Cluster::builder().state_dir(&state_dir).offer(how.offer.offer());
     let cluster =
-        Embedded::start(config).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+        Embedded::start(&builder).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
     let client = cluster.client().await?;
     let submitted = match check_worker(work.pipeline(), &client).await {
         Ok(()) => work.submit(&client, how).await,
@@ -204,8 +199,7 @@ fn make_state_dir(dir: &Path) -> Result<(), Failure> {
 /// The command that runs what has not succeeded, with a worker that offers the same.
 fn retry_of(run: &RunSource, how: &HowArgs) -> Advice {
     let mut command = format!("dagrun retry {} --failed{}", run.id(), run.option());
-    let jobs = how.jobs.iter().flat_map(|jobs| ["-j".to_owned(), jobs.to_string()]);
-    for word in jobs.chain(how.offer.words()) {
+    for word in how.offer.words() {
         command.push(' ');
         command.push_str(&quote::word(word));
     }

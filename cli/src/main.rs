@@ -36,7 +36,6 @@ mod target;
 mod terminal;
 mod time;
 
-use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 
@@ -45,14 +44,8 @@ use clap::Parser;
 use args::{Cli, Command};
 use exit::{Exit, Failure};
 
-/// The hidden command of the process that ends what a worker left behind.
-const REAPER: &str = "__reaper";
-
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|word| word == REAPER) {
-        dagrun_worker::reaper::run();
-        return ExitCode::SUCCESS;
-    }
+    dagrun_worker::reaper::take_part();
     // clap ends the process itself: 0 for --help and --version, 2 for wrong usage.
     let cli = Cli::parse();
     let exit = dispatch(&cli.command).unwrap_or_else(|failure| {
@@ -108,10 +101,4 @@ fn on_local_set<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
     tokio::task::LocalSet::new().block_on(&runtime, future)
-}
-
-/// How this program starts as the reaper of a worker.
-fn reaper_argv() -> Vec<OsString> {
-    let program = std::env::current_exe().unwrap_or_else(|_| "dagrun".into());
-    vec![program.into_os_string(), REAPER.into()]
 }

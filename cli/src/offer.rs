@@ -4,13 +4,17 @@
 use std::fmt;
 
 use clap::Args;
-use dagrun::program::{memory, resource};
+use dagrun::program::{memory, offer_words, resource};
+use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::{Pipeline, Targets, Task};
 use dagrun_core::status::WorkerStatus;
 
-/// What a worker offers besides its slots.
+/// What a worker offers, as far as it was said; the rest is the whole machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct OfferArgs {
+    /// How many attempts may run at once [default: all cores]
+    #[arg(short = 'j', long, value_name = "SLOTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) jobs: Option<u32>,
     /// Memory for the tasks of the worker, as in 8GiB [default: that of the machine]
     #[arg(long, value_name = "BYTES", value_parser = memory)]
     pub(crate) memory: Option<u64>,
@@ -25,18 +29,7 @@ pub(crate) struct OfferArgs {
 impl OfferArgs {
     /// The same as words of a command line.
     pub(crate) fn words(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        if let Some(memory) = self.memory {
-            words.extend(["--memory".to_owned(), memory.to_string()]);
-        }
-        for (name, amount) in &self.resources {
-            words.extend(["--resource".to_owned(), format!("{name}={amount}")]);
-        }
-        for label in &self.labels {
-            // As one word: a label may begin with a hyphen.
-            words.push(format!("--label={label}"));
-        }
-        words
+        offer_words(self.jobs, self.memory, &self.resources, &self.labels)
     }
 
     /// Whether nothing was said.
@@ -44,16 +37,17 @@ impl OfferArgs {
         *self == OfferArgs::default()
     }
 
-    /// The resources; of several amounts of one, the last.
-    pub(crate) fn resources(&self) -> Vec<(String, u64)> {
-        let mut resources: Vec<(String, u64)> = Vec::new();
+    /// What the worker offers.
+    pub(crate) fn offer(&self) -> Offer {
+        let mut offer = dagrun_worker::whole_machine();
+        offer.slots = self.jobs.unwrap_or(offer.slots);
+        offer.memory = self.memory.unwrap_or(offer.memory);
+        offer.labels.clone_from(&self.labels);
+        // Of several amounts of one, the last counts.
         for (name, amount) in &self.resources {
-            match resources.iter_mut().find(|(known, _)| known == name) {
-                Some((_, known)) => *known = *amount,
-                None => resources.push((name.clone(), *amount)),
-            }
+            offer.set_resource(name, *amount);
         }
-        resources
+        offer
     }
 }
 
@@ -94,7 +88,7 @@ fn missing(task: &Task, workers: &[WorkerStatus]) -> Option<String> {
     let mut left: Vec<&WorkerStatus> = workers.iter().collect();
     if let Targets::Named(names) = &task.conduct.targets {
         left.retain(|worker| {
-            names.iter().any(|name| *name == worker.name || worker.labels.contains(name))
+            names.iter().any(|name| *name == worker.name || worker.offer.labels.contains(name))
         });
         if left.is_empty() {
             let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -113,18 +107,13 @@ fn missing(task: &Task, workers: &[WorkerStatus]) -> Option<String> {
         left.is_empty().then(text)
     };
     let slots = if task.conduct.cpus == 1 { "slot" } else { "slots" };
-    keep(task.conduct.cpus.into(), slots, &|worker| worker.slots.into(), false)
-        .or_else(|| keep(task.conduct.memory, "of memory", &|worker| worker.memory, true))
+    keep(task.conduct.cpus.into(), slots, &|worker| worker.offer.slots.into(), false)
+        .or_else(|| keep(task.conduct.memory, "of memory", &|worker| worker.offer.memory, true))
         .or_else(|| {
             task.conduct.resources.iter().find_map(|(name, needed)| {
-                keep(*needed, name, &|worker| amount_of(worker, name), false)
+                keep(*needed, name, &|worker| worker.offer.amount(name), false)
             })
         })
-}
-
-fn amount_of(worker: &WorkerStatus, resource: &str) -> u64 {
-    let found = worker.resources.iter().find(|(name, _)| name == resource);
-    found.map_or(0, |(_, amount)| *amount)
 }
 
 /// `8 GiB`; exact where a unit divides it, rounded down to a tenth where none does.
@@ -145,6 +134,7 @@ pub(crate) fn amount_of_memory(bytes: u64) -> String {
 mod tests {
     use super::{OfferArgs, amount_of_memory, memory, misfits, resource};
     use dagrun_core::ids::Timestamp;
+    use dagrun_core::offer::Offer;
     use dagrun_core::pipeline::{Pipeline, Targets, Task, TaskAction};
     use dagrun_core::status::WorkerStatus;
 
@@ -153,11 +143,13 @@ mod tests {
             id: 1,
             name: name.to_owned(),
             host: String::new(),
-            slots,
+            offer: Offer {
+                slots,
+                labels: vec![label.to_owned()],
+                memory: 4 << 30,
+                resources: vec![("gpu".to_owned(), gpu)],
+            },
             running: 0,
-            labels: vec![label.to_owned()],
-            memory: 4 << 30,
-            resources: vec![("gpu".to_owned(), gpu)],
             last_heartbeat: Timestamp(1),
         }
     }
@@ -208,6 +200,7 @@ mod tests {
             assert!(resource(wrong).is_err(), "{wrong}");
         }
         let offer = OfferArgs {
+            jobs: None,
             memory: Some(1 << 30),
             resources: vec![("gpu".to_owned(), 2), ("gpu".to_owned(), 3)],
             labels: vec!["-x".to_owned()],
@@ -216,7 +209,7 @@ mod tests {
             offer.words(),
             ["--memory", "1073741824", "--resource", "gpu=2", "--resource", "gpu=3", "--label=-x"]
         );
-        assert_eq!(offer.resources(), [("gpu".to_owned(), 3)]);
+        assert_eq!(offer.offer().resources, [("gpu".to_owned(), 3)]);
     }
 
     #[test]

@@ -4,12 +4,11 @@
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 
+use dagrun::ClusterError;
 use dagrun::rpc::Client;
 use dagrun_scheduler::SchedulerHandle;
-use dagrun_scheduler::connection::{ClusterDir, Role, Token};
-use dagrun_worker::{EndReason, ReaperConfig};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals as SignalIterator;
+use dagrun_scheduler::connection::{ClusterDir, Token};
+use dagrun_worker::EndReason;
 
 use crate::args::{SchedulerArgs, WorkerArgs};
 use crate::exit::{Exit, Failure, chain};
@@ -18,6 +17,10 @@ use crate::terminal;
 
 fn broken(what: &str, error: &dyn std::error::Error) -> Failure {
     Failure::new(Exit::Failed, format!("{what}: {}", chain(error)))
+}
+
+fn unreachable(cluster: &str, why: &str) -> Failure {
+    Failure::new(Exit::Unreachable, format!("cluster {cluster}: {why}"))
 }
 
 /// Leaves the terminal's session, so that nothing that ends it ends this process.
@@ -92,43 +95,19 @@ async fn until_the_end(scheduler: SchedulerHandle, token: Token) -> Result<Exit,
 pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
     leave_session(args.new_session);
     let name = args.cluster.name();
-    let folder = ClusterDir::of(name)?;
-    let connection = folder.read(Role::Worker)?;
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let config = dagrun_worker::Config {
-        name: args.name.clone(),
-        slots: args.jobs.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
-        labels: args.offer.labels.clone(),
-        memory: args.offer.memory,
-        resources: args.offer.resources(),
-        token: connection.token.bytes().to_vec(),
-        reaper: Some(ReaperConfig { argv: crate::reaper_argv() }),
-        log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
-        values: dagrun_worker::ValuesConfig::default(),
-    };
-    let line = dagrun_worker::Connection::Tcp(connection.address);
-    let worker = dagrun_worker::spawn(config, line).map_err(|error| {
-        Failure::new(Exit::Unreachable, format!("cluster {name}: {}", chain(&error)))
+    let joined = dagrun::program::join_cluster(name, args.name.clone(), args.offer.offer());
+    let worker = joined.map_err(|error| match error {
+        ClusterError::Connection(error) => Failure::from(error),
+        ClusterError::Worker(error) => unreachable(name, &chain(&error)),
+        error => unreachable(name, &chain(&error)),
     })?;
     terminal::tell(&format!("worker {} of cluster {name}: joined", worker.name()));
-    let stopper = worker.stopper();
-    let mut signals =
-        SignalIterator::new([SIGINT, SIGTERM]).map_err(|error| broken("signals", &error))?;
-    std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            stopper.stop();
-        }
-        if let Some(signal) = signals.forever().next() {
-            // Once more: the reaper ends what is left.
-            std::process::exit(128 + signal);
-        }
-    });
+    dagrun::program::stop_on_signals(&worker);
     match worker.join() {
         EndReason::Dismissed | EndReason::ShutDown => Ok(Exit::Success),
-        EndReason::ConnectionLost(why) => Err(Failure::new(
-            Exit::Unreachable,
-            format!("cluster {name}: the connection to the scheduler was lost: {why}"),
-        )),
+        EndReason::ConnectionLost(why) => {
+            Err(unreachable(name, &format!("the connection to the scheduler was lost: {why}")))
+        }
         EndReason::Broken => Err(Failure::new(Exit::Failed, "the worker's thread has panicked")),
     }
 }

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod graph;
 mod hash;
 pub mod ids;
+pub mod offer;
 pub mod parse;
 pub mod payload;
 pub mod pipeline;

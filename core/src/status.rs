@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{InstanceId, RunId, Timestamp};
+use crate::offer::Offer;
 
 /// The state of an instance.
 ///
@@ -312,16 +313,10 @@ pub struct WorkerStatus {
     pub name: String,
     /// The host it runs on.
     pub host: String,
-    /// Its slots.
-    pub slots: u32,
+    /// What it offers.
+    pub offer: Offer,
     /// Attempts it runs or holds.
     pub running: u32,
-    /// Its labels.
-    pub labels: Vec<String>,
-    /// Its memory in bytes.
-    pub memory: u64,
-    /// Its custom resources, by name.
-    pub resources: Vec<(String, u64)>,
     /// When it was last heard of.
     pub last_heartbeat: Timestamp,
 }

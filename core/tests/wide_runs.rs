@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use dagrun_core::engine::{
     Action, CancelScope, Cause, Engine, Event, Explanation, Outcome, Report, RevokeMode, RunPlan,
-    TaskPlan, WorkerOffer,
+    TaskPlan, WorkerInfo,
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::{Clause, Outcomes, Quantifier};
 use dagrun_core::status::{FailureKind, RunState, State};
 
@@ -43,8 +44,9 @@ impl Rig {
     fn new(tasks: Vec<TaskPlan>) -> Rig {
         let (held, done) = (VecDeque::new(), Done::default());
         let mut rig = Rig { engine: Engine::default(), now: 0, held, done, state: None };
-        let offer = WorkerOffer { name: "w".into(), slots: 4, ..WorkerOffer::default() };
-        rig.event(Event::WorkerJoined { worker: WORKER, offer });
+        let offer = Offer { slots: 4, ..Offer::default() };
+        let info = WorkerInfo { name: "w".into(), offer, ..WorkerInfo::default() };
+        rig.event(Event::WorkerJoined { worker: WORKER, info });
         let plan = Arc::new(RunPlan { tasks, ..RunPlan::default() });
         rig.event(Event::RunSubmitted { run: RUN, plan, past: Arc::default() });
         rig

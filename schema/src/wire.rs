@@ -3,6 +3,7 @@
 
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp};
+use dagrun_core::offer::Offer;
 use dagrun_core::recipe::Input;
 use dagrun_core::status::{
     Counts, Detail, Failure, FailureKind, InstanceResult, InstanceRow, LogChunk, RunState,
@@ -524,16 +525,16 @@ pub fn write_worker_status(status: &WorkerStatus, mut to: wire::worker_status::B
     to.set_id(status.id);
     to.set_name(&status.name);
     to.set_host(&status.host);
-    to.set_slots(status.slots);
+    to.set_slots(status.offer.slots);
     to.set_running(status.running);
     to.set_last_heartbeat(status.last_heartbeat.0);
-    to.set_memory(status.memory);
-    let mut resources = to.reborrow().init_resources(length(status.resources.len()));
-    for (i, resource) in (0..).zip(&status.resources) {
+    to.set_memory(status.offer.memory);
+    let mut resources = to.reborrow().init_resources(length(status.offer.resources.len()));
+    for (i, resource) in (0..).zip(&status.offer.resources) {
         write_resource(resource, resources.reborrow().get(i));
     }
-    let mut labels = to.init_labels(length(status.labels.len()));
-    for (i, label) in (0..).zip(&status.labels) {
+    let mut labels = to.init_labels(length(status.offer.labels.len()));
+    for (i, label) in (0..).zip(&status.offer.labels) {
         labels.set(i, label);
     }
 }
@@ -547,11 +548,13 @@ pub fn read_worker_status(from: wire::worker_status::Reader<'_>) -> Result<Worke
         id: from.get_id(),
         name: from.get_name()?.to_str()?.to_owned(),
         host: from.get_host()?.to_str()?.to_owned(),
-        slots: from.get_slots(),
+        offer: Offer {
+            slots: from.get_slots(),
+            labels: read_text_list(from.get_labels()?)?,
+            memory: from.get_memory(),
+            resources: from.get_resources()?.iter().map(read_resource).collect::<Result<_>>()?,
+        },
         running: from.get_running(),
-        labels: read_text_list(from.get_labels()?)?,
-        memory: from.get_memory(),
-        resources: from.get_resources()?.iter().map(read_resource).collect::<Result<_>>()?,
         last_heartbeat: Timestamp(from.get_last_heartbeat()),
     })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dagrun::load;
 use dagrun::rpc::{Client, Run};
 use dagrun_core::ids::{InstanceId, TaskId};
+use dagrun_core::offer::Offer;
 use dagrun_core::status::{InstanceRow, RunState, RunStatus, State};
 use dagrun_scheduler::SchedulerHandle;
 use dagrun_worker::WorkerHandle;
@@ -65,10 +66,12 @@ impl Rig {
         let connection = dagrun_worker::Connection::Stream(self.stream());
         let config = dagrun_worker::Config {
             name: name.into(),
-            slots,
-            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-            memory: Some(1 << 30),
-            resources: resources.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
+            offer: Offer {
+                slots,
+                labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+                memory: 1 << 30,
+                resources: resources.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
+            },
             token: WORKER.to_vec(),
             reaper: None,
             log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,

@@ -32,5 +32,6 @@ pub mod slots;
 pub mod values;
 
 pub use handle::{EndReason, Life, Stopper, WorkerHandle, spawn, spawn_on};
+pub use machine::whole_machine;
 pub use reaper::ReaperConfig;
 pub use session::{Config, Connection, DEFAULT_LOG_LIMIT, StartError, ValuesConfig};

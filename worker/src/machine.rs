@@ -2,15 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
+use dagrun_core::offer::Offer;
+
 /// The name of the machine; empty when it has none.
 pub(crate) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
 }
 
+/// All that the machine has: a slot for each core, and its memory as far as this process may use it.
+#[must_use]
+pub fn whole_machine() -> Offer {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Offer {
+        slots: u32::try_from(cores).unwrap_or(u32::MAX),
+        memory: memory().unwrap_or(0),
+        ..Offer::default()
+    }
+}
+
 /// The memory in bytes that processes here may use: the machine's, or less where a control group says
 /// so. `None` when the system does not tell.
-pub(crate) fn memory() -> Option<u64> {
+fn memory() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = limit_files(&groups, Path::new("/sys/fs/cgroup"));

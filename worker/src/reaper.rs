@@ -1,14 +1,15 @@
 //! The reaper: a small process that ends what a worker left behind, however the worker ended.
 //!
 //! It shares the worker's table of process groups and waits for the end of a pipe that only the
-//! worker holds. It is the same program, started with a hidden argument; `main` calls [`run`] when it
-//! sees that argument.
+//! worker holds. It is the same program, started with a hidden argument; `main` begins with
+//! [`take_part`], which acts on that argument.
 
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 
@@ -17,11 +18,35 @@ use crate::groups::{GroupTable, Mark};
 /// What a worker writes before it closes the pipe when it has cleaned up itself.
 const ALL_DONE: u8 = b'.';
 
+/// The first argument of a program that is to be a reaper.
+const ROLE: &str = "__dagrun-reaper";
+
+/// Whether this program can be its own reaper.
+static TAKES_PART: AtomicBool = AtomicBool::new(false);
+
+/// Makes this program the reaper of its workers: to be called first in `main`. Where the process was
+/// started as a reaper, this is its whole life, and it ends here.
+pub fn take_part() {
+    TAKES_PART.store(true, Ordering::Release);
+    if std::env::args_os().nth(1).is_some_and(|role| role == ROLE) {
+        run();
+        std::process::exit(0);
+    }
+}
+
 /// How to start the reaper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReaperConfig {
-    /// Program (an absolute path) and arguments.
-    pub argv: Vec<OsString>,
+    program: PathBuf,
+}
+
+impl ReaperConfig {
+    /// This program again; `None` when its `main` does not call [`take_part`].
+    #[must_use]
+    pub fn this_program() -> Option<ReaperConfig> {
+        let program = TAKES_PART.load(Ordering::Acquire).then(std::env::current_exe)?.ok()?;
+        Some(ReaperConfig { program })
+    }
 }
 
 /// A running reaper, on the worker's side.
@@ -38,10 +63,8 @@ impl Reaper {
     /// # Errors
     /// When it cannot be started.
     pub fn start(config: &ReaperConfig, table: &GroupTable, mark: &Mark) -> io::Result<Reaper> {
-        let no_program = || io::Error::new(io::ErrorKind::InvalidInput, "no program given");
-        let (program, arguments) = config.argv.split_first().ok_or_else(no_program)?;
-        let mut child = Command::new(program)
-            .args(arguments)
+        let mut child = Command::new(&config.program)
+            .arg(ROLE)
             .env_clear()
             .process_group(0)
             .stdin(Stdio::piped())
@@ -74,7 +97,7 @@ impl Reaper {
 ///
 /// Expects the worker's pipe as standard input and the table of groups as standard output, as the
 /// worker arranges it.
-pub fn run() {
+fn run() {
     // A directory that somebody wants to unmount or remove must not be kept busy.
     let _ = std::env::set_current_dir("/");
     let mut told = Vec::new();

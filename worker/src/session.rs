@@ -13,6 +13,7 @@ use capnp::message::ReaderOptions;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::ids::WorkerId;
+use dagrun_core::offer::Offer;
 use dagrun_schema::PROTOCOL_VERSION;
 use dagrun_schema::dagrun_capnp::{bootstrap, granted, session, worker};
 use dagrun_schema::wire;
@@ -55,14 +56,9 @@ pub const DEFAULT_LOG_LIMIT: usize = 1 << 20;
 pub struct Config {
     /// Its name; empty: the scheduler picks one.
     pub name: String,
-    /// Attempts that it runs at once.
-    pub slots: u32,
-    /// Labels that a task may ask for.
-    pub labels: Vec<String>,
-    /// Its memory in bytes; none: what the machine or its control group has.
-    pub memory: Option<u64>,
-    /// Its custom resources, by name.
-    pub resources: Vec<(String, u64)>,
+    /// What it offers; at least one slot. [`whole_machine`](crate::whole_machine) is all that there
+    /// is.
+    pub offer: Offer,
     /// The secret of workers.
     pub token: Vec<u8>,
     /// How to start the process that cleans up after a crash; none: there is no such process.
@@ -87,10 +83,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("name", &self.name)
-            .field("slots", &self.slots)
-            .field("labels", &self.labels)
-            .field("memory", &self.memory)
-            .field("resources", &self.resources)
+            .field("offer", &self.offer)
             .field("reaper", &self.reaper)
             .field("log_limit", &self.log_limit)
             .field("values", &self.values)
@@ -172,15 +165,7 @@ pub(crate) async fn join_scheduler(config: Config, way: Way) -> Result<Joined, S
                 (bootstrap, Some(line))
             }
         };
-        let identity = Identity {
-            name: config.name,
-            slots: config.slots,
-            labels: config.labels,
-            memory: config.memory.or_else(machine::memory).unwrap_or(0),
-            resources: config.resources,
-            token: config.token,
-        };
-        let registered = register(&bootstrap, &identity, &service).await?;
+        let registered = register(&bootstrap, &config, &service).await?;
         Ok::<_, StartError>((registered, line))
     };
     let joined = tokio::time::timeout(JOINING, joining).await;
@@ -232,7 +217,7 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
         "" => format!("worker-{}", std::process::id()),
         name => name.to_owned(),
     };
-    let slots = Slots::new(config.slots.max(1) as usize, runner, sink)?;
+    let slots = Slots::new(config.offer.slots.max(1) as usize, runner, sink)?;
     let starting = config.reaper.clone().map(|reaper| service::start_reaper(reaper, slots.clone()));
     let service = Service {
         slots,
@@ -252,10 +237,8 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
 
 /// The store of values, in a directory of its own.
 fn values(config: &Config, mark: &Mark) -> Values {
-    let limit = config.values.memory.or_else(|| {
-        let memory = config.memory.or_else(machine::memory);
-        memory.map(|memory| memory / 4)
-    });
+    let known = Some(config.offer.memory).filter(|memory| *memory > 0);
+    let limit = config.values.memory.or(known.map(|memory| memory / 4));
     let dir = config.values.dir.clone().unwrap_or_else(std::env::temp_dir);
     let dir = dir.join(format!("dagrun-worker-{}", mark.as_str()));
     Values::new(limit.unwrap_or(DEFAULT_VALUES), dir)
@@ -284,23 +267,13 @@ async fn connect(connection: Connection) -> std::io::Result<(Halves, Option<IpAd
     }
 }
 
-/// What a worker says of itself.
-struct Identity {
-    name: String,
-    slots: u32,
-    labels: Vec<String>,
-    memory: u64,
-    resources: Vec<(String, u64)>,
-    token: Vec<u8>,
-}
-
 async fn register(
     bootstrap: &bootstrap::Client,
-    identity: &Identity,
+    config: &Config,
     service: &Rc<Service>,
 ) -> Result<Registered, StartError> {
     let mut login = bootstrap.login_request();
-    login.get().set_token(&identity.token);
+    login.get().set_token(&config.token);
     login.get().set_protocol(PROTOCOL_VERSION);
     let answer = login.send().promise.await.map_err(StartError::Refused)?;
     let answer = answer.get().map_err(StartError::Refused)?;
@@ -311,19 +284,19 @@ async fn register(
     };
     let mut request = gate.register_request();
     let mut info = request.get().init_info();
-    info.set_name(&identity.name);
+    info.set_name(&config.name);
     info.set_host(machine::host());
     info.set_pid(std::process::id());
-    info.set_slots(identity.slots.max(1));
-    let count = u32::try_from(identity.labels.len()).unwrap_or(u32::MAX);
+    info.set_slots(config.offer.slots.max(1));
+    let count = u32::try_from(config.offer.labels.len()).unwrap_or(u32::MAX);
     let mut labels = info.reborrow().init_labels(count);
-    for (at, label) in (0..count).zip(&identity.labels) {
+    for (at, label) in (0..count).zip(&config.offer.labels) {
         labels.set(at, label);
     }
-    info.set_memory(identity.memory);
-    let count = u32::try_from(identity.resources.len()).unwrap_or(u32::MAX);
+    info.set_memory(config.offer.memory);
+    let count = u32::try_from(config.offer.resources.len()).unwrap_or(u32::MAX);
     let mut resources = info.reborrow().init_resources(count);
-    for (at, resource) in (0..count).zip(&identity.resources) {
+    for (at, resource) in (0..count).zip(&config.offer.resources) {
         wire::write_resource(resource, resources.reborrow().get(at));
     }
     if let Some((address, secret)) = service.values.door() {

@@ -14,9 +14,8 @@ use capnp_rpc::{RpcSystem, new_client, twoparty};
 use common::{alive, pid_in};
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, RunId, TaskId};
-use dagrun_core::pipeline::{
-    Capture, Conduct, Pipeline, RunContext, Task, TaskAction,
-};
+use dagrun_core::offer::Offer;
+use dagrun_core::pipeline::{Capture, Conduct, Pipeline, RunContext, Task, TaskAction};
 use dagrun_core::recipe::Recipe;
 use dagrun_core::space::{Axis, Points, Space};
 use dagrun_core::status::{FailureKind, Stream};
@@ -101,10 +100,12 @@ struct Stage {
 fn config(slots: u32, token: &[u8]) -> Config {
     Config {
         name: String::new(),
-        slots,
-        labels: vec!["here".into()],
-        memory: Some(1 << 30),
-        resources: vec![("gpu".into(), 2)],
+        offer: Offer {
+            slots,
+            labels: vec!["here".into()],
+            memory: 1 << 30,
+            resources: vec![("gpu".into(), 2)],
+        },
         token: token.to_vec(),
         reaper: None,
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,

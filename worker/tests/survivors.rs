@@ -18,9 +18,9 @@ use dagrun_worker::groups::{GroupTable, Mark};
 use dagrun_worker::log::RunLog;
 
 fn main() {
+    dagrun_worker::reaper::take_part();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match arguments.get(1).and_then(|argument| argument.to_str()) {
-        Some("__reaper") => dagrun_worker::reaper::run(),
         Some("__worker") => worker(Path::new(&arguments[2])),
         Some("__flood") => flood(Path::new(&arguments[2])),
         // As the harness of other tests does.
@@ -43,8 +43,7 @@ fn again(mode: &str, dir: &Path) -> Command {
 fn worker(dir: &Path) {
     let table = GroupTable::new().unwrap();
     let mark = Mark::random();
-    let argv = vec![std::env::current_exe().unwrap().into(), "__reaper".into()];
-    let config = dagrun_worker::ReaperConfig { argv };
+    let config = dagrun_worker::ReaperConfig::this_program().unwrap();
     let reaper = dagrun_worker::reaper::Reaper::start(&config, &table, &mark).unwrap();
     println!("{}", reaper.id());
     let script = "env -i sleep 1000 & echo $! > bare; \

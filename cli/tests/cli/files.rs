@@ -126,7 +126,7 @@ fn help_shows_what_there_is_and_nothing_else() {
     ] {
         assert!(help.contains(&format!("\n  {word} ")), "{word} is missing:\n{help}");
     }
-    for word in ["__reaper", "resume", "clean"] {
+    for word in ["__dagrun-reaper", "resume", "clean"] {
         assert!(!help.contains(&format!("\n  {word} ")), "{word}:\n{help}");
     }
 }

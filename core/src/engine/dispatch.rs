@@ -165,7 +165,7 @@ impl Engine {
         let Some((thief, victim)) = self.workers.imbalance() else { return };
         let Some(free) = self.workers.get(thief).map(Worker::free) else { return };
         let Some(held) = self.workers.get(victim) else { return };
-        let backlog = held.occupied - held.offer.slots;
+        let backlog = held.occupied - held.info.offer.slots;
         let most = free.min(backlog.div_ceil(2)) as usize;
         let suits = |class| {
             let needs = self.classes.get(class);

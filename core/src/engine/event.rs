@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::past::Past;
 use super::plan::RunPlan;
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use crate::offer::Offer;
 use crate::status::{Detail, FailureKind, RunState, State};
 
 /// Something that happened.
@@ -30,8 +31,8 @@ pub enum Event {
     WorkerJoined {
         /// Its id, new to the machine.
         worker: WorkerId,
-        /// What it offers.
-        offer: WorkerOffer,
+        /// What is known of it.
+        info: WorkerInfo,
     },
     /// A worker's session ended, for whatever reason.
     WorkerLost {
@@ -60,19 +61,13 @@ pub enum CancelScope {
     Instance(InstanceId),
 }
 
-/// What a worker offers.
+/// What the machine knows of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WorkerOffer {
+pub struct WorkerInfo {
     /// Its name, unique among those present.
     pub name: String,
-    /// Its slots.
-    pub slots: u32,
-    /// Its labels.
-    pub labels: Vec<String>,
-    /// Its memory in bytes.
-    pub memory: u64,
-    /// Its custom resources.
-    pub resources: Vec<(String, u64)>,
+    /// What it offers.
+    pub offer: Offer,
     /// The functions that its program has, by name and signature, sorted.
     pub functions: Vec<(String, u64)>,
 }

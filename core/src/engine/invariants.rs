@@ -25,7 +25,7 @@ impl Engine {
                 |class| self.classes.get(class).map_or(0, |needs: &super::Needs| needs.memory);
             let memory: u64 = worker.leases.values().map(|lease| memory(lease.class)).sum();
             assert_eq!(memory, worker.memory, "memory of worker {id}");
-            assert!(memory <= worker.offer.memory, "worker {id} is oversubscribed");
+            assert!(memory <= worker.info.offer.memory, "worker {id} is oversubscribed");
             for lease in worker.leases.values() {
                 *leased.entry((lease.run, lease.instance)).or_default() += 1;
             }

@@ -33,7 +33,7 @@ mod workers;
 
 pub use event::{
     Action, Assignment, CancelScope, Cause, Event, FollowProblem, Outcome, Record, Report,
-    RevokeMode, WorkerOffer,
+    RevokeMode, WorkerInfo,
 };
 pub use explain::{Explanation, Missing, MissingEdge, NotStarted};
 pub use past::{Done, Past};
@@ -102,8 +102,8 @@ impl Engine {
         match event {
             Event::RunSubmitted { run, plan, past } => self.submit(now, run, plan, &past, out),
             Event::CancelRequested { run, scope } => self.cancel(now, run, scope, out),
-            Event::WorkerJoined { worker, offer } => {
-                if !self.workers.join(worker, offer) {
+            Event::WorkerJoined { worker, info } => {
+                if !self.workers.join(worker, info) {
                     self.stale += 1;
                 }
                 self.open_waiting(now, out);

@@ -61,25 +61,21 @@ impl Needs {
 
     /// Whether a worker may and, once it is idle, can run it.
     pub(super) fn suit(&self, id: WorkerId, worker: &Worker) -> bool {
-        let offer = &worker.offer;
-        let named = |names: &Vec<String>| {
-            names.iter().any(|name| *name == offer.name || offer.labels.contains(name))
-        };
+        let info = &worker.info;
+        let named = |names: &Vec<String>| names.iter().any(|name| info.is_called(name));
         self.pin.is_none_or(|pin| pin == id)
             && self.names.as_ref().is_none_or(named)
-            && self.function.as_ref().is_none_or(|(name, signature)| offer.has(name, *signature))
-            && self.cpus <= offer.slots
-            && self.memory <= offer.memory
-            && self.resources.iter().all(|(name, amount)| *amount <= offer.amount(name))
+            && self.function.as_ref().is_none_or(|(name, signature)| info.has(name, *signature))
+            && info.offer.suffices(self.cpus, self.memory, &self.resources)
     }
 
     /// How many more attempts fit, as far as memory and custom resources go.
     pub(super) fn fit(&self, worker: &Worker) -> u32 {
-        let memory = worker.offer.memory.saturating_sub(worker.memory);
+        let memory = worker.info.offer.memory.saturating_sub(worker.memory);
         let by_memory = memory.checked_div(self.memory).unwrap_or(u64::MAX);
         let by_resource = |(name, amount): &(String, u64)| {
             let used = worker.resources.get(name).copied().unwrap_or(0);
-            worker.offer.amount(name).saturating_sub(used) / amount
+            worker.info.offer.amount(name).saturating_sub(used) / amount
         };
         let by_resources = self.resources.iter().map(by_resource).min().unwrap_or(u64::MAX);
         u32::try_from(by_memory.min(by_resources)).unwrap_or(u32::MAX)

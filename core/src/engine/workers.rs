@@ -5,7 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use rustc_hash::FxHashMap;
 
-use super::WorkerOffer;
+use super::WorkerInfo;
 use super::needs::{ClassId, Needs};
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, WorkerId};
 
@@ -53,7 +53,7 @@ impl Hasher for InSequence {
 /// A worker that is present.
 #[derive(Debug)]
 pub(super) struct Worker {
-    pub(super) offer: WorkerOffer,
+    pub(super) info: WorkerInfo,
     pub(super) leases: Leases,
     /// Slots that its leases need, more than it has when it holds work ahead.
     pub(super) occupied: u32,
@@ -69,11 +69,11 @@ pub(super) struct Worker {
     pub(super) used: u64,
 }
 
-impl WorkerOffer {
-    /// How much of a custom resource it offers.
-    pub(super) fn amount(&self, resource: &str) -> u64 {
-        let found = self.resources.iter().find(|(name, _)| name == resource);
-        found.map_or(0, |(_, amount)| *amount)
+impl WorkerInfo {
+    /// Whether a target is its name or one of its labels.
+    #[must_use]
+    pub fn is_called(&self, target: &str) -> bool {
+        self.name == target || self.offer.labels.iter().any(|label| label == target)
     }
 
     /// Whether it has a function of this name and signature.
@@ -87,9 +87,9 @@ impl WorkerOffer {
 }
 
 impl Worker {
-    fn new(offer: WorkerOffer) -> Worker {
+    fn new(info: WorkerInfo) -> Worker {
         Worker {
-            offer,
+            info,
             leases: Leases::default(),
             occupied: 0,
             memory: 0,
@@ -101,7 +101,7 @@ impl Worker {
     }
 
     pub(super) fn free(&self) -> u32 {
-        self.offer.slots.saturating_sub(self.occupied)
+        self.info.offer.slots.saturating_sub(self.occupied)
     }
 
     /// All leases, the oldest first, each with whether its attempt may have run: a worker starts in
@@ -109,7 +109,7 @@ impl Worker {
     pub(super) fn into_leases(self) -> Vec<(Lease, bool)> {
         let mut leases: Vec<(AttemptId, Lease)> = self.leases.into_iter().collect();
         leases.sort_unstable_by_key(|(attempt, _)| *attempt);
-        let mut free = Some(self.offer.slots);
+        let mut free = Some(self.info.offer.slots);
         let ran = |(_, lease): (AttemptId, Lease)| {
             free = free.and_then(|free| free.checked_sub(lease.cpus));
             (lease, lease.started || free.is_some())
@@ -119,7 +119,7 @@ impl Worker {
 
     /// Occupied slots as a fraction of all, in 1/65536.
     pub(super) fn load(&self) -> u64 {
-        (u64::from(self.occupied) << 16) / u64::from(self.offer.slots.max(1))
+        (u64::from(self.occupied) << 16) / u64::from(self.info.offer.slots.max(1))
     }
 
     fn key(&self, id: WorkerId) -> LoadKey {
@@ -160,11 +160,11 @@ impl Workers {
     }
 
     /// Returns whether the id was new.
-    pub(super) fn join(&mut self, id: WorkerId, offer: WorkerOffer) -> bool {
+    pub(super) fn join(&mut self, id: WorkerId, info: WorkerInfo) -> bool {
         if self.workers.contains_key(&id) {
             return false;
         }
-        let worker = Worker::new(offer);
+        let worker = Worker::new(info);
         self.by_load.insert(worker.key(id));
         self.workers.insert(id, worker);
         true
@@ -295,7 +295,7 @@ impl Workers {
         let idle = self.by_load.first()?.id;
         let busy = self.by_load.last()?.id;
         let (thief, victim) = (self.workers.get(&idle)?, self.workers.get(&busy)?);
-        let unbalanced = thief.free() > 0 && victim.occupied > victim.offer.slots;
+        let unbalanced = thief.free() > 0 && victim.occupied > victim.info.offer.slots;
         (unbalanced && victim.asked_back == 0).then_some((idle, busy))
     }
 }
@@ -310,7 +310,7 @@ fn room(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
     }
     // What occupies more than slots is not handed out ahead: only slots are kept by the worker.
     let ahead = if needs.only_slots() { ahead } else { 0 };
-    let slots = worker.offer.slots;
+    let slots = worker.info.offer.slots;
     let limit = slots.saturating_add(slots.saturating_mul(ahead));
     let by_slots = match limit.saturating_sub(worker.occupied) / needs.cpus.max(1) {
         0 => u32::from(worker.free() > 0),
@@ -329,7 +329,7 @@ fn starts_at_once(id: WorkerId, worker: &Worker, needs: &Needs) -> u32 {
 
 /// How many attempts of `cpus` slots bring a worker up to `load`.
 fn below(worker: &Worker, load: u64, cpus: u32) -> u32 {
-    let target = (load * u64::from(worker.offer.slots)) >> 16;
+    let target = (load * u64::from(worker.info.offer.slots)) >> 16;
     let missing = target.saturating_sub(worker.occupied.into());
     u32::try_from(missing / u64::from(cpus.max(1))).unwrap_or(u32::MAX)
 }

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use self::worker::Worker;
 use crate::engine::{
-    Action, Engine, Event, Outcome, Report, RevokeMode, RunPlan, Scheme, TaskPlan, WorkerOffer,
+    Action, Engine, Event, Outcome, Report, RevokeMode, RunPlan, Scheme, TaskPlan, WorkerInfo,
 };
 use crate::ids::{AttemptId, InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
+use crate::offer::Offer;
 use crate::pipeline::{Conduct, Targets};
 use crate::status::{FailureKind, State};
 
@@ -248,8 +249,9 @@ impl Simulation<'_> {
         for worker in (0..cluster.workers).map(WorkerId) {
             self.workers.push(Worker::new(cluster.cpus));
             let name = format!("w{}", worker.0 + 1);
-            let offer = WorkerOffer { name, slots: cluster.cpus, ..WorkerOffer::default() };
-            self.event(Event::WorkerJoined { worker, offer });
+            let offer = Offer { slots: cluster.cpus, ..Offer::default() };
+            let info = WorkerInfo { name, offer, ..WorkerInfo::default() };
+            self.event(Event::WorkerJoined { worker, info });
         }
         self.event(Event::RunSubmitted {
             run: RUN,

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use dagrun_core::engine::{
     CancelScope, Cause, Event, Explanation, FollowProblem, NotStarted, Outcome, Record, RunPlan,
-    Scheme, TaskPlan, WorkerOffer,
+    Scheme, TaskPlan,
 };
 use dagrun_core::ids::{Micros, WorkerId};
+use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::{Conduct, Outcomes, Quantifier, Retry, RetryOn, Targets};
 use dagrun_core::status::{FailureKind, RunState, State};
 use proptest::prelude::*;
@@ -192,7 +193,7 @@ fn target_absent_joins() {
     let mut rig = Rig::new(vec![on_target("gpu")]).worker(1, 1).submit();
     assert_eq!(rig.state(0, 0), State::Ready);
     let labels = vec!["gpu".to_owned()];
-    rig.join_offering(2, WorkerOffer { slots: 1, labels, ..WorkerOffer::default() });
+    rig.join_offering(2, Offer { slots: 1, labels, ..Offer::default() });
     assert_eq!(rig.ran_on(0, 0), Some(2));
 }
 
@@ -337,7 +338,7 @@ proptest! {
         let mut rig = Rig::new(tasks.clone()).scheme(Scheme::ALL[scheme], 3).submit();
         for id in 1..=3 {
             let resources = vec![("gpu".to_owned(), 1)];
-            let offer = WorkerOffer { slots: 4, memory: 8, resources, ..WorkerOffer::default() };
+            let offer = Offer { slots: 4, memory: 8, resources, ..Offer::default() };
             rig.join_offering(id, offer);
        }
         let mut choices = choices.into_iter().cycle();

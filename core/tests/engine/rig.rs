@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{
     Action, CancelScope, Engine, Event, Outcome, Past, Record, Report, RevokeMode, RunPlan, Scheme,
-    TaskPlan, WorkerOffer,
+    TaskPlan, WorkerInfo,
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::offer::Offer;
 use dagrun_core::payload::{Place, Stored};
 use dagrun_core::pipeline::{Clause, Conduct, Outcomes, Quantifier};
 use dagrun_core::status::{Detail, FailureKind, RunState, State};
@@ -115,16 +116,16 @@ impl Rig {
     }
 
     pub(crate) fn join(&mut self, id: u32, slots: u32) {
-        self.join_offering(id, WorkerOffer { slots, ..WorkerOffer::default() });
+        self.join_offering(id, Offer { slots, ..Offer::default() });
     }
 
     /// Adds a worker with labels, memory or resources.
-    pub(crate) fn join_offering(&mut self, id: u32, offer: WorkerOffer) {
+    pub(crate) fn join_offering(&mut self, id: u32, offer: Offer) {
         let worker = WorkerId(id);
         let slots = offer.slots;
         self.workers.insert(worker, FakeWorker { slots, ..FakeWorker::default() });
-        let offer = WorkerOffer { name: format!("w{id}"), ..offer };
-        self.event(Event::WorkerJoined { worker, offer });
+        let info = WorkerInfo { name: format!("w{id}"), offer, ..WorkerInfo::default() };
+        self.event(Event::WorkerJoined { worker, info });
     }
 
     /// The worker is gone with all that it held.

@@ -1,8 +1,9 @@
 //! What the state machine knows of instances at this moment, with the names of workers: for
 //! `explain` and `status`.
 
-use dagrun_core::engine::{Explanation, NotStarted, RunPlan, TaskPlan, WorkerOffer};
+use dagrun_core::engine::{Explanation, NotStarted, RunPlan, TaskPlan, WorkerInfo};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::Targets;
 use dagrun_core::status::{InstanceRow, RunStatus, State};
 use rustc_hash::FxHashMap;
@@ -27,12 +28,12 @@ impl Driver {
     /// Why a call of the plan could be made by none of the workers that are present: the task, and
     /// the reason. With no workers there is no reason: they may come.
     pub(crate) fn lacks_function(&self, plan: &RunPlan) -> Option<(TaskId, String)> {
-        let offers: Vec<&WorkerOffer> = self.workers.values().map(|worker| &worker.offer).collect();
-        if offers.is_empty() {
+        let infos: Vec<&WorkerInfo> = self.workers.values().map(|worker| &worker.info).collect();
+        if infos.is_empty() {
             return None;
         }
         let mut tasks = (0..).map(TaskId).zip(&plan.tasks);
-        tasks.find_map(|(id, task)| Some((id, without_function(task, &offers)?)))
+        tasks.find_map(|(id, task)| Some((id, without_function(task, &infos)?)))
     }
 
     /// What is known of an instance; `None` when it or its run is unknown.
@@ -46,7 +47,7 @@ impl Driver {
             Explanation::Ready(why) => self.unsuited(run, instance.task, why),
             _ => None,
         };
-        let worker = worker.map(|worker| worker.offer.name.clone());
+        let worker = worker.map(|worker| worker.info.name.clone());
         Some(Situation { explanation, worker, unsuited })
     }
 
@@ -101,18 +102,16 @@ impl Driver {
     fn unsuited(&self, run: RunId, task: TaskId, why: &NotStarted) -> Option<String> {
         let NotStarted::NoneSuits { .. } = why else { return None };
         let plan = self.engine.plan(run)?.tasks.get(task.at())?;
-        let offers: Vec<&WorkerOffer> = self.workers.values().map(|worker| &worker.offer).collect();
-        Some(unsuited(plan, &offers))
+        let infos: Vec<&WorkerInfo> = self.workers.values().map(|worker| &worker.info).collect();
+        Some(unsuited(plan, &infos))
     }
 }
 
 /// What stands in the way, when none of the workers that are present suits.
-fn unsuited(plan: &TaskPlan, offers: &[&WorkerOffer]) -> String {
-    let mut candidates = offers.to_vec();
+fn unsuited(plan: &TaskPlan, workers: &[&WorkerInfo]) -> String {
+    let mut candidates = workers.to_vec();
     if let Targets::Named(names) = &plan.conduct.targets {
-        candidates.retain(|offer| {
-            names.iter().any(|name| *name == offer.name || offer.labels.contains(name))
-        });
+        candidates.retain(|worker| names.iter().any(|name| worker.is_called(name)));
         if candidates.is_empty() {
             return format!("no worker is called or labelled {}", names.join(" or "));
         }
@@ -120,8 +119,8 @@ fn unsuited(plan: &TaskPlan, offers: &[&WorkerOffer]) -> String {
     if let Some(lacking) = without_function(plan, &candidates) {
         return lacking;
     }
-    let most = |amount: &dyn Fn(&WorkerOffer) -> u64| {
-        candidates.iter().map(|offer| amount(offer)).max().unwrap_or(0)
+    let most = |amount: &dyn Fn(&Offer) -> u64| {
+        candidates.iter().map(|worker| amount(&worker.offer)).max().unwrap_or(0)
     };
     let slots = most(&|offer| offer.slots.into());
     if u64::from(plan.conduct.cpus) > slots {
@@ -133,7 +132,7 @@ fn unsuited(plan: &TaskPlan, offers: &[&WorkerOffer]) -> String {
         return format!("memory: it needs {needed}, the largest worker has {memory}");
     }
     for (name, needed) in &plan.conduct.resources {
-        match most(&|offer| amount(offer, name)) {
+        match most(&|offer| offer.amount(name)) {
             0 if *needed > 0 => return format!("{name}: it needs {needed}, no worker has any"),
             least if *needed > least => {
                 return format!("{name}: it needs {needed}, no worker has more than {least}");
@@ -141,30 +140,31 @@ fn unsuited(plan: &TaskPlan, offers: &[&WorkerOffer]) -> String {
             _ => {}
         }
     }
-    let all = candidates.iter().any(|offer| {
-        plan.conduct.cpus <= offer.slots
-            && plan.conduct.memory <= offer.memory
-            && plan.conduct.resources.iter().all(|(name, needed)| *needed <= amount(offer, name))
-    });
-    match all {
+    let all = |worker: &&WorkerInfo| {
+        worker.offer.suffices(plan.conduct.cpus, plan.conduct.memory, &plan.conduct.resources)
+    };
+    match candidates.iter().any(all) {
         true => "the worker that it must run on lacks what it needs".to_owned(),
         false => "no single worker has all that it needs".to_owned(),
     }
 }
 
 /// Why none of these workers could make the call of a task; `None` when one could, or it makes none.
-pub(super) fn without_function(plan: &TaskPlan, offers: &[&WorkerOffer]) -> Option<String> {
+pub(super) fn without_function(plan: &TaskPlan, workers: &[&WorkerInfo]) -> Option<String> {
     let (name, signature) = plan.function.as_ref()?;
-    if offers.iter().any(|offer| offer.has(name, *signature)) {
+    if workers.iter().any(|worker| worker.has(name, *signature)) {
         return None;
     }
-    if offers.iter().any(|offer| offer.has(name, None)) {
+    if workers.iter().any(|worker| worker.has(name, None)) {
         return Some(format!(
             "function `{name}` has another signature in the workers' program: start workers from the program that submits"
         ));
     }
-    let mut known: Vec<&str> =
-        offers.iter().flat_map(|offer| &offer.functions).map(|(name, _)| name.as_str()).collect();
+    let mut known: Vec<&str> = workers
+        .iter()
+        .flat_map(|worker| &worker.functions)
+        .map(|(name, _)| name.as_str())
+        .collect();
     // Those of views, which every worker has.
     known.retain(|name| !name.starts_with("dagrun::"));
     known.sort_unstable();
@@ -178,10 +178,6 @@ pub(super) fn without_function(plan: &TaskPlan, offers: &[&WorkerOffer]) -> Opti
             more - SHOWN
         ),
     })
-}
-
-fn amount(offer: &WorkerOffer, name: &str) -> u64 {
-    offer.resources.iter().find(|(known, _)| known == name).map_or(0, |(_, amount)| *amount)
 }
 
 /// `512 MiB`, `1.5 GiB`.
@@ -202,16 +198,16 @@ mod tests {
 
     use super::*;
 
-    fn offer(name: &str, slots: u32, memory: u64, gpu: u64) -> WorkerOffer {
+    fn worker(name: &str, slots: u32, memory: u64, gpu: u64) -> WorkerInfo {
         let labels = vec!["big".to_owned()];
         let resources = if gpu > 0 { vec![("gpu".to_owned(), gpu)] } else { Vec::new() };
-        let name = name.into();
-        WorkerOffer { name, slots, labels, memory, resources, ..WorkerOffer::default() }
+        let offer = Offer { slots, labels, memory, resources };
+        WorkerInfo { name: name.into(), offer, ..WorkerInfo::default() }
     }
 
     #[test]
     fn the_need_that_nobody_meets_is_named() {
-        let (a, b) = (offer("a", 4, 3 << 29, 0), offer("b", 2, 1 << 40, 1));
+        let (a, b) = (worker("a", 4, 3 << 29, 0), worker("b", 2, 1 << 40, 1));
         let gpu = |amount| vec![("gpu".to_owned(), amount)];
         let named = |names: &[&str]| Targets::Named(names.iter().map(|n| (*n).into()).collect());
         let none = Conduct::default;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use dagrun_core::engine::{CancelScope, Past, Report, RunPlan, WorkerOffer};
+use dagrun_core::engine::{CancelScope, Past, Report, RunPlan, WorkerInfo};
 use dagrun_core::ids::{AttemptId, RunId, Timestamp, WorkerId};
 use dagrun_core::pipeline::Pipeline;
 use tokio::sync::Notify;
@@ -17,7 +17,7 @@ pub(crate) enum Input {
     /// A client wants something cancelled.
     Cancel(RunId, CancelScope),
     /// A worker registered.
-    Joined(WorkerId, WorkerOffer),
+    Joined(WorkerId, WorkerInfo),
     /// A worker is alive.
     Heard(WorkerId),
     /// How far attempts of a worker say that they have come, from 0 to 1.

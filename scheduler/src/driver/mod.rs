@@ -241,10 +241,10 @@ impl Driver {
             Input::Cancel(run, scope) => {
                 self.engine.handle(now, Event::CancelRequested { run, scope }, actions);
             }
-            Input::Joined(worker, offer) => {
+            Input::Joined(worker, info) => {
                 // It may have gone again meanwhile.
                 if self.workers.contains_key(&worker) {
-                    self.engine.handle(now, Event::WorkerJoined { worker, offer }, actions);
+                    self.engine.handle(now, Event::WorkerJoined { worker, info }, actions);
                 }
             }
             Input::Progress(worker, progress) => {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use dagrun_core::engine::{Action, Assignment, Event, Outcome, Report, RevokeMode, WorkerOffer};
+use dagrun_core::engine::{Action, Assignment, Event, Outcome, Report, RevokeMode, WorkerInfo};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::Input;
 use dagrun_core::status::WorkerStatus;
@@ -29,7 +29,7 @@ const GONE: usize = 256;
 /// A worker that has registered.
 pub(crate) struct Joining {
     pub(crate) worker: WorkerId,
-    pub(crate) offer: WorkerOffer,
+    pub(crate) info: WorkerInfo,
     pub(crate) host: String,
     pub(crate) door: Option<Door>,
     pub(crate) client: wire_worker::Client,
@@ -44,7 +44,7 @@ pub(crate) struct Door {
 
 pub(super) struct LiveWorker {
     pub(super) last_heard: Timestamp,
-    pub(super) offer: WorkerOffer,
+    pub(super) info: WorkerInfo,
     host: String,
     /// None: it keeps its values to itself.
     door: Option<Door>,
@@ -229,7 +229,7 @@ impl Driver {
     /// A number for a worker that registers, and a name that none of those present has.
     pub(crate) fn admit(&mut self, wanted: &str) -> (WorkerId, String) {
         self.next_worker += 1;
-        let taken = |name: &str| self.workers.values().any(|worker| worker.offer.name == name);
+        let taken = |name: &str| self.workers.values().any(|worker| worker.info.name == name);
         let candidates = (1u32..).map(|n| match wanted {
             "" => format!("w{n}"),
             name if n == 1 => name.to_owned(),
@@ -242,13 +242,13 @@ impl Driver {
     /// Takes a worker in at once, so that its name is taken; the machine learns of it through the
     /// inbox.
     pub(crate) fn welcome(&mut self, joining: Joining, inbox: &Inbox) {
-        let Joining { worker, offer, host, door, client } = joining;
+        let Joining { worker, info, host, door, client } = joining;
         let at = crate::clock::now();
-        let command = Command::Joined { worker, name: offer.name.clone(), host: host.clone(), at };
+        let command = Command::Joined { worker, name: info.name.clone(), host: host.clone(), at };
         self.store.send(command, Haste::Whenever);
         let live = LiveWorker {
             last_heard: at,
-            offer: offer.clone(),
+            info: info.clone(),
             host,
             door,
             peers_told: 0,
@@ -260,7 +260,7 @@ impl Driver {
         };
         self.workers.insert(worker, live);
         self.workers_changed();
-        inbox.push(Happened::Joined(worker, offer));
+        inbox.push(Happened::Joined(worker, info));
     }
 
     pub(super) fn lost(&mut self, worker: WorkerId, now: Timestamp, actions: &mut Vec<Action>) {
@@ -268,7 +268,7 @@ impl Driver {
         if let Some(live) = self.workers.remove(&worker) {
             if live.door.is_some() {
                 self.gone.truncate(GONE - 1);
-                self.gone.push_front((worker, live.offer.name));
+                self.gone.push_front((worker, live.info.name));
             }
             self.left.push(worker);
             self.workers_changed();
@@ -287,7 +287,7 @@ impl Driver {
     /// The worker of this name on this host, should it be present.
     pub(crate) fn worker_called(&self, name: &str, host: &str) -> Option<WorkerId> {
         let mut workers = self.workers.iter();
-        let found = workers.find(|(_, live)| live.offer.name == name && live.host == host);
+        let found = workers.find(|(_, live)| live.info.name == name && live.host == host);
         found.map(|(id, _)| *id)
     }
 
@@ -305,13 +305,10 @@ impl Driver {
     pub(crate) fn worker_statuses(&self) -> Vec<WorkerStatus> {
         let status = |(id, worker): (&WorkerId, &LiveWorker)| WorkerStatus {
             id: id.0,
-            name: worker.offer.name.clone(),
+            name: worker.info.name.clone(),
             host: worker.host.clone(),
-            slots: worker.offer.slots,
+            offer: worker.info.offer.clone(),
             running: wire_length(self.engine.held_by(*id).unwrap_or(0)),
-            labels: worker.offer.labels.clone(),
-            memory: worker.offer.memory,
-            resources: worker.offer.resources.clone(),
             last_heartbeat: worker.last_heard,
         };
         self.workers.iter().map(status).collect()
@@ -337,7 +334,7 @@ impl Driver {
         }
         let others = self.workers.iter().filter(|(id, _)| **id != worker);
         let peer = |(id, live): (&WorkerId, &LiveWorker)| {
-            Some((*id, live.offer.name.clone(), Some(live.door.clone()?)))
+            Some((*id, live.info.name.clone(), Some(live.door.clone()?)))
         };
         let gone = self.gone.iter().map(|(id, name)| (*id, name.clone(), None));
         let peers = others.filter_map(peer).chain(gone).collect();

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{Cause, Record};
 use dagrun_core::ids::{Micros, WorkerId};
-use dagrun_core::pipeline::{
-    Clause, Outcomes, Pipeline, Quantifier, Task, TaskAction,
-};
+use dagrun_core::pipeline::{Clause, Outcomes, Pipeline, Quantifier, Task, TaskAction};
 use dagrun_core::status::{Detail, FailureKind};
 use tokio::sync::{mpsc, oneshot};
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use capnp::Error;
-use dagrun_core::engine::{Report, WorkerOffer};
+use dagrun_core::engine::{Report, WorkerInfo};
 use dagrun_core::ids::{AttemptId, WorkerId};
+use dagrun_core::offer::Offer;
 use dagrun_schema::dagrun_capnp::{attempt_progress, function, resource, session, worker_gate};
 use dagrun_schema::wire;
 
@@ -56,9 +57,9 @@ impl worker_gate::Server for Gate {
         let (worker, name) = {
             let mut driver = self.shared.driver.borrow_mut();
             let (worker, name) = driver.admit(&wanted);
-            let offer =
-                WorkerOffer { name: name.clone(), slots, labels, memory, resources, functions };
-            driver.welcome(Joining { worker, offer, host, door, client }, &self.shared.inbox);
+            let offer = Offer { slots, labels, memory, resources };
+            let info = WorkerInfo { name: name.clone(), offer, functions };
+            driver.welcome(Joining { worker, info, host, door, client }, &self.shared.inbox);
             (worker, name)
         };
         let session = SessionServer { worker, shared: Rc::clone(&self.shared) };

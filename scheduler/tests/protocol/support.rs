@@ -8,9 +8,7 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, TaskId, Timestamp, WorkerId};
-use dagrun_core::pipeline::{
-    Clause, Outcomes, Pipeline, Quantifier, Task, TaskAction,
-};
+use dagrun_core::pipeline::{Clause, Outcomes, Pipeline, Quantifier, Task, TaskAction};
 use dagrun_core::recipe::Input;
 use dagrun_core::status::{Detail, RunState, RunStatus};
 use dagrun_scheduler::{Config, SchedulerHandle};

@@ -11,8 +11,9 @@ mod reference;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use dagrun_core::engine::{CancelScope, Cause, Event, FollowProblem, Outcome, Scheme, WorkerOffer};
+use dagrun_core::engine::{CancelScope, Cause, Event, FollowProblem, Outcome, Scheme};
 use dagrun_core::ids::{InstanceId, TaskId, WorkerId};
+use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::Targets;
 use dagrun_core::status::{FailureKind, RunState, State};
 
@@ -115,7 +116,7 @@ impl Pair {
         self.joined += 1;
         let labels = if self.joined.is_multiple_of(2) { vec!["even".into()] } else { Vec::new() };
         let (slots, memory) = (2 + self.random.below(3), 1 + u64::from(self.random.below(2)));
-        let offer = WorkerOffer { slots, memory, labels, ..WorkerOffer::default() };
+        let offer = Offer { slots, memory, labels, ..Offer::default() };
         self.rig.join_offering(self.joined, offer);
     }
 

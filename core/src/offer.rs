@@ -1,0 +1,40 @@
+//! What a worker offers to attempts. Who may have it, and when, is for the engine to decide.
+
+/// What a worker offers: the same whether it is asked for, sent, counted or shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// Attempts of one slot each that it runs at once.
+    pub slots: u32,
+    /// Labels that `targets` of tasks may name.
+    pub labels: Vec<String>,
+    /// Bytes of memory for its attempts; 0 when they are not known.
+    pub memory: u64,
+    /// Custom resources by name, each once.
+    pub resources: Vec<(String, u64)>,
+}
+
+impl Offer {
+    /// How much of a custom resource there is.
+    #[must_use]
+    pub fn amount(&self, resource: &str) -> u64 {
+        let found = self.resources.iter().find(|(name, _)| name == resource);
+        found.map_or(0, |(_, amount)| *amount)
+    }
+
+    /// Sets the amount of a custom resource, whatever it was before.
+    pub fn set_resource(&mut self, resource: impl Into<String>, amount: u64) {
+        let resource = resource.into();
+        match self.resources.iter_mut().find(|(name, _)| *name == resource) {
+            Some((_, known)) => *known = amount,
+            None => self.resources.push((resource, amount)),
+        }
+    }
+
+    /// Whether an idle worker with this offer has as much as an attempt needs.
+    #[must_use]
+    pub fn suffices(&self, cpus: u32, memory: u64, resources: &[(String, u64)]) -> bool {
+        cpus <= self.slots
+            && memory <= self.memory
+            && resources.iter().all(|(name, amount)| *amount <= self.amount(name))
+    }
+}
