@@ -2,7 +2,6 @@
 
 mod collisions;
 mod cycles;
-mod grids;
 mod only;
 pub(crate) mod values;
 
@@ -16,17 +15,16 @@ use petgraph::visit::EdgeRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::engine::{GatherPlan, MapEdge, RunPlan, TaskPlan};
+use crate::grids::{GridError, Grids};
 use crate::ids::{Micros, TaskId};
 use crate::pipeline::{
     Clause, Conduct, Outcomes, Pattern, Pipeline, Quantifier, Targets, Task, TaskAction,
 };
-use crate::recipe::placeholders;
 use crate::space::SpaceError;
 use crate::template::Placeholder;
 
 pub use collisions::{Collision, collisions};
 pub use cycles::find_cycles;
-pub(crate) use grids::{GridError, Grids};
 pub use only::only;
 
 /// Why a pipeline has no graph.
@@ -410,7 +408,7 @@ fn check_references(pipeline: &Pipeline) -> Result<(), GraphError> {
         {
             return dangling("a gathered task");
         }
-        for placeholder in placeholders(task) {
+        for placeholder in task.placeholders() {
             let output_exists = |upstream: &Task, at: u32| (at as usize) < upstream.outputs.len();
             match placeholder {
                 Placeholder::UpstreamOut(upstream, output) => match tasks.get(upstream.at()) {

@@ -47,14 +47,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::graph::GridError;
+use crate::grids::GridError;
 use crate::ids::{Micros, TaskId};
 use crate::payload::{self, Place, Stored};
 use crate::pipeline::{Capture, Pipeline, RunContext};
 use crate::space::SpaceError;
 use crate::value::{Value, write_json_string};
 use build::RecipeData;
-pub(crate) use build::placeholders;
 pub use calling::{Argument, Calling, Job};
 use compile::Compiled;
 pub use items::{Items, count_items};

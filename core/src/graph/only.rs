@@ -2,7 +2,6 @@
 
 use crate::ids::TaskId;
 use crate::pipeline::{Pipeline, Task, TaskAction};
-use crate::recipe::placeholders;
 use crate::template::{Part, Placeholder, Template};
 
 /// The pipeline of the given tasks and everything they wait for, in the author's order.
@@ -38,7 +37,7 @@ fn needs(task: &Task) -> Vec<TaskId> {
     let clauses = task.after.iter().chain(&task.follow);
     needs.extend(clauses.flat_map(|clause| &clause.upstreams));
     needs.extend(&task.references);
-    needs.extend(placeholders(task).filter_map(upstream));
+    needs.extend(task.placeholders().filter_map(upstream));
     needs
 }
 

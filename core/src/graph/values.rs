@@ -2,33 +2,14 @@
 
 use crate::engine::{Consumed, TaskPlan, ValueEdge};
 use crate::ids::TaskId;
-use crate::pipeline::{Pattern, Pipeline, Task, TaskAction};
-use crate::recipe::placeholders;
-use crate::template::Placeholder;
-
-/// The upstreams of whose instances a task is given values, each once: by a placeholder, or all at
-/// once.
-pub(crate) fn consumed(task: &Task) -> Vec<(TaskId, bool)> {
-    let mut consumed: Vec<(TaskId, bool)> = placeholders(task)
-        .filter_map(|placeholder| match placeholder {
-            Placeholder::UpstreamValue(upstream, _) => Some((*upstream, false)),
-            _ => None,
-        })
-        .collect();
-    if let TaskAction::Call(call) = &task.action {
-        consumed.extend(call.gathered().into_iter().map(|upstream| (upstream, true)));
-    }
-    consumed.sort_unstable();
-    consumed.dedup();
-    consumed
-}
+use crate::pipeline::{Pattern, Pipeline};
 
 /// The edges along which values go. Items of a scatter are not among them: arrays that are scattered
 /// go through the scheduler.
 pub(super) fn edges(pipeline: &Pipeline, plans: &[TaskPlan]) -> Vec<ValueEdge> {
     let mut edges = Vec::new();
     for (to, task) in (0..).map(TaskId).zip(&pipeline.tasks) {
-        for (from, gathered) in consumed(task) {
+        for (from, gathered) in task.consumed() {
             let of = match gathered {
                 true => Consumed::Gathered,
                 false => factor(pipeline, plans, to, from).map_or(Consumed::Single, Consumed::Map),

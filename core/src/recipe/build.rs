@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use super::{InputKind, InputSpec, Keep, RecipeError, RenderError};
-use crate::graph::Grids;
+use crate::grids::Grids;
 use crate::ids::{Micros, TaskId};
 use crate::pipeline::{Capture, Pattern, Pipeline, RunContext, Targets, Task, TaskAction};
 use crate::space::Grid;
@@ -122,7 +122,7 @@ impl RecipeData {
         let (mut known, mut listed) = (FxHashSet::default(), FxHashSet::default());
         let mut manifests = Vec::new();
         let mut related = Vec::new();
-        for placeholder in placeholders(task) {
+        for placeholder in task.placeholders() {
             let upstream = match placeholder {
                 Placeholder::UpstreamValue(upstream, _) => *upstream,
                 Placeholder::UpstreamOut(upstream, _) if builder.computable(*upstream) => {
@@ -153,7 +153,7 @@ impl RecipeData {
         }
         // A function may ask for its seed.
         let needs_item = matches!(task.action, TaskAction::Shell(_) | TaskAction::Call(_))
-            || placeholders(task).any(|p| matches!(p, Placeholder::Item(_) | Placeholder::Seed));
+            || task.placeholders().any(|p| matches!(p, Placeholder::Item(_) | Placeholder::Seed));
         inputs.extend(own.item().filter(|_| needs_item));
         let groups = builder.makers.own(id)?.groups;
         let related = builder.related(related)?;
@@ -229,24 +229,6 @@ impl RecipeData {
     }
 }
 
-/// All placeholders of a task, in all its templates.
-pub(crate) fn placeholders(task: &Task) -> impl Iterator<Item = &Placeholder> {
-    let action: Vec<&Template> = match &task.action {
-        TaskAction::Run(argv) => argv.iter().collect(),
-        TaskAction::Shell(_) => Vec::new(),
-        TaskAction::Call(call) => call.templates(),
-    };
-    let outputs = task.outputs.iter().map(|(_, template)| template);
-    let env = task.env.iter().map(|(_, template)| template);
-    action
-        .into_iter()
-        .chain(outputs)
-        .chain(env)
-        .chain(&task.stdin)
-        .chain(&task.working_dir)
-        .flat_map(Template::placeholders)
-}
-
 /// The constants that the recipe needs, in the author's order.
 fn used_vars(pipeline: &Pipeline, task: &Task, related: &[Scope]) -> Vec<(String, Value)> {
     if matches!(task.action, TaskAction::Shell(_)) {
@@ -255,7 +237,7 @@ fn used_vars(pipeline: &Pipeline, task: &Task, related: &[Scope]) -> Vec<(String
     let outputs = related.iter().flat_map(|scope| &scope.outputs);
     let used: FxHashSet<&str> = outputs
         .flat_map(|(_, template)| template.placeholders())
-        .chain(placeholders(task))
+        .chain(task.placeholders())
         .filter_map(|placeholder| match placeholder {
             Placeholder::Var(name, _) => Some(name.as_str()),
             _ => None,

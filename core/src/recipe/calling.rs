@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use super::compile::{Compiler, Piece, Pieces};
 use super::render::Renderer;
 use super::{Input, Invocation, Keep, OutputFile, Recipe, RecipeError, RenderError};
-use crate::ids::{Micros, RunId, TaskId};
+use crate::ids::{Micros, RunId};
 use crate::payload::{self, TAG};
 use crate::pipeline::{Arg, Args, Call, TaskAction};
-use crate::template::{Part, Placeholder, Template};
+use crate::template::{Part, Placeholder};
 use crate::value::{Value, write_json_string};
 
 /// What an attempt does.
@@ -86,63 +86,6 @@ enum CompiledArg {
     Params,
     /// The file without group and ending, and whether it is that of a group.
     Gathered(PathBuf, bool),
-}
-
-impl Call {
-    /// The templates of all arguments.
-    pub(crate) fn templates(&self) -> Vec<&Template> {
-        let mut open: Vec<&Arg> = self.args.iter().collect();
-        let mut templates = Vec::new();
-        while let Some(arg) = open.pop() {
-            match arg {
-                Arg::Text(template) => templates.push(template),
-                Arg::List(args) => open.extend(args),
-                Arg::Table(args) => open.extend(args.iter().map(|(_, arg)| arg)),
-                Arg::Value(_) | Arg::Params | Arg::Gathered(_) => {}
-            }
-        }
-        templates
-    }
-
-    /// The tasks whose values it is given all at once.
-    pub(crate) fn gathered(&self) -> Vec<TaskId> {
-        let mut open: Vec<&Arg> = self.args.iter().collect();
-        let mut gathered = Vec::new();
-        while let Some(arg) = open.pop() {
-            match arg {
-                Arg::Gathered(upstream) => gathered.push(*upstream),
-                Arg::List(args) => open.extend(args),
-                Arg::Table(args) => open.extend(args.iter().map(|(_, arg)| arg)),
-                Arg::Value(_) | Arg::Params | Arg::Text(_) => {}
-            }
-        }
-        gathered
-    }
-
-    /// Gives every task that an argument mentions another number.
-    pub(crate) fn renumber(&mut self, renumber: &dyn Fn(&mut TaskId)) {
-        let mut open: Vec<&mut Arg> = self.args.iter_mut().collect();
-        while let Some(arg) = open.pop() {
-            match arg {
-                Arg::Gathered(upstream) => renumber(upstream),
-                Arg::List(args) => open.extend(args),
-                Arg::Table(args) => open.extend(args.iter_mut().map(|(_, arg)| arg)),
-                Arg::Text(template) => {
-                    for part in &mut template.parts {
-                        if let Part::Placeholder(
-                            Placeholder::UpstreamOut(id, _)
-                            | Placeholder::UpstreamValue(id, _)
-                            | Placeholder::Manifest(id),
-                        ) = part
-                        {
-                            renumber(id);
-                        }
-                    }
-                }
-                Arg::Value(_) | Arg::Params => {}
-            }
-        }
-    }
 }
 
 impl CompiledCall {

@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::graph::values::consumed;
 use crate::pipeline::{Pattern, Pipeline, TaskAction};
-use crate::recipe::placeholders;
 use crate::template::Placeholder;
 
 /// Values of up to so many bytes travel with the report.
@@ -29,7 +27,7 @@ impl Keep {
     /// - What is scattered travels with the report, since the scheduler cuts it into parts.
     /// - What a command finds in a manifest is there if a command captured it, and otherwise a file.
     /// - What other tasks are given stays with its worker.
-    /// - What nobody is given, or is marked [`Task::keep`](crate::pipeline::Task::keep), is a file: it
+    /// - What nobody is given, or is marked [`Conduct::keep`](crate::pipeline::Conduct::keep), is a file: it
     ///   is there to be read after the run.
     #[must_use]
     pub fn of_tasks(pipeline: &Pipeline) -> Vec<Keep> {
@@ -45,12 +43,12 @@ impl Keep {
             if let Pattern::Scatter(scatter) = task.pattern {
                 mark(&mut scattered, scatter.from.at());
             }
-            for placeholder in placeholders(task) {
+            for placeholder in task.placeholders() {
                 if let Placeholder::Manifest(upstream) = placeholder {
                     mark(&mut listed, upstream.at());
                 }
             }
-            consumed(task).into_iter().for_each(|(upstream, _)| mark(&mut given, upstream.at()));
+            task.consumed().into_iter().for_each(|(upstream, _)| mark(&mut given, upstream.at()));
         }
         let keep = |(at, task): (usize, &crate::pipeline::Task)| {
             let is_call = matches!(task.action, TaskAction::Call(_));

@@ -5,25 +5,33 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::grid::Dimension;
+use super::grid::{Dimension, Duplicates};
 use super::{Grid, Point};
 use crate::hash::StableHash;
 use crate::value::write_canonical_text;
 
-/// The duplicates of a grid.
-#[derive(Debug, Default)]
-pub(super) struct Duplicates {
-    /// For each dimension the positions whose texts it has more than once.
-    positions: Vec<FxHashSet<u32>>,
-    /// Positions of the product that an include row repeats.
-    product: FxHashSet<u32>,
-    /// Include rows that repeat another row or a point of the product.
-    included: FxHashSet<u32>,
+impl Grid {
+    /// Whether the texts of all parameters of another point may be the same as those of this one.
+    #[must_use]
+    pub fn is_duplicate(&self, point: Point) -> bool {
+        self.known_duplicates().contains(self, point)
+    }
+
+    /// Whether no two points have the same texts. Takes time for all rows of the axes when it is
+    /// first asked for.
+    #[must_use]
+    pub fn all_distinct(&self) -> bool {
+        self.known_duplicates().is_empty()
+    }
+
+    fn known_duplicates(&self) -> &Duplicates {
+        self.duplicates().get_or_init(|| Duplicates::new(self))
+    }
 }
 
 impl Duplicates {
     /// Looks for the duplicates of `grid`.
-    pub(super) fn new(grid: &Grid) -> Duplicates {
+    fn new(grid: &Grid) -> Duplicates {
         let mut found = Duplicates {
             positions: grid.dimensions().iter().map(|d| repeated(grid, d)).collect(),
             ..Duplicates::default()
@@ -33,12 +41,12 @@ impl Duplicates {
     }
 
     /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.positions.iter().all(FxHashSet::is_empty) && self.included.is_empty()
     }
 
     /// Whether `point` is one.
-    pub(super) fn contains(&self, grid: &Grid, point: Point) -> bool {
+    fn contains(&self, grid: &Grid, point: Point) -> bool {
         match point {
             Point::Included(row) => self.included.contains(&row),
             Point::Product(position) => {

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::duplicates::Duplicates;
 use super::exclude::Kept;
 use super::{Space, SpaceError};
 use crate::value::Value;
@@ -38,7 +38,19 @@ struct Inner {
     /// The include rows, values in the order of `names`.
     include: Vec<Vec<Value>>,
     width: u32,
+    /// Looked for when first asked for.
     duplicates: OnceLock<Duplicates>,
+}
+
+/// The points that cannot be told apart by the texts of their parameters; see `duplicates`.
+#[derive(Debug, Default)]
+pub(super) struct Duplicates {
+    /// For each dimension the positions whose texts it has more than once.
+    pub(super) positions: Vec<FxHashSet<u32>>,
+    /// Positions of the product that an include row repeats.
+    pub(super) product: FxHashSet<u32>,
+    /// Include rows that repeat another row or a point of the product.
+    pub(super) included: FxHashSet<u32>,
 }
 
 /// One axis, or several that are zipped.
@@ -158,27 +170,14 @@ impl Grid {
         }
     }
 
-    /// Whether the texts of all parameters of another point may be the same as those of this one.
-    #[must_use]
-    pub fn is_duplicate(&self, point: Point) -> bool {
-        self.duplicates().contains(self, point)
-    }
-
-    /// Whether no two points have the same texts. Takes time for all rows of the axes when it is
-    /// first asked for.
-    #[must_use]
-    pub fn all_distinct(&self) -> bool {
-        self.duplicates().is_empty()
-    }
-
     /// The space that this was made of.
     #[must_use]
     pub fn space(&self) -> &Space {
         &self.0.space
     }
 
-    fn duplicates(&self) -> &Duplicates {
-        self.0.duplicates.get_or_init(|| Duplicates::new(self))
+    pub(super) fn duplicates(&self) -> &OnceLock<Duplicates> {
+        &self.0.duplicates
     }
 
     pub(super) fn dimensions(&self) -> &[Dimension] {

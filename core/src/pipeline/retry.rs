@@ -1,0 +1,78 @@
+//! Extra attempts, and after which failures they are made.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Micros;
+use crate::status::FailureKind;
+
+/// Extra attempts after a failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// How many extra attempts at most.
+    pub count: u32,
+    /// The wait before the first extra attempt.
+    #[serde(default)]
+    pub delay: Micros,
+    /// Whether each further wait is twice the one before.
+    #[serde(default)]
+    pub exponential: bool,
+    /// The longest wait; zero is no limit.
+    #[serde(default)]
+    pub max_delay: Micros,
+    /// Whether each wait is a random part of itself, between a half and the whole.
+    #[serde(default)]
+    pub jitter: bool,
+    /// The failures that are tried again; empty is all. `lost` has no effect here: lost attempts are
+    /// made again anyway.
+    #[serde(default)]
+    pub on: Vec<RetryOn>,
+}
+
+/// A kind of failure that is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryOn {
+    /// `exit:75`: this exit code.
+    Exit(i32),
+    /// `exit`: any exit code.
+    AnyExit,
+    /// `signal:9`: this signal.
+    Signal(i32),
+    /// `signal`: any signal.
+    AnySignal,
+    /// `timeout`.
+    Timeout,
+    /// `lost`.
+    Lost,
+    /// `output`: a declared output is missing.
+    Output,
+    /// `capture`: the output could not become the value.
+    Capture,
+    /// `start`: the process could not be started, or the function not be called.
+    Start,
+    /// `error`: the function returned an error.
+    Error,
+    /// `panic`: the function panicked.
+    Panic,
+}
+
+impl RetryOn {
+    /// Whether a failure is of this kind.
+    #[must_use]
+    pub fn covers(self, kind: FailureKind) -> bool {
+        match (self, kind) {
+            (RetryOn::Exit(code), FailureKind::Exit(other)) => code == other,
+            (RetryOn::Signal(signal), FailureKind::Signal(other)) => signal == other,
+            (RetryOn::AnyExit, FailureKind::Exit(_))
+            | (RetryOn::AnySignal, FailureKind::Signal(_))
+            | (RetryOn::Timeout, FailureKind::Timeout)
+            | (RetryOn::Lost, FailureKind::Lost)
+            | (RetryOn::Output, FailureKind::MissingOutput)
+            | (RetryOn::Capture, FailureKind::Capture)
+            | (RetryOn::Start, FailureKind::Start)
+            | (RetryOn::Error, FailureKind::Function)
+            | (RetryOn::Panic, FailureKind::Panic) => true,
+            _ => false,
+        }
+    }
+}

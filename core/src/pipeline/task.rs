@@ -1,0 +1,148 @@
+//! A task: what it does, how it relates to others, and what goes in and out of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::conduct::is_default;
+use super::{Call, Clause, Conduct, Pattern, Targets};
+use crate::ids::TaskId;
+use crate::space::Space;
+use crate::template::{Placeholder, Template};
+
+/// A task and everything the author said about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its name.
+    pub name: String,
+    /// What an attempt does.
+    pub action: TaskAction,
+    /// How its instances relate to those of other tasks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pattern: Pattern,
+    /// Its own parameters; for a `map`, crossed with each upstream instance.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sweep: Option<Space>,
+    /// Clauses of `after`; all must hold.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub after: Vec<Clause>,
+    /// Clauses of `follow`: like `after`, and they place the task where their upstreams ran.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub follow: Vec<Clause>,
+    /// Single tasks that its placeholders refer to; each must succeed first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub references: Vec<TaskId>,
+    /// What becomes of standard output.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub capture: Capture,
+    /// Files that an attempt creates: name and path.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub outputs: Vec<(String, Template)>,
+    /// The file fed to standard input.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stdin: Option<Template>,
+    /// Files that the task reads, as the author wrote them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub inputs: Vec<String>,
+    /// Environment to add.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub env: Vec<(String, Template)>,
+    /// Working directory, relative to the pipeline file's directory.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub working_dir: Option<Template>,
+    /// How its attempts are made, placed and judged.
+    #[serde(flatten)]
+    pub conduct: Conduct,
+}
+
+impl Task {
+    /// A single task of which nothing else is said: every key as if it were absent.
+    #[must_use]
+    pub fn new(name: impl Into<String>, action: TaskAction) -> Task {
+        Task {
+            name: name.into(),
+            action,
+            pattern: Pattern::Own,
+            sweep: None,
+            after: Vec::new(),
+            follow: Vec::new(),
+            references: Vec::new(),
+            capture: Capture::None,
+            outputs: Vec::new(),
+            stdin: None,
+            inputs: Vec::new(),
+            env: Vec::new(),
+            working_dir: None,
+            conduct: Conduct::default(),
+        }
+    }
+
+    /// Whether it may have another number of instances than one: these are named with their index.
+    #[must_use]
+    pub fn is_array(&self) -> bool {
+        self.sweep.is_some()
+            || self.conduct.targets == Targets::Each
+            || !matches!(self.pattern, Pattern::Own | Pattern::Gather(_))
+    }
+
+    /// All placeholders, in all its templates.
+    pub(crate) fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
+        let action: Vec<&Template> = match &self.action {
+            TaskAction::Run(argv) => argv.iter().collect(),
+            TaskAction::Shell(_) => Vec::new(),
+            TaskAction::Call(call) => call.templates(),
+        };
+        let outputs = self.outputs.iter().map(|(_, template)| template);
+        let env = self.env.iter().map(|(_, template)| template);
+        action
+            .into_iter()
+            .chain(outputs)
+            .chain(env)
+            .chain(&self.stdin)
+            .chain(&self.working_dir)
+            .flat_map(Template::placeholders)
+    }
+
+    /// The upstreams of whose instances it is given values, each once: by a placeholder, or all at
+    /// once.
+    pub(crate) fn consumed(&self) -> Vec<(TaskId, bool)> {
+        let mut consumed: Vec<(TaskId, bool)> = self
+            .placeholders()
+            .filter_map(|placeholder| match placeholder {
+                Placeholder::UpstreamValue(upstream, _) => Some((*upstream, false)),
+                _ => None,
+            })
+            .collect();
+        if let TaskAction::Call(call) = &self.action {
+            consumed.extend(call.gathered().into_iter().map(|upstream| (upstream, true)));
+        }
+        consumed.sort_unstable();
+        consumed.dedup();
+        consumed
+    }
+}
+
+/// What an attempt does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskAction {
+    /// An argument vector, started without a shell.
+    Run(Vec<Template>),
+    /// A script for a shell; nothing is substituted in it.
+    Shell(String),
+    /// A function of the worker's own program.
+    Call(Box<Call>),
+}
+
+/// What becomes of standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Capture {
+    /// It is only logged.
+    #[default]
+    None,
+    /// The instance's value is the text, without its trailing newline.
+    Text,
+    /// The instance's value is the JSON document.
+    Json,
+    /// The instance's value is a JSON array of the lines.
+    Lines,
+}

@@ -1,0 +1,99 @@
+//! The modules of this crate stand on floors: none imports from one above it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules, the lowest first: each may import from those before it, and from no other.
+const FLOORS: &[&str] = &[
+    // Words and numbers.
+    "hash", "ids", "url", "value", "template", "offer", "status", "payload", "space",
+    // A pipeline, and what follows from it.
+    "pipeline", "grids", "recipe", "engine", "graph", "simulate", "draw",
+    // The format, and the way back.
+    "parse", "unparse", // It only names the others.
+    "lib",
+];
+
+/// An import of a module of this crate.
+#[derive(Debug)]
+struct Import {
+    /// `core/src/graph/only.rs:4`.
+    place: String,
+    of: String,
+    from: String,
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The modules named by `crate::NAME` and `crate::{NAME, …}` in a line of code.
+fn named(line: &str) -> Vec<String> {
+    let code = line.split("//").next().unwrap_or_default();
+    let end = |c: char| !c.is_ascii_lowercase() && c != '_';
+    let mut names = Vec::new();
+    for (at, start) in code.match_indices("crate::") {
+        let rest = &code[at + start.len()..];
+        let listed = rest.strip_prefix('{').map(|list| list.split(',').map(str::trim).collect());
+        let parts: Vec<&str> = listed.unwrap_or_else(|| vec![rest]);
+        names.extend(parts.iter().filter_map(|part| part.split(end).next()).map(str::to_owned));
+    }
+    names
+}
+
+/// What each file imports, its tests apart.
+fn imports() -> (BTreeSet<String>, Vec<Import>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let (mut modules, mut imports) = (BTreeSet::new(), Vec::new());
+    for file in files.iter().filter(|file| !file.ends_with("tests.rs")) {
+        let within = file.strip_prefix(&root).unwrap();
+        let first = within.components().next().unwrap();
+        let of = Path::new(first.as_os_str()).file_stem().unwrap().to_str().unwrap().to_owned();
+        modules.insert(of.clone());
+        let text = fs::read_to_string(file).unwrap();
+        let lines = (1..).zip(text.lines()).take_while(|(_, line)| *line != "mod tests {");
+        for (number, line) in lines {
+            let place = || format!("core/src/{}:{number}", within.display());
+            let import = |from| Import { place: place(), of: of.clone(), from };
+            imports.extend(named(line).into_iter().filter(|from| *from != of).map(import));
+        }
+    }
+    (modules, imports)
+}
+
+#[test]
+fn no_module_imports_from_one_above_it() {
+    let (modules, imports) = imports();
+    let listed: BTreeSet<String> = FLOORS.iter().map(|module| (*module).to_owned()).collect();
+    assert_eq!(modules, listed, "every module has its floor in FLOORS, and nothing else has");
+    assert!(imports.len() > 50, "the imports are not found any more: {imports:?}");
+    let floor = |module: &str| FLOORS.iter().position(|known| *known == module);
+    let wrong: Vec<String> = imports
+        .iter()
+        .filter(|import| floor(&import.from).is_some_and(|from| Some(from) > floor(&import.of)))
+        .map(|import| {
+            let Import { place, of, from } = import;
+            format!("{place}: `{of}` imports from `{from}`, which stands above it")
+        })
+        .collect();
+    assert!(wrong.is_empty(), "\n{}\nThe floors, the lowest first: {FLOORS:?}", wrong.join("\n"));
+}
+
+#[test]
+fn imports_are_found_in_code_only() {
+    assert_eq!(named("use crate::graph::Graph;"), ["graph"]);
+    assert_eq!(named("    use crate::{graph, status::State};"), ["graph", "status"]);
+    assert_eq!(named("fn f(a: crate::url::A) -> crate::ids::B;"), ["url", "ids"]);
+    assert_eq!(named("/// See [`crate::graph::Graph`]."), <[&str; 0]>::default());
+    assert_eq!(named("state: 1, // as crate::engine does"), <[&str; 0]>::default());
+}
