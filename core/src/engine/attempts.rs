@@ -1,18 +1,20 @@
 //! What workers report of attempts, and what becomes of their instances.
 
-use super::cascade::Ended;
+use std::sync::Arc;
+
+use super::rank::ranks;
 use super::ready::Span;
 use super::run::History;
 use super::scheme::SplitMix;
+use super::turn::{Ended, Turn};
 use super::workers::Lease;
-use super::{Action, CancelScope, Cause, Engine, Outcome, Record, Report};
-use crate::ids::{AttemptId, InstanceId, Micros, RunId, Timestamp, WorkerId};
+use super::{Action, Cause, Engine, Outcome, Record, Report};
+use crate::ids::{AttemptId, InstanceId, Micros, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Retry;
-use crate::status::{Detail, FailureKind, RunState, State};
+use crate::status::{Detail, FailureKind, State};
 
 /// An attempt that has left its worker's hands.
 struct Attempt {
-    run: RunId,
     instance: InstanceId,
     number: u32,
     worker: WorkerId,
@@ -24,22 +26,6 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn record(&mut self, state: State, cause: Option<Cause>) -> Action {
-        Action::Record(Record {
-            run: self.run,
-            task: self.instance.task,
-            first_index: self.instance.index,
-            count: 1,
-            state,
-            attempt: self.number,
-            worker: Some(self.worker),
-            started: self.started,
-            finished: self.finished,
-            cause,
-            detail: self.detail.take(),
-        })
-    }
-
     fn span(&self) -> Span {
         Span { first: self.instance.index, count: 1 }
     }
@@ -54,259 +40,237 @@ impl Engine {
         out: &mut Vec<Action>,
     ) {
         for report in reports {
-            let held = self.workers.get(worker).map_or(0, |worker| worker.leases.len());
-            if report.count as usize > held
-                || report.first.0.checked_add(report.count.into()).is_none()
-            {
-                self.stale += u64::from(report.count);
+            let held = self.hub.workers.get(worker).map_or(0, |worker| worker.leases.len());
+            let end = report.first.0.checked_add(report.count.into());
+            let Some(end) = end.filter(|_| report.count as usize <= held) else {
+                self.hub.stale += u64::from(report.count);
                 continue;
-            }
-            let mut detail = report.detail;
-            for number in report.first.0..report.first.0 + u64::from(report.count) {
-                let attempt = AttemptId(number);
-                if report.outcome == Outcome::Started {
-                    self.start(worker, attempt, report.started, out);
-                    continue;
-                }
-                let Some(lease) = self.workers.release(worker, attempt) else {
-                    self.stale += 1;
+            };
+            let Report { outcome, started, items, mut detail, .. } = report;
+            let finished = if report.finished.0 == 0 { now } else { report.finished };
+            for attempt in (report.first.0..end).map(AttemptId) {
+                let lease = match outcome {
+                    Outcome::Started => self.hub.workers.start(worker, attempt),
+                    _ => self.hub.workers.release(worker, attempt),
+                };
+                let turn = lease.and_then(|lease| Some((lease, self.turn(now, lease.run, out)?)));
+                let Some((lease, mut turn)) = turn else {
+                    self.hub.stale += 1;
                     continue;
                 };
-                if report.outcome == Outcome::Succeeded {
-                    self.note_items(lease.run, lease.instance, report.items);
+                let Lease { instance, number, .. } = lease;
+                let (ran, detail) = (started.0 > 0, detail.take());
+                let attempt = Attempt { instance, number, worker, ran, started, finished, detail };
+                match outcome {
+                    Outcome::Started => turn.start(attempt),
+                    _ => turn.end(&lease, attempt, outcome, items),
                 }
-                let attempt = Attempt {
-                    run: lease.run,
-                    instance: lease.instance,
-                    number: lease.number,
-                    worker,
-                    ran: report.started.0 > 0,
-                    started: report.started,
-                    finished: if report.finished.0 == 0 { now } else { report.finished },
-                    detail: detail.take(),
-                };
-                self.end(now, lease, attempt, report.outcome, out);
             }
         }
     }
 
-    /// An attempt runs: short ones are reported by their end only.
-    fn start(&mut self, worker: WorkerId, id: AttemptId, at: Timestamp, out: &mut Vec<Action>) {
-        let started = self.workers.update(worker, |held| {
-            let lease = held.leases.get_mut(&id).filter(|lease| !lease.started)?;
-            lease.started = true;
-            held.asked_back -= u32::from(lease.asked_back);
-            lease.asked_back = false;
-            Some(*lease)
-        });
-        let Some(lease) = started.flatten() else {
-            self.stale += 1;
+    pub(super) fn lose(&mut self, now: Timestamp, id: WorkerId, out: &mut Vec<Action>) {
+        let Some(mut worker) = self.hub.workers.leave(id) else {
+            self.hub.stale += 1;
             return;
         };
-        let Some(run) = self.runs.get_mut(&lease.run) else { return };
-        run.tasks[lease.instance.task.at()].running += 1;
-        run.touch(lease.instance.task);
-        self.note_dirty(lease.run);
-        let mut attempt = Attempt {
-            run: lease.run,
-            instance: lease.instance,
-            number: lease.number,
-            worker,
-            ran: true,
-            started: at,
-            finished: Timestamp(0),
-            detail: None,
-        };
-        out.push(attempt.record(State::Leased, None));
+        self.hub.held.values_mut().for_each(|held| held.lose(id));
+        let followers = std::mem::take(&mut worker.followers);
+        self.drop_followers(now, id, &followers, out);
+        // Latest first, as each goes to the front of its queue.
+        for (lease, ran) in worker.into_leases().into_iter().rev() {
+            let Some(mut turn) = self.turn(now, lease.run, out) else { continue };
+            turn.unlease(id, &lease);
+            let Lease { instance, number, .. } = lease;
+            let (started, finished, detail) = (Timestamp(0), now, None);
+            let attempt = Attempt { instance, number, worker: id, ran, started, finished, detail };
+            if lease.cancelled {
+                turn.end_cancelled(attempt);
+            } else {
+                turn.lost(attempt);
+            }
+            turn.settle();
+        }
+        // Among what was given back there may be more of them.
+        self.drop_followers(now, id, &followers, out);
+    }
+}
+
+impl Turn<'_> {
+    /// An attempt runs: short ones are reported by their end only.
+    fn start(&mut self, attempt: Attempt) {
+        let task = attempt.instance.task;
+        self.run.task_mut(task).running += 1;
+        self.run.touch(task);
+        let attempt = Attempt { finished: Timestamp(0), detail: None, ..attempt };
+        self.record_attempt(attempt, State::Leased, None);
     }
 
-    fn end(
-        &mut self,
-        now: Timestamp,
-        lease: Lease,
-        attempt: Attempt,
-        outcome: Outcome,
-        out: &mut Vec<Action>,
-    ) {
-        self.unlease(attempt.worker, &lease);
+    fn end(mut self, lease: &Lease, attempt: Attempt, outcome: Outcome, items: Option<u32>) {
+        self.unlease(attempt.worker, lease);
         match outcome {
             Outcome::Succeeded => {
+                self.note_items(attempt.instance, items);
                 let took = self.learn_duration(&attempt);
-                self.learn_weight(attempt.run, attempt.instance.task, took.0);
-                self.succeed(now, attempt, out);
+                self.learn_weight(attempt.instance.task, took.0);
+                self.hold_value(attempt.instance, attempt.worker, attempt.detail.as_deref());
+                self.conclude(attempt, State::Succeeded, None);
             }
-            _ if lease.cancelled => self.end_cancelled(now, attempt, out),
-            Outcome::Returned | Outcome::Started => self.give_back(now, &attempt),
+            _ if lease.cancelled => self.end_cancelled(attempt),
+            Outcome::Returned | Outcome::Started => self.give_back(attempt.instance),
             // A worker that shuts down ends what it runs: no fault of the task's.
-            Outcome::Failed(FailureKind::Lost | FailureKind::Cancelled) => {
-                self.lost(now, attempt, out);
-            }
+            Outcome::Failed(FailureKind::Lost | FailureKind::Cancelled) => self.lost(attempt),
             Outcome::Failed(kind) => {
                 self.learn_duration(&attempt);
-                self.fail(now, attempt, kind, out);
+                self.fail(attempt, kind);
             }
         }
-        self.finish_if_done(lease.run, out);
+        self.settle();
     }
 
     /// What a lease's end means to its worker and its task, whatever the outcome.
     fn unlease(&mut self, worker: WorkerId, lease: &Lease) {
-        if let Some(needs) = self.classes.get(lease.class) {
-            self.workers.update(worker, |held| needs.vacate(held));
+        if let Some(needs) = self.hub.classes.get(lease.class) {
+            self.hub.workers.update(worker, |held| held.vacate(needs));
         }
-        let Some(run) = self.runs.get_mut(&lease.run) else { return };
-        let task = run.task_mut(lease.instance.task);
+        let task = self.run.task_mut(lease.instance.task);
         task.running -= u32::from(lease.started);
         task.parked = false;
-        self.enlist(lease.run, lease.instance.task);
+        self.enlist(lease.instance.task);
+    }
+
+    fn record_attempt(&mut self, attempt: Attempt, state: State, cause: Option<Cause>) {
+        let Attempt { instance, number, worker, started, finished, detail, .. } = attempt;
+        self.out.push(Action::Record(Record {
+            run: self.run.id,
+            task: instance.task,
+            first_index: instance.index,
+            count: 1,
+            state,
+            attempt: number,
+            worker: Some(worker),
+            started,
+            finished,
+            cause,
+            detail,
+        }));
     }
 
     /// Notes how long an attempt took, and says it.
     fn learn_duration(&mut self, attempt: &Attempt) -> Micros {
         let took = attempt.finished.since(attempt.started).0.clamp(1, u64::MAX / 16);
-        if let Some(run) = self.runs.get_mut(&attempt.run) {
-            let task = &mut run.tasks[attempt.instance.task.at()];
-            task.mean = Micros(if task.mean.0 == 0 { took } else { (task.mean.0 * 7 + took) / 8 });
-        }
+        let task = self.run.task_mut(attempt.instance.task);
+        task.mean = Micros(if task.mean.0 == 0 { took } else { (task.mean.0 * 7 + took) / 8 });
         Micros(took)
     }
 
-    fn succeed(&mut self, now: Timestamp, mut attempt: Attempt, out: &mut Vec<Action>) {
-        let Attempt { run, instance, worker, .. } = attempt;
-        self.hold_value(run, instance, worker, attempt.detail.as_deref());
-        out.push(attempt.record(State::Succeeded, None));
-        self.conclude(now, &attempt, State::Succeeded, out);
+    /// An instance succeeded after so many microseconds.
+    fn learn_weight(&mut self, task: TaskId, took: u64) {
+        if self.run.task_plan(task).weight.0 > 0 {
+            return;
+        }
+        let size = self.run.size();
+        let state = self.run.task_mut(task);
+        state.seen += 1;
+        state.spent = state.spent.saturating_add(took);
+        let seen = state.seen;
+        if self.run.ranking.see(seen, size) {
+            self.rank_again();
+        }
     }
 
-    fn end_cancelled(&mut self, now: Timestamp, mut attempt: Attempt, out: &mut Vec<Action>) {
+    fn rank_again(&mut self) {
+        let ranks = ranks(&self.run.plan, &self.run.weights());
+        for (task, rank) in (0..).map(TaskId).zip(ranks) {
+            if self.run.task(task).rank != rank {
+                self.delist(task);
+                self.run.task_mut(task).rank = rank;
+                self.enlist(task);
+            }
+        }
+    }
+
+    fn end_cancelled(&mut self, mut attempt: Attempt) {
         if !attempt.ran {
             attempt.number -= 1; // It was never made.
         }
-        out.push(attempt.record(State::Cancelled, Some(Cause::Cancelled)));
-        self.conclude(now, &attempt, State::Cancelled, out);
+        self.conclude(attempt, State::Cancelled, Some(Cause::Cancelled));
     }
 
     /// The instance is the next of its task again. What is bound to a worker that is being lost is
     /// skipped with all else that is, see `drop_followers`.
-    fn give_back(&mut self, now: Timestamp, attempt: &Attempt) {
-        let task = attempt.instance.task;
-        let Some(run) = self.runs.get_mut(&attempt.run) else { return };
-        run.transition(task, attempt.span(), State::Ready);
-        run.task_mut(task).ready.push_front(attempt.instance.index);
-        if !run.histories.contains_key(&attempt.instance) {
-            self.bound_wait(now, attempt.run, task, attempt.span());
+    fn give_back(&mut self, instance: InstanceId) {
+        let InstanceId { task, index } = instance;
+        let span = Span { first: index, count: 1 };
+        self.transition(task, span, State::Ready);
+        self.run.task_mut(task).ready.push_front(index);
+        if !self.run.histories.contains_key(&instance) {
+            self.bound_wait(task, span);
         }
-        self.enlist(attempt.run, task);
+        self.enlist(task);
     }
 
-    fn fail(
-        &mut self,
-        now: Timestamp,
-        mut attempt: Attempt,
-        kind: FailureKind,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(run) = self.runs.get_mut(&attempt.run) else { return };
-        let task = attempt.instance.task;
-        let plan = std::sync::Arc::clone(&run.plan);
-        let retry = &plan.tasks[task.at()].conduct.retry;
-        let history = run.histories.entry(attempt.instance).or_default();
+    fn fail(&mut self, attempt: Attempt, kind: FailureKind) {
+        let instance = attempt.instance;
+        let plan = Arc::clone(&self.run.plan);
+        let task = &plan.tasks[instance.task.at()];
+        let retry = &task.conduct.retry;
+        let history = self.run.histories.entry(instance).or_default();
         history.note(&attempt);
         history.failed += 1;
+        let failed = history.failed;
         let cause = Some(Cause::Attempt(kind));
         let wanted = retry.on.is_empty() || retry.on.iter().any(|on| on.covers(kind));
-        let ending = run.ending && !plan.tasks[task.at()].conduct.always;
-        if history.failed > retry.count || !wanted || ending {
-            out.push(attempt.record(State::Failed, cause));
-            self.conclude(now, &attempt, State::Failed, out);
+        let ending = self.run.ending && !task.conduct.always;
+        if failed > retry.count || !wanted || ending {
+            self.conclude(attempt, State::Failed, cause);
             return;
         }
-        let seed = plan.seed ^ u64::from(task.0) << 32 ^ u64::from(attempt.instance.index);
-        let wait = backoff(retry, history.failed, seed);
+        let seed = plan.seed ^ u64::from(instance.task.0) << 32 ^ u64::from(instance.index);
+        let wait = backoff(retry, failed, seed);
+        let span = attempt.span();
         if wait.0 == 0 {
-            out.push(attempt.record(State::Ready, cause));
-            self.make_ready(attempt.run, task, attempt.span());
+            self.record_attempt(attempt, State::Ready, cause);
+            self.make_ready(instance.task, span);
         } else {
-            run.transition(task, attempt.span(), State::Backoff);
-            self.deadlines.retry(now.plus(wait), attempt.run, attempt.instance);
-            out.push(attempt.record(State::Backoff, cause));
+            self.transition(instance.task, span, State::Backoff);
+            self.hub.deadlines.retry(self.now.plus(wait), self.run.id, instance);
+            self.record_attempt(attempt, State::Backoff, cause);
         }
     }
 
     /// The attempt's worker is gone. Only an attempt that may have run counts as lost.
-    fn lost(&mut self, now: Timestamp, mut attempt: Attempt, out: &mut Vec<Action>) {
+    fn lost(&mut self, attempt: Attempt) {
+        let instance = attempt.instance;
         if !attempt.ran {
-            self.give_back(now, &attempt);
+            self.give_back(instance);
             return;
         }
-        let Some(run) = self.runs.get_mut(&attempt.run) else { return };
-        let most = run.task_plan(attempt.instance.task).conduct.max_lost;
-        let history = run.histories.entry(attempt.instance).or_default();
+        let most = self.run.task_plan(instance.task).conduct.max_lost;
+        let history = self.run.histories.entry(instance).or_default();
         history.note(&attempt);
         history.lost += 1;
         if history.lost > most {
-            out.push(attempt.record(State::Failed, Some(Cause::LostTooOften)));
-            self.conclude(now, &attempt, State::Failed, out);
+            self.conclude(attempt, State::Failed, Some(Cause::LostTooOften));
         } else {
             let cause = Some(Cause::Attempt(FailureKind::Lost));
-            out.push(attempt.record(State::Ready, cause));
-            self.give_back(now, &attempt);
+            self.record_attempt(attempt, State::Ready, cause);
+            self.give_back(instance);
         }
     }
 
     /// The instance has reached its terminal state.
-    fn conclude(&mut self, now: Timestamp, attempt: &Attempt, state: State, out: &mut Vec<Action>) {
-        let Some(run) = self.runs.get_mut(&attempt.run) else { return };
-        let task = attempt.instance.task;
-        run.transition(task, attempt.span(), state);
-        run.histories.remove(&attempt.instance);
+    fn conclude(&mut self, attempt: Attempt, state: State, cause: Option<Cause>) {
+        let (root, span) = (attempt.instance, attempt.span());
+        let worker = attempt.ran.then_some(attempt.worker);
+        self.record_attempt(attempt, state, cause);
+        self.transition(root.task, span, state);
+        self.run.histories.remove(&root);
         let success = state == State::Succeeded;
         if !success {
-            run.fails(task, attempt.run, &mut self.failing);
+            self.fails(root.task);
         }
-        let ended = Ended {
-            task,
-            span: attempt.span(),
-            success,
-            root: attempt.instance,
-            worker: attempt.ran.then_some(attempt.worker),
-        };
-        self.propagate(now, attempt.run, ended, out);
-    }
-
-    /// An instance of a run with fail-fast failed for good: the rest ends.
-    pub(super) fn fail_fast(&mut self, now: Timestamp, id: RunId, out: &mut Vec<Action>) {
-        let running = |run: &super::Run| !run.ending && run.state == RunState::Running;
-        if self.runs.get(&id).is_some_and(running) {
-            self.end_all(now, id, CancelScope::Run, out);
-        }
-    }
-
-    pub(super) fn lose(&mut self, now: Timestamp, id: WorkerId, out: &mut Vec<Action>) {
-        let Some(mut worker) = self.workers.leave(id) else {
-            self.stale += 1;
-            return;
-        };
-        self.lose_values(id);
-        let followers = std::mem::take(&mut worker.followers);
-        let (started, finished, detail) = (Timestamp(0), now, None);
-        self.drop_followers(now, id, &followers, out);
-        // Latest first, as each goes to the front of its queue.
-        for (lease, ran) in worker.into_leases().into_iter().rev() {
-            self.unlease(id, &lease);
-            let Lease { run, instance, number, .. } = lease;
-            let detail = detail.clone();
-            let attempt =
-                Attempt { run, instance, number, worker: id, ran, started, finished, detail };
-            if lease.cancelled {
-                self.end_cancelled(now, attempt, out);
-            } else {
-                self.lost(now, attempt, out);
-            }
-            self.finish_if_done(run, out);
-        }
-        // Among what was given back there may be more of them.
-        self.drop_followers(now, id, &followers, out);
+        self.notify_downstream(Ended { task: root.task, span, success, root, worker });
     }
 }
 

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::cascade::{Cascade, Ended, Step};
 use super::ready::Span;
+use super::turn::Turn;
 use super::{Action, Cause, Engine};
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp};
 use crate::status::State;
@@ -47,73 +47,50 @@ impl Deadlines {
     }
 }
 
-impl Engine {
+impl Turn<'_> {
     /// Instances became ready: their first attempt must start in time, if the task says so.
-    pub(super) fn bound_wait(&mut self, now: Timestamp, id: RunId, task: TaskId, span: Span) {
-        let Some(run) = self.runs.get(&id) else { return };
-        if let Some(within) = run.task_plan(task).conduct.start_within {
-            let due = Due::Start(id, task, span.first, span.count);
-            self.deadlines.due.push(Reverse((now.plus(within), due)));
+    pub(super) fn bound_wait(&mut self, task: TaskId, span: Span) {
+        if let Some(within) = self.run.task_plan(task).conduct.start_within {
+            let due = Due::Start(self.run.id, task, span.first, span.count);
+            self.hub.deadlines.due.push(Reverse((self.now.plus(within), due)));
         }
     }
 
+    /// Those of the instances that are ready, and have not been tried, fail.
+    fn start_overdue(mut self, task: TaskId, span: Span) {
+        let mut never = vec![span];
+        for index in span.first..span.first + span.count {
+            if self.run.histories.contains_key(&InstanceId { task, index }) {
+                never = never.into_iter().flat_map(|part| part.without(index)).collect();
+            }
+        }
+        let (ready, failed) = (|state| state == State::Ready, State::Failed);
+        for span in never {
+            if self.withdraw(task, span, ready, failed, Cause::NotStartedInTime) {
+                self.fails(task);
+            }
+        }
+        self.settle();
+    }
+}
+
+impl Engine {
     /// Does all that is due.
     pub(super) fn wake(&mut self, now: Timestamp, out: &mut Vec<Action>) {
-        while let Some(due) = self.deadlines.take(now) {
+        while let Some(due) = self.hub.deadlines.take(now) {
+            let (Due::Retry(id, _) | Due::Start(id, ..)) = due;
+            // It may have ended and been forgotten meanwhile.
+            let Some(mut turn) = self.turn(now, id, out) else { continue };
             match due {
-                Due::Retry(id, instance) => {
-                    let backoff = self.runs.get(&id).is_some_and(|run| {
-                        run.state(instance.task, instance.index) == State::Backoff
-                    });
-                    if backoff {
-                        let span = Span { first: instance.index, count: 1 };
-                        self.make_ready(id, instance.task, span);
+                Due::Retry(_, InstanceId { task, index }) => {
+                    if turn.run.state(task, index) == State::Backoff {
+                        turn.make_ready(task, Span { first: index, count: 1 });
                     }
                 }
-                Due::Start(id, task, first, count) => {
-                    self.start_overdue(now, id, task, Span { first, count }, out);
+                Due::Start(_, task, first, count) => {
+                    turn.start_overdue(task, Span { first, count })
                 }
             }
         }
-    }
-
-    fn start_overdue(
-        &mut self,
-        now: Timestamp,
-        id: RunId,
-        task: TaskId,
-        span: Span,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(run) = self.runs.get(&id) else { return };
-        let tried: Vec<u32> = (span.first..span.first + span.count)
-            .filter(|index| run.histories.contains_key(&InstanceId { task, index: *index }))
-            .collect();
-        let mut cascade = Cascade::new(now, id, out);
-        let never = |span: Span| {
-            let mut parts = vec![span];
-            for index in &tried {
-                parts = parts.into_iter().flat_map(|part| part.without(*index)).collect();
-            }
-            parts
-        };
-        for span in never(span) {
-            let ready = |state| state == State::Ready;
-            for span in self.withdraw(id, task, span, ready, State::Failed) {
-                cascade.record(task, span, State::Failed, Cause::NotStartedInTime);
-                let Some(run) = self.runs.get_mut(&id) else { return };
-                run.fails(task, id, &mut self.failing);
-                let root = InstanceId { task, index: span.first };
-                cascade.queue.push_back(Step::Ended(Ended {
-                    task,
-                    span,
-                    success: false,
-                    root,
-                    worker: None,
-                }));
-            }
-        }
-        self.run_cascade(cascade);
-        self.finish_if_done(id, out);
     }
 }

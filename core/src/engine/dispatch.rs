@@ -2,20 +2,21 @@
 
 use super::needs::{ClassId, Needs};
 use super::ready::{ReadyKey, Span};
+use super::turn::{Hub, Turn};
 use super::workers::{Lease, Room, Worker};
-use super::{Action, Assignment, Engine, RevokeMode, ready_key};
-use crate::ids::{AttemptId, InstanceId, Micros, TaskId, WorkerId};
+use super::{Action, Assignment, Engine, RevokeMode};
+use crate::ids::{AttemptId, InstanceId, Micros, TaskId, Timestamp, WorkerId};
 use crate::status::State;
 
 /// A worker holds about this much work beyond its slots, so that it need not wait for the scheduler
 /// between short attempts.
 const WORK_AHEAD: Micros = Micros(10_000);
 
-/// Attempts that are not longer than this are held one ahead even so when nothing more urgent can come: beside
-/// longer ones it does not count that a slot waits for the scheduler.
+/// Attempts up to this long are held one ahead when nothing more urgent can come: beside longer ones
+/// it does not count that a slot waits for the scheduler.
 const WORTH_ONE_AHEAD: Micros = Micros(100_000);
 
-/// Only in runs of so few tasks it is looked for something more urgent.
+/// Look for something more urgent only in runs with at most this many tasks.
 const LOOK_AT: usize = 64;
 
 /// Never more than this many attempts ahead for each slot.
@@ -33,35 +34,37 @@ fn ahead(mean: Micros, least: u64) -> u32 {
 
 impl Engine {
     /// Hands out ready instances until no worker has room for any.
-    pub(super) fn schedule(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn schedule(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         let mut full: Vec<ClassId> = Vec::new();
-        while let Some((class, key)) = self.ready.best(&full) {
-            if !self.place(class, key, out) {
+        while let Some((class, key)) = self.hub.ready.best(&full) {
+            let turn = self.turn(now, key.run, out);
+            if !turn.is_some_and(|mut turn| turn.place(class, &key)) {
                 full.push(class);
             }
         }
-        if self.ready.is_empty() {
-            self.steal(out);
+        if self.hub.ready.is_empty() {
+            self.hub.steal(out);
         }
     }
+}
 
+impl Turn<'_> {
     /// Hands out the first instances of a task. Returns whether there was room.
-    fn place(&mut self, class: ClassId, key: ReadyKey, out: &mut Vec<Action>) -> bool {
-        let Some(run) = self.runs.get_mut(&key.run) else { return false };
-        let leased = run.task(key.task).counts.of(State::Leased);
-        let most = run.task_plan(key.task).conduct.max_running;
+    fn place(&mut self, class: ClassId, key: &ReadyKey) -> bool {
+        let task = key.task;
+        let leased = self.run.task(task).counts.of(State::Leased);
+        let most = self.run.task_plan(task).conduct.max_running;
         let allowed = most.map_or(u32::MAX, |most| most.saturating_sub(leased));
         if allowed == 0 {
-            run.task_mut(key.task).parked = true;
-            self.delist(key.run, key.task);
+            self.delist(task);
+            self.run.task_mut(task).parked = true;
             return true;
         }
         let Some((index, room)) = self.find_room(class, key) else { return false };
-        let Some(run) = self.runs.get_mut(&key.run) else { return false };
         // Instances with a history have attempt numbers of their own.
-        let alone = !run.histories.is_empty();
+        let alone = !self.run.histories.is_empty();
         let most = if alone { 1 } else { room.attempts.min(allowed) };
-        let queue = &mut run.task_mut(key.task).ready;
+        let queue = &mut self.run.task_mut(task).ready;
         let span = if queue.front() == Some(index) {
             queue.pop(most)
         } else {
@@ -69,74 +72,61 @@ impl Engine {
         };
         let Some(span) = span else { return false };
         if queue.is_empty() {
-            self.delist(key.run, key.task);
+            self.delist(task);
         }
-        self.lease(class, key, span, room.worker, out);
+        self.lease(class, task, span, room.worker);
         true
     }
 
     /// Whether nothing that is open now can become more urgent than this task.
     fn is_most_urgent(&self, key: &ReadyKey) -> bool {
-        let mut live = self.runs.values().filter(|run| run.open > 0);
-        let (Some(run), None) = (live.next(), live.next()) else { return false };
+        let run = &self.run;
         let open = |task: &TaskId| {
             let task = run.task(*task);
             !task.known || task.counts.terminal() < task.counts.total()
         };
         let mut others = run.ids().filter(|task: &TaskId| *task != key.task).filter(open);
-        run.tasks.len() <= LOOK_AT && others.all(|task| ready_key(key.run, run, task) > *key)
+        self.hub.live == 1 && run.tasks.len() <= LOOK_AT && others.all(|task| run.key(task) > *key)
     }
 
     /// A worker for the first instance of a task; for tasks whose instances are each bound to a worker,
     /// for the first instance whose worker has room.
-    fn find_room(&mut self, class: ClassId, key: ReadyKey) -> Option<(u32, Room)> {
-        let run = self.runs.get(&key.run)?;
-        let needs = self.classes.get(class)?;
-        let task = run.task(key.task);
+    fn find_room(&mut self, class: ClassId, key: &ReadyKey) -> Option<(u32, Room)> {
+        let task = self.run.task(key.task);
         let first = task.ready.front()?;
+        let needs = self.hub.classes.get(class)?;
         if task.rare().is_some_and(|rare| !rare.each.is_empty()) {
             return task.ready.iter().find_map(|index| {
                 let worker = task.bound_to(index)?;
                 let room = Room { worker, attempts: 1 };
-                self.workers.has_room(worker, needs).then_some((index, room))
+                self.hub.workers.has_room(worker, needs).then_some((index, room))
             });
         }
         let instance = InstanceId { task: key.task, index: first };
-        let room = match run.histories.get(&instance) {
-            None => match self.near_values(run, instance, needs) {
-                Some(room) => room,
-                None => {
-                    let counts = WORK_AHEAD < task.mean && task.mean <= WORTH_ONE_AHEAD;
-                    let least = counts && self.is_most_urgent(&key);
-                    let ahead = ahead(task.mean, u64::from(least));
-                    self.scheme.pick(&self.workers, needs, ahead, &mut self.random)?
-                }
-            },
-            Some(history) => {
-                let used = |worker| history.workers.iter().filter(|w| **w == worker).count();
-                Room { worker: self.workers.least_used(needs, used)?, attempts: 1 }
-            }
-        };
-        Some((first, room))
+        if let Some(history) = self.run.histories.get(&instance) {
+            let used = |worker| history.workers.iter().filter(|w| **w == worker).count();
+            let worker = self.hub.workers.least_used(needs, used)?;
+            return Some((first, Room { worker, attempts: 1 }));
+        }
+        if let Some(room) = self.near_values(instance, needs) {
+            return Some((first, room));
+        }
+        let counts = WORK_AHEAD < task.mean && task.mean <= WORTH_ONE_AHEAD;
+        let least = counts && self.is_most_urgent(key);
+        let ahead = ahead(task.mean, u64::from(least));
+        let Hub { workers, classes, scheme, random, .. } = &mut *self.hub;
+        Some((first, scheme.pick(workers, classes.get(class)?, ahead, random)?))
     }
 
-    fn lease(
-        &mut self,
-        class: ClassId,
-        key: ReadyKey,
-        span: Span,
-        worker: WorkerId,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(run) = self.runs.get_mut(&key.run) else { return };
-        let Some(needs) = self.classes.get(class) else { return };
-        let first = AttemptId(self.last_attempt + 1);
-        self.last_attempt += u64::from(span.count);
-        let instance = InstanceId { task: key.task, index: span.first };
-        let number = run.histories.get(&instance).map_or(0, |history| history.attempts) + 1;
-        run.transition(key.task, span, State::Leased);
+    fn lease(&mut self, class: ClassId, task: TaskId, span: Span, worker: WorkerId) {
+        let first = AttemptId(self.hub.last_attempt + 1);
+        self.hub.last_attempt += u64::from(span.count);
+        let instance = InstanceId { task, index: span.first };
+        let number = self.run.histories.get(&instance).map_or(0, |history| history.attempts) + 1;
+        self.transition(task, span, State::Leased);
+        let Some(needs) = self.hub.classes.get(class) else { return };
         let lease = Lease {
-            run: key.run,
+            run: self.run.id,
             instance,
             number,
             cpus: needs.cpus,
@@ -145,13 +135,12 @@ impl Engine {
             asked_back: false,
             cancelled: false,
         };
-        self.workers.lease(worker, needs, first, lease, span.count);
-        self.note_dirty(key.run);
-        out.push(Action::Dispatch {
+        self.hub.workers.lease(worker, needs, first, lease, span.count);
+        self.out.push(Action::Dispatch {
             worker,
             assignment: Assignment {
-                run: key.run,
-                task: key.task,
+                run: self.run.id,
+                task,
                 first_index: span.first,
                 count: span.count,
                 first_attempt: first,
@@ -159,7 +148,9 @@ impl Engine {
             },
         });
     }
+}
 
+impl Hub {
     /// Asks the most loaded worker to give back, for an idle one, what it has not started.
     fn steal(&mut self, out: &mut Vec<Action>) {
         let Some((thief, victim)) = self.workers.imbalance() else { return };

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::past::Past;
-use super::plan::RunPlan;
+use super::plan::{Past, RunPlan};
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::offer::Offer;
 use crate::status::{Detail, FailureKind, RunState, State};

@@ -1,4 +1,4 @@
-//! Why an instance is where it is: what it waits for, why no worker has it yet.
+//! Why an instance is in its state: what it waits for, why no worker has it yet.
 
 use super::Engine;
 use super::clause::Verdict;
@@ -104,7 +104,7 @@ impl Engine {
             State::Leased => self.leased(id, instance)?,
             State::Backoff => Explanation::Backoff {
                 attempts: run.histories.get(&instance).map_or(0, |history| history.attempts),
-                until: self.deadlines.retry_of(id, instance),
+                until: self.hub.deadlines.retry_of(id, instance),
             },
             ended => Explanation::Ended(ended),
         })
@@ -118,9 +118,9 @@ impl Engine {
         if state.ready.is_empty() {
             return None;
         }
-        let needs = self.classes.get(state.class)?;
-        let present = self.workers.iter().count();
-        match self.workers.iter().any(|(id, worker)| needs.suit(id, worker)) {
+        let needs = self.hub.classes.get(state.class)?;
+        let present = self.hub.workers.iter().count();
+        match self.hub.workers.iter().any(|(id, worker)| worker.suits(id, needs)) {
             true => None,
             false if present == 0 => Some(NotStarted::NoWorker),
             false => Some(NotStarted::NoneSuits { workers: present }),
@@ -129,14 +129,15 @@ impl Engine {
 
     fn not_started(&self, run: &Run, instance: InstanceId) -> NotStarted {
         let task = run.task(instance.task);
-        let Some(needs) = self.classes.get(task.class) else { return NotStarted::NoWorker };
-        let present = self.workers.iter().count();
+        let Some(needs) = self.hub.classes.get(task.class) else { return NotStarted::NoWorker };
+        let present = self.hub.workers.iter().count();
         let bound = task.bound_to(instance.index);
         let suiting: Vec<_> = self
+            .hub
             .workers
             .iter()
             .filter(|(id, worker)| {
-                bound.is_none_or(|bound| bound == *id) && needs.suit(*id, worker)
+                bound.is_none_or(|bound| bound == *id) && worker.suits(*id, needs)
             })
             .collect();
         match (present, suiting.len()) {
@@ -156,16 +157,15 @@ impl Engine {
         let higher = tasks.filter(|(task, plan)| plan.conduct.priority > priority && !task.parked);
         let suit = higher.filter(|(task, _)| {
             !task.ready.is_empty()
-                && self
-                    .classes
-                    .get(task.class)
-                    .is_some_and(|needs| workers.iter().any(|(id, worker)| needs.suit(*id, worker)))
+                && self.hub.classes.get(task.class).is_some_and(|needs| {
+                    workers.iter().any(|(id, worker)| worker.suits(*id, needs))
+                })
         });
         suit.map(|(task, _)| task.ready.len()).sum()
     }
 
     fn leased(&self, id: RunId, instance: InstanceId) -> Option<Explanation> {
-        self.workers.iter().find_map(|(worker, held)| {
+        self.hub.workers.iter().find_map(|(worker, held)| {
             let mut leases = held.leases.values();
             let lease = leases.find(|lease| lease.run == id && lease.instance == instance)?;
             Some(Explanation::Leased {

@@ -1,51 +1,41 @@
 //! `follow`: an `after` that also places. The worker is chosen when the clause is met.
 
-use super::cascade::{Cascade, Ended};
 use super::clause::{Verdict, counts};
 use super::event::FollowProblem;
-use super::plan::TaskPlan;
-use super::{Action, Cause, Engine};
+use super::ready::Span;
+use super::turn::{Ended, Turn};
+use super::{Action, Cause, Engine, Needs};
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Quantifier;
 use crate::status::State;
 
-impl Engine {
+impl Turn<'_> {
     /// An upstream of a clause of `follow` ended. With `any` only one that ran on a worker which is
     /// still present counts; with `all` a second worker decides at once.
-    pub(super) fn tell_follow(
-        &mut self,
-        ended: Ended,
-        to: TaskId,
-        clause: u32,
-        follow: usize,
-        cascade: &mut Cascade<'_>,
-    ) {
-        let Some(run) = self.runs.get_mut(&cascade.id) else { return };
-        let plan = &run.plan.clone().tasks[to.at()].clauses[clause as usize];
-        let counted = counts(plan.on, ended.success);
-        let present = ended.worker.filter(|worker| self.workers.get(*worker).is_some());
-        if let (true, Some(worker), Some(seen)) =
-            (counted, ended.worker, run.task_mut(to).rare_mut().followed.get_mut(follow))
+    pub(super) fn notify_follow(&mut self, ended: Ended, to: TaskId, clause: u32, follow: usize) {
+        let plan = &self.run.task_plan(to).clauses[clause as usize];
+        let (quantifier, counted) = (plan.quantifier, counts(plan.on, ended.success));
+        let present = ended.worker.filter(|worker| self.hub.workers.get(*worker).is_some());
+        let seen = self.run.task_mut(to).rare_mut().followed.get_mut(follow);
+        if let (true, Some(worker), Some(seen)) = (counted, ended.worker, seen)
             && !seen.contains(&worker)
         {
             seen.push(worker);
         }
-        let hit = counted && (plan.quantifier == Quantifier::All || present.is_some());
-        let verdict = run.count_outcome(to, clause, ended.span.count, hit);
-        let workers = run.task(to).rare().and_then(|rare| rare.followed.get(follow));
-        let several = workers.map_or(0, Vec::len) > 1;
-        if plan.quantifier == Quantifier::All && verdict.is_none() && several {
-            if run.clause(to, clause).verdict == Verdict::Open {
-                let why = FollowProblem::SeveralWorkers;
-                self.cannot_follow(to, follow, ended.root, why, cascade);
+        let hit = counted && (quantifier == Quantifier::All || present.is_some());
+        let verdict = self.run.count_outcome(to, clause, ended.span.count, hit);
+        let several = self.followed_workers(to, follow).len() > 1;
+        if quantifier == Quantifier::All && verdict.is_none() && several {
+            if self.run.clause(to, clause).verdict == Verdict::Open {
+                self.cannot_follow(to, follow, ended.root, FollowProblem::SeveralWorkers);
             }
             return;
         }
-        match (plan.quantifier, verdict, present) {
+        match (quantifier, verdict, present) {
             (Quantifier::Any, Some(Verdict::Met), Some(worker)) => {
-                self.pin(to, follow, worker, ended.root, cascade);
+                self.pin(to, follow, worker, ended.root);
             }
-            _ => self.settle_follow(verdict, to, clause, follow, ended.root, cascade),
+            _ => self.settle_follow(verdict, to, clause, follow, ended.root),
         }
     }
 
@@ -57,96 +47,100 @@ impl Engine {
         clause: u32,
         follow: usize,
         root: InstanceId,
-        cascade: &mut Cascade<'_>,
     ) {
-        let Some(run) = self.runs.get_mut(&cascade.id) else { return };
-        let total = run.clause(to, clause).total;
-        let quantifier = run.task_plan(to).clauses[clause as usize].quantifier;
-        let workers = run.task(to).rare().and_then(|rare| rare.followed.get(follow));
-        let workers: Vec<WorkerId> = workers.cloned().unwrap_or_default();
-        let problem = match (verdict, quantifier, workers.as_slice()) {
+        let total = self.run.clause(to, clause).total;
+        let quantifier = self.run.task_plan(to).clauses[clause as usize].quantifier;
+        let problem = match (verdict, quantifier, self.followed_workers(to, follow)) {
             (None | Some(Verdict::Open), ..) => return,
             (Some(Verdict::Met), ..) if total == 0 => {
                 // An empty set is met, and places nothing.
-                self.apply_verdict(verdict, to, clause, root, cascade);
+                self.apply_verdict(verdict, to, clause, root);
                 return;
             }
-            (Some(Verdict::Met), _, [worker]) => {
-                self.pin(to, follow, *worker, root, cascade);
+            (Some(Verdict::Met), _, &[worker]) => {
+                self.pin(to, follow, worker, root);
                 return;
             }
             (Some(Verdict::Met), _, []) => FollowProblem::NeverRan,
             (Some(Verdict::Met), ..) => FollowProblem::SeveralWorkers,
             (Some(Verdict::Dead), Quantifier::Any, [_, ..]) => FollowProblem::WorkerGone,
-            (Some(Verdict::Dead), Quantifier::Any, []) => self.why_none(cascade.id, to, clause),
+            (Some(Verdict::Dead), Quantifier::Any, []) => self.why_none(to, clause),
             (Some(Verdict::Dead), Quantifier::All, _) => FollowProblem::Outcome,
         };
-        self.cannot_follow(to, follow, root, problem, cascade);
+        self.cannot_follow(to, follow, root, problem);
+    }
+
+    /// Where the upstreams of a clause of `follow` ran that count, each worker once.
+    fn followed_workers(&self, to: TaskId, follow: usize) -> &[WorkerId] {
+        let workers = self.run.task(to).rare().and_then(|rare| rare.followed.get(follow));
+        workers.map_or(&[], Vec::as_slice)
     }
 
     /// Why no upstream of a clause of `any` offers a worker: none had an outcome that counts, or none
     /// of those that had one ever ran.
-    fn why_none(&self, id: RunId, to: TaskId, clause: u32) -> FollowProblem {
-        let Some(run) = self.runs.get(&id) else { return FollowProblem::Outcome };
-        let plan = &run.task_plan(to).clauses[clause as usize];
+    fn why_none(&self, to: TaskId, clause: u32) -> FollowProblem {
+        let plan = &self.run.task_plan(to).clauses[clause as usize];
         let counted = plan.upstreams.iter().any(|upstream| {
             let ended = State::ALL.into_iter().filter(|state| state.is_terminal());
             ended
                 .filter(|state| counts(plan.on, *state == State::Succeeded))
-                .any(|state| run.task(*upstream).counts.of(state) > 0)
+                .any(|state| self.run.task(*upstream).counts.of(state) > 0)
         });
         if counted { FollowProblem::NeverRan } else { FollowProblem::Outcome }
     }
 
     /// The task follows `worker` from now on.
-    fn pin(
-        &mut self,
-        to: TaskId,
-        follow: usize,
-        worker: WorkerId,
-        root: InstanceId,
-        cascade: &mut Cascade<'_>,
-    ) {
-        let id = cascade.id;
-        if self.workers.get(worker).is_none() {
-            self.cannot_follow(to, follow, root, FollowProblem::WorkerGone, cascade);
+    fn pin(&mut self, to: TaskId, follow: usize, worker: WorkerId, root: InstanceId) {
+        if self.hub.workers.get(worker).is_none() {
+            self.cannot_follow(to, follow, root, FollowProblem::WorkerGone);
             return;
         }
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let other = run.task(to).rare().and_then(|rare| rare.pin);
+        let other = self.run.task(to).rare().and_then(|rare| rare.pin);
         if other.is_some_and(|other| other != worker) {
-            self.cannot_follow(to, follow, root, FollowProblem::SeveralWorkers, cascade);
+            self.cannot_follow(to, follow, root, FollowProblem::SeveralWorkers);
             return;
         }
         if other.is_none() {
-            run.task_mut(to).rare_mut().pin = Some(worker);
-            let class = run.task(to).class;
-            if let Some(needs) = self.classes.get(class).cloned() {
-                let class_of_one = self.classes.join(super::Needs { pin: Some(worker), ..needs });
-                self.classes.leave(class);
-                run.task_mut(to).class = class_of_one;
+            self.run.task_mut(to).rare_mut().pin = Some(worker);
+            let class = self.run.task(to).class;
+            if let Some(needs) = self.hub.classes.get(class).cloned() {
+                let class_of_one = self.hub.classes.join(Needs { pin: Some(worker), ..needs });
+                self.hub.classes.leave(class);
+                self.run.task_mut(to).class = class_of_one;
             }
-            self.workers.update(worker, |held| held.followers.push((id, to)));
+            let id = self.run.id;
+            self.hub.workers.update(worker, |held| held.followers.push((id, to)));
         }
-        self.apply_verdict(Some(Verdict::Met), to, 0, root, cascade);
+        self.apply_verdict(Some(Verdict::Met), to, 0, root);
     }
 
-    fn cannot_follow(
-        &mut self,
-        to: TaskId,
-        follow: usize,
-        root: InstanceId,
-        why: FollowProblem,
-        cascade: &mut Cascade<'_>,
-    ) {
-        let Some(run) = self.runs.get_mut(&cascade.id) else { return };
+    fn cannot_follow(&mut self, to: TaskId, follow: usize, root: InstanceId, why: FollowProblem) {
         let clause = u32::try_from(follow).unwrap_or(u32::MAX);
-        let plan = run.task_plan(to);
+        let plan = self.run.task_plan(to);
         let others = u32::try_from(plan.clauses.len()).unwrap_or(u32::MAX) - plan.follows;
-        run.clause_mut(to, others + clause).verdict = Verdict::Dead;
-        self.skip_task(to, Cause::Follow { clause, root, why }, cascade);
+        self.run.clause_mut(to, others + clause).verdict = Verdict::Dead;
+        self.skip_task(to, Cause::Follow { clause, root, why });
     }
 
+    /// A worker is gone: what of the task was bound to it and has not started never will.
+    fn drop_follower(mut self, gone: WorkerId, task: TaskId) {
+        // An instance that it follows, to name in the reason.
+        let upstream = self.run.task_plan(task).followed().next();
+        let root = InstanceId { task: upstream.unwrap_or(task), index: 0 };
+        let cause = Cause::Follow { clause: 0, root, why: FollowProblem::WorkerGone };
+        let each = self.run.task(task).rare().map(|rare| rare.each.clone()).unwrap_or_default();
+        if each.is_empty() {
+            self.skip_task(task, cause);
+        } else if self.run.task(task).known {
+            for (first, _) in (0..).zip(each).filter(|(_, worker)| *worker == gone) {
+                self.skip(task, Span { first, count: 1 }, cause);
+            }
+        }
+        self.settle();
+    }
+}
+
+impl Engine {
     /// A worker is gone: what was bound to it and has not started never will.
     pub(super) fn drop_followers(
         &mut self,
@@ -156,36 +150,9 @@ impl Engine {
         out: &mut Vec<Action>,
     ) {
         for &(id, task) in followers {
-            let Some(run) = self.runs.get_mut(&id) else { continue };
-            let root = run.followed_instance(task);
-            let why = FollowProblem::WorkerGone;
-            let cause = Cause::Follow { clause: 0, root, why };
-            let each = run.task(task).rare().map(|rare| rare.each.clone()).unwrap_or_default();
-            let mut cascade = Cascade::new(now, id, out);
-            if each.is_empty() {
-                self.skip_task(task, cause, &mut cascade);
-            } else if self.runs.get(&id).is_some_and(|run| run.task(task).known) {
-                for (index, _) in (0..).zip(each).filter(|(_, worker)| *worker == gone) {
-                    let span = super::ready::Span { first: index, count: 1 };
-                    self.skip(task, span, cause, &mut cascade);
-                }
+            if let Some(turn) = self.turn(now, id, out) {
+                turn.drop_follower(gone, task);
             }
-            self.run_cascade(cascade);
-            self.finish_if_done(id, out);
         }
-    }
-}
-
-/// The tasks that a task follows.
-pub(super) fn followed(plan: &TaskPlan) -> impl Iterator<Item = TaskId> + '_ {
-    let others = plan.clauses.len() - plan.follows as usize;
-    plan.clauses[others..].iter().flat_map(|clause| clause.upstreams.iter().copied())
-}
-
-impl super::run::Run {
-    /// An instance that a task follows, to name in a reason.
-    fn followed_instance(&self, task: TaskId) -> InstanceId {
-        let upstream = followed(self.task_plan(task)).next();
-        InstanceId { task: upstream.unwrap_or(task), index: 0 }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::clause::Verdict;
 use super::plan::GatherPlan;
-use super::run::TaskRun;
+use crate::ids::TaskId;
 use crate::pipeline::MinSuccess;
 
 /// The upstream instances that one instance gathers.
@@ -19,7 +19,11 @@ pub(super) struct GroupRun {
 
 impl GroupRun {
     /// The groups of a gather before anything has happened.
-    pub(super) fn all(width: u32, plan: &GatherPlan, tasks: &[TaskRun]) -> Vec<GroupRun> {
+    pub(super) fn all(
+        width: u32,
+        plan: &GatherPlan,
+        width_of: impl Fn(TaskId) -> Option<u32>,
+    ) -> Vec<GroupRun> {
         let empty =
             GroupRun { pending: 0, unknown: 0, succeeded: 0, failed: 0, verdict: Verdict::Open };
         let mut groups = vec![empty; width as usize];
@@ -30,9 +34,9 @@ impl GroupRun {
                 }
             }),
             None => {
-                for upstream in plan.upstreams.iter().map(|task| &tasks[task.at()]) {
-                    groups[0].pending += u64::from(upstream.width);
-                    groups[0].unknown += u32::from(!upstream.known);
+                for width in plan.upstreams.iter().map(|task| width_of(*task)) {
+                    groups[0].pending += u64::from(width.unwrap_or(0));
+                    groups[0].unknown += u32::from(width.is_none());
                 }
             }
         }

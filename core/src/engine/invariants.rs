@@ -2,9 +2,9 @@
 
 use rustc_hash::FxHashMap;
 
+use super::Engine;
 use super::clause::{ClauseRun, Verdict, counts};
 use super::run::Run;
-use super::{Engine, ready_key};
 use crate::ids::{InstanceId, RunId, TaskId};
 use crate::pipeline::Quantifier;
 use crate::status::{RunState, State};
@@ -16,13 +16,13 @@ impl Engine {
     /// When something does not agree. Costs as much as there are instances and edges.
     pub fn check_invariants(&self) {
         let mut leased: FxHashMap<(RunId, InstanceId), u32> = FxHashMap::default();
-        for (id, worker) in self.workers.iter() {
+        for (id, worker) in self.hub.workers.iter() {
             let needs: u32 = worker.leases.values().map(|lease| lease.cpus).sum();
             assert_eq!(needs, worker.occupied, "slots of worker {id}");
             let asked = worker.leases.values().filter(|lease| lease.asked_back).count();
             assert_eq!(asked, worker.asked_back as usize, "asked back from worker {id}");
             let memory =
-                |class| self.classes.get(class).map_or(0, |needs: &super::Needs| needs.memory);
+                |class| self.hub.classes.get(class).map_or(0, |needs: &super::Needs| needs.memory);
             let memory: u64 = worker.leases.values().map(|lease| memory(lease.class)).sum();
             assert_eq!(memory, worker.memory, "memory of worker {id}");
             assert!(memory <= worker.info.offer.memory, "worker {id} is oversubscribed");
@@ -33,13 +33,17 @@ impl Engine {
         assert!(leased.values().all(|leases| *leases == 1), "an instance is leased twice");
         for (id, run) in &self.runs {
             run.check(*id, &leased);
-            run.check_values(|worker| self.workers.get(worker).is_some());
+            if let Some(held) = self.hub.held.get(id) {
+                held.check(run, |worker| self.hub.workers.get(worker).is_some());
+            }
             for task in (0..).map(TaskId).take(run.tasks.len()) {
                 let state = &run.tasks[task.at()];
-                let listed = self.ready.contains(state.class, &ready_key(*id, run, task));
+                let listed = self.hub.ready.contains(state.class, &run.key(task));
                 assert_eq!(listed, !state.ready.is_empty() && !state.parked, "ready set, {task}");
             }
         }
+        let live = self.runs.values().filter(|run| run.state == RunState::Running).count();
+        assert_eq!(live, self.hub.live, "runs that have not ended");
         let known = leased.keys().all(|(run, _)| self.runs.contains_key(run));
         assert!(known, "a lease of a forgotten run");
     }

@@ -20,13 +20,14 @@ mod follow;
 mod groups;
 mod invariants;
 mod needs;
-pub mod past;
+mod past;
 pub mod plan;
 mod rank;
 mod ready;
 mod run;
 mod scheme;
 mod transition;
+mod turn;
 mod values;
 mod widths;
 mod workers;
@@ -36,23 +37,18 @@ pub use event::{
     RevokeMode, WorkerInfo,
 };
 pub use explain::{Explanation, Missing, MissingEdge, NotStarted};
-pub use past::{Done, Past};
-pub use plan::{Consumed, GatherPlan, MapEdge, RunPlan, TaskPlan, ValueEdge};
+pub use plan::{Consumed, Done, GatherPlan, MapEdge, Past, RunPlan, TaskPlan, ValueEdge};
 pub use scheme::Scheme;
 pub use transition::is_legal;
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use self::cascade::Cascade;
-use self::deadlines::Deadlines;
-use self::needs::{ClassId, Classes, Needs};
-use self::ready::{ReadyKey, ReadyTasks};
+use self::needs::{ClassId, Needs};
 use self::run::Run;
 use self::scheme::SplitMix;
-use self::workers::Workers;
+use self::turn::{Hub, Turn};
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::{Counts, RunState, State};
 
@@ -60,20 +56,7 @@ use crate::status::{Counts, RunState, State};
 #[derive(Debug, Default)]
 pub struct Engine {
     runs: FxHashMap<RunId, Run>,
-    workers: Workers,
-    classes: Classes,
-    ready: ReadyTasks,
-    deadlines: Deadlines,
-    scheme: Scheme,
-    random: SplitMix,
-    last_attempt: u64,
-    submitted: u64,
-    stale: u64,
-    dirty: Vec<RunId>,
-    /// Runs of which workers hold, or held, values.
-    holding: Vec<RunId>,
-    /// Runs with fail-fast in which an instance has failed.
-    failing: Vec<RunId>,
+    hub: Hub,
 }
 
 impl Engine {
@@ -86,13 +69,14 @@ impl Engine {
     /// A machine that places attempts by `scheme`; `seed` is for those that draw lots.
     #[must_use]
     pub fn with_scheme(scheme: Scheme, seed: u64) -> Engine {
-        Engine { scheme, random: SplitMix(seed), ..Engine::default() }
+        let hub = Hub { scheme, random: SplitMix(seed), ..Hub::default() };
+        Engine { hub, ..Engine::default() }
     }
 
     /// The placement scheme.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        self.hub.scheme
     }
 
     /// Takes one event and appends what must be done.
@@ -101,10 +85,13 @@ impl Engine {
     pub fn handle(&mut self, now: Timestamp, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::RunSubmitted { run, plan, past } => self.submit(now, run, plan, &past, out),
-            Event::CancelRequested { run, scope } => self.cancel(now, run, scope, out),
+            Event::CancelRequested { run, scope } => match self.turn(now, run, out) {
+                Some(turn) => turn.cancel(scope),
+                None => self.hub.stale += 1,
+            },
             Event::WorkerJoined { worker, info } => {
-                if !self.workers.join(worker, info) {
-                    self.stale += 1;
+                if !self.hub.workers.join(worker, info) {
+                    self.hub.stale += 1;
                 }
                 self.open_waiting(now, out);
             }
@@ -113,17 +100,19 @@ impl Engine {
             Event::Tick => self.wake(now, out),
         }
         // First all that follows from the event, then what fail-fast makes of it.
-        for run in std::mem::take(&mut self.failing) {
-            self.fail_fast(now, run, out);
+        for run in std::mem::take(&mut self.hub.failing) {
+            if let Some(turn) = self.turn(now, run, out) {
+                turn.fail_fast();
+            }
         }
-        self.tell_released(out);
-        self.schedule(out);
+        self.hub.release(out);
+        self.schedule(now, out);
     }
 
     /// When [`Event::Tick`] is next due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.next()
+        self.hub.deadlines.next()
     }
 
     /// The tasks of `run` by state, and how many run; `None` when the run or task is unknown.
@@ -151,7 +140,7 @@ impl Engine {
     /// The tasks whose counts changed since the last call, each once.
     pub fn take_dirty(&mut self) -> Vec<(RunId, TaskId)> {
         let mut dirty = Vec::new();
-        for id in std::mem::take(&mut self.dirty) {
+        for id in std::mem::take(&mut self.hub.dirty) {
             if let Some(run) = self.runs.get_mut(&id) {
                 dirty.extend(run.take_dirty().into_iter().map(|task| (id, task)));
             }
@@ -170,14 +159,15 @@ impl Engine {
         if self.runs.get(&run).is_some_and(|run| run.state != RunState::Running)
             && let Some(run) = self.runs.remove(&run)
         {
-            run.tasks.iter().for_each(|task| self.classes.leave(task.class));
+            run.tasks.iter().for_each(|task| self.hub.classes.leave(task.class));
+            self.hub.held.remove(&run.id);
         }
     }
 
     /// Reports and requests that were ignored since the start: stale attempts, unknown workers.
     #[must_use]
     pub fn stale(&self) -> u64 {
-        self.stale
+        self.hub.stale
     }
 
     /// The plan of a run.
@@ -189,14 +179,14 @@ impl Engine {
     /// The run and instance of an attempt in a worker's hands.
     #[must_use]
     pub fn instance_of(&self, worker: WorkerId, attempt: AttemptId) -> Option<(RunId, InstanceId)> {
-        let lease = self.workers.get(worker)?.leases.get(&attempt)?;
+        let lease = self.hub.workers.get(worker)?.leases.get(&attempt)?;
         Some((lease.run, lease.instance))
     }
 
     /// Attempts in a worker's hands, or `None` when the worker is not present.
     #[must_use]
     pub fn held_by(&self, worker: WorkerId) -> Option<usize> {
-        Some(self.workers.get(worker)?.leases.len())
+        Some(self.hub.workers.get(worker)?.leases.len())
     }
 
     fn submit(
@@ -208,74 +198,30 @@ impl Engine {
         out: &mut Vec<Action>,
     ) {
         if self.runs.contains_key(&id) {
-            self.stale += 1;
+            self.hub.stale += 1;
             return;
         }
-        self.submitted += 1;
-        let submitted = self.submitted;
-        let classes: Vec<ClassId> = (0..)
-            .map(TaskId)
-            .zip(&plan.tasks)
-            .map(|(task, plan)| self.classes.join(Needs::of(plan, submitted, task)))
+        self.hub.submitted += 1;
+        self.hub.live += 1;
+        let submitted = self.hub.submitted;
+        let tasks = (0..).map(TaskId).zip(&plan.tasks);
+        let classes: Vec<ClassId> = tasks
+            .map(|(task, plan)| self.hub.classes.join(Needs::of(plan, submitted, task)))
             .collect();
-        let run = Run::new(plan, submitted, &classes);
-        let tasks = run.ids();
-        self.dirty.push(id);
-        self.runs.insert(id, run);
-        let mut cascade = Cascade::new(now, id, out);
-        for task in tasks {
-            self.begin(task, &mut cascade);
-        }
-        self.take_over(past, &mut cascade);
-        self.run_cascade(cascade);
-        self.finish_if_done(id, out);
+        self.runs.insert(id, Run::new(id, plan, submitted, &classes));
+        let Some(mut turn) = self.turn(now, id, out) else { return };
+        turn.begin();
+        turn.take_over(past);
+        turn.settle();
     }
 
-    /// Puts a task into the ready set if it belongs there.
-    fn enlist(&mut self, id: RunId, task: TaskId) {
-        let Some(run) = self.runs.get(&id) else { return };
-        let state = run.task(task);
-        if !state.ready.is_empty() && !state.parked {
-            self.ready.insert(state.class, ready_key(id, run, task));
-        }
-        self.note_dirty(id);
-    }
-
-    /// Takes a task out of the ready set.
-    fn delist(&mut self, id: RunId, task: TaskId) {
-        let Some(run) = self.runs.get(&id) else { return };
-        self.ready.remove(run.task(task).class, &ready_key(id, run, task));
-    }
-
-    fn note_dirty(&mut self, id: RunId) {
-        if self.dirty.last() != Some(&id) && !self.dirty.contains(&id) {
-            self.dirty.push(id);
-        }
-    }
-
-    fn finish_if_done(&mut self, id: RunId, out: &mut Vec<Action>) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        if run.open > 0 || run.state != RunState::Running {
-            return;
-        }
-        run.state = match (run.cancelled, run.failed) {
-            (true, _) => RunState::Cancelled,
-            (false, true) => RunState::Failed,
-            (false, false) => RunState::Succeeded,
-        };
-        let state = run.state;
-        self.note_dirty(id);
-        self.release_values(id);
-        out.push(Action::RunFinished { run: id, state });
-    }
-}
-
-fn ready_key(id: RunId, run: &Run, task: TaskId) -> ReadyKey {
-    ReadyKey {
-        priority: Reverse(run.task_plan(task).conduct.priority),
-        rank: Reverse(run.task(task).rank),
-        submitted: run.submitted,
-        task,
-        run: id,
+    /// What an event means to a run, from here on; `None` when it is unknown.
+    fn turn<'a>(
+        &'a mut self,
+        now: Timestamp,
+        id: RunId,
+        out: &'a mut Vec<Action>,
+    ) -> Option<Turn<'a>> {
+        Some(Turn::new(now, self.runs.get_mut(&id)?, &mut self.hub, out))
     }
 }

@@ -4,7 +4,6 @@
 use rustc_hash::FxHashMap;
 
 use super::plan::TaskPlan;
-use super::workers::Worker;
 use crate::ids::{TaskId, WorkerId};
 use crate::pipeline::Targets;
 
@@ -57,49 +56,6 @@ impl Needs {
     /// Whether it occupies nothing but slots.
     pub(super) fn only_slots(&self) -> bool {
         self.memory == 0 && self.resources.is_empty()
-    }
-
-    /// Whether a worker may and, once it is idle, can run it.
-    pub(super) fn suit(&self, id: WorkerId, worker: &Worker) -> bool {
-        let info = &worker.info;
-        let named = |names: &Vec<String>| names.iter().any(|name| info.is_called(name));
-        self.pin.is_none_or(|pin| pin == id)
-            && self.names.as_ref().is_none_or(named)
-            && self.function.as_ref().is_none_or(|(name, signature)| info.has(name, *signature))
-            && info.offer.suffices(self.cpus, self.memory, &self.resources)
-    }
-
-    /// How many more attempts fit, as far as memory and custom resources go.
-    pub(super) fn fit(&self, worker: &Worker) -> u32 {
-        let memory = worker.info.offer.memory.saturating_sub(worker.memory);
-        let by_memory = memory.checked_div(self.memory).unwrap_or(u64::MAX);
-        let by_resource = |(name, amount): &(String, u64)| {
-            let used = worker.resources.get(name).copied().unwrap_or(0);
-            worker.info.offer.amount(name).saturating_sub(used) / amount
-        };
-        let by_resources = self.resources.iter().map(by_resource).min().unwrap_or(u64::MAX);
-        u32::try_from(by_memory.min(by_resources)).unwrap_or(u32::MAX)
-    }
-
-    /// Notes that `attempts` more of them are on a worker.
-    pub(super) fn occupy(&self, worker: &mut Worker, attempts: u32) {
-        worker.occupied += self.cpus * attempts;
-        worker.memory += self.memory * u64::from(attempts);
-        for (name, amount) in &self.resources {
-            let used = worker.resources.entry(name.clone()).or_default();
-            *used += amount * u64::from(attempts);
-        }
-    }
-
-    /// Notes that one of them has left a worker.
-    pub(super) fn vacate(&self, worker: &mut Worker) {
-        worker.occupied -= self.cpus;
-        worker.memory -= self.memory;
-        for (name, amount) in &self.resources {
-            if let Some(used) = worker.resources.get_mut(name) {
-                *used -= amount;
-            }
-        }
     }
 }
 

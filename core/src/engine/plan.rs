@@ -1,9 +1,10 @@
-//! The graph as the state machine sees it: widths, patterns, clauses and limits, no text.
+//! The graph as the state machine sees it: widths, patterns, clauses and limits, no text; and what
+//! had happened before the run began.
 
 use std::sync::Arc;
 
-use crate::ids::{Micros, TaskId};
-use crate::pipeline::{Clause, Conduct, MinSuccess, Scatter};
+use crate::ids::{Micros, TaskId, WorkerId};
+use crate::pipeline::{Clause, Conduct, MinSuccess, Scatter, Targets};
 
 /// A run to schedule. Made from a [`crate::pipeline::Pipeline`] by [`crate::graph`], or by hand in
 /// tests and simulations.
@@ -92,6 +93,87 @@ pub struct GatherPlan {
     pub min_success: Option<MinSuccess>,
 }
 
+/// An edge from a task to one downstream.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Edge {
+    /// Element-wise: `factor` instances there for each here.
+    Map { to: TaskId, factor: u32 },
+    /// This task is named once in clause number `clause` of `to`.
+    Clause { to: TaskId, clause: u32 },
+    /// `to` gathers this task, with groups or a tolerance.
+    Gather { to: TaskId },
+}
+
+impl RunPlan {
+    /// The tasks whose number of instances is known only while the run goes on, by position.
+    #[must_use]
+    pub fn dynamic(&self) -> Vec<bool> {
+        let mut dynamic: Vec<bool> = self
+            .tasks
+            .iter()
+            .map(|task| task.scatter.is_some() || task.conduct.targets == Targets::Each)
+            .collect();
+        let mut maps: Vec<Vec<usize>> = vec![Vec::new(); self.tasks.len()];
+        for (at, task) in self.tasks.iter().enumerate() {
+            if let Some(map) = task.map {
+                maps[map.upstream.at()].push(at);
+            }
+        }
+        let mut queue: Vec<usize> = (0..dynamic.len()).filter(|at| dynamic[*at]).collect();
+        while let Some(at) = queue.pop() {
+            for &map in &maps[at] {
+                if !dynamic[map] {
+                    dynamic[map] = true;
+                    queue.push(map);
+                }
+            }
+        }
+        dynamic
+    }
+
+    /// The tasks that others follow: where they ran matters. By position.
+    #[must_use]
+    pub fn followed(&self) -> Vec<bool> {
+        let mut followed = vec![false; self.tasks.len()];
+        for upstream in self.tasks.iter().flat_map(TaskPlan::followed) {
+            if let Some(is) = followed.get_mut(upstream.at()) {
+                *is = true;
+            }
+        }
+        followed
+    }
+
+    /// Visits each edge, with the task that it leaves.
+    pub(super) fn for_each_edge(&self, mut visit: impl FnMut(TaskId, Edge)) {
+        for (to, task) in (0..).map(TaskId).zip(&self.tasks) {
+            if let Some(map) = task.map {
+                visit(map.upstream, Edge::Map { to, factor: map.factor });
+            }
+            for upstream in task.gather.iter().flat_map(|gather| &gather.upstreams) {
+                visit(*upstream, Edge::Gather { to });
+            }
+            for (clause, plan) in (0..).zip(&task.clauses) {
+                for upstream in &plan.upstreams {
+                    visit(*upstream, Edge::Clause { to, clause });
+                }
+            }
+        }
+    }
+}
+
+impl TaskPlan {
+    /// The tasks that it follows.
+    pub(super) fn followed(&self) -> impl Iterator<Item = TaskId> + '_ {
+        let others = self.clauses.len() - self.follows as usize;
+        self.clauses[others..].iter().flat_map(|clause| clause.upstreams.iter().copied())
+    }
+
+    /// The position of a clause among those of `follow`, if it is one.
+    pub(super) fn follow_clause(&self, clause: u32) -> Option<usize> {
+        (clause as usize).checked_sub(self.clauses.len() - self.follows as usize)
+    }
+}
+
 impl Default for TaskPlan {
     fn default() -> Self {
         TaskPlan {
@@ -106,5 +188,82 @@ impl Default for TaskPlan {
             function: None,
             weight: Micros(0),
         }
+    }
+}
+
+/// What had happened before a run began. The host has written it down: the machine gives no records
+/// of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Instances that have succeeded, by task and index.
+    pub done: Vec<Done>,
+    /// How many instances a task has that finds out only while the run goes on. Given for every such
+    /// task that has instances in `done`.
+    pub widths: Vec<(TaskId, u32)>,
+    /// How many elements the instances in `done` of a task captured in all, where they are scattered.
+    pub items: Vec<(TaskId, u64)>,
+}
+
+/// Consecutive instances that have succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The task.
+    pub task: TaskId,
+    /// The first instance.
+    pub first_index: u32,
+    /// How many.
+    pub count: u32,
+    /// Where they ran, where others follow them; a worker that is not present cannot be followed.
+    pub worker: Option<WorkerId>,
+}
+
+impl Past {
+    /// Whether nothing had happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.done.is_empty()
+    }
+
+    /// The instances that have succeeded.
+    #[must_use]
+    pub fn instances(&self) -> u64 {
+        self.done.iter().map(|done| u64::from(done.count)).sum()
+    }
+
+    /// The tasks whose instances cannot be taken over although they succeeded, as it is not certain
+    /// that there will be the same instances again: a scatter of which the source runs again, a task
+    /// for each worker that runs again somewhere, and what maps one of them.
+    ///
+    /// `widths` says how many instances each task had in the run that `done` is of.
+    #[must_use]
+    pub fn unsettled(plan: &RunPlan, widths: &[u32], done: &[Done]) -> Vec<TaskId> {
+        let mut left: Vec<u64> = widths.iter().map(|width| u64::from(*width)).collect();
+        left.resize(plan.tasks.len(), 0);
+        for done in done {
+            if let Some(left) = left.get_mut(done.task.at()) {
+                *left = left.saturating_sub(done.count.into());
+            }
+        }
+        let dynamic = plan.dynamic();
+        let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); plan.tasks.len()];
+        for (at, task) in plan.tasks.iter().enumerate() {
+            let scattered = task.scatter.map(|scatter| scatter.from);
+            let mapped = task.map.map(|map| map.upstream).filter(|_| dynamic[at]);
+            for upstream in scattered.into_iter().chain(mapped) {
+                dependents[upstream.at()].push(at);
+            }
+        }
+        let broken = |at: usize| match plan.tasks[at].scatter {
+            Some(scatter) => left[scatter.from.at()] > 0,
+            None => plan.tasks[at].conduct.targets == Targets::Each && left[at] > 0,
+        };
+        let mut queue: Vec<usize> = (0..dynamic.len()).filter(|at| broken(*at)).collect();
+        let mut unsettled = vec![false; dynamic.len()];
+        while let Some(at) = queue.pop() {
+            if !std::mem::replace(&mut unsettled[at], true) {
+                queue.extend(&dependents[at]);
+            }
+        }
+        (0..).zip(unsettled).filter(|(_, is)| *is).map(|(task, _)| TaskId(task)).collect()
     }
 }

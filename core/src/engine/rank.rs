@@ -5,9 +5,6 @@
 //! nothing is: then a path is as long as it has tasks.
 
 use super::plan::RunPlan;
-use super::ready_key;
-use super::run::{Run, for_each_edge};
-use crate::ids::{RunId, TaskId};
 
 /// For each task the longest path from its start to the end of the run, its own weight included; the
 /// upward rank of list scheduling (Topcuoglu, Hariri, Wu 2002) without communication costs. `weights` are
@@ -21,7 +18,7 @@ pub(super) fn ranks(plan: &RunPlan, weights: &[u64]) -> Vec<u64> {
     let own = |task: usize| if weights[task] > 0 { weights[task] } else { mean };
     let mut ranks: Vec<u64> = (0..plan.tasks.len()).map(own).collect();
     let mut downstreams_left = vec![0u32; plan.tasks.len()];
-    for_each_edge(plan, |from, _| downstreams_left[from.at()] += 1);
+    plan.for_each_edge(|from, _| downstreams_left[from.at()] += 1);
     let mut done: Vec<usize> =
         (0..plan.tasks.len()).filter(|task| downstreams_left[*task] == 0).collect();
     while let Some(task) = done.pop() {
@@ -59,7 +56,7 @@ pub(super) struct Ranking {
 impl Ranking {
     /// Another instance was seen, the one of this number of its task. `size` is the number of tasks and
     /// edges. Returns whether it is time.
-    fn see(&mut self, of_task: u64, size: u64) -> bool {
+    pub(super) fn see(&mut self, of_task: u64, size: u64) -> bool {
         self.seen += 1;
         self.outdated |= of_task.is_power_of_two();
         if !self.outdated || self.seen < self.next {
@@ -71,57 +68,11 @@ impl Ranking {
     }
 }
 
-impl super::Engine {
-    /// An instance succeeded after so many microseconds.
-    pub(super) fn learn_weight(&mut self, id: RunId, task: TaskId, took: u64) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        if run.task_plan(task).weight.0 > 0 {
-            return;
-        }
-        let size = run.size();
-        let state = run.task_mut(task);
-        state.seen += 1;
-        state.spent = state.spent.saturating_add(took);
-        let seen = state.seen;
-        if run.ranking.see(seen, size) {
-            self.rank_again(id);
-        }
-    }
-
-    fn rank_again(&mut self, id: RunId) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let ranks = ranks(&run.plan, &run.weights());
-        for (task, rank) in (0..).map(TaskId).zip(ranks) {
-            if run.task(task).rank == rank {
-                continue;
-            }
-            let before = ready_key(id, run, task);
-            let state = run.task_mut(task);
-            state.rank = rank;
-            if !state.ready.is_empty() && !state.parked {
-                let class = state.class;
-                self.ready.remove(class, &before);
-                self.ready.insert(class, ready_key(id, run, task));
-            }
-        }
-    }
-}
-
-impl Run {
-    /// The weight of each task, zero where it is not known.
-    fn weights(&self) -> Vec<u64> {
-        let seen = |task: &super::run::TaskRun| task.spent.checked_div(task.seen).unwrap_or(0);
-        let tasks = self.plan.tasks.iter().zip(&self.tasks);
-        tasks
-            .map(|(plan, task)| if plan.weight.0 > 0 { plan.weight.0 } else { seen(task) })
-            .collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::plan::TaskPlan;
     use super::*;
+    use crate::ids::TaskId;
     use crate::pipeline::{Clause, Outcomes, Quantifier};
 
     #[test]

@@ -1,5 +1,6 @@
 //! One run: a column of states, counters per task, clause and group, the edges downstream.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -8,12 +9,12 @@ use super::clause::{ClauseRun, Verdict, verdict};
 use super::event::Cause;
 use super::groups::GroupRun;
 use super::needs::ClassId;
-use super::plan::{RunPlan, TaskPlan};
-use super::ready::{ReadyQueue, Span};
+use super::plan::{Edge, RunPlan, TaskPlan};
+use super::rank::{Ranking, ranks};
+use super::ready::{ReadyKey, ReadyQueue, Span};
 use super::transition::is_legal;
-use super::values::HeldValues;
 use crate::ids::{InstanceId, Micros, RunId, TaskId, WorkerId};
-use crate::pipeline::{Clause, Targets};
+use crate::pipeline::Clause;
 use crate::status::{Counts, RunState, State};
 
 /// What is known of one task while its run lasts.
@@ -97,20 +98,10 @@ pub(super) struct History {
     pub(super) workers: Vec<WorkerId>,
 }
 
-/// An edge from a task to one downstream.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Edge {
-    /// Element-wise: `factor` instances there for each here.
-    Map { to: TaskId, factor: u32 },
-    /// This task is named once in clause number `clause` of `to`.
-    Clause { to: TaskId, clause: u32 },
-    /// `to` gathers this task, with groups or a tolerance.
-    Gather { to: TaskId },
-}
-
 /// A run that has not been forgotten.
 #[derive(Debug)]
 pub(super) struct Run {
+    pub(super) id: RunId,
     pub(super) plan: Arc<RunPlan>,
     /// Its place in the order of submission.
     pub(super) submitted: u64,
@@ -128,17 +119,17 @@ pub(super) struct Run {
     pub(super) ending: bool,
     pub(super) failed: bool,
     pub(super) state: RunState,
-    pub(super) dirty: Vec<TaskId>,
-    /// What workers hold of its values; none as long as they have not held any.
-    pub(super) held: Option<Box<HeldValues>>,
-    pub(super) ranking: super::rank::Ranking,
+    dirty: Vec<TaskId>,
+    /// It is among those of [`super::turn::Hub`] that have dirty tasks.
+    pub(super) noted: bool,
+    pub(super) ranking: Ranking,
 }
 
 impl Run {
-    pub(super) fn new(plan: Arc<RunPlan>, submitted: u64, classes: &[ClassId]) -> Run {
-        let dynamic = dynamic_tasks(&plan);
+    pub(super) fn new(id: RunId, plan: Arc<RunPlan>, submitted: u64, classes: &[ClassId]) -> Run {
+        let dynamic = plan.dynamic();
         let weights: Vec<u64> = plan.tasks.iter().map(|task| task.weight.0).collect();
-        let ranks = super::rank::ranks(&plan, &weights);
+        let ranks = ranks(&plan, &weights);
         let mut offset = 0;
         let mut first_clause = 0;
         let mut tasks: Vec<TaskRun> = Vec::with_capacity(plan.tasks.len());
@@ -169,7 +160,10 @@ impl Run {
         }
         for (at, task) in plan.tasks.iter().enumerate() {
             if let Some(gather) = &task.gather {
-                tasks[at].rare_mut().groups = GroupRun::all(task.width, gather, &tasks);
+                tasks[at].rare_mut().groups = GroupRun::all(task.width, gather, |task| {
+                    let task = &tasks[task.at()];
+                    task.known.then_some(task.width)
+                });
             }
             if task.follows > 0 {
                 tasks[at].rare_mut().followed = vec![Vec::new(); task.follows as usize];
@@ -181,6 +175,7 @@ impl Run {
         let unknown = tasks.iter().filter(|task| !task.known).count();
         let (edges, edge_starts) = edges(&plan);
         Run {
+            id,
             submitted,
             states: vec![State::Blocked as u8; offset],
             open: (offset + unknown) as u64,
@@ -194,8 +189,8 @@ impl Run {
             failed: false,
             state: RunState::Running,
             dirty: Vec::new(),
-            held: None,
-            ranking: super::rank::Ranking::default(),
+            noted: false,
+            ranking: Ranking::default(),
             plan,
         }
     }
@@ -234,11 +229,11 @@ impl Run {
         let run = &mut self.tasks[task.at()];
         (run.offset, run.width, run.known) = (offset, width, true);
         run.counts.0[State::Blocked as usize] = width;
-        self.values_widened(task, width);
         self.touch(task);
     }
 
-    /// The one place where states are written.
+    /// The one place where states are written; called by [`super::turn::Turn::transition`] only, but
+    /// for what had happened before the run began.
     pub(super) fn transition(&mut self, task: TaskId, span: Span, to: State) {
         let run = &mut self.tasks[task.at()];
         let start = run.offset + span.first as usize;
@@ -251,20 +246,8 @@ impl Run {
         run.counts.0[to as usize] += span.count;
         if to.is_terminal() {
             self.open -= u64::from(span.count);
-            self.values_ended(task, span);
         }
         self.touch(task);
-    }
-
-    /// An instance of a task failed for good. `failing` gets the run when that ends the rest of it.
-    pub(super) fn fails(&mut self, task: TaskId, id: RunId, failing: &mut Vec<RunId>) {
-        if self.task_plan(task).conduct.allow_failure {
-            return;
-        }
-        self.failed = true;
-        if self.plan.fail_fast && !self.ending {
-            failing.push(id);
-        }
     }
 
     /// Notes that a task's counts changed.
@@ -277,10 +260,31 @@ impl Run {
     }
 
     pub(super) fn take_dirty(&mut self) -> Vec<TaskId> {
+        self.noted = false;
         for task in &self.dirty {
             self.tasks[task.at()].dirty = false;
         }
         std::mem::take(&mut self.dirty)
+    }
+
+    /// A task's place among those that are ready.
+    pub(super) fn key(&self, task: TaskId) -> ReadyKey {
+        ReadyKey {
+            priority: Reverse(self.task_plan(task).conduct.priority),
+            rank: Reverse(self.task(task).rank),
+            submitted: self.submitted,
+            task,
+            run: self.id,
+        }
+    }
+
+    /// The weight of each task, zero where it is not known.
+    pub(super) fn weights(&self) -> Vec<u64> {
+        let seen = |task: &TaskRun| task.spent.checked_div(task.seen).unwrap_or(0);
+        let tasks = self.plan.tasks.iter().zip(&self.tasks);
+        tasks
+            .map(|(plan, task)| if plan.weight.0 > 0 { plan.weight.0 } else { seen(task) })
+            .collect()
     }
 
     /// The number of its tasks and edges.
@@ -365,31 +369,6 @@ impl Run {
     }
 }
 
-/// The tasks whose width is known only while the run goes on.
-pub(super) fn dynamic_tasks(plan: &RunPlan) -> Vec<bool> {
-    let mut dynamic: Vec<bool> = plan
-        .tasks
-        .iter()
-        .map(|task| task.scatter.is_some() || task.conduct.targets == Targets::Each)
-        .collect();
-    let mut maps: Vec<Vec<usize>> = vec![Vec::new(); plan.tasks.len()];
-    for (at, task) in plan.tasks.iter().enumerate() {
-        if let Some(map) = task.map {
-            maps[map.upstream.at()].push(at);
-        }
-    }
-    let mut queue: Vec<usize> = (0..dynamic.len()).filter(|at| dynamic[*at]).collect();
-    while let Some(at) = queue.pop() {
-        for &map in &maps[at] {
-            if !dynamic[map] {
-                dynamic[map] = true;
-                queue.push(map);
-            }
-        }
-    }
-    dynamic
-}
-
 /// A clause before anything has happened. An upstream of unknown width stands for one instance.
 fn begin(clause: &Clause, tasks: &[TaskRun]) -> ClauseRun {
     let mut run = ClauseRun { pending: 0, total: 0, verdict: Verdict::Open };
@@ -404,32 +383,16 @@ fn begin(clause: &Clause, tasks: &[TaskRun]) -> ClauseRun {
 /// The edges of all tasks, by upstream: `edges[starts[t]..starts[t + 1]]` are those of task `t`.
 fn edges(plan: &RunPlan) -> (Vec<Edge>, Vec<u32>) {
     let mut degrees = vec![0u32; plan.tasks.len() + 1];
-    for_each_edge(plan, |from, _| degrees[from.at() + 1] += 1);
+    plan.for_each_edge(|from, _| degrees[from.at() + 1] += 1);
     for at in 1..degrees.len() {
         degrees[at] += degrees[at - 1];
     }
     let mut next = degrees.clone();
     let total = degrees.last().map_or(0, |last| *last as usize);
     let mut edges = vec![Edge::Map { to: TaskId(0), factor: 0 }; total];
-    for_each_edge(plan, |from, edge| {
+    plan.for_each_edge(|from, edge| {
         edges[next[from.at()] as usize] = edge;
         next[from.at()] += 1;
     });
     (edges, degrees)
-}
-
-pub(super) fn for_each_edge(plan: &RunPlan, mut visit: impl FnMut(TaskId, Edge)) {
-    for (to, task) in (0..).map(TaskId).zip(&plan.tasks) {
-        if let Some(map) = task.map {
-            visit(map.upstream, Edge::Map { to, factor: map.factor });
-        }
-        for upstream in task.gather.iter().flat_map(|gather| &gather.upstreams) {
-            visit(*upstream, Edge::Gather { to });
-        }
-        for (clause, plan) in (0..).zip(&task.clauses) {
-            for upstream in &plan.upstreams {
-                visit(*upstream, Edge::Clause { to, clause });
-            }
-        }
-    }
 }

@@ -12,6 +12,7 @@ use super::needs::Needs;
 use super::plan::{Consumed, RunPlan, ValueEdge};
 use super::ready::Span;
 use super::run::Run;
+use super::turn::{Hub, Turn};
 use super::workers::Room;
 use super::{Action, Engine};
 use crate::ids::{InstanceId, RunId, TaskId, WorkerId};
@@ -77,7 +78,7 @@ impl HeldValues {
     }
 
     /// Instances of a task have reached their end.
-    fn ended(&mut self, run: &Run, task: TaskId, span: Span) {
+    pub(super) fn ended(&mut self, run: &Run, task: TaskId, span: Span) {
         let HeldValues { tasks, into, released, .. } = self;
         for edge in into.get(&task).into_iter().flatten() {
             let Some(of) = tasks.get_mut(&edge.from) else { continue };
@@ -104,7 +105,7 @@ impl HeldValues {
     }
 
     /// A task that counted as one has so many instances.
-    fn widened(&mut self, task: TaskId, width: u32) {
+    pub(super) fn widened(&mut self, task: TaskId, width: u32) {
         let HeldValues { tasks, into, released, .. } = self;
         let edges = into.get(&task).into_iter().flatten();
         for edge in edges.filter(|edge| !matches!(edge.of, Consumed::Map(_))) {
@@ -114,7 +115,7 @@ impl HeldValues {
         }
     }
 
-    fn lose(&mut self, worker: WorkerId) {
+    pub(super) fn lose(&mut self, worker: WorkerId) {
         self.released.retain(|(of, _)| *of != worker);
         for task in self.tasks.values_mut() {
             if task.bytes.remove(&worker).is_some() {
@@ -123,7 +124,7 @@ impl HeldValues {
         }
     }
 
-    fn release_all(&mut self) {
+    pub(super) fn release_all(&mut self) {
         for (task, of) in self.tasks.drain() {
             let instance = |index| InstanceId { task, index };
             let all = of.held.iter().map(|(index, value)| (value.worker, instance(*index)));
@@ -222,114 +223,70 @@ fn is_grouped(run: &Run, task: TaskId) -> bool {
     run.task_plan(task).gather.as_ref().is_some_and(|gather| gather.groups.is_some())
 }
 
-impl Run {
-    /// Instances have reached their end: what they were given may be needed no more.
-    pub(super) fn values_ended(&mut self, task: TaskId, span: Span) {
-        if let Some(mut held) = self.held.take() {
-            held.ended(self, task, span);
-            self.held = Some(held);
-        }
-    }
-
-    pub(super) fn values_widened(&mut self, task: TaskId, width: u32) {
-        if let Some(held) = &mut self.held {
-            held.widened(task, width);
-        }
-    }
-}
-
-impl Engine {
+impl Turn<'_> {
     /// Notes the value of an instance that is about to succeed, if a worker keeps it.
     pub(super) fn hold_value(
         &mut self,
-        id: RunId,
         instance: InstanceId,
         worker: WorkerId,
         detail: Option<&Detail>,
     ) {
         let value = detail.and_then(|detail| detail.value.as_deref());
         let Some(stored) = value.and_then(payload::stored) else { return };
-        if stored.place != Place::Worker(worker, instance) {
-            return;
+        if stored.place == Place::Worker(worker, instance) {
+            let held = self.hub.held.entry(self.run.id);
+            let held = held.or_insert_with(|| HeldValues::new(&self.run.plan));
+            held.hold(self.run, instance, worker, stored.bytes);
         }
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        let mut held = run.held.take().unwrap_or_else(|| {
-            self.holding.push(id);
-            Box::new(HeldValues::new(&run.plan))
-        });
-        held.hold(run, instance, worker, stored.bytes);
-        run.held = Some(held);
-    }
-
-    /// A worker has gone with all that it held.
-    pub(super) fn lose_values(&mut self, worker: WorkerId) {
-        for id in &self.holding {
-            if let Some(held) = self.runs.get_mut(id).and_then(|run| run.held.as_mut()) {
-                held.lose(worker);
-            }
-        }
-    }
-
-    /// Nobody will be given anything of this run any more.
-    pub(super) fn release_values(&mut self, id: RunId) {
-        if let Some(held) = self.runs.get_mut(&id).and_then(|run| run.held.as_mut()) {
-            held.release_all();
-        }
-    }
-
-    /// Tells what has been released since the last call.
-    pub(super) fn tell_released(&mut self, out: &mut Vec<Action>) {
-        let Engine { runs, holding, .. } = self;
-        holding.retain(|id| {
-            let Some(run) = runs.get_mut(id) else { return false };
-            let Some(held) = &mut run.held else { return false };
-            let mut released = std::mem::take(&mut held.released);
-            released.sort_unstable();
-            for of_worker in released.chunk_by(|a, b| a.0 == b.0) {
-                let values = of_worker.iter().map(|(_, instance)| *instance).collect();
-                out.push(Action::Release { worker: of_worker[0].0, run: *id, values });
-            }
-            true
-        });
     }
 
     /// A worker with room that has some of what an instance is given: the one that has most of it.
     /// None: the scheme decides.
-    pub(super) fn near_values(
-        &self,
-        run: &Run,
-        instance: InstanceId,
-        needs: &Needs,
-    ) -> Option<Room> {
-        let held = run.held.as_ref().filter(|_| needs.pin.is_none())?;
+    pub(super) fn near_values(&self, instance: InstanceId, needs: &Needs) -> Option<Room> {
+        let held = self.hub.held.get(&self.run.id).filter(|_| needs.pin.is_none())?;
         let near = held.near(instance).into_iter();
         let mut near = near.filter(|(_, bytes)| *bytes > 0);
-        let (worker, _) = near.find(|(worker, _)| self.workers.could_start(*worker, needs))?;
+        let (worker, _) = near.find(|(worker, _)| self.hub.workers.could_start(*worker, needs))?;
         Some(Room { worker, attempts: 1 })
-    }
-
-    /// The worker that holds the value of an instance, if one does.
-    #[must_use]
-    pub fn holder(&self, run: RunId, instance: InstanceId) -> Option<WorkerId> {
-        let held = self.runs.get(&run)?.held.as_ref()?;
-        Some(held.tasks.get(&instance.task)?.held.get(&instance.index)?.worker)
     }
 }
 
-impl Run {
+impl Hub {
+    /// Has workers release what has become free since the last call.
+    pub(super) fn release(&mut self, out: &mut Vec<Action>) {
+        for (&run, held) in &mut self.held {
+            let mut released = std::mem::take(&mut held.released);
+            released.sort_unstable();
+            for of_worker in released.chunk_by(|a, b| a.0 == b.0) {
+                let values = of_worker.iter().map(|(_, instance)| *instance).collect();
+                out.push(Action::Release { worker: of_worker[0].0, run, values });
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// The worker that holds the value of an instance, if one does.
+    #[must_use]
+    pub fn holder(&self, run: RunId, instance: InstanceId) -> Option<WorkerId> {
+        let task = self.hub.held.get(&run)?.tasks.get(&instance.task)?;
+        Some(task.held.get(&instance.index)?.worker)
+    }
+}
+
+impl HeldValues {
     /// Compares the counters with what the states say.
-    pub(super) fn check_values(&self, present: impl Fn(WorkerId) -> bool) {
-        let Some(values) = &self.held else { return };
-        assert!(values.released.is_empty(), "what is released has been told");
-        for (task, of) in &values.tasks {
+    pub(super) fn check(&self, run: &Run, present: impl Fn(WorkerId) -> bool) {
+        assert!(self.released.is_empty(), "what is free has been released");
+        for (task, of) in &self.tasks {
             let mut bytes: FxHashMap<WorkerId, u64> = FxHashMap::default();
             for (index, value) in &of.held {
-                let edges = values.from.get(task).map_or(&[][..], Vec::as_slice);
-                let left: u64 = edges.iter().map(|edge| wanting(self, edge, *index)).sum();
+                let edges = self.from.get(task).map_or(&[][..], Vec::as_slice);
+                let left: u64 = edges.iter().map(|edge| wanting(run, edge, *index)).sum();
                 assert!(left > 0, "{task}[{index}] is held for nobody");
                 assert_eq!(left, value.left, "who wants {task}[{index}]");
                 assert!(present(value.worker), "{task}[{index}] is held by a lost worker");
-                assert_eq!(self.state(*task, *index), State::Succeeded);
+                assert_eq!(run.state(*task, *index), State::Succeeded);
                 *bytes.entry(value.worker).or_default() += value.bytes;
             }
             bytes.retain(|_, bytes| *bytes > 0);

@@ -122,6 +122,49 @@ impl Worker {
         (u64::from(self.occupied) << 16) / u64::from(self.info.offer.slots.max(1))
     }
 
+    /// Whether it may and, once it is idle, can run an attempt. `id` is its own.
+    pub(super) fn suits(&self, id: WorkerId, needs: &Needs) -> bool {
+        let info = &self.info;
+        let named = |names: &Vec<String>| names.iter().any(|name| info.is_called(name));
+        needs.pin.is_none_or(|pin| pin == id)
+            && needs.names.as_ref().is_none_or(named)
+            && needs.function.as_ref().is_none_or(|(name, signature)| info.has(name, *signature))
+            && info.offer.suffices(needs.cpus, needs.memory, &needs.resources)
+    }
+
+    /// How many more attempts fit, as far as memory and custom resources go.
+    fn fits(&self, needs: &Needs) -> u32 {
+        let memory = self.info.offer.memory.saturating_sub(self.memory);
+        let by_memory = memory.checked_div(needs.memory).unwrap_or(u64::MAX);
+        let by_resource = |(name, amount): &(String, u64)| {
+            let used = self.resources.get(name).copied().unwrap_or(0);
+            self.info.offer.amount(name).saturating_sub(used) / amount
+        };
+        let by_resources = needs.resources.iter().map(by_resource).min().unwrap_or(u64::MAX);
+        u32::try_from(by_memory.min(by_resources)).unwrap_or(u32::MAX)
+    }
+
+    /// Notes that it holds `attempts` more.
+    fn occupy(&mut self, needs: &Needs, attempts: u32) {
+        self.occupied += needs.cpus * attempts;
+        self.memory += needs.memory * u64::from(attempts);
+        for (name, amount) in &needs.resources {
+            let used = self.resources.entry(name.clone()).or_default();
+            *used += amount * u64::from(attempts);
+        }
+    }
+
+    /// Notes that it holds one less.
+    pub(super) fn vacate(&mut self, needs: &Needs) {
+        self.occupied -= needs.cpus;
+        self.memory -= needs.memory;
+        for (name, amount) in &needs.resources {
+            if let Some(used) = self.resources.get_mut(name) {
+                *used -= amount;
+            }
+        }
+    }
+
     fn key(&self, id: WorkerId) -> LoadKey {
         LoadKey { load: self.load(), used: self.used, id }
     }
@@ -206,7 +249,7 @@ impl Workers {
         let now = self.dispatches;
         self.update(id, |worker| {
             worker.used = now;
-            needs.occupy(worker, count);
+            worker.occupy(needs, count);
             for offset in 0..count {
                 let index = lease.instance.index + offset;
                 let instance = InstanceId { index, ..lease.instance };
@@ -214,6 +257,15 @@ impl Workers {
                 worker.leases.insert(attempt, Lease { instance, ..lease });
             }
         });
+    }
+
+    /// Notes that an attempt runs; `None` when the worker does not hold it, or has said so before.
+    pub(super) fn start(&mut self, id: WorkerId, attempt: AttemptId) -> Option<Lease> {
+        let worker = self.workers.get_mut(&id)?;
+        let lease = worker.leases.get_mut(&attempt).filter(|lease| !lease.started)?;
+        lease.started = true;
+        worker.asked_back -= u32::from(std::mem::take(&mut lease.asked_back));
+        Some(*lease)
     }
 
     /// Ends a lease; `None` when the worker does not hold it. What it occupied is still to be vacated.
@@ -305,7 +357,7 @@ impl Workers {
 /// One that needs several slots may be queued as soon as one is free: the worker keeps order, so the
 /// slots that become free gather for it and a stream of small attempts cannot starve it.
 fn room(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
-    if !needs.suit(id, worker) {
+    if !worker.suits(id, needs) {
         return 0;
     }
     // What occupies more than slots is not handed out ahead: only slots are kept by the worker.
@@ -316,7 +368,7 @@ fn room(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
         0 => u32::from(worker.free() > 0),
         attempts => attempts,
     };
-    if needs.only_slots() { by_slots } else { by_slots.min(needs.fit(worker)) }
+    if needs.only_slots() { by_slots } else { by_slots.min(worker.fits(needs)) }
 }
 
 /// How many attempts a worker could start now.

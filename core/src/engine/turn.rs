@@ -1,0 +1,218 @@
+//! A turn: one run, taken once, and what it shares with all others, for as long as something follows
+//! from an event. The moves that all topics need are here; each topic adds its own in its own file.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::deadlines::Deadlines;
+use super::needs::Classes;
+use super::ready::{ReadyTasks, Span};
+use super::run::Run;
+use super::scheme::{Scheme, SplitMix};
+use super::values::HeldValues;
+use super::workers::Workers;
+use super::{Action, Cause, Record};
+use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use crate::status::{RunState, State};
+
+/// What all runs share.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    pub(super) workers: Workers,
+    pub(super) classes: Classes,
+    pub(super) ready: ReadyTasks,
+    pub(super) deadlines: Deadlines,
+    pub(super) scheme: Scheme,
+    pub(super) random: SplitMix,
+    pub(super) last_attempt: u64,
+    pub(super) submitted: u64,
+    pub(super) stale: u64,
+    /// How many runs have not ended.
+    pub(super) live: usize,
+    /// Runs with dirty tasks.
+    pub(super) dirty: Vec<RunId>,
+    /// The values that workers hold, or held, of a run that has not been forgotten.
+    pub(super) held: BTreeMap<RunId, HeldValues>,
+    /// Runs with fail-fast in which an instance has failed.
+    pub(super) failing: Vec<RunId>,
+}
+
+/// Instances that became terminal, all alike.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) task: TaskId,
+    pub(super) span: Span,
+    pub(super) success: bool,
+    /// The instance at the beginning of the chain of causes; the first of the span itself, unless
+    /// these were skipped.
+    pub(super) root: InstanceId,
+    /// Where they ran, if they did.
+    pub(super) worker: Option<WorkerId>,
+}
+
+/// Something whose consequences are still to be drawn.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// Instances became terminal.
+    Ended(Ended),
+    /// All clauses of a task are met.
+    Open(TaskId),
+    /// A task of hitherto unknown width has so many instances.
+    Width(TaskId, u32),
+}
+
+/// What an event means to one run.
+pub(super) struct Turn<'a> {
+    pub(super) now: Timestamp,
+    pub(super) run: &'a mut Run,
+    pub(super) hub: &'a mut Hub,
+    pub(super) out: &'a mut Vec<Action>,
+    /// Everything that follows goes through here, never through recursion, so that a chain of any
+    /// length is safe.
+    pub(super) queue: VecDeque<Step>,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(
+        now: Timestamp,
+        run: &'a mut Run,
+        hub: &'a mut Hub,
+        out: &'a mut Vec<Action>,
+    ) -> Turn<'a> {
+        if !std::mem::replace(&mut run.noted, true) {
+            hub.dirty.push(run.id);
+        }
+        Turn { now, run, hub, out, queue: VecDeque::new() }
+    }
+
+    /// Draws all consequences, and ends the run if nothing of it is left.
+    pub(super) fn settle(mut self) {
+        while let Some(step) = self.queue.pop_front() {
+            match step {
+                Step::Ended(ended) => self.notify_downstream(ended),
+                Step::Open(task) => self.open(task),
+                Step::Width(task, width) => self.learn_width(task, width),
+            }
+        }
+        let Turn { run, hub, .. } = self;
+        if run.open > 0 || run.state != RunState::Running {
+            return;
+        }
+        run.state = match (run.cancelled, run.failed) {
+            (true, _) => RunState::Cancelled,
+            (false, true) => RunState::Failed,
+            (false, false) => RunState::Succeeded,
+        };
+        hub.live -= 1;
+        if let Some(held) = hub.held.get_mut(&run.id) {
+            held.release_all(); // Nobody will be given anything of it any more.
+        }
+        self.out.push(Action::RunFinished { run: run.id, state: run.state });
+    }
+
+    /// Moves instances to another state.
+    pub(super) fn transition(&mut self, task: TaskId, span: Span, to: State) {
+        self.run.transition(task, span, to);
+        if to.is_terminal()
+            && let Some(held) = self.hub.held.get_mut(&self.run.id)
+        {
+            held.ended(self.run, task, span);
+        }
+    }
+
+    /// An instance of a task failed for good; with fail-fast that ends the rest of the run.
+    pub(super) fn fails(&mut self, task: TaskId) {
+        if self.run.task_plan(task).conduct.allow_failure {
+            return;
+        }
+        self.run.failed = true;
+        if self.run.plan.fail_fast && !self.run.ending {
+            self.hub.failing.push(self.run.id);
+        }
+    }
+
+    /// Puts a task into the ready set if it belongs there.
+    pub(super) fn enlist(&mut self, task: TaskId) {
+        let state = self.run.task(task);
+        if !state.ready.is_empty() && !state.parked {
+            self.hub.ready.insert(state.class, self.run.key(task));
+        }
+    }
+
+    /// Takes a task out of the ready set.
+    pub(super) fn delist(&mut self, task: TaskId) {
+        self.hub.ready.remove(self.run.task(task).class, &self.run.key(task));
+    }
+
+    /// Makes instances ready, behind those that already are.
+    pub(super) fn make_ready(&mut self, task: TaskId, span: Span) {
+        self.transition(task, span, State::Ready);
+        self.run.task_mut(task).ready.push_back(span);
+        self.enlist(task);
+    }
+
+    /// Ends those instances of the span that `wanted` names, and that no worker holds, without an
+    /// attempt; says which.
+    pub(super) fn withdraw(
+        &mut self,
+        task: TaskId,
+        span: Span,
+        wanted: impl Fn(State) -> bool,
+        to: State,
+        cause: Cause,
+    ) -> bool {
+        let spans = self.run.spans(task, span, wanted);
+        if spans.is_empty() {
+            return false;
+        }
+        self.delist(task);
+        let whole = span == self.run.all(task);
+        if whole {
+            // What is ready is among those that end.
+            self.run.task_mut(task).ready.clear();
+        }
+        for span in &spans {
+            self.unqueue(task, *span, whole);
+            self.transition(task, *span, to);
+        }
+        self.enlist(task);
+        for span in spans {
+            self.record(task, span, to, cause);
+            let root = cause.root().unwrap_or(InstanceId { task, index: span.first });
+            let ended = Ended { task, span, success: false, root, worker: None };
+            self.queue.push_back(Step::Ended(ended));
+        }
+        true
+    }
+
+    /// Forgets instances that end: their places in the queue, unless it is `cleared`, and their past.
+    fn unqueue(&mut self, task: TaskId, span: Span, cleared: bool) {
+        for index in span.first..span.first + span.count {
+            let queued = !cleared && !self.run.task(task).ready.is_empty();
+            if queued {
+                self.run.task_mut(task).ready.remove(index);
+            }
+            if !self.run.histories.is_empty() {
+                self.run.histories.remove(&InstanceId { task, index });
+            } else if !queued {
+                break;
+            }
+        }
+    }
+
+    /// Writes down instances that ended without an attempt.
+    fn record(&mut self, task: TaskId, span: Span, state: State, cause: Cause) {
+        self.out.push(Action::Record(Record {
+            run: self.run.id,
+            task,
+            first_index: span.first,
+            count: span.count,
+            state,
+            attempt: 0,
+            worker: None,
+            started: Timestamp(0),
+            finished: self.now,
+            cause: Some(cause),
+            detail: None,
+        }));
+    }
+}
