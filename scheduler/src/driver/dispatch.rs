@@ -8,7 +8,7 @@ use dagrun_core::status::{Detail, FailureKind};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Driver;
-use super::inbox::{Inbox, Input as Happened};
+use super::inbox::{Happened, Inbox};
 use super::run::{LiveRun, ManifestKey, TaskRecipe};
 use super::worker::Outgoing;
 use crate::store::{ManifestJob, PrepareJob, Prepared};

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::submission::Submission;
 
 /// Something that happened.
-pub(crate) enum Input {
+pub(crate) enum Happened {
     /// A run has been written down and may start.
     Submitted(RunId, Arc<RunPlan>, Arc<Past>),
     /// A client wants something cancelled.
@@ -45,17 +45,17 @@ pub(crate) struct Submitted {
     pub(crate) started: Timestamp,
 }
 
-/// The queue of inputs. Pushing never waits and never calls anything else, so it may be done while
+/// What has happened, in order. Pushing never waits and never calls anything else, so it may be done while
 /// the driver is borrowed and from a `Drop`.
 #[derive(Default)]
 pub(crate) struct Inbox {
-    queue: RefCell<Vec<Input>>,
+    queue: RefCell<Vec<Happened>>,
     filled: Notify,
 }
 
 impl Inbox {
-    pub(crate) fn push(&self, input: Input) {
-        self.queue.borrow_mut().push(input);
+    pub(crate) fn push(&self, happened: Happened) {
+        self.queue.borrow_mut().push(happened);
         self.filled.notify_one();
     }
 
@@ -65,7 +65,7 @@ impl Inbox {
     }
 
     /// Everything that waits.
-    pub(super) fn take(&self) -> Vec<Input> {
+    pub(super) fn take(&self) -> Vec<Happened> {
         std::mem::take(&mut *self.queue.borrow_mut())
     }
 

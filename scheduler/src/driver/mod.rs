@@ -21,7 +21,7 @@ use std::sync::Arc;
 use dagrun_core::engine::{
     Action, CancelScope, Cause, Engine, Event, Outcome, Record, Report, Scheme,
 };
-use dagrun_core::ids::{AttemptId, Micros, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::ids::{AttemptId, InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::count_items;
 use dagrun_core::status::{Failure, RunState, State};
 use dagrun_schema::wire::{Ended, TaskDelta};
@@ -38,7 +38,7 @@ use crate::store::{
 };
 
 pub(crate) use self::explain::Situation;
-pub(crate) use self::inbox::{Inbox, Input, Submitted};
+pub(crate) use self::inbox::{Happened, Inbox, Submitted};
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
 pub(crate) use self::run::run_dir;
 pub(crate) use self::worker::{Door, Joining};
@@ -50,9 +50,9 @@ const BACKLOG: usize = 100_000;
 pub(crate) struct Shared {
     pub(crate) driver: RefCell<Driver>,
     pub(crate) inbox: Inbox,
-    /// Told when the backlog shrinks.
+    /// Notified when the backlog shrinks.
     drained: Notify,
-    /// Told when no worker is left.
+    /// Notified when no worker is left.
     pub(crate) workers_gone: Notify,
 }
 
@@ -91,14 +91,15 @@ pub(crate) struct Driver {
 #[derive(Default)]
 struct News {
     counts: Vec<(RunId, TaskDelta)>,
-    failures: Vec<(RunId, Failure)>,
+    /// The first failures of each run; more are not shown.
+    failures: FxHashMap<RunId, Vec<Failure>>,
     ends: Vec<(RunId, RunState, Timestamp)>,
     ended: Vec<(RunId, Ended)>,
 }
 
 impl News {
     /// Whether all instances of some task have ended, or one has failed.
-    fn tells_an_end(&self) -> bool {
+    fn has_an_end(&self) -> bool {
         !self.failures.is_empty() || self.counts.iter().any(|(_, task)| published::has_ended(task))
     }
 }
@@ -107,9 +108,7 @@ impl News {
 #[derive(Default)]
 struct Batch {
     entries: Vec<Entry>,
-    ends: Vec<(RunId, RunState)>,
-    failures: Vec<(RunId, Failure)>,
-    ended: Vec<(RunId, Ended)>,
+    news: News,
 }
 
 impl Shared {
@@ -208,8 +207,8 @@ impl Shared {
         let mut driver = self.driver.borrow_mut();
         let now = now();
         let mut actions = Vec::new();
-        for input in self.inbox.take() {
-            driver.take(input, now, &mut actions);
+        for happened in self.inbox.take() {
+            driver.take(happened, now, &mut actions);
         }
         driver.check_heartbeats(now, &mut actions);
         if driver.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
@@ -230,24 +229,24 @@ impl Driver {
         self.engine.next_deadline().into_iter().chain(heartbeat).min()
     }
 
-    fn take(&mut self, input: Input, now: Timestamp, actions: &mut Vec<Action>) {
-        match input {
-            Input::Submitted(run, plan, past) => {
+    fn take(&mut self, happened: Happened, now: Timestamp, actions: &mut Vec<Action>) {
+        match happened {
+            Happened::Submitted(run, plan, past) => {
                 if self.halted.is_none() {
                     let event = Event::RunSubmitted { run, plan, past };
                     self.engine.handle(now, event, actions);
                 }
             }
-            Input::Cancel(run, scope) => {
+            Happened::Cancel(run, scope) => {
                 self.engine.handle(now, Event::CancelRequested { run, scope }, actions);
             }
-            Input::Joined(worker, info) => {
+            Happened::Joined(worker, info) => {
                 // It may have gone again meanwhile.
                 if self.workers.contains_key(&worker) {
                     self.engine.handle(now, Event::WorkerJoined { worker, info }, actions);
                 }
             }
-            Input::Progress(worker, progress) => {
+            Happened::Progress(worker, progress) => {
                 let held = |(attempt, _): &(AttemptId, f32)| {
                     self.engine.instance_of(worker, *attempt).is_some()
                 };
@@ -256,12 +255,12 @@ impl Driver {
                     live.come_to(progress);
                 }
             }
-            Input::Heard(worker) => {
+            Happened::Heard(worker) => {
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.last_heard = now;
                 }
             }
-            Input::Reports(worker, mut reports) => {
+            Happened::Reports(worker, mut reports) => {
                 self.check_references(worker, &mut reports);
                 self.count_items(&mut reports);
                 if let Some(live) = self.workers.get_mut(&worker) {
@@ -270,15 +269,15 @@ impl Driver {
                 }
                 self.engine.handle(now, Event::Reported { worker, reports }, actions);
             }
-            Input::Unsent(worker, reports) => {
+            Happened::Unsent(worker, reports) => {
                 self.engine.handle(now, Event::Reported { worker, reports }, actions);
             }
-            Input::Sent(worker) => {
+            Happened::Sent(worker) => {
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.sent();
                 }
             }
-            Input::Gone(worker) => self.lost(worker, now, actions),
+            Happened::Gone(worker) => self.lost(worker, now, actions),
         }
     }
 
@@ -323,10 +322,10 @@ impl Driver {
                     batch.entries.push(Entry::Width { run, task, width });
                 }
                 Action::Release { run, values, .. } => self.release(run, &values),
-                Action::RunFinished { run, state } => batch.ends.push((run, state)),
+                Action::RunFinished { run, state } => batch.news.ends.push((run, state, now)),
             }
         }
-        self.write(batch, now);
+        self.write(batch);
         // Only now: what was written before still names them.
         for worker in self.left.drain(..) {
             self.store.send(Command::Left { worker, at: now }, Haste::Whenever);
@@ -343,30 +342,32 @@ impl Driver {
             if record.state.is_terminal() {
                 // Kept even if nobody wants to know: somebody may, before it is written.
                 let Record { task, first_index: first, count, state, .. } = record;
-                batch.ended.push((record.run, Ended { task, first, count, state }));
+                batch.news.ended.push((record.run, Ended { task, first, count, state }));
             }
         }
-        if record.state == State::Failed && batch.failures.len() < FAILURES {
-            let detail = record.detail.as_deref();
-            let told = detail.map(|detail| detail.reason.clone()).filter(|told| !told.is_empty());
-            let task = self.runs.get(&record.run).and_then(|run| run.task(record.task));
-            let words = || record.cause.map(|cause| cause_text(cause, task));
-            let told = if is_limit(record.cause) { None } else { told };
-            let failure = Failure {
-                instance: dagrun_core::ids::InstanceId {
-                    task: record.task,
-                    index: record.first_index,
-                },
-                reason: told.or_else(words).unwrap_or_default(),
-                stderr_tail: detail.map(|detail| detail.stderr_tail.clone()).unwrap_or_default(),
-            };
-            batch.failures.push((record.run, failure));
+        if record.state == State::Failed {
+            let failures = batch.news.failures.entry(record.run).or_default();
+            if failures.len() < FAILURES {
+                failures.push(self.failure(&record));
+            }
         }
         batch.entries.push(Entry::Record(record));
     }
 
-    /// Sends a batch to the store, and puts aside what may be told when it is written.
-    fn write(&mut self, batch: Batch, now: Timestamp) {
+    fn failure(&self, record: &Record) -> Failure {
+        let detail = record.detail.as_deref();
+        let own = detail.map(|detail| detail.reason.clone()).filter(|reason| !reason.is_empty());
+        let task = self.runs.get(&record.run).and_then(|run| run.task(record.task));
+        let words = || record.cause.map(|cause| cause_text(cause, task));
+        Failure {
+            instance: InstanceId { task: record.task, index: record.first_index },
+            reason: own.filter(|_| !is_limit(record.cause)).or_else(words).unwrap_or_default(),
+            stderr_tail: detail.map(|detail| detail.stderr_tail.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Sends a batch to the store, and puts aside what becomes public when it is written.
+    fn write(&mut self, batch: Batch) {
         if self.halted.is_some() {
             return;
         }
@@ -375,18 +376,13 @@ impl Driver {
             let width_known = self.engine.width(run, task).is_some();
             Some((run, TaskDelta { task, counts, running, width_known }))
         });
-        let news = News {
-            counts: counts.collect(),
-            failures: batch.failures,
-            ended: batch.ended,
-            ends: batch.ends.iter().map(|(run, state)| (*run, *state, now)).collect(),
-        };
-        if !batch.entries.is_empty() || !batch.ends.is_empty() {
-            let ends = batch.ends.iter().map(|(run, state)| self.run_end(*run, *state, now));
+        let news = News { counts: counts.collect(), ..batch.news };
+        if !batch.entries.is_empty() || !news.ends.is_empty() {
+            let ends = news.ends.iter().map(|(run, state, at)| self.run_end(*run, *state, *at));
             let ends: Vec<RunEnd> = ends.collect();
             let haste = match () {
                 () if !ends.is_empty() => Haste::Now,
-                () if self.tells_somebody(&news) || news.tells_an_end() => Haste::Soon,
+                () if self.is_watched(&news) || news.has_an_end() => Haste::Soon,
                 () => Haste::Whenever,
             };
             self.batch += 1;
@@ -402,7 +398,7 @@ impl Driver {
     }
 
     /// Whether anybody wants to know of the instances that have ended.
-    fn tells_somebody(&self, news: &News) -> bool {
+    fn is_watched(&self, news: &News) -> bool {
         let mut watched = self.runs.iter().filter(|(_, run)| run.published.is_detailed());
         watched.any(|(id, _)| news.ended.iter().any(|(run, _)| run == id))
     }
@@ -437,9 +433,9 @@ impl Driver {
                 run.published.instances_ended(ended);
             }
         }
-        for (run, failure) in news.failures {
+        for (run, failures) in news.failures {
             if let Some(run) = self.runs.get(&run) {
-                run.published.fail(failure);
+                failures.into_iter().for_each(|failure| run.published.fail(failure));
             }
         }
         for (run, state, finished) in news.ends {
@@ -453,7 +449,7 @@ impl Driver {
         }
     }
 
-    /// The store has failed: nothing is started any more, what runs is ended, and clients are told.
+    /// The store has failed: nothing is started any more, what runs is ended, and clients are notified.
     fn halt(&mut self, error: Arc<StoreError>, inbox: &Inbox) {
         let problem = crate::one_line(error.as_ref());
         self.halted = Some(error);
@@ -462,7 +458,7 @@ impl Driver {
         self.backlog = 0;
         for (run, live) in &self.runs {
             live.published.stop(&problem);
-            inbox.push(Input::Cancel(*run, CancelScope::Run));
+            inbox.push(Happened::Cancel(*run, CancelScope::Run));
         }
     }
 
@@ -476,7 +472,7 @@ impl Driver {
             live.published.stop(&crate::one_line(error.as_ref()));
         }
         self.runs.insert(run, live);
-        inbox.push(Input::Submitted(run, plan, past));
+        inbox.push(Happened::Submitted(run, plan, past));
     }
 
     /// What stands in the way of new runs.

@@ -32,7 +32,7 @@ pub(crate) struct Published {
     observers: RefCell<Vec<Weak<ObserverState>>>,
 }
 
-/// What one observer has not been told yet.
+/// What one observer has not been sent yet.
 pub(crate) struct ObserverState {
     published: Rc<Published>,
     dirty: RefCell<BTreeSet<TaskId>>,
@@ -44,7 +44,7 @@ pub(crate) struct ObserverState {
     hurry: Notify,
 }
 
-/// Instances that an observer has not been told of.
+/// Instances of which an observer has not been sent the end.
 #[derive(Default)]
 struct Instances {
     ended: Vec<Ended>,
@@ -142,7 +142,7 @@ impl Published {
         Some((delta.task, delta.counts.total()))
     }
 
-    /// A new observer, who has been told nothing yet; `detailed` if it wants to know which instances
+    /// A new observer, who has been sent nothing yet; `detailed` if it wants to know which instances
     /// have ended. Those that already have are in the history.
     pub(crate) fn observe(self: &Rc<Self>, detailed: bool) -> Rc<ObserverState> {
         let tasks = u32::try_from(self.task_names.len()).unwrap_or(u32::MAX);
@@ -175,7 +175,7 @@ impl Published {
         let is_news = before.is_some_and(|before| {
             has_ended(&delta) && !has_ended(&before) || has_failed(&delta) && !has_failed(&before)
         });
-        self.tell(|observer| {
+        self.notify(|observer| {
             observer.dirty.borrow_mut().insert(delta.task);
             if is_news {
                 observer.hurry.notify_one();
@@ -184,7 +184,7 @@ impl Published {
     }
 
     pub(super) fn fail(&self, failure: Failure) {
-        self.tell(|observer| push_bounded(&observer.failures, failure.clone()));
+        self.notify(|observer| push_bounded(&observer.failures, failure.clone()));
         push_bounded(&self.failures, failure);
     }
 
@@ -204,21 +204,21 @@ impl Published {
 
     /// The number of workers has changed.
     pub(super) fn workers_changed(&self) {
-        self.tell(|_| ());
+        self.notify(|_| ());
     }
 
     pub(super) fn end(&self, state: RunState, finished: Timestamp) {
         self.state.set(state);
         self.finished.set(Some(finished));
-        self.tell(|observer| observer.hurry.notify_one());
+        self.notify(|observer| observer.hurry.notify_one());
     }
 
     pub(super) fn stop(&self, problem: &str) {
         *self.problem.borrow_mut() = Some(problem.to_owned());
-        self.tell(|observer| observer.hurry.notify_one());
+        self.notify(|observer| observer.hurry.notify_one());
     }
 
-    fn tell(&self, what: impl Fn(&ObserverState)) {
+    fn notify(&self, what: impl Fn(&ObserverState)) {
         for observer in self.observers.borrow().iter().filter_map(Weak::upgrade) {
             what(&observer);
             observer.changed.notify_one();
@@ -243,7 +243,7 @@ fn push_bounded(failures: &RefCell<Vec<Failure>>, failure: Failure) {
 }
 
 impl ObserverState {
-    /// Waits until there is something to tell.
+    /// Waits until there is something to send.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -268,7 +268,7 @@ impl ObserverState {
         self.instances.is_some()
     }
 
-    /// Everything not told yet, merged; told from now on.
+    /// Everything not sent yet, merged; sent from now on.
     pub(crate) fn take(&self) -> Update {
         let published = &self.published;
         let dirty = std::mem::take(&mut *self.dirty.borrow_mut());

@@ -13,7 +13,7 @@ use dagrun_schema::wire;
 use rustc_hash::FxHashMap;
 
 use super::Driver;
-use super::inbox::{Inbox, Input as Happened};
+use super::inbox::{Happened, Inbox};
 use super::run::{LiveRun, TaskRecipe};
 use crate::store::{Command, Haste};
 
@@ -23,7 +23,7 @@ const IN_FLIGHT: u32 = 4;
 const CALL_ASSIGNMENTS: usize = 256;
 const CALL_BYTES: usize = 1024 * 1024;
 
-/// Workers that have gone, whose names are told to the others.
+/// Workers that have gone, whose names are sent to the others.
 const GONE: usize = 256;
 
 /// A worker that has registered.
@@ -48,8 +48,8 @@ pub(super) struct LiveWorker {
     host: String,
     /// None: it keeps its values to itself.
     door: Option<Door>,
-    /// The list of other workers that it was told last, by its number.
-    peers_told: u64,
+    /// The list of other workers that it was sent last, by its number.
+    peers_sent: u64,
     client: wire_worker::Client,
     outbox: VecDeque<Outgoing>,
     in_flight: u32,
@@ -59,7 +59,7 @@ pub(super) struct LiveWorker {
     known: FxHashMap<RunId, rustc_hash::FxHashSet<TaskId>>,
 }
 
-/// Something to tell a worker, in order.
+/// Something to send to a worker, in order.
 pub(super) enum Outgoing {
     Dispatch {
         assignment: Assignment,
@@ -94,8 +94,8 @@ impl LiveWorker {
     pub(super) fn come_to(&mut self, progress: Vec<(AttemptId, f32)>) {
         // What is no number is nothing.
         let thousandths = |fraction: f32| (fraction.clamp(0.0, 1.0) * 1000.0) as u32;
-        let told = progress.into_iter().map(|(attempt, fraction)| (attempt, thousandths(fraction)));
-        self.progress.extend(told);
+        let come = progress.into_iter().map(|(attempt, fraction)| (attempt, thousandths(fraction)));
+        self.progress.extend(come);
     }
 
     /// Attempts that have ended are done.
@@ -251,7 +251,7 @@ impl Driver {
             info: info.clone(),
             host,
             door,
-            peers_told: 0,
+            peers_sent: 0,
             client,
             outbox: VecDeque::new(),
             in_flight: 0,
@@ -328,7 +328,7 @@ impl Driver {
     /// Tells a worker of the others, unless it knows of them.
     pub(super) fn introduce(&mut self, worker: WorkerId) {
         let version = self.peers_version;
-        let known = self.workers.get(&worker).is_none_or(|live| live.peers_told == version);
+        let known = self.workers.get(&worker).is_none_or(|live| live.peers_sent == version);
         if known {
             return;
         }
@@ -339,7 +339,7 @@ impl Driver {
         let gone = self.gone.iter().map(|(id, name)| (*id, name.clone(), None));
         let peers = others.filter_map(peer).chain(gone).collect();
         if let Some(live) = self.workers.get_mut(&worker) {
-            live.peers_told = version;
+            live.peers_sent = version;
             live.push(Outgoing::Peers(peers));
         }
     }

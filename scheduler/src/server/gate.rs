@@ -10,7 +10,7 @@ use dagrun_core::offer::Offer;
 use dagrun_schema::dagrun_capnp::{attempt_progress, function, resource, session, worker_gate};
 use dagrun_schema::wire;
 
-use crate::driver::{Door, Input, Joining, Shared};
+use crate::driver::{Door, Happened, Joining, Shared};
 
 /// Bytes of a name, a host or a label.
 const TEXT: usize = 256;
@@ -135,7 +135,7 @@ struct SessionServer {
 
 impl Drop for SessionServer {
     fn drop(&mut self) {
-        self.shared.inbox.push(Input::Gone(self.worker));
+        self.shared.inbox.push(Happened::Gone(self.worker));
     }
 }
 
@@ -159,7 +159,7 @@ impl session::Server for SessionServer {
         let reports = params.get()?.get_reports()?;
         let reports = reports.iter().map(|report| checked(wire::read_report(report)?));
         let reports = reports.collect::<Result<Vec<_>, Error>>()?;
-        self.shared.inbox.push(Input::Reports(self.worker, reports));
+        self.shared.inbox.push(Happened::Reports(self.worker, reports));
         self.shared.room().await;
         Ok(())
     }
@@ -176,9 +176,9 @@ impl session::Server for SessionServer {
                 (AttemptId(one.get_attempt()), one.get_fraction())
             };
             let progress = progress.iter().take(SLOTS as usize).map(of).collect();
-            self.shared.inbox.push(Input::Progress(self.worker, progress));
+            self.shared.inbox.push(Happened::Progress(self.worker, progress));
         }
-        self.shared.inbox.push(Input::Heard(self.worker));
+        self.shared.inbox.push(Happened::Heard(self.worker));
         Ok(())
     }
 }

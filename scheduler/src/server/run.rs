@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use dagrun_worker::log::Cursor;
 
 use super::{Server, exception, logs, observer};
-use crate::driver::{FAILURES, Input, Published, run_dir};
+use crate::driver::{FAILURES, Happened, Published, run_dir};
 use crate::history::HistoryError;
 
 /// Rows in one answer.
@@ -125,7 +125,7 @@ impl run::Server for RunServer {
             return Err(Error::failed(format!("run {} has ended", self.run)));
         };
         let scope = self.scope(&live, params.get_task()?.to_str()?, params.get_index())?;
-        self.server.shared.inbox.push(Input::Cancel(self.run, scope));
+        self.server.shared.inbox.push(Happened::Cancel(self.run, scope));
         Ok(())
     }
 

@@ -129,6 +129,42 @@ fn a_failure_is_told_with_its_reason_and_the_skip_with_its_root() {
 }
 
 #[test]
+fn the_failures_of_one_run_leave_room_for_those_of_another() {
+    let scheduler = Scheduler::start();
+    block_on(async {
+        let client = scheduler.client().await;
+        let mut wide = task("wide");
+        wide.sweep = sweep(40);
+        let (loud, _) = submit(&client, &pipeline(vec![wide])).await.unwrap();
+        let (_, quiet) = submit(&client, &pipeline(vec![task("narrow")])).await.unwrap();
+        let mut watch = watch(&quiet).await.unwrap();
+        let mut worker = FakeWorker::join(&scheduler, "", 64).await;
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        while first.len() + last.len() < 41 {
+            let (assignment, _) = worker.dispatched().await;
+            for offset in 0..u64::from(assignment.count) {
+                let attempt = AttemptId(assignment.first_attempt.0 + offset);
+                let failed = report(attempt, Outcome::Failed(FailureKind::Exit(1)), None);
+                let of_run = if assignment.run.0 == loud { &mut first } else { &mut last };
+                of_run.push(failed);
+            }
+        }
+        // All in one batch, the one of the quiet run at the end.
+        first.append(&mut last);
+        worker.report(&first).await.unwrap();
+        let mut failures = Vec::new();
+        loop {
+            let update = watch.next().await;
+            failures.extend(update.failures);
+            if update.state != RunState::Running {
+                break;
+            }
+        }
+        assert_eq!(failures.len(), 1, "{failures:?}");
+    });
+}
+
+#[test]
 fn a_gather_starts_when_its_manifest_is_on_disk_and_a_map_gets_its_values() {
     let scheduler = Scheduler::start();
     block_on(async {
