@@ -68,7 +68,7 @@ impl Fixture {
 }
 
 fn array(width: u32) -> TaskPlan {
-    TaskPlan { width, ..TaskPlan::default() }
+    TaskPlan { width: width.into(), ..TaskPlan::default() }
 }
 
 fn complete_and_dispatch(c: &mut Criterion) {

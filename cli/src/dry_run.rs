@@ -34,7 +34,7 @@ pub(crate) fn print(loaded: &Loaded, seed: u64) -> Result<Exit, Failure> {
         if loaded.graph.is_dynamic(id) {
             output.line(format_args!("# {}: ? instances, such as", task.name));
         }
-        let width = loaded.graph.widths().get(id.at()).copied().unwrap_or(0);
+        let width = loaded.graph.widths().get(id.at()).map_or(0, |width| width.each());
         for index in 0..width {
             let preview = recipe
                 .preview(index)

@@ -48,9 +48,9 @@ impl Drawing {
             let known = graph.width(id);
             let alone =
                 instances && !plain && known.is_some_and(|known| (1..=MAX_DRAWN).contains(&known));
-            places.push((shapes.len(), if alone { width } else { 1 }, alone));
+            places.push((shapes.len(), if alone { width.each() } else { 1 }, alone));
             if alone {
-                shapes.extend((0..width).map(|index| Shape {
+                shapes.extend((0..width.each()).map(|index| Shape {
                     id: format!("t{at}_{index}"),
                     label: format!("{}[{index}]", task.name),
                     array: false,

@@ -14,7 +14,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::engine::{GatherPlan, MapEdge, RunPlan, TaskPlan};
+use crate::engine::{GatherPlan, MapEdge, RunPlan, TaskPlan, Width};
 use crate::grids::{GridError, Grids};
 use crate::ids::{Micros, TaskId};
 use crate::pipeline::{
@@ -85,9 +85,7 @@ pub enum EdgeKind {
 pub struct Graph {
     /// A task is the vertex of its number.
     graph: DiGraph<(), EdgeKind>,
-    widths: Vec<u32>,
-    /// The tasks whose width is known only at run time.
-    dynamic: Vec<bool>,
+    widths: Vec<Width>,
     /// The tables of those that gather by parameters.
     groups: FxHashMap<TaskId, Arc<[u32]>>,
     order: Vec<TaskId>,
@@ -114,16 +112,15 @@ impl Graph {
             let cycles = find_cycles(pipeline.tasks.len(), &plain);
             return Err(GraphError::Cycle(cycles.into_iter().next().unwrap_or_default()));
         }
-        let (widths, dynamic) = (vec![1; pipeline.tasks.len()], vec![false; pipeline.tasks.len()]);
-        let mut graph = Graph { graph, widths, dynamic, groups: FxHashMap::default(), order };
+        let widths = vec![Width::Known(1); pipeline.tasks.len()];
+        let mut graph = Graph { graph, widths, groups: FxHashMap::default(), order };
         graph.set_widths(pipeline)?;
         Ok(graph)
     }
 
-    /// The number of instances of each task; where that is known only at run time
-    /// ([`Graph::is_dynamic`]), how many there are for each element or worker.
+    /// The number of instances of each task.
     #[must_use]
-    pub fn widths(&self) -> &[u32] {
+    pub fn widths(&self) -> &[Width] {
         &self.widths
     }
 
@@ -131,14 +128,14 @@ impl Graph {
     /// no such task.
     #[must_use]
     pub fn width(&self, task: TaskId) -> Option<u32> {
-        self.widths.get(task.at()).copied().filter(|_| !self.is_dynamic(task))
+        self.widths.get(task.at())?.known()
     }
 
     /// Whether the number of instances is known only at run time: that of a scatter, of a task with
     /// `targets = "each"`, and of the maps of such tasks.
     #[must_use]
     pub fn is_dynamic(&self, task: TaskId) -> bool {
-        self.dynamic.get(task.at()).copied().unwrap_or(false)
+        self.widths.get(task.at()).is_some_and(|width| width.is_late())
     }
 
     /// The group of each instance of the only upstream of a task that gathers by parameters. A group
@@ -153,7 +150,7 @@ impl Graph {
     #[must_use]
     pub fn largest_group(&self, task: TaskId, gathered: &[TaskId]) -> Option<u64> {
         if let Some(groups) = self.groups(task) {
-            let mut sizes = vec![0u64; self.widths[task.at()] as usize];
+            let mut sizes = vec![0u64; self.widths[task.at()].each() as usize];
             groups.iter().for_each(|group| sizes[*group as usize] += 1);
             return Some(sizes.into_iter().max().unwrap_or(0));
         }
@@ -171,8 +168,7 @@ impl Graph {
     /// instances is known only at run time.
     #[must_use]
     pub fn instances(&self) -> u64 {
-        let known = self.widths.iter().zip(&self.dynamic).filter(|(_, dynamic)| !**dynamic);
-        known.map(|(&width, _)| u64::from(width)).sum()
+        self.widths.iter().filter_map(|width| width.known()).map(u64::from).sum()
     }
 
     /// The edges between tasks: upstream, downstream and how their instances are joined. Two tasks
@@ -216,7 +212,7 @@ impl Graph {
         let tasks = pipeline.tasks.iter().zip(&self.widths);
         // Most tasks have the options of the one before.
         let mut conduct = Arc::<Conduct>::default();
-        let plan = |(id, (task, &width)): (usize, (&Task, &u32))| {
+        let plan = |(id, (task, &width)): (usize, (&Task, &Width))| {
             if *conduct != task.conduct {
                 conduct = Arc::new(task.conduct.clone());
             }
@@ -231,7 +227,7 @@ impl Graph {
         &self,
         pipeline: &Pipeline,
         id: TaskId,
-        width: u32,
+        width: Width,
         conduct: Arc<Conduct>,
     ) -> TaskPlan {
         let task = &pipeline.tasks[id.at()];
@@ -307,22 +303,24 @@ impl Graph {
             if let Some(groups) = own.groups {
                 self.groups.insert(id, groups);
             }
-            self.dynamic[id.at()] = task.conduct.targets == Targets::Each
+            let late = task.conduct.targets == Targets::Each
                 || match task.pattern {
                     Pattern::Scatter(_) => true,
-                    Pattern::Map(upstream) => self.dynamic[upstream.at()],
+                    Pattern::Map(upstream) => self.is_dynamic(upstream),
                     _ => false,
                 };
-            self.widths[id.at()] = match task.pattern {
+            let each = match task.pattern {
                 Pattern::Own
                 | Pattern::Scatter(_)
                 | Pattern::GatherBy(..)
                 | Pattern::GatherEvery(..) => width,
                 Pattern::Gather(_) => 1,
                 Pattern::Map(upstream) => self.widths[upstream.at()]
+                    .each()
                     .checked_mul(width)
                     .ok_or(GraphError::TooWide { task: id })?,
             };
+            self.widths[id.at()] = if late { Width::Late { each } } else { Width::Known(each) };
             if let Pattern::Map(upstream) = task.pattern {
                 let edges = self.graph.edges_connecting(vertex(upstream), vertex(id));
                 let map = edges.filter(|edge| matches!(edge.weight(), EdgeKind::Map(_)));

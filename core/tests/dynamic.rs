@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use dagrun_core::draw::{to_dot, to_mermaid};
-use dagrun_core::engine::{GatherPlan, MapEdge};
+use dagrun_core::engine::{GatherPlan, MapEdge, Width};
 use dagrun_core::graph::{Graph, only};
 use dagrun_core::ids::TaskId;
 use dagrun_core::parse::{ParseOptions, Parsed, parse};
@@ -18,6 +18,10 @@ use dagrun_core::recipe::{Input, InputKind, InputSpec, Invocation, Items, Recipe
 use dagrun_core::value::Value;
 use proptest::prelude::*;
 use sources::TestFiles;
+
+fn late(each: u32) -> Width {
+    Width::Late { each }
+}
 
 fn parsed(source: &str) -> Parsed {
     let options = ParseOptions { file_stem: "test", set: &[] };
@@ -108,14 +112,14 @@ fn a_scatter_is_planned_without_its_width() {
     let plan = graph.plan(pipeline, false);
     let s = &plan.tasks[at("s").at()];
     let scatter = Scatter { from: at("list"), split: Split::Each, max_items: None };
-    assert_eq!((s.scatter, s.width, s.map), (Some(scatter), 2, None));
+    assert_eq!((s.scatter, s.width, s.map), (Some(scatter), late(2), None));
     assert_eq!((s.clauses.as_slice(), s.implied), (&[all(&[at("list")])][..], 1));
     let m = &plan.tasks[at("m").at()];
-    assert_eq!((m.width, m.map), (6, Some(MapEdge { upstream: at("s"), factor: 3 })));
+    assert_eq!((m.width, m.map), (late(6), Some(MapEdge { upstream: at("s"), factor: 3 })));
     assert_eq!((m.clauses.len(), m.scatter), (0, None));
     let script = &plan.tasks[at("script").at()];
     let scatter = Scatter { from: at("m2"), split: Split::Parts(2), max_items: None };
-    assert_eq!((script.scatter, script.width), (Some(scatter), 1));
+    assert_eq!((script.scatter, script.width), (Some(scatter), late(1)));
     let all_of_s = &plan.tasks[at("all").at()];
     assert_eq!((all_of_s.clauses.as_slice(), &all_of_s.gather), (&[all(&[at("s")])][..], &None));
     let setup = &plan.tasks[at("setup").at()];
@@ -217,8 +221,8 @@ sweep = { p = [1, 2] }
 fn one_instance_for_each_worker() {
     let parsed = parsed(EACH);
     let plan = parsed.graph.plan(&parsed.pipeline, false);
-    assert_eq!((plan.tasks[0].width, &plan.tasks[0].conduct.targets), (1, &Targets::Each));
-    assert_eq!((plan.tasks[1].width, plan.tasks[1].map.unwrap().factor), (2, 2));
+    assert_eq!((plan.tasks[0].width, &plan.tasks[0].conduct.targets), (late(1), &Targets::Each));
+    assert_eq!((plan.tasks[1].width, plan.tasks[1].map.unwrap().factor), (late(2), 2));
     assert_eq!((parsed.graph.width(TaskId(0)), parsed.graph.width(TaskId(1))), (None, None));
     let (w, m) = (recipe(&parsed, "w"), recipe(&parsed, "m"));
     assert!(w.inputs().is_empty() && w.item().is_none());
@@ -382,7 +386,7 @@ proptest! {
         let parsed = parsed(&source);
         let (m, g) = (recipe(&parsed, "m"), recipe(&parsed, "g"));
         let groups = parsed.graph.groups(TaskId(2)).unwrap();
-        prop_assert_eq!(groups.len() as u32, parsed.graph.widths()[1]);
+        prop_assert_eq!(parsed.graph.widths()[1], groups.len() as u32);
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
         for (index, group) in (0..).zip(groups.iter()) {
             let params: BTreeMap<_, _> = m.params(index).into_iter().collect();
@@ -393,6 +397,6 @@ proptest! {
             prop_assert_eq!(*seen.entry(format!("{own:?}")).or_insert(next), *group);
             prop_assert_eq!(g.params(*group), own);
         }
-        prop_assert_eq!(seen.len() as u32, parsed.graph.widths()[2]);
+        prop_assert_eq!(parsed.graph.widths()[2], seen.len() as u32);
     }
 }

@@ -171,7 +171,7 @@ fn hostile_values_stay_data() {
     let context = RunContext { run: 1, run_dir: "/run".into(), base_dir: "/base".into(), seed: 1 };
     let recipe = Recipe::new(&parsed.pipeline, TaskId(0), &context).unwrap();
     let mut text = String::new();
-    for index in 0..parsed.graph.widths()[0] {
+    for index in 0..parsed.graph.widths()[0].each() {
         let invocation = recipe.invocation(index, 1, &[]).unwrap();
         assert_eq!(invocation.argv.len(), 7, "a value has become several words");
         writeln!(text, "{:?}\n    {:?}", &invocation.argv[4..], invocation.env).unwrap();

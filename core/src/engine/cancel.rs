@@ -48,7 +48,7 @@ impl Turn<'_> {
     }
 
     fn cancel_waiting(&mut self, task: TaskId, span: Span) {
-        if !self.run.task(task).known {
+        if self.run.task(task).width.is_none() {
             self.fails(task);
             self.run.task_mut(task).rare_mut().doomed = Some(Cause::Cancelled);
             if self.run.task_plan(task).map.is_none() {
@@ -90,9 +90,10 @@ impl Run {
         match scope {
             CancelScope::Run => true,
             CancelScope::Task(task) => task.at() < self.tasks.len(),
-            CancelScope::Instance(instance) => {
-                self.tasks.get(instance.task.at()).is_some_and(|task| instance.index < task.width)
-            }
+            CancelScope::Instance(instance) => self
+                .tasks
+                .get(instance.task.at())
+                .is_some_and(|task| instance.index < task.instances()),
         }
     }
 
@@ -102,9 +103,11 @@ impl Run {
                 let tasks = self.ids().filter(|task| !self.task_plan(*task).conduct.always);
                 tasks.map(|task| (task, self.all(task))).collect()
             }
-            CancelScope::Task(task) if !self.task(task).known => vec![(task, self.all(task))],
+            CancelScope::Task(task) if self.task(task).width.is_none() => {
+                vec![(task, self.all(task))]
+            }
             // One by one, so that those downstream of each name it as their root.
-            CancelScope::Task(task) => (0..self.task(task).width)
+            CancelScope::Task(task) => (0..self.task(task).instances())
                 .map(|index| (task, Span { first: index, count: 1 }))
                 .collect(),
             CancelScope::Instance(instance) => {

@@ -50,7 +50,7 @@ impl Turn<'_> {
     }
 
     fn notify_map(&mut self, ended: Ended, to: TaskId, factor: u32) {
-        if !self.run.task(to).known {
+        if self.run.task(to).width.is_none() {
             return; // Its width comes with that of the upstream, in the queue before this.
         }
         let span = Span { first: ended.span.first * factor, count: ended.span.count * factor };
@@ -136,7 +136,7 @@ impl Turn<'_> {
     /// All clauses of a task are met: its instances are ready, in a map those whose upstream is done,
     /// in a gather by groups those whose group is.
     pub(super) fn open(&mut self, task: TaskId) {
-        if !self.run.task(task).known {
+        if self.run.task(task).width.is_none() {
             self.find_width(task);
             return;
         }
@@ -165,7 +165,7 @@ impl Turn<'_> {
 
     /// No instance of the task can ever run.
     pub(super) fn skip_task(&mut self, task: TaskId, cause: Cause) {
-        if self.run.task(task).known {
+        if self.run.task(task).width.is_some() {
             self.skip(task, self.run.all(task), cause);
             return;
         }

@@ -83,7 +83,7 @@ impl Turn<'_> {
         let run = &self.run;
         let open = |task: &TaskId| {
             let task = run.task(*task);
-            !task.known || task.counts.terminal() < task.counts.total()
+            task.width.is_none() || task.counts.terminal() < task.counts.total()
         };
         let mut others = run.ids().filter(|task: &TaskId| *task != key.task).filter(open);
         self.hub.live == 1 && run.tasks.len() <= LOOK_AT && others.all(|task| run.key(task) > *key)

@@ -92,10 +92,10 @@ impl Engine {
     pub fn explain(&self, id: RunId, instance: InstanceId) -> Option<Explanation> {
         let run = self.runs.get(&id)?;
         let task = run.tasks.get(instance.task.at())?;
-        if !task.known {
+        if task.width.is_none() {
             return Some(Explanation::WidthUnknown(run.missing(instance)));
         }
-        if instance.index >= task.width {
+        if instance.index >= task.instances() {
             return None;
         }
         Some(match run.state(instance.task, instance.index) {
@@ -183,7 +183,7 @@ impl Run {
         let plan = self.task_plan(instance.task);
         let mut missing = Vec::new();
         if let Some(map) = plan.map {
-            let known = self.task(map.upstream).known;
+            let known = self.task(map.upstream).width.is_some();
             let upstream =
                 InstanceId { task: map.upstream, index: instance.index / map.factor.max(1) };
             let pending = known && !self.state(upstream.task, upstream.index).is_terminal();
@@ -234,7 +234,7 @@ impl Run {
     ) -> Missing {
         let mut missing = Missing { edge, pending: 0, unknown: Vec::new(), first: Vec::new() };
         for &task in upstreams {
-            if !self.task(task).known {
+            if self.task(task).width.is_none() {
                 missing.unknown.push(task);
             }
             for span in self.spans(task, self.all(task), |state| !state.is_terminal()) {

@@ -131,7 +131,7 @@ impl Turn<'_> {
         let each = self.run.task(task).rare().map(|rare| rare.each.clone()).unwrap_or_default();
         if each.is_empty() {
             self.skip_task(task, cause);
-        } else if self.run.task(task).known {
+        } else if self.run.task(task).width.is_some() {
             for (first, _) in (0..).zip(each).filter(|(_, worker)| *worker == gone) {
                 self.skip(task, Span { first, count: 1 }, cause);
             }

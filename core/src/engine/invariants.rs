@@ -53,17 +53,18 @@ impl Run {
     fn check(&self, id: RunId, leased: &FxHashMap<(RunId, InstanceId), u32>) {
         let mut open = 0;
         for (task, run) in (0..).map(TaskId).zip(&self.tasks) {
-            let states: Vec<State> = (0..run.width).map(|index| self.state(task, index)).collect();
+            let states: Vec<State> =
+                (0..run.instances()).map(|index| self.state(task, index)).collect();
             for state in State::ALL {
                 let count = states.iter().filter(|other| **other == state).count();
                 assert_eq!(count, run.counts.of(state) as usize, "count of {state:?} in {task}");
             }
             open += states.iter().filter(|state| !state.is_terminal()).count() as u64;
-            open += u64::from(!run.known);
+            open += u64::from(run.width.is_none());
             let mut ready: Vec<u32> = run.ready.iter().collect();
             ready.sort_unstable();
             let expected: Vec<u32> =
-                (0..run.width).filter(|i| states[*i as usize] == State::Ready).collect();
+                (0..run.instances()).filter(|i| states[*i as usize] == State::Ready).collect();
             assert_eq!(ready, expected, "ready queue of {task}");
             for (index, state) in (0..).zip(&states) {
                 let held = leased.contains_key(&(id, InstanceId { task, index }));
@@ -98,10 +99,10 @@ fn judge(run: &Run, task: TaskId, clause: u32) -> (Verdict, u64) {
     let plan = &run.task_plan(task).clauses[clause as usize];
     let (mut hits, mut misses, mut pending) = (0u64, 0u64, 0u64);
     for upstream in &plan.upstreams {
-        if !run.task(*upstream).known {
+        if run.task(*upstream).width.is_none() {
             pending += 1;
         }
-        for index in 0..run.task(*upstream).width {
+        for index in 0..run.task(*upstream).instances() {
             let state = run.state(*upstream, index);
             match (state.is_terminal(), counts(plan.on, state == State::Succeeded)) {
                 (false, _) => pending += 1,

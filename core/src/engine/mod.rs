@@ -37,7 +37,7 @@ pub use event::{
     RevokeMode, WorkerInfo,
 };
 pub use explain::{Explanation, Missing, MissingEdge, NotStarted};
-pub use plan::{Consumed, Done, GatherPlan, MapEdge, Past, RunPlan, TaskPlan, ValueEdge};
+pub use plan::{Consumed, Done, GatherPlan, MapEdge, Past, RunPlan, TaskPlan, ValueEdge, Width};
 pub use scheme::Scheme;
 pub use transition::is_legal;
 
@@ -126,15 +126,15 @@ impl Engine {
     #[must_use]
     pub fn width(&self, run: RunId, task: TaskId) -> Option<u32> {
         let task = self.runs.get(&run)?.tasks.get(task.at())?;
-        task.known.then_some(task.width)
+        task.width
     }
 
     /// The state of an instance; `None` when it or its run is unknown.
     #[must_use]
     pub fn state(&self, run: RunId, instance: InstanceId) -> Option<State> {
         let run = self.runs.get(&run)?;
-        let width = run.tasks.get(instance.task.at())?.width;
-        (instance.index < width).then(|| run.state(instance.task, instance.index))
+        let task = run.tasks.get(instance.task.at())?;
+        (instance.index < task.instances()).then(|| run.state(instance.task, instance.index))
     }
 
     /// The tasks whose counts changed since the last call, each once.

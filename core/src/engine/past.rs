@@ -35,8 +35,8 @@ impl Run {
     /// Moves those of the instances that there are, and that wait, to success; says which.
     fn succeed_at_once(&mut self, done: &Done) -> Vec<Span> {
         let Some(task) = self.tasks.get(done.task.at()) else { return Vec::new() };
-        let first = done.first_index.min(task.width);
-        let within = Span { first, count: done.count.min(task.width - first) };
+        let first = done.first_index.min(task.instances());
+        let within = Span { first, count: done.count.min(task.instances() - first) };
         let spans = self.spans(done.task, within, |state| state == State::Blocked);
         for span in &spans {
             self.transition(done.task, *span, State::Succeeded);

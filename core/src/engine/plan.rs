@@ -45,9 +45,8 @@ pub enum Consumed {
 /// A task to schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskPlan {
-    /// Its number of instances. With `scatter`, `targets = "each"` or a map of such a task it is
-    /// known only later, and this says how many instances each element (or worker) makes.
-    pub width: u32,
+    /// Its number of instances: late with `scatter`, `targets = "each"` and for maps of such tasks.
+    pub width: Width,
     /// The upstream of its map: its instance `i` waits for instance `i / factor` there.
     pub map: Option<MapEdge>,
     /// The captured array that decides its width. The clause that waits for the upstream is one of the
@@ -70,6 +69,55 @@ pub struct TaskPlan {
     /// Expected run time of an attempt, for the critical path; zero when it is not known, until the
     /// first instances have ended.
     pub weight: Micros,
+}
+
+/// How many instances a task has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// So many.
+    Known(u32),
+    /// It is known only while the run goes on.
+    Late {
+        /// How many instances each element, or worker, makes.
+        each: u32,
+    },
+}
+
+impl Width {
+    /// The number of instances, unless it comes late.
+    #[must_use]
+    pub fn known(self) -> Option<u32> {
+        match self {
+            Width::Known(width) => Some(width),
+            Width::Late { .. } => None,
+        }
+    }
+
+    /// The number of instances; where it comes late, of those that each element, or worker, makes.
+    #[must_use]
+    pub fn each(self) -> u32 {
+        let (Width::Known(width) | Width::Late { each: width }) = self;
+        width
+    }
+
+    /// Whether it is known only while the run goes on.
+    #[must_use]
+    pub fn is_late(self) -> bool {
+        self.known().is_none()
+    }
+}
+
+/// Only what is known equals a number.
+impl PartialEq<u32> for Width {
+    fn eq(&self, width: &u32) -> bool {
+        self.known() == Some(*width)
+    }
+}
+
+impl From<u32> for Width {
+    fn from(width: u32) -> Width {
+        Width::Known(width)
+    }
 }
 
 /// An element-wise edge.
@@ -105,32 +153,6 @@ pub(super) enum Edge {
 }
 
 impl RunPlan {
-    /// The tasks whose number of instances is known only while the run goes on, by position.
-    #[must_use]
-    pub fn dynamic(&self) -> Vec<bool> {
-        let mut dynamic: Vec<bool> = self
-            .tasks
-            .iter()
-            .map(|task| task.scatter.is_some() || task.conduct.targets == Targets::Each)
-            .collect();
-        let mut maps: Vec<Vec<usize>> = vec![Vec::new(); self.tasks.len()];
-        for (at, task) in self.tasks.iter().enumerate() {
-            if let Some(map) = task.map {
-                maps[map.upstream.at()].push(at);
-            }
-        }
-        let mut queue: Vec<usize> = (0..dynamic.len()).filter(|at| dynamic[*at]).collect();
-        while let Some(at) = queue.pop() {
-            for &map in &maps[at] {
-                if !dynamic[map] {
-                    dynamic[map] = true;
-                    queue.push(map);
-                }
-            }
-        }
-        dynamic
-    }
-
     /// The tasks that others follow: where they ran matters. By position.
     #[must_use]
     pub fn followed(&self) -> Vec<bool> {
@@ -177,7 +199,7 @@ impl TaskPlan {
 impl Default for TaskPlan {
     fn default() -> Self {
         TaskPlan {
-            width: 1,
+            width: Width::Known(1),
             map: None,
             scatter: None,
             gather: None,
@@ -244,11 +266,10 @@ impl Past {
                 *left = left.saturating_sub(done.count.into());
             }
         }
-        let dynamic = plan.dynamic();
         let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); plan.tasks.len()];
         for (at, task) in plan.tasks.iter().enumerate() {
             let scattered = task.scatter.map(|scatter| scatter.from);
-            let mapped = task.map.map(|map| map.upstream).filter(|_| dynamic[at]);
+            let mapped = task.map.map(|map| map.upstream).filter(|_| task.width.is_late());
             for upstream in scattered.into_iter().chain(mapped) {
                 dependents[upstream.at()].push(at);
             }
@@ -257,8 +278,8 @@ impl Past {
             Some(scatter) => left[scatter.from.at()] > 0,
             None => plan.tasks[at].conduct.targets == Targets::Each && left[at] > 0,
         };
-        let mut queue: Vec<usize> = (0..dynamic.len()).filter(|at| broken(*at)).collect();
-        let mut unsettled = vec![false; dynamic.len()];
+        let mut queue: Vec<usize> = (0..left.len()).filter(|at| broken(*at)).collect();
+        let mut unsettled = vec![false; plan.tasks.len()];
         while let Some(at) = queue.pop() {
             if !std::mem::replace(&mut unsettled[at], true) {
                 queue.extend(&dependents[at]);

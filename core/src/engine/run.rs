@@ -22,10 +22,8 @@ use crate::status::{Counts, RunState, State};
 pub(super) struct TaskRun {
     /// Where its instances begin in the column of states.
     offset: usize,
-    /// Its number of instances; zero as long as that is not known.
-    pub(super) width: u32,
-    /// Whether its width is known.
-    pub(super) known: bool,
+    /// Its number of instances, once that is known.
+    pub(super) width: Option<u32>,
     pub(super) counts: Counts,
     /// Leases that are known to run.
     pub(super) running: u32,
@@ -70,6 +68,11 @@ pub(super) struct Rare {
 }
 
 impl TaskRun {
+    /// How many instances it has by now: none as long as its width is not known.
+    pub(super) fn instances(&self) -> u32 {
+        self.width.unwrap_or(0)
+    }
+
     pub(super) fn rare(&self) -> Option<&Rare> {
         self.rare.as_deref()
     }
@@ -127,20 +130,18 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(id: RunId, plan: Arc<RunPlan>, submitted: u64, classes: &[ClassId]) -> Run {
-        let dynamic = plan.dynamic();
         let weights: Vec<u64> = plan.tasks.iter().map(|task| task.weight.0).collect();
         let ranks = ranks(&plan, &weights);
         let mut offset = 0;
         let mut first_clause = 0;
         let mut tasks: Vec<TaskRun> = Vec::with_capacity(plan.tasks.len());
         for (at, task) in plan.tasks.iter().enumerate() {
-            let width = if dynamic[at] { 0 } else { task.width };
+            let width = task.width.known();
             let mut counts = Counts::default();
-            counts.0[State::Blocked as usize] = width;
+            counts.0[State::Blocked as usize] = width.unwrap_or(0);
             tasks.push(TaskRun {
                 offset,
                 width,
-                known: !dynamic[at],
                 counts,
                 running: 0,
                 unmet: u32::try_from(task.clauses.len()).unwrap_or(u32::MAX),
@@ -155,15 +156,13 @@ impl Run {
                 spent: 0,
                 rare: None,
             });
-            offset += width as usize;
+            offset += width.unwrap_or(0) as usize;
             first_clause += task.clauses.len();
         }
         for (at, task) in plan.tasks.iter().enumerate() {
             if let Some(gather) = &task.gather {
-                tasks[at].rare_mut().groups = GroupRun::all(task.width, gather, |task| {
-                    let task = &tasks[task.at()];
-                    task.known.then_some(task.width)
-                });
+                tasks[at].rare_mut().groups =
+                    GroupRun::all(task.width.each(), gather, |task| tasks[task.at()].width);
             }
             if task.follows > 0 {
                 tasks[at].rare_mut().followed = vec![Vec::new(); task.follows as usize];
@@ -172,7 +171,7 @@ impl Run {
         let clauses =
             plan.tasks.iter().flat_map(|task| &task.clauses).map(|clause| begin(clause, &tasks));
         let clauses = clauses.collect();
-        let unknown = tasks.iter().filter(|task| !task.known).count();
+        let unknown = tasks.iter().filter(|task| task.width.is_none()).count();
         let (edges, edge_starts) = edges(&plan);
         Run {
             id,
@@ -218,7 +217,7 @@ impl Run {
 
     fn states(&self, task: TaskId) -> &[u8] {
         let task = &self.tasks[task.at()];
-        &self.states[task.offset..task.offset + task.width as usize]
+        &self.states[task.offset..task.offset + task.instances() as usize]
     }
 
     /// Gives a task its instances.
@@ -227,7 +226,7 @@ impl Run {
         self.states.resize(offset + width as usize, State::Blocked as u8);
         self.open = self.open + u64::from(width) - 1;
         let run = &mut self.tasks[task.at()];
-        (run.offset, run.width, run.known) = (offset, width, true);
+        (run.offset, run.width) = (offset, Some(width));
         run.counts.0[State::Blocked as usize] = width;
         self.touch(task);
     }
@@ -365,7 +364,7 @@ impl Run {
 
     /// All instances of a task.
     pub(super) fn all(&self, task: TaskId) -> Span {
-        Span { first: 0, count: self.tasks[task.at()].width }
+        Span { first: 0, count: self.tasks[task.at()].instances() }
     }
 }
 
@@ -374,8 +373,8 @@ fn begin(clause: &Clause, tasks: &[TaskRun]) -> ClauseRun {
     let mut run = ClauseRun { pending: 0, total: 0, verdict: Verdict::Open };
     for upstream in &clause.upstreams {
         let upstream = &tasks[upstream.at()];
-        run.total += u64::from(upstream.width);
-        run.pending += if upstream.known { upstream.width.into() } else { 1 };
+        run.total += u64::from(upstream.instances());
+        run.pending += upstream.width.map_or(1, u64::from);
     }
     run
 }

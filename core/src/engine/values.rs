@@ -196,13 +196,13 @@ fn wanting(run: &Run, edge: &ValueEdge, index: u32) -> u64 {
     let all = u64::from(to.counts.total() - to.counts.terminal());
     // A map that would have been too wide has one instance only.
     let open = |first: u32, count: u32| {
-        let count = count.min(to.width.saturating_sub(first));
-        let span = Span { first: first.min(to.width), count };
+        let count = count.min(to.instances().saturating_sub(first));
+        let span = Span { first: first.min(to.instances()), count };
         let spans = run.spans(edge.to, span, |state| !state.is_terminal());
         spans.iter().map(|span| u64::from(span.count)).sum()
     };
     match edge.of {
-        _ if !to.known => match edge.of {
+        _ if to.width.is_none() => match edge.of {
             Consumed::Map(factor) => u64::from(factor),
             Consumed::Single | Consumed::Gathered => 1,
         },

@@ -33,7 +33,7 @@ impl Turn<'_> {
     pub(super) fn find_width(&mut self, task: TaskId) {
         let plan = self.run.task_plan(task);
         if let Some(scatter) = plan.scatter {
-            self.count_elements(task, scatter, plan.width);
+            self.count_elements(task, scatter, plan.width.each());
         } else if plan.conduct.targets == Targets::Each {
             let mut workers: Vec<WorkerId> = self.hub.workers.iter().map(|(id, _)| id).collect();
             workers.sort_unstable();
@@ -67,7 +67,7 @@ impl Turn<'_> {
 
     /// A task has its instances now: notify those downstream, and go on with it.
     pub(super) fn learn_width(&mut self, task: TaskId, width: u32) {
-        if self.run.task(task).known {
+        if self.run.task(task).width.is_some() {
             return;
         }
         self.run.grow(task, width);
@@ -134,7 +134,7 @@ impl Engine {
             }
             let each = |task: &TaskId| {
                 let state = run.task(*task);
-                !state.known
+                state.width.is_none()
                     && state.unmet == 0
                     && run.task_plan(*task).conduct.targets == Targets::Each
                     && state.rare().is_none_or(|rare| rare.doomed.is_none())

@@ -209,9 +209,9 @@ fn unbounded(mut plan: RunPlan) -> RunPlan {
 /// Makes the mean duration of each task its weight.
 fn weigh(plan: &mut RunPlan, durations: &dyn Fn(InstanceId) -> Micros) {
     for (task, plan) in (0..).map(TaskId).zip(&mut plan.tasks) {
-        let each = (0..plan.width).map(|index| durations(InstanceId { task, index }).0);
+        let each = (0..plan.width.each()).map(|index| durations(InstanceId { task, index }).0);
         let sum: u128 = each.map(u128::from).sum();
-        let mean = sum / u128::from(plan.width.max(1));
+        let mean = sum / u128::from(plan.width.each().max(1));
         // Zero would mean that it is not known.
         plan.weight = Micros(u64::try_from(mean).unwrap_or(u64::MAX).max(1));
     }

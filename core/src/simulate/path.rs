@@ -73,7 +73,8 @@ fn waits(task: &TaskPlan, all: &[Times]) -> Times {
     let conditions: Vec<(bool, Moment)> = clauses.chain(gather).collect();
     let dead = conditions.iter().filter(|(met, _)| !met).map(|(_, at)| *at).min();
     let gate = dead.or(conditions.iter().map(|(_, at)| *at).max()).unwrap_or_default();
-    let mut times = Times { width: task.width, first: gate, last: gate, gate, ..Times::default() };
+    let width = task.width.each();
+    let mut times = Times { width, first: gate, last: gate, gate, ..Times::default() };
     match task.map.map(|map| &all[map.upstream.at()]) {
         _ if dead.is_some() => {}
         Some(upstream) if !upstream.ran => {
@@ -82,7 +83,7 @@ fn waits(task: &TaskPlan, all: &[Times]) -> Times {
         _ => times.ran = true,
     }
     if let Some(gather) = task.gather.as_ref().filter(|gather| gather.groups.is_some()) {
-        times.groups = groups(gather, task.width, all);
+        times.groups = groups(gather, width, all);
         // Each instance waits for its own group, not for all of them.
         times.gate = task.clauses.iter().map(|clause| met(clause, all).1).max().unwrap_or_default();
     }
@@ -100,7 +101,7 @@ impl Times {
         durations: &dyn Fn(InstanceId) -> Micros,
     ) {
         let upstream = task.map.map(|map| (&all[map.upstream.at()].ends, map.factor.max(1)));
-        for index in 0..task.width {
+        for index in 0..self.width {
             let instance = InstanceId { task: id, index };
             let mapped = upstream.and_then(|(ends, factor)| ends.get((index / factor) as usize));
             let group = self.groups.get(index as usize).map_or(0, |group| group.0);

@@ -1,6 +1,6 @@
 //! Widths that a real run finds out as it goes, and a simulation has to know before.
 
-use crate::engine::{RunPlan, TaskPlan};
+use crate::engine::{RunPlan, TaskPlan, Width};
 use crate::pipeline::{Split, Targets};
 
 use super::path::topological;
@@ -17,7 +17,7 @@ pub fn with_widths(plan: &RunPlan, widths: &dyn Fn(TaskId) -> Option<u32>) -> Ru
             Split::Parts(parts) => parts,
             Split::Each | Split::Chunk(_) => 1,
         };
-        Some(widths(id).unwrap_or(task.width.saturating_mul(likely)))
+        Some(widths(id).unwrap_or(task.width.each().saturating_mul(likely)))
     })
 }
 
@@ -30,17 +30,15 @@ pub(super) fn per_worker(plan: &RunPlan, workers: u32) -> RunPlan {
 /// Gives the tasks for which `known` has an answer that width, and their maps the ones that follow.
 fn resolve(plan: &RunPlan, known: impl Fn(TaskId, &TaskPlan) -> Option<u32>) -> RunPlan {
     let mut plan = plan.clone();
-    let mut changed = vec![false; plan.tasks.len()];
     for id in topological(&plan).unwrap_or_default() {
         let task = &plan.tasks[id.at()];
         let width = known(id, task).or_else(|| {
-            let map = task.map.filter(|map| changed[map.upstream.at()])?;
-            Some(plan.tasks[map.upstream.at()].width.saturating_mul(map.factor))
+            let map = task.map.filter(|_| task.width.is_late())?;
+            Some(plan.tasks[map.upstream.at()].width.known()?.saturating_mul(map.factor))
         });
         if let Some(width) = width {
-            changed[id.at()] = true;
             let task = &mut plan.tasks[id.at()];
-            task.width = width;
+            task.width = Width::Known(width);
             // The clause that waits for its upstream stays.
             task.scatter = None;
         }

@@ -286,7 +286,7 @@ fn several_slots_no_double_start() {
 
 #[test]
 fn fifo_among_equals() {
-    let blocked = TaskPlan { width: 100, ..after(&[0]) };
+    let blocked = TaskPlan { width: 100.into(), ..after(&[0]) };
     let mut rig = Rig::new(vec![TaskPlan::default(), blocked]).worker(1, 1).submit();
     rig.drain(|_| false);
     assert_eq!(rig.started(1), (0..100).collect::<Vec<_>>());
@@ -355,11 +355,7 @@ fn steal_not_started_only() {
 
 #[test]
 fn map_is_element_wise() {
-    let map = TaskPlan {
-        width: 6,
-        map: Some(MapEdge { upstream: TaskId(0), factor: 2 }),
-        ..TaskPlan::default()
-    };
+    let map = TaskPlan { map: Some(MapEdge { upstream: TaskId(0), factor: 2 }), ..array(6) };
     let mut rig = Rig::new(vec![array(3), map]).worker(1, 8).submit();
     rig.fail(0, 1);
     assert_eq!(rig.states(1)[2..4], [Skipped, Skipped]);

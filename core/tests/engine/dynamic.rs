@@ -5,23 +5,18 @@ use dagrun_core::ids::TaskId;
 use dagrun_core::pipeline::{MinSuccess, Outcomes, Quantifier, Scatter, Split};
 use dagrun_core::status::{RunState, State};
 
-use crate::rig::{RUN, Rig, after, after_on, array, at, clause};
+use crate::rig::{RUN, Rig, after, after_on, array, at, clause, late};
 
 use State::{Blocked, Cancelled, Leased, Skipped, Succeeded};
 
 fn scatter(from: u32, split: Split) -> TaskPlan {
     let scatter = Scatter { from: TaskId(from), split, max_items: Some(100) };
-    TaskPlan {
-        scatter: Some(scatter),
-        clauses: vec![clause(Quantifier::All, &[from], Outcomes::Success)],
-        implied: 1,
-        ..TaskPlan::default()
-    }
+    late(TaskPlan { scatter: Some(scatter), implied: 1, ..after(&[from]) })
 }
 
 fn map(upstream: u32, factor: u32) -> TaskPlan {
     let edge = MapEdge { upstream: TaskId(upstream), factor };
-    TaskPlan { width: factor, map: Some(edge), ..TaskPlan::default() }
+    late(TaskPlan { map: Some(edge), ..TaskPlan::default() })
 }
 
 fn gather(upstreams: &[u32], min_success: Option<MinSuccess>) -> TaskPlan {
@@ -34,7 +29,7 @@ fn gather_by(upstream: u32, groups: &[u32]) -> TaskPlan {
     let width = groups.iter().max().map_or(0, |most| most + 1);
     let upstreams = vec![TaskId(upstream)];
     let gather = GatherPlan { upstreams, groups: Some(groups.into()), min_success: None };
-    TaskPlan { width, gather: Some(gather), ..TaskPlan::default() }
+    TaskPlan { gather: Some(gather), ..array(width) }
 }
 
 #[test]

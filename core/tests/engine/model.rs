@@ -30,7 +30,7 @@ impl Model<'_> {
     fn verdicts(&self) -> BTreeMap<InstanceId, Verdict> {
         let mut verdicts = BTreeMap::new();
         for (task, plan) in (0..).zip(self.tasks) {
-            for index in 0..plan.width {
+            for index in 0..plan.width.each() {
                 let own =
                     self.outcomes.get(&at(task, index)).map(|success| Verdict::Done(*success));
                 let verdict = own.unwrap_or_else(|| self.judge(plan, index, &verdicts));
@@ -56,7 +56,7 @@ impl Model<'_> {
 
     fn clause(&self, plan: &Clause, known: &BTreeMap<InstanceId, Verdict>) -> Verdict {
         let instances = plan.upstreams.iter().flat_map(|task| {
-            (0..self.tasks[task.at()].width).map(|index| known[&at(task.0, index)])
+            (0..self.tasks[task.at()].width.each()).map(|index| known[&at(task.0, index)])
         });
         clause(plan.quantifier, plan.on, &instances.collect::<Vec<_>>())
     }
@@ -134,7 +134,7 @@ fn plans(picks: &[TaskPick]) -> Vec<TaskPlan> {
         let upstream = |pick: usize| TaskId(u32::try_from(pick % before).unwrap());
         let map = pick.map.filter(|_| before > 0).map(|(task, factor)| {
             let upstream = upstream(task);
-            (MapEdge { upstream, factor }, plans[upstream.at()].width * factor)
+            (MapEdge { upstream, factor }, plans[upstream.at()].width.each() * factor)
         });
         let clauses = pick.clauses.iter().filter(|_| before > 0).map(|(tasks, all, on)| Clause {
             upstreams: tasks.iter().map(|task| upstream(*task)).collect(),
@@ -149,14 +149,15 @@ fn plans(picks: &[TaskPick]) -> Vec<TaskPlan> {
                 ..Conduct::default()
             }
             .into(),
-            width: map.map_or(pick.width, |(_, width)| width.min(24)),
+            width: map.map_or(pick.width, |(_, width)| width.min(24)).into(),
             map: map.map(|(map, _)| map),
             clauses: clauses.collect(),
             ..TaskPlan::default()
         };
         // A map is exactly as wide as its upstream makes it.
-        let exact =
-            plan.map.is_none_or(|map| plan.width == plans[map.upstream.at()].width * map.factor);
+        let exact = plan
+            .map
+            .is_none_or(|map| plan.width == plans[map.upstream.at()].width.each() * map.factor);
         plans.push(TaskPlan { map: plan.map.filter(|_| exact), ..plan });
     }
     plans
@@ -253,7 +254,7 @@ proptest! {
                 let width = plans[task].width;
                 let task = u32::try_from(task).unwrap();
                 match luck {
-                    15 if width > 0 => rig.cancel(CancelScope::Instance(at(task, luck.into()))),
+                    15 if width != 0 => rig.cancel(CancelScope::Instance(at(task, luck.into()))),
                     16 => rig.cancel(CancelScope::Task(TaskId(task))),
                     _ if pick % 7 == 0 => rig.cancel(CancelScope::Run),
                     _ => {}

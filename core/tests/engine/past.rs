@@ -4,10 +4,10 @@ use dagrun_core::engine::{
     Cause, Done, Event, Explanation, FollowProblem, GatherPlan, MapEdge, Past, RunPlan, TaskPlan,
 };
 use dagrun_core::ids::{TaskId, WorkerId};
-use dagrun_core::pipeline::{MinSuccess, Outcomes, Quantifier, Scatter, Split, Targets};
+use dagrun_core::pipeline::{MinSuccess, Outcomes, Quantifier, Scatter, Split};
 use dagrun_core::status::{RunState, State};
 
-use crate::rig::{RUN, Rig, after, after_on, array, at, clause, with};
+use crate::rig::{RUN, Rig, after, after_on, array, at, clause, each_worker, late};
 
 use State::{Blocked, Leased, Skipped, Succeeded};
 
@@ -21,19 +21,19 @@ fn past(done: Vec<Done>) -> Past {
 
 fn map(upstream: u32, width: u32) -> TaskPlan {
     let edge = MapEdge { upstream: TaskId(upstream), factor: 1 };
-    TaskPlan { width, map: Some(edge), ..TaskPlan::default() }
+    TaskPlan { map: Some(edge), ..array(width) }
 }
 
 fn scatter(from: u32) -> TaskPlan {
     let scatter = Scatter { from: TaskId(from), split: Split::Each, max_items: None };
-    TaskPlan { scatter: Some(scatter), implied: 1, ..after(&[from]) }
+    late(TaskPlan { scatter: Some(scatter), implied: 1, ..after(&[from]) })
 }
 
 fn gather(upstream: u32, groups: Option<&[u32]>, min_success: Option<MinSuccess>) -> TaskPlan {
     let width = groups.map_or(1, |groups| groups.iter().max().map_or(0, |most| most + 1));
     let groups = groups.map(Into::into);
     let gather = GatherPlan { upstreams: vec![TaskId(upstream)], groups, min_success };
-    TaskPlan { width, gather: Some(gather), ..TaskPlan::default() }
+    TaskPlan { gather: Some(gather), ..array(width) }
 }
 
 fn follow(upstreams: &[u32], quantifier: Quantifier) -> TaskPlan {
@@ -65,7 +65,7 @@ fn a_run_of_which_all_is_done_ends_at_once() {
 
 #[test]
 fn a_scatter_that_was_begun_goes_on() {
-    let tasks = vec![TaskPlan::default(), scatter(0), map(1, 1), gather(2, None, None)];
+    let tasks = vec![TaskPlan::default(), scatter(0), late(map(1, 1)), gather(2, None, None)];
     let past = Past {
         done: vec![done(0, 0, 1), done(1, 0, 1), done(1, 2, 1), done(2, 0, 1)],
         widths: vec![(TaskId(1), 3), (TaskId(2), 3)],
@@ -176,8 +176,9 @@ fn a_past_that_makes_no_sense_breaks_nothing() {
 
 #[test]
 fn what_may_not_be_the_same_instances_is_not_taken_over() {
-    let each = with(TaskPlan::default(), |conduct| conduct.targets = Targets::Each);
-    let tasks = vec![array(2), scatter(0), map(1, 1), each, map(3, 1), gather(2, None, None)];
+    let each = each_worker();
+    let tasks =
+        vec![array(2), scatter(0), late(map(1, 1)), each, late(map(3, 1)), gather(2, None, None)];
     let plan = RunPlan { tasks, ..RunPlan::default() };
     let widths = [2, 3, 3, 2, 2, 1];
     let unsettled = |done: &[Done]| -> Vec<u32> {

@@ -12,7 +12,7 @@ use dagrun_core::pipeline::{Conduct, Outcomes, Quantifier, Retry, RetryOn, Targe
 use dagrun_core::status::{FailureKind, RunState, State};
 use proptest::prelude::*;
 
-use crate::rig::{RUN, Rig, after, after_on, array, at, clause, with};
+use crate::rig::{RUN, Rig, after, after_on, array, at, clause, each_worker, with};
 
 fn follow_on(quantifier: Quantifier, upstreams: &[u32], on: Outcomes) -> TaskPlan {
     TaskPlan { clauses: vec![clause(quantifier, upstreams, on)], follows: 1, ..TaskPlan::default() }
@@ -114,7 +114,7 @@ fn follow_dead_worker() {
 
 #[test]
 fn what_waits_in_the_queue_of_a_followed_worker_is_skipped_with_it() {
-    let followers = TaskPlan { width: 50, ..follow(&[0]) };
+    let followers = TaskPlan { width: 50.into(), ..follow(&[0]) };
     let told = after_on(Quantifier::Any, &[1], Outcomes::Failure);
     let mut rig = Rig::new(vec![TaskPlan::default(), followers, told]);
     rig.took = 1;
@@ -199,7 +199,7 @@ fn target_absent_joins() {
 
 #[test]
 fn one_instance_for_each_worker() {
-    let each = with(TaskPlan::default(), |conduct| conduct.targets = Targets::Each);
+    let each = each_worker();
     let mut rig = Rig::new(vec![each, after(&[0])]).submit();
     assert_eq!(rig.widths.len(), 0, "it waits for the first worker");
     rig.join(1, 1);
@@ -207,7 +207,7 @@ fn one_instance_for_each_worker() {
     assert_eq!(rig.states(0), [State::Leased], "workers that join later are none of its");
     rig.ok(0, 0);
     rig.ok(1, 0);
-    let each = with(TaskPlan::default(), |conduct| conduct.targets = Targets::Each);
+    let each = each_worker();
     let mut rig = Rig::new(vec![each]).worker(1, 2).worker(2, 1).worker(3, 1).submit();
     assert_eq!((rig.ran_on(0, 0), rig.ran_on(0, 1), rig.ran_on(0, 2)), (Some(1), Some(2), Some(3)));
     rig.drain(|_| false);
@@ -217,7 +217,7 @@ fn one_instance_for_each_worker() {
 #[test]
 fn one_instance_for_each_worker_of_which_one_is_lost() {
     let busy = with(array(2), |conduct| conduct.priority = 1);
-    let each = with(TaskPlan::default(), |conduct| conduct.targets = Targets::Each);
+    let each = each_worker();
     let mut rig = Rig::new(vec![busy, each]).worker(1, 1).worker(2, 1).submit();
     assert_eq!(rig.states(1), [State::Ready, State::Ready]);
     rig.kill(2);
@@ -370,7 +370,7 @@ fn a_worker_lost_after_its_follower_ended_is_no_failure() {
 
 #[test]
 fn a_follower_that_waited_at_its_lost_worker_is_skipped() {
-    let follower = TaskPlan { width: 8, ..follow(&[0]) };
+    let follower = TaskPlan { width: 8.into(), ..follow(&[0]) };
     let mut rig = Rig::new(vec![TaskPlan::default(), follower]);
     rig.took = 1;
     let mut rig = rig.worker(1, 1).submit();
@@ -386,8 +386,7 @@ fn a_follower_that_waited_at_its_lost_worker_is_skipped() {
 
 #[test]
 fn what_is_for_one_worker_is_not_asked_back_for_another() {
-    let each = with(TaskPlan::default(), |conduct| {
-        conduct.targets = Targets::Each;
+    let each = with(each_worker(), |conduct| {
         conduct.cpus = 2;
         conduct.priority = -1;
     });

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{
     Action, CancelScope, Engine, Event, Outcome, Past, Record, Report, RevokeMode, RunPlan, Scheme,
-    TaskPlan, WorkerInfo,
+    TaskPlan, Width, WorkerInfo,
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
 use dagrun_core::payload::{Place, Stored};
-use dagrun_core::pipeline::{Clause, Conduct, Outcomes, Quantifier};
+use dagrun_core::pipeline::{Clause, Conduct, Outcomes, Quantifier, Targets};
 use dagrun_core::status::{Detail, FailureKind, RunState, State};
 
 pub(crate) const RUN: RunId = RunId(1);
@@ -78,8 +78,18 @@ pub(crate) fn with(mut task: TaskPlan, change: impl FnOnce(&mut Conduct)) -> Tas
     task
 }
 
+/// The task with an instance for each element or worker, known only while the run goes on.
+pub(crate) fn late(task: TaskPlan) -> TaskPlan {
+    TaskPlan { width: Width::Late { each: 1 }, ..task }
+}
+
+/// A task with an instance for each worker.
+pub(crate) fn each_worker() -> TaskPlan {
+    late(with(TaskPlan::default(), |conduct| conduct.targets = Targets::Each))
+}
+
 pub(crate) fn array(width: u32) -> TaskPlan {
-    TaskPlan { width, ..TaskPlan::default() }
+    TaskPlan { width: width.into(), ..TaskPlan::default() }
 }
 
 impl Rig {

@@ -62,7 +62,7 @@ fn two_upstream_tasks() {
 fn two_instances_of_an_array() {
     for (quantifier, on, row) in TABLE {
         for (outcomes, verdict) in ["PP", "SP", "FP", "SS", "SF", "FF"].iter().zip(row.chars()) {
-            let dependent = TaskPlan { width: 3, ..after_on(quantifier, &[0], on) };
+            let dependent = TaskPlan { width: 3.into(), ..after_on(quantifier, &[0], on) };
             let mut rig = Rig::new(vec![array(2), dependent]).worker(1, 8).submit();
             for (index, letter) in (0..).zip(outcomes.chars()) {
                 apply(&mut rig, 0, index, letter);

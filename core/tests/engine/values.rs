@@ -5,10 +5,10 @@ use dagrun_core::engine::{
     CancelScope, Consumed, GatherPlan, MapEdge, Outcome, RunPlan, TaskPlan, ValueEdge,
 };
 use dagrun_core::ids::{TaskId, WorkerId};
-use dagrun_core::pipeline::{Outcomes, Quantifier, Scatter, Split, Targets};
+use dagrun_core::pipeline::{Outcomes, Quantifier, Scatter, Split};
 use dagrun_core::status::State;
 
-use crate::rig::{RUN, Rig, after, array, at, clause, with};
+use crate::rig::{RUN, Rig, after, array, at, clause, late, with};
 
 /// The edges along which values could go in a plan: maps, gathers, and clauses that wait for the
 /// success of a single task.
@@ -25,8 +25,7 @@ pub(crate) fn value_edges(tasks: &[TaskPlan]) -> Vec<ValueEdge> {
         });
         for from in clauses.flat_map(|clause| &clause.upstreams) {
             let upstream = &tasks[from.at()];
-            let single = upstream.width == 1 && upstream.map.is_none();
-            if single && upstream.scatter.is_none() && upstream.conduct.targets != Targets::Each {
+            if upstream.width == 1 && upstream.map.is_none() {
                 edges.push(ValueEdge { from: *from, to, of: Consumed::Single });
             }
         }
@@ -45,7 +44,7 @@ fn rig(tasks: Vec<TaskPlan>) -> Rig {
 
 fn map(upstream: u32, width: u32, factor: u32) -> TaskPlan {
     let map = Some(MapEdge { upstream: TaskId(upstream), factor });
-    TaskPlan { width, map, ..TaskPlan::default() }
+    TaskPlan { map, ..array(width) }
 }
 
 fn gather(upstream: u32, groups: Option<&[u32]>) -> TaskPlan {
@@ -55,7 +54,7 @@ fn gather(upstream: u32, groups: Option<&[u32]>) -> TaskPlan {
         groups: groups.map(Into::into),
         min_success: None,
     };
-    TaskPlan { width, gather: Some(gather), ..TaskPlan::default() }
+    TaskPlan { gather: Some(gather), ..array(width) }
 }
 
 fn kept(rig: &Rig) -> Vec<(u32, u32)> {
@@ -80,8 +79,9 @@ fn a_mapped_value_is_released_with_the_last_instance_that_maps_it() {
 
 #[test]
 fn a_value_that_a_whole_array_is_given_waits_for_all_of_it() {
-    let mut rig =
-        rig(vec![TaskPlan::default(), TaskPlan { width: 3, ..after(&[0]) }]).worker(1, 2).submit();
+    let mut rig = rig(vec![TaskPlan::default(), TaskPlan { width: 3.into(), ..after(&[0]) }])
+        .worker(1, 2)
+        .submit();
     rig.ok(0, 0);
     rig.keeps = None;
     rig.ok(1, 0);
@@ -146,7 +146,8 @@ fn a_cancelled_run_releases_everything() {
 fn a_task_whose_width_is_not_known_yet_keeps_what_it_will_be_given() {
     let scatter = Scatter { from: TaskId(1), split: Split::Each, max_items: None };
     let clauses = vec![clause(Quantifier::All, &[0, 1], Outcomes::Success)];
-    let scattered = TaskPlan { scatter: Some(scatter), clauses, implied: 1, ..TaskPlan::default() };
+    let scattered =
+        TaskPlan { scatter: Some(scatter), clauses, implied: 1, ..late(TaskPlan::default()) };
     for items in [Some(2), Some(0), None] {
         let mut rig = rig(vec![TaskPlan::default(), TaskPlan::default(), scattered.clone()]);
         rig = rig.worker(1, 2).submit();

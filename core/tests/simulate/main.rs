@@ -5,7 +5,7 @@ mod schemes;
 
 use std::sync::Arc;
 
-use dagrun_core::engine::{GatherPlan, MapEdge, RunPlan, Scheme, TaskPlan};
+use dagrun_core::engine::{GatherPlan, MapEdge, RunPlan, Scheme, TaskPlan, Width};
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
 use dagrun_core::pipeline::{Clause, Conduct, Outcomes, Quantifier, Scatter, Split, Targets};
 use dagrun_core::simulate::{
@@ -19,7 +19,7 @@ pub(crate) fn plan(tasks: Vec<TaskPlan>) -> RunPlan {
 }
 
 pub(crate) fn array(width: u32) -> TaskPlan {
-    TaskPlan { width, ..TaskPlan::default() }
+    TaskPlan { width: width.into(), ..TaskPlan::default() }
 }
 
 pub(crate) fn cluster(workers: u32, cpus: u32) -> Cluster {
@@ -30,6 +30,11 @@ pub(crate) fn cluster(workers: u32, cpus: u32) -> Cluster {
 fn with(mut task: TaskPlan, change: impl FnOnce(&mut Conduct)) -> TaskPlan {
     change(Arc::make_mut(&mut task.conduct));
     task
+}
+
+/// The task, as wide as is known only while the run goes on.
+fn late(task: TaskPlan) -> TaskPlan {
+    TaskPlan { width: Width::Late { each: 1 }, ..task }
 }
 
 fn map(upstream: u32, factor: u32, width: u32) -> TaskPlan {
@@ -244,9 +249,9 @@ fn a_scatter_is_as_wide_as_one_says() {
     let scatter = |split| Some(Scatter { from: TaskId(0), split, max_items: Some(1) });
     let tasks = vec![
         array(1),
-        TaskPlan { scatter: scatter(Split::Each), implied: 1, ..after(&[0]) },
-        map(1, 2, 2),
-        TaskPlan { scatter: scatter(Split::Parts(5)), implied: 1, ..after(&[0]) },
+        TaskPlan { scatter: scatter(Split::Each), implied: 1, ..late(after(&[0])) },
+        late(map(1, 2, 2)),
+        TaskPlan { scatter: scatter(Split::Parts(5)), implied: 1, ..late(after(&[0])) },
         after(&[2]),
     ];
     let tasks = plan(tasks);
@@ -267,8 +272,8 @@ fn a_scatter_is_as_wide_as_one_says() {
 
 #[test]
 fn a_task_for_each_worker_has_as_many_instances() {
-    let each = with(array(1), |conduct| conduct.targets = Targets::Each);
-    let prediction = predict(vec![each, map(0, 1, 1)], 5, 1, &[2, 1]);
+    let each = late(with(array(1), |conduct| conduct.targets = Targets::Each));
+    let prediction = predict(vec![each, late(map(0, 1, 1))], 5, 1, &[2, 1]);
     assert_eq!(prediction.instances, 10);
     assert_eq!(prediction.makespan, Micros(3 * SECOND));
     assert_eq!(prediction.critical_path, Micros(3 * SECOND));

@@ -37,8 +37,8 @@ pub(super) struct LiveRun {
     keeps: Vec<Keep>,
     pipeline: Arc<Pipeline>,
     context: RunContext,
-    /// Zero where it is not known yet.
-    widths: Vec<u32>,
+    /// None where it is not known yet.
+    widths: Vec<Option<u32>>,
     /// Tasks whose captured arrays are scattered.
     scattered: FxHashSet<TaskId>,
     items: FxHashMap<TaskId, Arc<Items>>,
@@ -152,21 +152,22 @@ impl LiveRun {
             },
             keeps: Keep::of_tasks(&pipeline),
             pipeline,
-            widths: widths.into_iter().map(|width| width.unwrap_or(0)).collect(),
+            widths,
             recipes: FxHashMap::default(),
             payloads: FxHashMap::default(),
             payload_bytes: 0,
         }
     }
 
+    /// How many instances a task has by now.
     pub(super) fn width(&self, task: TaskId) -> u32 {
-        self.widths.get(task.at()).copied().unwrap_or(0)
+        self.widths.get(task.at()).copied().flatten().unwrap_or(0)
     }
 
     /// A task knows its number of instances now.
     pub(super) fn widen(&mut self, task: TaskId, width: u32) {
         if let Some(slot) = self.widths.get_mut(task.at()) {
-            *slot = width;
+            *slot = Some(width);
         }
     }
 

@@ -283,7 +283,7 @@ fn drop_oversized(plan: &RunPlan, widths: &[u32], found: &mut [Succeeded<'_>]) {
         else {
             continue;
         };
-        let own = u64::from(task.width);
+        let own = u64::from(task.width.each());
         let parts = scatter.split.width(source.items).saturating_mul(own);
         let too_long = scatter.max_items.is_some_and(|most| source.items > u64::from(most))
             || u32::try_from(parts).is_err();
@@ -315,8 +315,8 @@ fn done(found: &[Succeeded<'_>]) -> Vec<Done> {
 }
 
 fn past_of(plan: &RunPlan, widths: &[u32], found: &[Succeeded<'_>]) -> Past {
-    let dynamic = plan.dynamic();
-    let late = found.iter().filter(|task| dynamic[task.task.at()] && !task.spans.is_empty());
+    let is_late = |task: TaskId| plan.tasks.get(task.at()).is_some_and(|task| task.width.is_late());
+    let late = found.iter().filter(|task| is_late(task.task) && !task.spans.is_empty());
     let width =
         |task: &Succeeded<'_>| (task.task, widths.get(task.task.at()).copied().unwrap_or(0));
     let items = found.iter().filter(|task| task.scattered);

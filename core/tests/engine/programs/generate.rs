@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dagrun_core::engine::{GatherPlan, MapEdge, RunPlan, TaskPlan};
+use dagrun_core::engine::{GatherPlan, MapEdge, RunPlan, TaskPlan, Width};
 use dagrun_core::ids::{Micros, TaskId};
 use dagrun_core::pipeline::{
     Clause, Conduct, MinSuccess, Outcomes, Quantifier, Retry, RetryOn, Scatter, Split, Targets,
@@ -82,7 +82,7 @@ fn task(random: &mut Random) -> TaskPlan {
         ..Conduct::default()
     };
     let weight = Micros(random.pick(&[0, 0, 1_000]));
-    TaskPlan { width, conduct: conduct.into(), weight, ..TaskPlan::default() }
+    TaskPlan { width: width.into(), conduct: conduct.into(), weight, ..TaskPlan::default() }
 }
 
 /// Gives a task a pattern, and says its width if that is known.
@@ -95,11 +95,11 @@ fn pattern(
     let pick = |random: &mut Random| TaskId(random.below(at));
     match random.below(if at == 0 { 3 } else { 11 }) {
         0 => {
-            plan.width = random.below(3);
-            Some(plan.width)
+            plan.width = random.below(3).into();
+            plan.width.known()
         }
         1 if random.one_in(2) => {
-            plan.width = 1;
+            plan.width = Width::Late { each: 1 };
             Arc::make_mut(&mut plan.conduct).targets = Targets::Each;
             None
         }
@@ -108,7 +108,7 @@ fn pattern(
             let factor = 1 + random.below(2);
             plan.map = Some(MapEdge { upstream, factor });
             let width = widths[upstream.at()].map(|width: u32| width * factor);
-            plan.width = width.unwrap_or(factor);
+            plan.width = width.map_or(Width::Late { each: factor }, Width::Known);
             width
         }
         6..8 => {
@@ -116,7 +116,7 @@ fn pattern(
             let split = random.pick(&[Split::Each, Split::Chunk(2), Split::Parts(3)]);
             let max_items = random.one_in(5).then_some(3);
             plan.scatter = Some(Scatter { from, split, max_items });
-            plan.width = 1 + random.below(2);
+            plan.width = Width::Late { each: 1 + random.below(2) };
             let upstreams = vec![from];
             let (quantifier, on) = (Quantifier::All, Outcomes::Success);
             plan.clauses = vec![Clause { upstreams, quantifier, on }];
@@ -127,11 +127,11 @@ fn pattern(
             let upstream = pick(random);
             let min = [None, Some(MinSuccess::Count(1)), Some(MinSuccess::Part(5_000))];
             let min_success = random.pick(&min);
-            plan.width = 1;
+            plan.width = Width::Known(1);
             let groups = match widths[upstream.at()] {
                 Some(members) if members > 0 && random.one_in(2) => {
                     let groups = 1 + random.below(members.min(3));
-                    plan.width = groups;
+                    plan.width = groups.into();
                     Some((0..members).map(|i| i % groups).collect::<Vec<u32>>().into())
                 }
                 _ => None,
@@ -141,9 +141,9 @@ fn pattern(
                 upstreams.push(pick(random));
             }
             plan.gather = Some(GatherPlan { upstreams, groups, min_success });
-            Some(plan.width)
+            plan.width.known()
         }
-        _ => Some(plan.width),
+        _ => plan.width.known(),
     }
 }
 

@@ -156,12 +156,12 @@ impl Model {
             _ if self.each.contains_key(&task) => Some((self.each[&task].len() as u32, false)),
             _ if dynamic && (self.doomed.contains(&task) || gate == Never) => Some((1, true)),
             (Some(_), _) if gate == Wait => None,
-            (Some(scatter), _) => Some(self.scattered(scatter, plan.width, known)),
+            (Some(scatter), _) => Some(self.scattered(scatter, plan.width.each(), known)),
             (None, Some(map)) => {
                 Some((known[map.upstream.at()].as_ref()?.len() as u32 * map.factor, false))
             }
             (None, None) if dynamic => None,
-            (None, None) => Some((plan.width, false)),
+            (None, None) => Some((plan.width.each(), false)),
         }
     }
 
