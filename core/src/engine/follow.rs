@@ -2,9 +2,10 @@
 
 use super::clause::{Verdict, counts};
 use super::event::FollowProblem;
+use super::needs::Needs;
 use super::ready::Span;
 use super::turn::{Ended, Turn};
-use super::{Action, Cause, Engine, Needs};
+use super::{Action, Cause, Engine};
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Quantifier;
 use crate::status::State;

@@ -18,6 +18,7 @@ pub mod event;
 mod explain;
 mod follow;
 mod groups;
+mod held;
 mod invariants;
 mod needs;
 mod past;
@@ -29,6 +30,7 @@ mod scheme;
 mod transition;
 mod turn;
 mod values;
+mod wake;
 mod widths;
 mod workers;
 

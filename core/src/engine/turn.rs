@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::deadlines::Deadlines;
+use super::held::HeldValues;
 use super::needs::Classes;
 use super::ready::{ReadyTasks, Span};
 use super::run::Run;
 use super::scheme::{Scheme, SplitMix};
-use super::values::HeldValues;
 use super::workers::Workers;
 use super::{Action, Cause, Record};
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};

@@ -1,0 +1,55 @@
+//! Time has passed: the next attempts after a wait, and the end of a wait for the first.
+
+use super::deadlines::Due;
+use super::ready::Span;
+use super::turn::Turn;
+use super::{Action, Cause, Engine};
+use crate::ids::{InstanceId, TaskId, Timestamp};
+use crate::status::State;
+
+impl Turn<'_> {
+    /// Instances became ready: their first attempt must start in time, if the task says so.
+    pub(super) fn bound_wait(&mut self, task: TaskId, span: Span) {
+        if let Some(within) = self.run.task_plan(task).conduct.start_within {
+            self.hub.deadlines.start(self.now.plus(within), self.run.id, task, span);
+        }
+    }
+
+    /// Those of the instances that are ready, and have not been tried, fail.
+    fn start_overdue(mut self, task: TaskId, span: Span) {
+        let mut never = vec![span];
+        for index in span.first..span.first + span.count {
+            if self.run.histories.contains_key(&InstanceId { task, index }) {
+                never = never.into_iter().flat_map(|part| part.without(index)).collect();
+            }
+        }
+        let (ready, failed) = (|state| state == State::Ready, State::Failed);
+        for span in never {
+            if self.withdraw(task, span, ready, failed, Cause::NotStartedInTime) {
+                self.fails(task);
+            }
+        }
+        self.settle();
+    }
+}
+
+impl Engine {
+    /// Does all that is due.
+    pub(super) fn wake(&mut self, now: Timestamp, out: &mut Vec<Action>) {
+        while let Some(due) = self.hub.deadlines.take(now) {
+            let (Due::Retry(id, _) | Due::Start(id, ..)) = due;
+            // It may have ended and been forgotten meanwhile.
+            let Some(mut turn) = self.turn(now, id, out) else { continue };
+            match due {
+                Due::Retry(_, InstanceId { task, index }) => {
+                    if turn.run.state(task, index) == State::Backoff {
+                        turn.make_ready(task, Span { first: index, count: 1 });
+                    }
+                }
+                Due::Start(_, task, first, count) => {
+                    turn.start_overdue(task, Span { first, count })
+                }
+            }
+        }
+    }
+}
