@@ -235,7 +235,7 @@ fn a_call_that_no_worker_has_is_refused() {
     }
     let refused = cluster.client().start_pipeline(pipeline, &dagrun::Options::default());
     let refused = refused.unwrap_err().to_string();
-    assert!(refused.contains("no worker's program has function `cube`"), "{refused}");
+    assert!(refused.contains("no worker has a function `cube`"), "{refused}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::rank::ranks;
 use super::ready::Span;
 use super::run::History;
 use super::scheme::SplitMix;
-use super::turn::{Ended, Turn};
+use super::turn::{Conclusion, Turn};
 use super::workers::Lease;
 use super::{Action, Cause, Engine, Outcome, Record, Report};
 use crate::ids::{AttemptId, InstanceId, Micros, TaskId, Timestamp, WorkerId};
@@ -239,7 +239,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The attempt's worker is gone. Only an attempt that may have run counts as lost.
+    /// The attempt's worker is lost. Only an attempt that may have run counts as lost.
     fn lost(&mut self, attempt: Attempt) {
         let instance = attempt.instance;
         if !attempt.ran {
@@ -270,7 +270,7 @@ impl Turn<'_> {
         if !success {
             self.fails(root.task);
         }
-        self.notify_downstream(Ended { task: root.task, span, success, root, worker });
+        self.notify_downstream(Conclusion { task: root.task, span, success, root, worker });
     }
 }
 

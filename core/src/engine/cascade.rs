@@ -8,7 +8,7 @@ use super::event::FollowProblem;
 use super::plan::Edge;
 use super::ready::Span;
 use super::run::Run;
-use super::turn::{Ended, Step, Turn};
+use super::turn::{Conclusion, Step, Turn};
 use crate::ids::{InstanceId, TaskId};
 use crate::status::State;
 
@@ -39,7 +39,7 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn notify_downstream(&mut self, ended: Ended) {
+    pub(super) fn notify_downstream(&mut self, ended: Conclusion) {
         for at in self.run.edges(ended.task) {
             match self.run.edge(at) {
                 Edge::Map { to, factor } => self.notify_map(ended, to, factor),
@@ -49,7 +49,7 @@ impl Turn<'_> {
         }
     }
 
-    fn notify_map(&mut self, ended: Ended, to: TaskId, factor: u32) {
+    fn notify_map(&mut self, ended: Conclusion, to: TaskId, factor: u32) {
         if self.run.task(to).width.is_none() {
             return; // Its width comes with that of the upstream, in the queue before this.
         }
@@ -61,7 +61,7 @@ impl Turn<'_> {
         }
     }
 
-    fn notify_gather(&mut self, ended: Ended, to: TaskId) {
+    fn notify_gather(&mut self, ended: Conclusion, to: TaskId) {
         let plan = Arc::clone(&self.run.plan);
         let Some(gather) = &plan.tasks[to.at()].gather else { return };
         let open = self.is_open(to);
@@ -88,7 +88,7 @@ impl Turn<'_> {
         }
     }
 
-    fn notify_clause(&mut self, ended: Ended, to: TaskId, clause: u32) {
+    fn notify_clause(&mut self, ended: Conclusion, to: TaskId, clause: u32) {
         let plan = self.run.task_plan(to);
         if let Some(follow) = plan.follow_clause(clause) {
             self.notify_follow(ended, to, clause, follow);
@@ -133,8 +133,8 @@ impl Turn<'_> {
         }
     }
 
-    /// All clauses of a task are met: its instances are ready, in a map those whose upstream is done,
-    /// in a gather by groups those whose group is.
+    /// All clauses of a task are met: its instances are ready, in a map those whose upstream is
+    /// done, in a gather by groups those whose group is.
     pub(super) fn open(&mut self, task: TaskId) {
         if self.run.task(task).width.is_none() {
             self.find_width(task);

@@ -45,8 +45,8 @@ pub(super) fn counts(on: Outcomes, success: bool) -> bool {
     }
 }
 
-/// What a clause says when `pending` upstreams are left and the latest is a hit or not; the clause was
-/// open before.
+/// What a clause says when `pending` upstreams are left and the latest is a hit or not; the clause
+/// was open before.
 pub(super) fn verdict(quantifier: Quantifier, pending: u64, hit: bool) -> Verdict {
     match (quantifier, hit, pending) {
         (Quantifier::All, false, _) | (Quantifier::Any, false, 0) => Verdict::Dead,

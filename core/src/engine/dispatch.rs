@@ -1,9 +1,10 @@
-//! Who runs what: ready instances go to workers with room, idle workers get what others hold ahead.
+//! Who runs what: ready instances go to workers with capacity, idle workers get what others hold
+//! ahead.
 
 use super::needs::{ClassId, Needs};
 use super::ready::{ReadyKey, Span};
 use super::turn::{Hub, Turn};
-use super::workers::{Lease, Room, Worker};
+use super::workers::{Capacity, Lease, Worker};
 use super::{Action, Assignment, Engine, RevokeMode};
 use crate::ids::{AttemptId, InstanceId, Micros, TaskId, Timestamp, WorkerId};
 use crate::status::State;
@@ -12,8 +13,8 @@ use crate::status::State;
 /// between short attempts.
 const WORK_AHEAD: Micros = Micros(10_000);
 
-/// Attempts up to this long are held one ahead when nothing more urgent can come: beside longer ones
-/// it does not count that a slot waits for the scheduler.
+/// Attempts up to this long are held one ahead when nothing more urgent can come: beside longer
+/// ones it does not count that a slot waits for the scheduler.
 const WORTH_ONE_AHEAD: Micros = Micros(100_000);
 
 /// Look for something more urgent only in runs with at most this many tasks.
@@ -22,8 +23,8 @@ const LOOK_AT: usize = 64;
 /// Never more than this many attempts ahead for each slot.
 const MOST_AHEAD: u64 = 2048;
 
-/// How many attempts per slot a worker may hold beyond those that run, by their mean duration; at least
-/// `least`.
+/// How many attempts per slot a worker may hold beyond those that run, by their mean duration; at
+/// least `least`.
 fn ahead(mean: Micros, least: u64) -> u32 {
     match WORK_AHEAD.0.checked_div(mean.0) {
         // Nobody knows yet.
@@ -33,7 +34,7 @@ fn ahead(mean: Micros, least: u64) -> u32 {
 }
 
 impl Engine {
-    /// Hands out ready instances until no worker has room for any.
+    /// Hands out ready instances until no worker has capacity for any.
     pub(super) fn schedule(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         let mut full: Vec<ClassId> = Vec::new();
         while let Some((class, key)) = self.hub.ready.best(&full) {
@@ -49,7 +50,7 @@ impl Engine {
 }
 
 impl Turn<'_> {
-    /// Hands out the first instances of a task. Returns whether there was room.
+    /// Hands out the first instances of a task. Returns whether there was capacity.
     fn place(&mut self, class: ClassId, key: &ReadyKey) -> bool {
         let task = key.task;
         let leased = self.run.task(task).counts.of(State::Leased);
@@ -60,10 +61,10 @@ impl Turn<'_> {
             self.run.task_mut(task).parked = true;
             return true;
         }
-        let Some((index, room)) = self.find_room(class, key) else { return false };
+        let Some((index, capacity)) = self.find_capacity(class, key) else { return false };
         // Instances with a history have attempt numbers of their own.
         let alone = !self.run.histories.is_empty();
-        let most = if alone { 1 } else { room.attempts.min(allowed) };
+        let most = if alone { 1 } else { capacity.attempts.min(allowed) };
         let queue = &mut self.run.task_mut(task).ready;
         let span = if queue.front() == Some(index) {
             queue.pop(most)
@@ -74,7 +75,7 @@ impl Turn<'_> {
         if queue.is_empty() {
             self.delist(task);
         }
-        self.lease(class, task, span, room.worker);
+        self.lease(class, task, span, capacity.worker);
         true
     }
 
@@ -89,27 +90,27 @@ impl Turn<'_> {
         self.hub.live == 1 && run.tasks.len() <= LOOK_AT && others.all(|task| run.key(task) > *key)
     }
 
-    /// A worker for the first instance of a task; for tasks whose instances are each bound to a worker,
-    /// for the first instance whose worker has room.
-    fn find_room(&mut self, class: ClassId, key: &ReadyKey) -> Option<(u32, Room)> {
+    /// A worker for the first instance of a task; for tasks whose instances are each bound to a
+    /// worker, for the first instance whose worker has capacity.
+    fn find_capacity(&mut self, class: ClassId, key: &ReadyKey) -> Option<(u32, Capacity)> {
         let task = self.run.task(key.task);
         let first = task.ready.front()?;
         let needs = self.hub.classes.get(class)?;
         if task.rare().is_some_and(|rare| !rare.each.is_empty()) {
             return task.ready.iter().find_map(|index| {
                 let worker = task.bound_to(index)?;
-                let room = Room { worker, attempts: 1 };
-                self.hub.workers.has_room(worker, needs).then_some((index, room))
+                let capacity = Capacity { worker, attempts: 1 };
+                self.hub.workers.has_capacity(worker, needs).then_some((index, capacity))
             });
         }
         let instance = InstanceId { task: key.task, index: first };
         if let Some(history) = self.run.histories.get(&instance) {
             let used = |worker| history.workers.iter().filter(|w| **w == worker).count();
             let worker = self.hub.workers.least_used(needs, used)?;
-            return Some((first, Room { worker, attempts: 1 }));
+            return Some((first, Capacity { worker, attempts: 1 }));
         }
-        if let Some(room) = self.near_values(instance, needs) {
-            return Some((first, room));
+        if let Some(capacity) = self.near_values(instance, needs) {
+            return Some((first, capacity));
         }
         let counts = WORK_AHEAD < task.mean && task.mean <= WORTH_ONE_AHEAD;
         let least = counts && self.is_most_urgent(key);

@@ -86,8 +86,8 @@ pub struct Report {
     pub finished: Timestamp,
     /// What else is known.
     pub detail: Option<Box<Detail>>,
-    /// How many elements the captured JSON array has, when the task feeds a scatter and its value is
-    /// an array. The host counts them before it hands the report on.
+    /// How many elements the captured JSON array has, when the task feeds a scatter and its value
+    /// is an array. The host counts them before it hands the report on.
     pub items: Option<u32>,
 }
 
@@ -123,7 +123,7 @@ pub enum Action {
         /// How hard.
         mode: RevokeMode,
     },
-    /// Write down what happened, then tell observers.
+    /// Write down what happened, then notify observers.
     Record(Record),
     /// A task's width is known now: until then it had no instances.
     WidthKnown {
@@ -202,7 +202,7 @@ pub struct Record {
     pub finished: Timestamp,
     /// Why, unless it succeeded.
     pub cause: Option<Cause>,
-    /// What the worker told.
+    /// What the worker reported.
     pub detail: Option<Box<Detail>>,
 }
 
@@ -245,8 +245,8 @@ pub enum Cause {
     LostTooOften,
     /// No worker started it within `start-within`.
     NotStartedInTime,
-    /// It had succeeded before this run began. The machine gives no record of that: it is for hosts,
-    /// who write down what a run takes over.
+    /// It had succeeded before this run began. The machine gives no record of that: it is for
+    /// hosts, who write down what a run takes over.
     TakenOver {
         /// The run in which it ran.
         from: RunId,
@@ -262,6 +262,6 @@ pub enum FollowProblem {
     SeveralWorkers,
     /// No upstream that counts ran on a worker.
     NeverRan,
-    /// The worker where they ran is gone.
+    /// The worker where they ran is lost.
     WorkerGone,
 }

@@ -4,7 +4,7 @@ use super::clause::{Verdict, counts};
 use super::event::FollowProblem;
 use super::needs::Needs;
 use super::ready::Span;
-use super::turn::{Ended, Turn};
+use super::turn::{Conclusion, Turn};
 use super::{Action, Cause, Engine};
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Quantifier;
@@ -13,7 +13,13 @@ use crate::status::State;
 impl Turn<'_> {
     /// An upstream of a clause of `follow` ended. With `any` only one that ran on a worker which is
     /// still present counts; with `all` a second worker decides at once.
-    pub(super) fn notify_follow(&mut self, ended: Ended, to: TaskId, clause: u32, follow: usize) {
+    pub(super) fn notify_follow(
+        &mut self,
+        ended: Conclusion,
+        to: TaskId,
+        clause: u32,
+        follow: usize,
+    ) {
         let plan = &self.run.task_plan(to).clauses[clause as usize];
         let (quantifier, counted) = (plan.quantifier, counts(plan.on, ended.success));
         let present = ended.worker.filter(|worker| self.hub.workers.get(*worker).is_some());
@@ -77,8 +83,8 @@ impl Turn<'_> {
         workers.map_or(&[], Vec::as_slice)
     }
 
-    /// Why no upstream of a clause of `any` offers a worker: none had an outcome that counts, or none
-    /// of those that had one ever ran.
+    /// Why no upstream of a clause of `any` offers a worker: none had an outcome that counts, or
+    /// none of those that had one ever ran.
     fn why_none(&self, to: TaskId, clause: u32) -> FollowProblem {
         let plan = &self.run.task_plan(to).clauses[clause as usize];
         let counted = plan.upstreams.iter().any(|upstream| {
@@ -123,8 +129,8 @@ impl Turn<'_> {
         self.skip_task(to, Cause::Follow { clause, root, why });
     }
 
-    /// A worker is gone: what of the task was bound to it and has not started never will.
-    fn drop_follower(mut self, gone: WorkerId, task: TaskId) {
+    /// A worker is lost: what of the task was bound to it and has not started never will.
+    fn drop_follower(mut self, lost: WorkerId, task: TaskId) {
         // An instance that it follows, to name in the reason.
         let upstream = self.run.task_plan(task).followed().next();
         let root = InstanceId { task: upstream.unwrap_or(task), index: 0 };
@@ -133,7 +139,7 @@ impl Turn<'_> {
         if each.is_empty() {
             self.skip_task(task, cause);
         } else if self.run.task(task).width.is_some() {
-            for (first, _) in (0..).zip(each).filter(|(_, worker)| *worker == gone) {
+            for (first, _) in (0..).zip(each).filter(|(_, worker)| *worker == lost) {
                 self.skip(task, Span { first, count: 1 }, cause);
             }
         }
@@ -142,17 +148,17 @@ impl Turn<'_> {
 }
 
 impl Engine {
-    /// A worker is gone: what was bound to it and has not started never will.
+    /// A worker is lost: what was bound to it and has not started never will.
     pub(super) fn drop_followers(
         &mut self,
         now: Timestamp,
-        gone: WorkerId,
+        lost: WorkerId,
         followers: &[(RunId, TaskId)],
         out: &mut Vec<Action>,
     ) {
         for &(id, task) in followers {
             if let Some(turn) = self.turn(now, id, out) {
-                turn.drop_follower(gone, task);
+                turn.drop_follower(lost, task);
             }
         }
     }

@@ -3,8 +3,8 @@
 //!
 //! A run has none of this until the first such value is reported. Then a value has a counter of the
 //! instances that are given it and have not ended, kept up to date as states are written, and is
-//! released when it comes to zero. What a lost worker held is forgotten here: those that want it are
-//! started all the same and fail for want of it. (This is where making it again would begin.)
+//! released when it comes to zero. What a lost worker held is forgotten here: those that want it
+//! are started all the same and fail for want of it. (This is where making it again would begin.)
 
 use rustc_hash::FxHashMap;
 
@@ -139,8 +139,8 @@ impl HeldValues {
         released
     }
 
-    /// How many bytes of what an instance is given each worker has, the most first. Of what it gathers
-    /// all counts, whatever its group.
+    /// How many bytes of what an instance is given each worker has, the most first. Of what it
+    /// gathers all counts, whatever its group.
     pub(super) fn near(&self, instance: InstanceId) -> Vec<(WorkerId, u64)> {
         let mut near: Vec<(WorkerId, u64)> = Vec::new();
         let mut add = |worker: WorkerId, bytes: u64| match near

@@ -1,5 +1,5 @@
-//! What an attempt needs of its worker. Tasks with equal needs share a class: when one of them finds no
-//! room, none of the others would.
+//! What an attempt needs of its worker. Tasks with equal needs share a class: when one of them
+//! finds no capacity, none of the others would.
 
 use rustc_hash::FxHashMap;
 

@@ -4,7 +4,7 @@
 use super::plan::{Done, Past};
 use super::ready::Span;
 use super::run::Run;
-use super::turn::{Ended, Step, Turn};
+use super::turn::{Conclusion, Step, Turn};
 use crate::ids::InstanceId;
 use crate::status::State;
 
@@ -24,7 +24,7 @@ impl Turn<'_> {
             let Done { task, worker, .. } = *done;
             for span in self.run.succeed_at_once(done) {
                 let root = InstanceId { task, index: span.first };
-                let ended = Ended { task, span, success: true, root, worker };
+                let ended = Conclusion { task, span, success: true, root, worker };
                 self.queue.push_back(Step::Ended(ended));
             }
         }

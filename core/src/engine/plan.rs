@@ -49,8 +49,8 @@ pub struct TaskPlan {
     pub width: Width,
     /// The upstream of its map: its instance `i` waits for instance `i / factor` there.
     pub map: Option<MapEdge>,
-    /// The captured array that decides its width. The clause that waits for the upstream is one of the
-    /// implied `clauses`.
+    /// The captured array that decides its width. The clause that waits for the upstream is one of
+    /// the implied `clauses`.
     pub scatter: Option<Scatter>,
     /// Gathered tasks with groups or a tolerance; a plain gather is an implied clause.
     pub gather: Option<GatherPlan>,
@@ -219,10 +219,11 @@ impl Default for TaskPlan {
 pub struct Past {
     /// Instances that have succeeded, by task and index.
     pub done: Vec<Done>,
-    /// How many instances a task has that finds out only while the run goes on. Given for every such
-    /// task that has instances in `done`.
+    /// How many instances a task has that finds out only while the run goes on. Given for every
+    /// such task that has instances in `done`.
     pub widths: Vec<(TaskId, u32)>,
-    /// How many elements the instances in `done` of a task captured in all, where they are scattered.
+    /// How many elements the instances in `done` of a task captured in all, where they are
+    /// scattered.
     pub items: Vec<(TaskId, u64)>,
 }
 
@@ -253,8 +254,8 @@ impl Past {
     }
 
     /// The tasks whose instances cannot be taken over although they succeeded, as it is not certain
-    /// that there will be the same instances again: a scatter of which the source runs again, a task
-    /// for each worker that runs again somewhere, and what maps one of them.
+    /// that there will be the same instances again: a scatter of which the source runs again, a
+    /// task for each worker that runs again somewhere, and what maps one of them.
     ///
     /// `widths` says how many instances each task had in the run that `done` is of.
     #[must_use]

@@ -1,14 +1,14 @@
 //! The longest remaining path of each task: who is urgent.
 //!
-//! A weight is the run time of an attempt in microseconds: that of the plan, or else the mean of what
-//! this run has seen of the task. What is not known is taken for the mean of what is, and for 1 as long as
-//! nothing is: then a path is as long as it has tasks.
+//! A weight is the run time of an attempt in microseconds: that of the plan, or else the mean of
+//! what this run has seen of the task. What is not known is taken for the mean of what is, and for
+//! 1 as long as nothing is: then a path is as long as it has tasks.
 
 use super::plan::RunPlan;
 
-/// For each task the longest path from its start to the end of the run, its own weight included; the
-/// upward rank of list scheduling (Topcuoglu, Hariri, Wu 2002) without communication costs. `weights` are
-/// by task, zero where not known.
+/// For each task the longest path from its start to the end of the run, its own weight included;
+/// the upward rank of list scheduling (Topcuoglu, Hariri, Wu 2002) without communication costs.
+/// `weights` are by task, zero where not known.
 ///
 /// Tasks on a cycle, which checked plans do not have, get their own weight only.
 pub(super) fn ranks(plan: &RunPlan, weights: &[u64]) -> Vec<u64> {
@@ -40,9 +40,9 @@ pub(super) fn ranks(plan: &RunPlan, weights: &[u64]) -> Vec<u64> {
 
 /// When the ranks of a run are computed again, because more is known of how long its tasks take.
 ///
-/// A task is worth it after 1, 2, 4, 8, … of its instances. However many tasks there are, the time per
-/// finished instance stays bounded: a computation visits every task and edge, and waits until as many
-/// instances as an eighth of these have ended since the last, fewer at the beginning.
+/// A task is worth it after 1, 2, 4, 8, … of its instances. However many tasks there are, the time
+/// per finished instance stays bounded: a computation visits every task and edge, and waits until
+/// as many instances as an eighth of these have ended since the last, fewer at the beginning.
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
     /// Instances that succeeded, of tasks whose weight the plan does not know.
@@ -54,8 +54,8 @@ pub(super) struct Ranking {
 }
 
 impl Ranking {
-    /// Another instance was seen, the one of this number of its task. `size` is the number of tasks and
-    /// edges. Returns whether it is time.
+    /// Another instance was seen, the one of this number of its task. `size` is the number of tasks
+    /// and edges. Returns whether it is time.
     pub(super) fn see(&mut self, of_task: u64, size: u64) -> bool {
         self.seen += 1;
         self.outdated |= of_task.is_power_of_two();

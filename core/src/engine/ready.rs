@@ -116,7 +116,7 @@ pub(super) struct ReadyKey {
     pub(super) run: RunId,
 }
 
-/// All tasks with ready instances, apart by what they need: when one class finds no room, the
+/// All tasks with ready instances, apart by what they need: when one class finds no capacity, the
 /// others may.
 #[derive(Debug, Default)]
 pub(super) struct ReadyTasks {

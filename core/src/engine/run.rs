@@ -231,8 +231,8 @@ impl Run {
         self.touch(task);
     }
 
-    /// The one place where states are written; called by [`super::turn::Turn::transition`] only, but
-    /// for what had happened before the run began.
+    /// The one place where states are written; called by [`super::turn::Turn::transition`] only,
+    /// but for what had happened before the run began.
     pub(super) fn transition(&mut self, task: TaskId, span: Span, to: State) {
         let run = &mut self.tasks[task.at()];
         let start = run.offset + span.first as usize;
@@ -327,8 +327,8 @@ impl Run {
         (run.verdict != Verdict::Open).then_some(run.verdict)
     }
 
-    /// Tells a clause how many instances an upstream of hitherto unknown width has. Returns the verdict
-    /// when this decided it.
+    /// Tells a clause how many instances an upstream of hitherto unknown width has. Returns the
+    /// verdict when this decided it.
     pub(super) fn count_width(&mut self, task: TaskId, clause: u32, width: u32) -> Option<Verdict> {
         let quantifier = self.plan.tasks[task.at()].clauses[clause as usize].quantifier;
         let run = self.clause_mut(task, clause);

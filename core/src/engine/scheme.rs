@@ -1,12 +1,12 @@
-//! Placement schemes: which of the workers with room gets an attempt.
+//! Placement schemes: which of the workers with capacity gets an attempt.
 
 use serde::{Deserialize, Serialize};
 
 use super::needs::Needs;
-use super::workers::{Room, Worker, Workers};
+use super::workers::{Capacity, Worker, Workers};
 use crate::ids::WorkerId;
 
-/// Which of the workers with room gets an attempt. The names and the ideas are those of IPython
+/// Which of the workers with capacity gets an attempt. The names and the ideas are those of IPython
 /// parallel's task schedulers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -53,11 +53,11 @@ impl Scheme {
         needs: &Needs,
         ahead: u32,
         random: &mut SplitMix,
-    ) -> Option<Room> {
+    ) -> Option<Capacity> {
         if self == Scheme::LeastLoad || needs.pin.is_some() {
             return workers.least_loaded(needs, ahead);
         }
-        let candidates: Vec<(WorkerId, &Worker)> = workers.with_room(needs, ahead);
+        let candidates: Vec<(WorkerId, &Worker)> = workers.with_capacity(needs, ahead);
         let least = |a: usize, b: usize| match candidates[a].1.load() <= candidates[b].1.load() {
             true => a,
             false => b,
@@ -80,7 +80,7 @@ impl Scheme {
                 least(first, random.weighted(&weights))
             }
         };
-        Some(Room { worker: candidates[at].0, attempts: 1 })
+        Some(Capacity { worker: candidates[at].0, attempts: 1 })
     }
 }
 

@@ -1,5 +1,6 @@
-//! A turn: one run, taken once, and what it shares with all others, for as long as something follows
-//! from an event. The moves that all topics need are here; each topic adds its own in its own file.
+//! A turn: one run, taken once, and what it shares with all others, for as long as something
+//! follows from an event. The moves that all topics need are here; each topic adds its own in its
+//! own file.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -38,7 +39,7 @@ pub(super) struct Hub {
 
 /// Instances that became terminal, all alike.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ended {
+pub(super) struct Conclusion {
     pub(super) task: TaskId,
     pub(super) span: Span,
     pub(super) success: bool,
@@ -53,7 +54,7 @@ pub(super) struct Ended {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// Instances became terminal.
-    Ended(Ended),
+    Ended(Conclusion),
     /// All clauses of a task are met.
     Open(TaskId),
     /// A task of hitherto unknown width has so many instances.
@@ -178,13 +179,14 @@ impl<'a> Turn<'a> {
         for span in spans {
             self.record(task, span, to, cause);
             let root = cause.root().unwrap_or(InstanceId { task, index: span.first });
-            let ended = Ended { task, span, success: false, root, worker: None };
+            let ended = Conclusion { task, span, success: false, root, worker: None };
             self.queue.push_back(Step::Ended(ended));
         }
         true
     }
 
-    /// Forgets instances that end: their places in the queue, unless it is `cleared`, and their past.
+    /// Forgets instances that end: their places in the queue, unless it is `cleared`, and their
+    /// past.
     fn unqueue(&mut self, task: TaskId, span: Span, cleared: bool) {
         for index in span.first..span.first + span.count {
             let queued = !cleared && !self.run.task(task).ready.is_empty();

@@ -4,7 +4,7 @@
 use super::held::HeldValues;
 use super::needs::Needs;
 use super::turn::{Hub, Turn};
-use super::workers::Room;
+use super::workers::Capacity;
 use super::{Action, Engine};
 use crate::ids::{InstanceId, RunId, WorkerId};
 use crate::payload::{self, Place};
@@ -27,14 +27,14 @@ impl Turn<'_> {
         }
     }
 
-    /// A worker with room that has some of what an instance is given: the one that has most of it.
-    /// None: the scheme decides.
-    pub(super) fn near_values(&self, instance: InstanceId, needs: &Needs) -> Option<Room> {
+    /// A worker with capacity that has some of what an instance is given: the one that has most of
+    /// it. None: the scheme decides.
+    pub(super) fn near_values(&self, instance: InstanceId, needs: &Needs) -> Option<Capacity> {
         let held = self.hub.held.get(&self.run.id).filter(|_| needs.pin.is_none())?;
         let near = held.near(instance).into_iter();
         let mut near = near.filter(|(_, bytes)| *bytes > 0);
         let (worker, _) = near.find(|(worker, _)| self.hub.workers.could_start(*worker, needs))?;
-        Some(Room { worker, attempts: 1 })
+        Some(Capacity { worker, attempts: 1 })
     }
 }
 

@@ -1,5 +1,5 @@
-//! Widths that are known only while the run goes on: scatters, one instance per worker, and what maps
-//! them.
+//! Widths that are known only while the run goes on: scatters, one instance per worker, and what
+//! maps them.
 
 use super::clause::Verdict;
 use super::plan::Edge;

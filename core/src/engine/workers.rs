@@ -29,8 +29,8 @@ pub(super) struct Lease {
 /// Leases by attempt. A worker may hold thousands ahead.
 pub(super) type Leases = HashMap<AttemptId, Lease, BuildHasherDefault<InSequence>>;
 
-/// Keeps neighbours together: attempts are numbered by the machine itself, and end about in the order of
-/// their numbers. Scattered over the table each of them would be a cache miss.
+/// Keeps neighbours together: attempts are numbered by the machine itself, and end about in the
+/// order of their numbers. Scattered over the table each of them would be a cache miss.
 #[derive(Debug, Default)]
 pub(super) struct InSequence(u64);
 
@@ -44,7 +44,8 @@ impl Hasher for InSequence {
     }
 
     fn finish(&self) -> u64 {
-        // The table takes the place from the low bits, and tells neighbours apart by the 7 highest.
+        // The table takes the place from the low bits, and distinguishes neighbours by the 7
+        // highest.
         const TAG: u64 = 0x7f << 57;
         (self.0 & !TAG) | (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) & TAG)
     }
@@ -105,7 +106,7 @@ impl Worker {
     }
 
     /// All leases, the oldest first, each with whether its attempt may have run: a worker starts in
-    /// order what its slots suffice for, and tells of short attempts only when they end.
+    /// order what its slots suffice for, and reports short attempts only when they end.
     pub(super) fn into_leases(self) -> Vec<(Lease, bool)> {
         let mut leases: Vec<(AttemptId, Lease)> = self.leases.into_iter().collect();
         leases.sort_unstable_by_key(|(attempt, _)| *attempt);
@@ -177,9 +178,9 @@ struct LoadKey {
     id: WorkerId,
 }
 
-/// A worker with room, and for how many attempts.
+/// A worker with capacity, and for how many attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct Capacity {
     pub(super) worker: WorkerId,
     pub(super) attempts: u32,
 }
@@ -268,7 +269,8 @@ impl Workers {
         Some(*lease)
     }
 
-    /// Ends a lease; `None` when the worker does not hold it. What it occupied is still to be vacated.
+    /// Ends a lease; `None` when the worker does not hold it. What it occupied is still to be
+    /// vacated.
     pub(super) fn release(&mut self, id: WorkerId, attempt: AttemptId) -> Option<Lease> {
         let worker = self.workers.get_mut(&id)?;
         let lease = worker.leases.remove(&attempt)?;
@@ -276,33 +278,38 @@ impl Workers {
         Some(lease)
     }
 
-    /// The least loaded worker that takes an attempt. `ahead` is how many attempts per slot it may hold
-    /// beyond those that run.
-    pub(super) fn least_loaded(&self, needs: &Needs, ahead: u32) -> Option<Room> {
+    /// The least loaded worker that takes an attempt. `ahead` is how many attempts per slot it may
+    /// hold beyond those that run.
+    pub(super) fn least_loaded(&self, needs: &Needs, ahead: u32) -> Option<Capacity> {
         if let Some(pin) = needs.pin {
-            let attempts = room(pin, self.workers.get(&pin)?, needs, ahead);
-            return (attempts > 0).then_some(Room { worker: pin, attempts });
+            let attempts = capacity(pin, self.workers.get(&pin)?, needs, ahead);
+            return (attempts > 0).then_some(Capacity { worker: pin, attempts });
         }
         if needs.cpus > 1
-            && let Some(room) =
+            && let Some(capacity) =
                 self.first_with(needs, |id, worker| starts_at_once(id, worker, needs))
         {
-            return Some(room);
+            return Some(capacity);
         }
-        self.first_with(needs, |id, worker| room(id, worker, needs, ahead))
+        self.first_with(needs, |id, worker| capacity(id, worker, needs, ahead))
     }
 
-    /// The least loaded worker with room, and how many attempts bring it up to the load of the next.
-    fn first_with(&self, needs: &Needs, room: impl Fn(WorkerId, &Worker) -> u32) -> Option<Room> {
+    /// The least loaded worker with capacity, and how many attempts bring it up to the load of the
+    /// next.
+    fn first_with(
+        &self,
+        needs: &Needs,
+        capacity: impl Fn(WorkerId, &Worker) -> u32,
+    ) -> Option<Capacity> {
         let simple = needs.is_plain() && needs.cpus == 1;
         let mut keys = self.by_load.iter();
         while let Some(key) = keys.next() {
             let worker = self.workers.get(&key.id)?;
-            let attempts = room(key.id, worker);
+            let attempts = capacity(key.id, worker);
             if attempts > 0 {
                 let next = keys.next();
                 let level = next.map_or(attempts, |next| below(worker, next.load, needs.cpus));
-                return Some(Room { worker: key.id, attempts: attempts.min(level.max(1)) });
+                return Some(Capacity { worker: key.id, attempts: attempts.min(level.max(1)) });
             }
             if simple {
                 return None; // All others are loaded at least as much.
@@ -311,24 +318,24 @@ impl Workers {
         None
     }
 
-    /// The workers with room, the least loaded first: those where an attempt can start at once if there
-    /// are any.
-    pub(super) fn with_room(&self, needs: &Needs, ahead: u32) -> Vec<(WorkerId, &Worker)> {
+    /// The workers with capacity, the least loaded first: those where an attempt can start at once
+    /// if there are any.
+    pub(super) fn with_capacity(&self, needs: &Needs, ahead: u32) -> Vec<(WorkerId, &Worker)> {
         let at_once = self.iter().filter(|(id, worker)| starts_at_once(*id, worker, needs) > 0);
         let at_once: Vec<_> = at_once.collect();
         match at_once.is_empty() {
-            true => self.iter().filter(|(id, w)| room(*id, w, needs, ahead) > 0).collect(),
+            true => self.iter().filter(|(id, w)| capacity(*id, w, needs, ahead) > 0).collect(),
             false => at_once,
         }
     }
 
-    /// The worker with room that `used` ranks lowest, the less loaded among equals.
+    /// The worker with capacity that `used` ranks lowest, the less loaded among equals.
     pub(super) fn least_used(
         &self,
         needs: &Needs,
         used: impl Fn(WorkerId) -> usize,
     ) -> Option<WorkerId> {
-        let candidates = self.with_room(needs, 0).into_iter();
+        let candidates = self.with_capacity(needs, 0).into_iter();
         candidates.min_by_key(|(id, _)| used(*id)).map(|(id, _)| id)
     }
 
@@ -337,9 +344,9 @@ impl Workers {
         self.workers.get(&id).is_some_and(|worker| starts_at_once(id, worker, needs) > 0)
     }
 
-    /// Whether a worker has room for an attempt.
-    pub(super) fn has_room(&self, id: WorkerId, needs: &Needs) -> bool {
-        self.workers.get(&id).is_some_and(|worker| room(id, worker, needs, 0) > 0)
+    /// Whether a worker has capacity for an attempt.
+    pub(super) fn has_capacity(&self, id: WorkerId, needs: &Needs) -> bool {
+        self.workers.get(&id).is_some_and(|worker| capacity(id, worker, needs, 0) > 0)
     }
 
     /// An idle worker and one that holds work ahead of its slots, if there are both.
@@ -354,9 +361,9 @@ impl Workers {
 
 /// How many attempts a worker takes now.
 ///
-/// One that needs several slots may be queued as soon as one is free: the worker keeps order, so the
-/// slots that become free gather for it and a stream of small attempts cannot starve it.
-fn room(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
+/// One that needs several slots may be queued as soon as one is free: the worker keeps order, so
+/// the slots that become free gather for it and a stream of small attempts cannot starve it.
+fn capacity(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
     if !worker.suits(id, needs) {
         return 0;
     }
@@ -375,7 +382,7 @@ fn room(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
 fn starts_at_once(id: WorkerId, worker: &Worker, needs: &Needs) -> u32 {
     match worker.free() / needs.cpus.max(1) {
         0 => 0,
-        by_slots => by_slots.min(room(id, worker, needs, 0)),
+        by_slots => by_slots.min(capacity(id, worker, needs, 0)),
     }
 }
 

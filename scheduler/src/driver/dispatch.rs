@@ -57,8 +57,8 @@ impl Driver {
         if jobs.is_empty() && values.is_empty() && own.is_empty() {
             return self.send(worker, assignment, &FxHashMap::default());
         }
-        // Those of manifests are needed while these are written, the own ones only afterwards: there
-        // another assignment may be reading them.
+        // Those of manifests are needed while these are written, the own ones only afterwards:
+        // there another assignment may be reading them.
         let mut items: Vec<TaskId> =
             own.into_iter().filter(|task| run.loading.insert(*task)).collect();
         let listed = jobs.iter().filter_map(|job| Some(job.item?.task));
@@ -222,8 +222,8 @@ fn inputs_of(
     inputs.collect()
 }
 
-/// The manifests that an assignment needs and that are not on disk: what to remember of them, and how
-/// to make them.
+/// The manifests that an assignment needs and that are not on disk: what to remember of them, and
+/// how to make them.
 fn missing_manifests(
     run: &LiveRun,
     recipe: &TaskRecipe,

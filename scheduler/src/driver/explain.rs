@@ -149,7 +149,8 @@ fn unsuited(plan: &TaskPlan, workers: &[&WorkerInfo]) -> String {
     }
 }
 
-/// Why none of these workers could make the call of a task; `None` when one could, or it makes none.
+/// Why none of these workers could make the call of a task; `None` when one could, or it makes
+/// none.
 pub(super) fn without_function(plan: &TaskPlan, workers: &[&WorkerInfo]) -> Option<String> {
     let (name, signature) = plan.function.as_ref()?;
     if workers.iter().any(|worker| worker.has(name, *signature)) {
@@ -171,10 +172,10 @@ pub(super) fn without_function(plan: &TaskPlan, workers: &[&WorkerInfo]) -> Opti
     known.dedup();
     let shown = known.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
     Some(match known.len() {
-        0 => format!("no worker's program has function `{name}`, or any other"),
-        1..=SHOWN => format!("no worker's program has function `{name}`; there are {shown}"),
+        0 => format!("no worker has a function `{name}`, or any other"),
+        1..=SHOWN => format!("no worker has a function `{name}`; there are {shown}"),
         more => format!(
-            "no worker's program has function `{name}`; there are {shown} and {} more",
+            "no worker has a function `{name}`; there are {shown} and {} more",
             more - SHOWN
         ),
     })

@@ -45,8 +45,8 @@ pub(crate) struct Submitted {
     pub(crate) started: Timestamp,
 }
 
-/// What has happened, in order. Pushing never waits and never calls anything else, so it may be done while
-/// the driver is borrowed and from a `Drop`.
+/// What has happened, in order. Pushing never waits and never calls anything else, so it may be
+/// done while the driver is borrowed and from a `Drop`.
 #[derive(Default)]
 pub(crate) struct Inbox {
     queue: RefCell<Vec<Happened>>,

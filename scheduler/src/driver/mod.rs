@@ -449,7 +449,8 @@ impl Driver {
         }
     }
 
-    /// The store has failed: nothing is started any more, what runs is ended, and clients are notified.
+    /// The store has failed: nothing is started any more, what runs is ended, and clients are
+    /// notified.
     fn halt(&mut self, error: Arc<StoreError>, inbox: &Inbox) {
         let problem = crate::one_line(error.as_ref());
         self.halted = Some(error);

@@ -142,8 +142,8 @@ impl Published {
         Some((delta.task, delta.counts.total()))
     }
 
-    /// A new observer, who has been sent nothing yet; `detailed` if it wants to know which instances
-    /// have ended. Those that already have are in the history.
+    /// A new observer, who has been sent nothing yet; `detailed` if it wants to know which
+    /// instances have ended. Those that already have are in the history.
     pub(crate) fn observe(self: &Rc<Self>, detailed: bool) -> Rc<ObserverState> {
         let tasks = u32::try_from(self.task_names.len()).unwrap_or(u32::MAX);
         let observer = Rc::new(ObserverState {

@@ -197,8 +197,8 @@ impl LiveRun {
         Some(ItemsJob { task, scatter, width: self.width(scatter.from) })
     }
 
-    /// Keeps items that were read. The last ones are kept whatever their size: to read them back for
-    /// each of their instances would take quadratic time.
+    /// Keeps items that were read. The last ones are kept whatever their size: to read them back
+    /// for each of their instances would take quadratic time.
     pub(super) fn keep_items(&mut self, task: TaskId, items: &Arc<Items>) {
         let bytes = items.bytes() + 8 * usize::try_from(items.len()).unwrap_or(usize::MAX / 8);
         if self.item_bytes.saturating_add(bytes) > CACHE_BYTES {
@@ -250,8 +250,8 @@ impl LiveRun {
         Ok(made)
     }
 
-    /// The recipe of a task that a manifest of `recipe` lists. Kept only where more manifests will be
-    /// written.
+    /// The recipe of a task that a manifest of `recipe` lists. Kept only where more manifests will
+    /// be written.
     pub(super) fn recipe_of_upstream(
         &self,
         recipe: &TaskRecipe,

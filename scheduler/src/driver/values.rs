@@ -10,8 +10,8 @@ use dagrun_core::status::{Detail, FailureKind};
 use super::Driver;
 
 impl Driver {
-    /// A value that is elsewhere must be at the worker that reports it, as that of the very instance, or in
-    /// a file of the run. With any other reference the attempt has failed.
+    /// A value that is elsewhere must be at the worker that reports it, as that of the very
+    /// instance, or in a file of the run. With any other reference the attempt has failed.
     pub(super) fn check_references(&mut self, worker: WorkerId, reports: &mut [Report]) {
         for report in reports.iter_mut().filter(|report| report.outcome == Outcome::Succeeded) {
             let value = report.detail.as_deref().and_then(|detail| detail.value.as_deref());
