@@ -37,7 +37,7 @@ fn recipe(parsed: &Parsed, name: &str) -> Recipe {
         RunContext { run: 7, run_dir: "/s/runs/7".into(), base_dir: "/p".into(), seed: 42 };
     let made = Recipe::new(&parsed.pipeline, id, &context).unwrap();
     // What a worker gets renders the same.
-    let sent: Recipe = serde_json::from_slice(&serde_json::to_vec(&made).unwrap()).unwrap();
+    let sent: Recipe = serde_json::from_slice(&serde_json::to_vec(&*made).unwrap()).unwrap();
     assert_eq!(sent.inputs(), made.inputs());
     made
 }
@@ -359,7 +359,7 @@ fn groups_of_a_million_are_made() {
 #[test]
 fn hostile_recipes_are_refused() {
     let parsed = parsed(SCATTERED);
-    let good = serde_json::to_value(recipe(&parsed, "s")).unwrap();
+    let good = serde_json::to_value(&*recipe(&parsed, "s")).unwrap();
     let mut bad = good.clone();
     bad["inputs"] = serde_json::json!([]);
     bad["input_names"] = serde_json::json!([]);

@@ -89,7 +89,7 @@ impl RecipePlan {
     }
 
     fn starts_processes(&self) -> bool {
-        self.recipe.as_ref().is_ok_and(Recipe::starts_processes)
+        self.recipe.as_ref().is_ok_and(|recipe| recipe.starts_processes())
     }
 
     /// Finds out how many slots an attempt occupies, before any is queued. All instances occupy the

@@ -229,7 +229,7 @@ fn recipe(dir: &Path, script: &str, width: u32, cpus: u32, capture: Capture) -> 
     let context =
         RunContext { run: 1, run_dir: dir.join("run"), base_dir: dir.to_owned(), seed: 0 };
     let recipe = Recipe::new(&pipeline, TaskId(0), &context).unwrap();
-    serde_json::to_vec(&recipe).unwrap()
+    serde_json::to_vec(&*recipe).unwrap()
 }
 
 fn on_stage<F: Future<Output = ()>>(play: impl FnOnce() -> F) {

@@ -28,7 +28,7 @@ pub struct Pipeline {
     pub name: String,
     /// The constants, in the author's order, after `--set`.
     pub vars: Vec<(String, Value)>,
-    /// The tasks, in the author's order; a [`TaskId`] is a position in it.
+    /// The tasks, in the author's order; a [`TaskId`](crate::ids::TaskId) is a position in it.
     pub tasks: Vec<Task>,
 }
 

@@ -1,116 +1,28 @@
 //! What of a pipeline goes into the recipe of one task.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::os::unix::ffi::OsStrExt;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use serde::{Deserialize, Serialize};
 
-use super::{InputKind, InputSpec, Keep, RecipeError, RenderError};
+use super::Keep;
+use super::given::{InputKind, InputSpec, RecipeData, RecipeError, Root, Scope};
 use crate::grids::Grids;
-use crate::ids::{Micros, TaskId};
-use crate::pipeline::{Capture, Pattern, Pipeline, RunContext, Targets, Task, TaskAction};
+use crate::ids::TaskId;
+use crate::pipeline::{Pattern, Pipeline, RunContext, Targets, Task, TaskAction};
 use crate::space::Grid;
-use crate::template::{Placeholder, Template};
-use crate::url::{self, Location};
+use crate::template::Placeholder;
 use crate::value::{RawString, Value};
 
 /// An output path that is made of the paths of other tasks, which are made of those of others, this
 /// many levels deep, is reported rather than computed: recipes must stay small in long chains.
 const MAX_LEVELS: u8 = 16;
 
-/// The recipe as it is sent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct RecipeData {
-    pub(super) own: Scope,
-    pub(super) action: TaskAction,
-    pub(super) capture: Capture,
-    pub(super) stdin: Option<Template>,
-    pub(super) env: Vec<(String, Template)>,
-    pub(super) working_dir: Option<Template>,
-    pub(super) timeout: Option<Micros>,
-    pub(super) grace: Micros,
-    pub(super) cpus: u32,
-    pub(super) run: u64,
-    pub(super) seed: u64,
-    // Not `PathBuf`: JSON has no place for paths that are not UTF-8.
-    run_dir: RawString,
-    base_dir: RawString,
-    /// The constants that placeholders mention; all of them for `shell`.
-    pub(super) vars: Vec<(String, Value)>,
-    /// The grids of all scopes, by task.
-    pub(super) grids: Vec<(TaskId, Grid)>,
-    /// The other tasks whose output paths are computed here.
-    pub(super) related: Vec<Scope>,
-    pub(super) inputs: Vec<InputSpec>,
-    /// For each of `inputs` the names of the task and of its outputs, for messages.
-    pub(super) input_names: Vec<(String, Vec<String>)>,
-    /// The tasks whose manifests are mentioned, with their names.
-    pub(super) manifests: Vec<(TaskId, String)>,
-    /// The tasks of whose instances all values are arguments, with their names.
-    #[serde(default)]
-    pub(super) gathered: Vec<(TaskId, String)>,
-    /// What becomes of a long value.
-    #[serde(default)]
-    pub(super) keep: Keep,
-    /// Whether each instance has manifests of its own.
-    #[serde(default)]
-    pub(super) grouped: bool,
-    /// The group of each gathered instance; only for those who write the manifests.
-    #[serde(skip)]
-    pub(super) groups: Option<Arc<[u32]>>,
-    pub(super) report_outputs: bool,
-}
-
-/// A task, as far as its parameters and output paths go.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Scope {
-    pub(super) id: TaskId,
-    pub(super) name: String,
-    /// The tasks from which it gets parameters, the outermost first, itself last, each with the
-    /// number of instances of this task for each of theirs.
-    pub(super) chain: Vec<(TaskId, u32)>,
-    #[serde(default)]
-    pub(super) root: Root,
-    pub(super) outputs: Vec<(String, Template)>,
-}
-
-/// What decides the number of instances of the outermost task of a scope.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Root {
-    /// Its parameters, or nothing.
-    #[default]
-    Grid,
-    /// Items, with so many instances of the scope's task for each part.
-    Items(u32),
-    /// Workers, with so many instances of the scope's task for each.
-    Workers(u32),
-}
-
-impl Scope {
-    /// The items that its instances have.
-    pub(super) fn item(&self) -> Option<InputSpec> {
-        match (self.root, self.chain.first()) {
-            (Root::Items(factor), Some(&(task, _))) => {
-                Some(InputSpec { task, factor: Some(factor), kind: InputKind::Item })
-            }
-            _ => None,
-        }
-    }
-
-    /// How many instances of this task there are for each one of `upstream`, when this task maps it,
-    /// directly or through others.
-    pub(super) fn factor(&self, upstream: TaskId) -> Option<u32> {
-        let mapped = self.chain.iter().rev().skip(1).find(|link| link.0 == upstream);
-        mapped.map(|link| link.1)
-    }
-}
-
 impl RecipeData {
-    pub(super) fn new(
+    /// The recipe of a task. Takes time and memory for this task and those it maps or mentions.
+    ///
+    /// # Errors
+    /// When the pipeline is not one that [`crate::graph::Graph::new`] would accept.
+    pub fn new(
         pipeline: &Pipeline,
         id: TaskId,
         context: &RunContext,
@@ -190,42 +102,6 @@ impl RecipeData {
             groups,
             report_outputs,
         })
-    }
-
-    /// The run's own directory.
-    pub(super) fn run_dir(&self) -> &Path {
-        Path::new(std::ffi::OsStr::from_bytes(&self.run_dir.0))
-    }
-
-    /// The pipeline file's directory.
-    pub(super) fn base_dir(&self) -> &Path {
-        Path::new(std::ffi::OsStr::from_bytes(&self.base_dir.0))
-    }
-
-    /// A path as rendered, made absolute; a remote URL stays what it is.
-    pub(super) fn absolute(&self, rendered: &[u8]) -> Result<PathBuf, RenderError> {
-        match Location::of(rendered) {
-            Ok(Location::Path(path)) => {
-                Ok(self.base_dir().join(OsString::from_vec(path.into_owned())))
-            }
-            Ok(Location::Remote(url)) => Ok(PathBuf::from(url)),
-            Err(error) => {
-                let url = String::from_utf8_lossy(rendered);
-                let url = url::redacted(&url).into_owned();
-                Err(RenderError::Url { url, problem: error.to_string() })
-            }
-        }
-    }
-
-    /// The directory for what is on its way to a URL.
-    pub(super) fn outgoing_dir(&self) -> PathBuf {
-        self.run_dir().join("outgoing")
-    }
-
-    /// Where the manifests of an upstream belong, without group and ending.
-    pub(super) fn manifest_stem(&self, upstream: &str) -> PathBuf {
-        let file = format!("{}.{upstream}", self.own.name);
-        self.run_dir().join("manifests").join(file)
     }
 }
 

@@ -6,12 +6,10 @@ use std::path::PathBuf;
 
 use rustc_hash::FxHashMap;
 
-use super::InputKind;
-use super::RecipeError;
-use super::build::{RecipeData, Root, Scope};
-use super::calling::CompiledCall;
+use super::given::{InputKind, RecipeData, RecipeError, Root, Scope};
 use crate::ids::TaskId;
-use crate::pipeline::TaskAction;
+use crate::payload::TAG;
+use crate::pipeline::{Arg, Args, Call, TaskAction};
 use crate::space::Grid;
 use crate::template::{Part, Placeholder, Template};
 use crate::value::Value;
@@ -78,6 +76,26 @@ pub(super) struct Compiled {
     pub(super) working_dir: Option<Pieces>,
     /// The position of the item among the inputs.
     pub(super) item: Option<usize>,
+}
+
+/// A call, ready for rendering.
+#[derive(Clone, Debug)]
+pub(super) struct CompiledCall {
+    pub(super) args: Vec<(Option<String>, CompiledArg)>,
+}
+
+/// An argument, ready for rendering.
+#[derive(Clone, Debug)]
+pub(super) enum CompiledArg {
+    Constant(Vec<u8>),
+    /// The value that a placeholder stands for.
+    Whole(Piece),
+    Text(Pieces),
+    List(Vec<CompiledArg>),
+    Table(Vec<(String, CompiledArg)>),
+    Params,
+    /// The file without group and ending, and whether it is that of a group.
+    Gathered(PathBuf, bool),
 }
 
 impl CompiledScope {
@@ -292,4 +310,82 @@ pub(super) fn dotted(name: &str, then: &str, fields: &[String]) -> String {
         text.push_str(part);
     }
     text
+}
+
+impl CompiledCall {
+    /// What arguments are made of, other than values that are whole arguments.
+    pub(super) fn parts(&self) -> Vec<&Piece> {
+        let whole = |arg: &&CompiledArg| match arg {
+            CompiledArg::Whole(Piece::Value(_, fields, _)) => fields.is_empty(),
+            _ => false,
+        };
+        let args = self.args.iter().map(|(_, arg)| arg);
+        let mut open: Vec<&CompiledArg> = args.filter(|arg| !whole(arg)).collect();
+        let mut parts = Vec::new();
+        while let Some(arg) = open.pop() {
+            match arg {
+                CompiledArg::Whole(piece) => parts.push(piece),
+                CompiledArg::Text(pieces) => parts.extend(pieces),
+                CompiledArg::List(args) => open.extend(args),
+                CompiledArg::Table(args) => open.extend(args.iter().map(|(_, arg)| arg)),
+                CompiledArg::Constant(_) | CompiledArg::Params | CompiledArg::Gathered(..) => {}
+            }
+        }
+        parts
+    }
+
+    pub(super) fn new(call: &Call, compiler: &Compiler<'_>) -> Result<CompiledCall, RecipeError> {
+        let args = match &call.args {
+            Args::Named(args) => args
+                .iter()
+                .map(|(name, arg)| Ok((Some(name.clone()), compile(arg, compiler)?)))
+                .collect::<Result<_, RecipeError>>()?,
+            Args::Listed(args) => args
+                .iter()
+                .map(|arg| Ok((None, compile(arg, compiler)?)))
+                .collect::<Result<_, RecipeError>>()?,
+        };
+        Ok(CompiledCall { args })
+    }
+}
+
+// As deep as the arguments are written, which the parser bounds.
+fn compile(arg: &Arg, compiler: &Compiler<'_>) -> Result<CompiledArg, RecipeError> {
+    Ok(match arg {
+        Arg::Value(value) => CompiledArg::Constant(payload_of(value)),
+        Arg::Text(template) => match template.parts.as_slice() {
+            [Part::Placeholder(Placeholder::Var(name, fields))] => {
+                let value = compiler.var(name, fields);
+                let value = value.ok_or(RecipeError::Incomplete("a constant"))?;
+                CompiledArg::Constant(payload_of(&value))
+            }
+            [Part::Placeholder(placeholder)] => CompiledArg::Whole(compiler.piece(placeholder)?),
+            _ => CompiledArg::Text(compiler.pieces(template)?),
+        },
+        Arg::List(args) => CompiledArg::List(
+            args.iter().map(|arg| compile(arg, compiler)).collect::<Result<_, _>>()?,
+        ),
+        Arg::Table(args) => CompiledArg::Table(
+            args.iter()
+                .map(|(name, arg)| Ok((name.clone(), compile(arg, compiler)?)))
+                .collect::<Result<_, RecipeError>>()?,
+        ),
+        Arg::Params => CompiledArg::Params,
+        Arg::Gathered(upstream) => {
+            let (stem, grouped) = compiler.values(*upstream)?;
+            CompiledArg::Gathered(stem, grouped)
+        }
+    })
+}
+
+/// The payload of a value: text that is one stands for itself.
+pub(super) fn payload_of(value: &Value) -> Vec<u8> {
+    if let Value::String(text) = value
+        && text.0.first() == Some(&TAG)
+    {
+        return text.0.clone();
+    }
+    let mut json = Vec::new();
+    value.write_json(&mut json);
+    json
 }

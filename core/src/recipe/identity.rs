@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::render::Frame;
+use super::frame::Frame;
 use crate::hash::StableHash;
 use crate::value::{Value, write_canonical_text};
 
@@ -28,14 +28,14 @@ impl Frame<'_> {
             write_canonical_text(&text, &mut exact);
         }
         if key.is_empty() || self.is_dynamic() {
-            return self.index().to_string();
+            return self.index.to_string();
         }
         if lossy || key.len() > MAX_TEXT {
             key.truncate(MAX_TEXT);
             key.push_str(&format!("~{:016x}", StableHash::of(&exact)));
         }
         if self.is_duplicate() {
-            key.push_str(&format!("~{}", self.index()));
+            key.push_str(&format!("~{}", self.index));
         }
         key
     }

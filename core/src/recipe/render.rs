@@ -3,17 +3,17 @@
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::build::Root;
-use super::compile::{CompiledScope, Piece, Place, dotted};
-use super::{Input, InputKind, InputSpec, Invocation, OutputFile, Recipe, RenderError};
+use super::compile::{Compiled, Piece, Place, dotted};
+use super::frame::Frame;
+use super::given::{Input, InputKind, InputSpec, RecipeData, RenderError};
 use crate::hash::StableHash;
+use crate::ids::Micros;
 use crate::payload;
-use crate::pipeline::TaskAction;
-use crate::space::Point;
+use crate::pipeline::{Capture, TaskAction};
 use crate::url;
-use crate::value::{Value, write_json_string};
+use crate::value::Value;
 
 /// Longest file name of the usual file systems, in bytes.
 const MAX_FILE_NAME: usize = 255;
@@ -22,94 +22,58 @@ const NO_DIRECTORY: &str = "a process runs in a directory of this machine";
 /// Deepest nesting of paths made of paths; a recipe has fewer.
 const MAX_DEPTH: u32 = 20;
 
-/// One instance of a scope.
-pub(super) struct Frame<'a> {
-    scope: &'a CompiledScope,
-    index: u32,
-    /// The point in each of the scope's grids; none where a grid is empty.
-    points: Vec<Option<Point>>,
+/// A process to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// Program and arguments, never empty. For a `shell` task `bash -euo pipefail -c SCRIPT`; for a
+    /// `call`, which starts no process, the function and its arguments in words for people.
+    pub argv: Vec<OsString>,
+    /// Whether this is a `shell` task: where bash is missing, `sh -eu -c` and the last element of
+    /// `argv` do instead.
+    pub shell: bool,
+    /// Variables to add to the worker's environment, in order: a later one of the same name wins.
+    pub env: Vec<(OsString, OsString)>,
+    /// Where it runs, absolute.
+    pub working_dir: PathBuf,
+    /// The file fed to standard input, absolute, or its URL; none is empty input.
+    pub stdin: Option<PathBuf>,
+    /// The files it creates.
+    pub outputs: Vec<OutputFile>,
+    /// Whether `outputs` must travel with the report, as they cannot be computed elsewhere.
+    pub report_outputs: bool,
+    /// What becomes of standard output.
+    pub capture: Capture,
+    /// Longest run time.
+    pub timeout: Option<Micros>,
+    /// Time between SIGTERM and SIGKILL.
+    pub grace: Micros,
+    /// Slots it occupies.
+    pub cpus: u32,
 }
 
-impl<'a> Frame<'a> {
-    pub(super) fn new(scope: &'a CompiledScope, index: u32) -> Frame<'a> {
-        let mut points = vec![None; scope.grids.len()];
-        let mut rest = index;
-        for (at, grid) in scope.grids.iter().enumerate().rev() {
-            let width = grid.width().max(1);
-            // The outermost grid takes what is left, so that an index beyond the end has no point.
-            let known = scope.root == Root::Grid;
-            let own = if at == 0 && known { rest } else { rest % width };
-            points[at] = grid.point(own);
-            rest /= width;
-        }
-        Frame { scope, index, points }
-    }
-
-    pub(super) fn index(&self) -> u32 {
-        self.index
-    }
-
-    /// Whether the number of instances is known only at run time.
-    pub(super) fn is_dynamic(&self) -> bool {
-        self.scope.root != Root::Grid
-    }
-
-    /// The number of the worker that the instance, or the one that it maps, is for.
-    pub(super) fn worker(&self) -> Option<u32> {
-        match self.scope.root {
-            Root::Workers(factor) => Some(self.index / factor.max(1)),
-            Root::Grid | Root::Items(_) => None,
-        }
-    }
-
-    pub(super) fn task_name(&self) -> &'a str {
-        &self.scope.name
-    }
-
-    fn value(&self, place: Place) -> Option<Cow<'a, Value>> {
-        let point = self.points.get(place.grid).copied().flatten()?;
-        Some(self.scope.grids.get(place.grid)?.value(point, place.slot))
-    }
-
-    /// Appends the text of a parameter; returns whether there is such an instance.
-    fn write_text(&self, place: Place, out: &mut Vec<u8>) -> bool {
-        let point = self.points.get(place.grid).copied().flatten();
-        let (Some(point), Some(grid)) = (point, self.scope.grids.get(place.grid)) else {
-            return false;
-        };
-        grid.write_text(point, place.slot, out);
-        true
-    }
-
-    fn pair(&self, place: Place) -> Option<(&'a str, Cow<'a, Value>)> {
-        Some((self.scope.name_of(place), self.value(place)?))
-    }
-
-    /// The parameters, inherited ones first.
-    pub(super) fn params(&self) -> impl Iterator<Item = (&'a str, Cow<'a, Value>)> {
-        self.scope.places().filter_map(|place| self.pair(place))
-    }
-
-    /// The parameters in the order of their names' bytes.
-    pub(super) fn params_by_name(&self) -> impl Iterator<Item = (&'a str, Cow<'a, Value>)> {
-        self.scope.by_name.iter().filter_map(|&place| self.pair(place))
-    }
-
-    /// Whether the texts of another instance's parameters may be the same.
-    pub(super) fn is_duplicate(&self) -> bool {
-        let mut points = self.scope.grids.iter().zip(&self.points);
-        points.any(|(grid, point)| point.is_some_and(|point| grid.is_duplicate(point)))
-    }
+/// A file that an attempt creates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputFile {
+    /// Its name, as in `out.NAME`.
+    pub name: String,
+    /// Where it belongs, as rendered (relative to the pipeline's directory, absolute, or a URL).
+    pub path: PathBuf,
+    /// Where it belongs, absolute, or its URL: see [`crate::url::remote`].
+    pub target: PathBuf,
+    /// Where the attempt writes it, absolute, different for each attempt: in the same directory; in the
+    /// run's directory when it goes to a URL.
+    pub temporary: PathBuf,
 }
 
 /// What is known while an attempt is rendered.
 pub(super) struct Renderer<'a> {
-    recipe: &'a Recipe,
+    pub(super) data: &'a RecipeData,
+    pub(super) compiled: &'a Compiled,
     frame: Frame<'a>,
-    attempt: u32,
+    pub(super) attempt: u32,
     /// None before the run.
-    inputs: Option<&'a [Input]>,
-    outputs: Vec<OutputFile>,
+    pub(super) inputs: Option<&'a [Input]>,
+    pub(super) outputs: Vec<OutputFile>,
     depth: u32,
 }
 
@@ -121,7 +85,64 @@ fn os(bytes: Vec<u8>) -> OsString {
     OsString::from_vec(bytes)
 }
 
+impl<'a> Renderer<'a> {
+    pub(super) fn new(
+        (data, compiled): (&'a RecipeData, &'a Compiled),
+        index: u32,
+        attempt: u32,
+        inputs: Option<&'a [Input]>,
+    ) -> Renderer<'a> {
+        let frame = Frame::new(&compiled.own, index);
+        Renderer { data, compiled, frame, attempt, inputs, outputs: Vec::new(), depth: 0 }
+    }
+}
+
 impl Renderer<'_> {
+    /// The process that the attempt starts.
+    pub(super) fn invocation(mut self) -> Result<Invocation, RenderError> {
+        let (data, compiled) = (self.data, self.compiled);
+        self.render_outputs()?;
+        let (argv, shell) = match &data.action {
+            TaskAction::Run(_) => {
+                let words = compiled.argv.iter().map(|word| Ok(os(self.text(word)?)));
+                (words.collect::<Result<Vec<_>, RenderError>>()?, false)
+            }
+            TaskAction::Call(call) => {
+                let words = self.call_words(call)?;
+                (words.into_iter().map(os).collect(), false)
+            }
+            TaskAction::Shell(script) => {
+                let words = ["bash", "-euo", "pipefail", "-c", script];
+                (words.map(OsString::from).to_vec(), true)
+            }
+        };
+        if argv.is_empty() {
+            return Err(RenderError::NoProgram);
+        }
+        let path = |pieces: &Vec<Piece>| data.absolute(&self.text(pieces)?);
+        let working_dir = match &compiled.working_dir {
+            Some(pieces) => path(pieces)?,
+            None => data.base_dir().to_owned(),
+        };
+        if let Some(url) = url::remote(&working_dir) {
+            let (url, problem) = (url::redacted(url).into_owned(), NO_DIRECTORY.to_owned());
+            return Err(RenderError::Url { url, problem });
+        }
+        Ok(Invocation {
+            argv,
+            shell,
+            env: self.env(shell)?,
+            working_dir,
+            stdin: compiled.stdin.as_ref().map(path).transpose()?,
+            outputs: self.outputs,
+            report_outputs: data.report_outputs,
+            capture: data.capture,
+            timeout: data.timeout,
+            grace: data.grace,
+            cpus: data.cpus,
+        })
+    }
+
     pub(super) fn text(&self, pieces: &[Piece]) -> Result<Vec<u8>, RenderError> {
         // One allocation is enough for most words and paths.
         let mut out = Vec::with_capacity(64);
@@ -139,7 +160,7 @@ impl Renderer<'_> {
                 out.extend_from_slice(format!("{:0digits$}", self.frame.index).as_bytes());
             }
             Piece::Key => out.extend_from_slice(self.frame.key().as_bytes()),
-            Piece::Seed => match (self.recipe.compiled.item, self.depth, self.inputs) {
+            Piece::Seed => match (self.compiled.item, self.depth, self.inputs) {
                 (Some(_), 0, None) => out.extend_from_slice(b"{seed}"),
                 _ => out.extend_from_slice(self.seed()?.to_string().as_bytes()),
             },
@@ -163,7 +184,7 @@ impl Renderer<'_> {
                 let Some(input) = self.input(*input, label, out)? else { return Ok(()) };
                 let path = input.outputs.get(*output);
                 let path = path.ok_or_else(|| missing(label, "its path was not reported"))?;
-                let path = self.recipe.data.absolute(path)?;
+                let path = self.data.absolute(path)?;
                 out.extend_from_slice(path.as_os_str().as_bytes());
             }
             Piece::Value(input, fields, label) => {
@@ -216,29 +237,21 @@ impl Renderer<'_> {
         self.frame.index
     }
 
-    pub(super) fn inputs(&self) -> Option<&[Input]> {
-        self.inputs
-    }
-
     pub(super) fn render_outputs(&mut self) -> Result<(), RenderError> {
         self.outputs = self.own_outputs()?;
         Ok(())
     }
 
-    pub(super) fn into_outputs(self) -> Vec<OutputFile> {
-        self.outputs
-    }
-
     /// `{seed}`; with the item where there is one.
     pub(super) fn seed(&self) -> Result<u64, RenderError> {
         let of_this_task = self.depth == 0;
-        let item = self.recipe.compiled.item.filter(|_| of_this_task).map(|at| {
+        let item = self.compiled.item.filter(|_| of_this_task).map(|at| {
             let input = self.inputs.and_then(|inputs| inputs.get(at));
             let value = input.and_then(|input| input.value.as_deref());
             let value = value.ok_or_else(|| missing("seed", "the item is not known"))?;
             json_value(value, "seed")
         });
-        Ok(self.frame.seed(self.recipe.data.seed, item.transpose()?.as_ref()))
+        Ok(self.frame.seed(self.data.seed, item.transpose()?.as_ref()))
     }
 
     /// An input; before the run none, and the placeholder is put in its place.
@@ -263,7 +276,7 @@ impl Renderer<'_> {
         output: usize,
         factor: Option<u32>,
     ) -> Result<Vec<u8>, RenderError> {
-        let scope = self.recipe.compiled.related.get(related);
+        let scope = self.compiled.related.get(related);
         let pieces = scope.and_then(|scope| Some((scope, &scope.outputs.get(output)?.1)));
         let (scope, pieces) = pieces.ok_or_else(|| missing("out", "no such output"))?;
         if self.depth > MAX_DEPTH {
@@ -271,26 +284,40 @@ impl Renderer<'_> {
         }
         // What an index means upstream is the same as for an input.
         let kind = InputKind::Instance;
-        let spec = InputSpec { task: self.recipe.task(), factor, kind };
+        let spec = InputSpec { task: self.data.task(), factor, kind };
         let renderer = Renderer {
-            recipe: self.recipe,
+            data: self.data,
+            compiled: self.compiled,
             frame: Frame::new(scope, spec.upstream_index(self.frame.index)),
             attempt: self.attempt,
             inputs: None,
             outputs: Vec::new(),
             depth: self.depth + 1,
         };
-        let path = self.recipe.data.absolute(&renderer.text(pieces)?)?;
+        let path = self.data.absolute(&renderer.text(pieces)?)?;
         Ok(path.into_os_string().into_vec())
     }
 
     fn own_outputs(&self) -> Result<Vec<OutputFile>, RenderError> {
-        let outputs = &self.recipe.compiled.own.outputs;
+        let outputs = &self.compiled.own.outputs;
         outputs.iter().map(|(name, pieces)| self.own_output(name, &self.text(pieces)?)).collect()
     }
 
+    /// One output path as rendered, when it follows from the index.
+    pub(super) fn output_text(&self, output: usize) -> Result<Vec<u8>, RenderError> {
+        let pieces = self.compiled.own.outputs.get(output);
+        let (_, pieces) = pieces.ok_or_else(|| missing("out", "no such output"))?;
+        self.text(pieces)
+    }
+
+    /// The absolute output paths, when they follow from the index.
+    pub(super) fn computed_outputs(&self) -> Result<Vec<PathBuf>, RenderError> {
+        let outputs = self.compiled.own.outputs.iter();
+        outputs.map(|(_, pieces)| self.data.absolute(&self.text(pieces)?)).collect()
+    }
+
     fn own_output(&self, name: &str, path: &[u8]) -> Result<OutputFile, RenderError> {
-        let target = self.recipe.data.absolute(path)?;
+        let target = self.data.absolute(path)?;
         // `a/` and `a/.` do have a last component, which is not what they mean.
         let named = url::path_part(path);
         let file_name = named.file_name();
@@ -305,7 +332,7 @@ impl Renderer<'_> {
         };
         let temporary = self.temporary_name(file_name.as_bytes());
         let temporary = match is_remote {
-            true => self.recipe.data.outgoing_dir().join(temporary),
+            true => self.data.outgoing_dir().join(temporary),
             false => target.with_file_name(temporary),
         };
         let path = PathBuf::from(os(path.to_vec()));
@@ -314,8 +341,8 @@ impl Renderer<'_> {
 
     /// A name for the file before it is renamed: hidden, and different for each attempt.
     fn temporary_name(&self, file_name: &[u8]) -> OsString {
-        let (run, index, attempt) = (self.recipe.data.run, self.frame.index, self.attempt);
-        let task = self.recipe.name();
+        let (run, index, attempt) = (self.data.run, self.frame.index, self.attempt);
+        let task = self.data.name();
         let mut name = b".".to_vec();
         name.extend_from_slice(file_name);
         name.extend_from_slice(format!(".dagrun-{run}-{task}-{index}-{attempt}").as_bytes());
@@ -331,7 +358,7 @@ impl Renderer<'_> {
     /// The environment of a `shell` script: constants, parameters, outputs, as a shell can use them.
     fn shell_env(&self, env: &mut Vec<(OsString, OsString)>) -> Result<(), RenderError> {
         let usable = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
-        for (name, value) in &self.recipe.data.vars {
+        for (name, value) in &self.data.vars {
             if usable(name) {
                 env.push((name.into(), os(value.to_text())));
             }
@@ -341,7 +368,7 @@ impl Renderer<'_> {
                 env.push((name.into(), os(value.to_text())));
             }
         }
-        if let Some(item) = self.recipe.compiled.item {
+        if let Some(item) = self.compiled.item {
             let mut text = Vec::new();
             self.push(&Piece::Value(item, Vec::new(), "item".to_owned()), &mut text)?;
             env.push(("item".into(), os(text)));
@@ -357,14 +384,14 @@ impl Renderer<'_> {
         if shell {
             self.shell_env(&mut env)?;
         }
-        let data = &self.recipe.data;
+        let data = self.data;
         let mut number = |name: &str, value: u64| env.push((name.into(), value.to_string().into()));
         number("DAGRUN_RUN_ID", data.run);
         number("DAGRUN_INDEX", self.frame.index.into());
         number("DAGRUN_ATTEMPT", self.attempt.into());
         number("DAGRUN_CPUS", data.cpus.into());
-        env.push(("DAGRUN_TASK".into(), self.recipe.name().into()));
-        for (name, pieces) in &self.recipe.compiled.env {
+        env.push(("DAGRUN_TASK".into(), self.data.name().into()));
+        for (name, pieces) in &self.compiled.env {
             env.push((name.into(), os(self.text(pieces)?)));
         }
         Ok(env)
@@ -396,104 +423,4 @@ pub(super) fn field_of(
 fn json_value(payload: &[u8], label: &str) -> Result<Value, RenderError> {
     let json = payload::to_json(payload).map_err(|error| missing(label, error.to_string()))?;
     Value::from_json(&json).map_err(|error| missing(label, error.to_string()))
-}
-
-impl Recipe {
-    pub(super) fn render(
-        &self,
-        index: u32,
-        attempt: u32,
-        inputs: Option<&[Input]>,
-    ) -> Result<Invocation, RenderError> {
-        let (data, compiled) = (&self.data, &self.compiled);
-        let mut renderer = self.renderer(index, attempt, inputs);
-        renderer.outputs = renderer.own_outputs()?;
-        let (argv, shell) = match &data.action {
-            TaskAction::Run(_) => {
-                let words = compiled.argv.iter().map(|word| Ok(os(renderer.text(word)?)));
-                (words.collect::<Result<Vec<_>, RenderError>>()?, false)
-            }
-            TaskAction::Call(call) => {
-                let words = self.call_words(call, &renderer)?;
-                (words.into_iter().map(os).collect(), false)
-            }
-            TaskAction::Shell(script) => {
-                let words = ["bash", "-euo", "pipefail", "-c", script];
-                (words.map(OsString::from).to_vec(), true)
-            }
-        };
-        if argv.is_empty() {
-            return Err(RenderError::NoProgram);
-        }
-        let path = |pieces: &Vec<Piece>| data.absolute(&renderer.text(pieces)?);
-        let working_dir = match &compiled.working_dir {
-            Some(pieces) => path(pieces)?,
-            None => data.base_dir().to_owned(),
-        };
-        if let Some(url) = url::remote(&working_dir) {
-            let (url, problem) = (url::redacted(url).into_owned(), NO_DIRECTORY.to_owned());
-            return Err(RenderError::Url { url, problem });
-        }
-        Ok(Invocation {
-            argv,
-            shell,
-            env: renderer.env(shell)?,
-            working_dir,
-            stdin: compiled.stdin.as_ref().map(path).transpose()?,
-            outputs: renderer.outputs,
-            report_outputs: data.report_outputs,
-            capture: data.capture,
-            timeout: data.timeout,
-            grace: data.grace,
-            cpus: data.cpus,
-        })
-    }
-
-    pub(super) fn renderer<'a>(
-        &'a self,
-        index: u32,
-        attempt: u32,
-        inputs: Option<&'a [Input]>,
-    ) -> Renderer<'a> {
-        let frame = Frame::new(&self.compiled.own, index);
-        Renderer { recipe: self, frame, attempt, inputs, outputs: Vec::new(), depth: 0 }
-    }
-
-    pub(super) fn render_seed(&self, index: u32, inputs: &[Input]) -> Result<u64, RenderError> {
-        let renderer = self.renderer(index, 1, Some(inputs));
-        renderer.seed()
-    }
-
-    /// One output path as rendered, when it follows from the index.
-    pub(super) fn render_output(&self, index: u32, output: usize) -> Result<Vec<u8>, RenderError> {
-        let pieces = self.compiled.own.outputs.get(output);
-        let (_, pieces) = pieces.ok_or_else(|| missing("out", "no such output"))?;
-        self.renderer(index, 1, None).text(pieces)
-    }
-
-    /// The absolute output paths, when they follow from the index.
-    pub(super) fn computed_outputs(&self, index: u32) -> Result<Vec<PathBuf>, RenderError> {
-        let renderer = self.renderer(index, 1, None);
-        let outputs = self.compiled.own.outputs.iter();
-        outputs.map(|(_, pieces)| self.data.absolute(&renderer.text(pieces)?)).collect()
-    }
-
-    /// Appends `"name":"path"` for each output of an instance that succeeded.
-    pub(super) fn push_outputs(&self, index: u32, reported: &[Vec<u8>], line: &mut Vec<u8>) {
-        let paths: Vec<PathBuf> = if self.data.report_outputs {
-            reported.iter().map(|path| self.data.absolute(path).unwrap_or_default()).collect()
-        } else {
-            // It succeeded, so it has been rendered before.
-            self.computed_outputs(index).unwrap_or_default()
-        };
-        let names = self.compiled.own.outputs.iter().map(|(name, _)| name);
-        for (at, (name, path)) in names.zip(&paths).enumerate() {
-            if at > 0 {
-                line.push(b',');
-            }
-            write_json_string(name.as_bytes(), line);
-            line.push(b':');
-            write_json_string(Path::as_os_str(path).as_bytes(), line);
-        }
-    }
 }

@@ -29,7 +29,7 @@ impl PathShape {
 impl Recipe {
     /// The path of an output as rendered, before the run.
     pub(crate) fn output_text(&self, index: u32, output: usize) -> Result<Vec<u8>, RenderError> {
-        self.render_output(index, output)
+        self.renderer(index, 1, None).output_text(output)
     }
 
     /// The shape of an output's paths when it can be seen that no two instances share one: the

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use std::ffi::OsString;
+
 use super::*;
 use crate::payload::TAG;
-use crate::pipeline::{Arg, Args, Call, Pattern, Task, TaskAction};
+use crate::pipeline::{Arg, Args, Call, Capture, Pattern, Task, TaskAction};
 use crate::space::{Axis, Points, Space};
 use crate::template::{Part, Placeholder, Template};
 use crate::value::RawString;
@@ -62,7 +64,7 @@ fn context() -> RunContext {
 fn recipe(pipeline: &Pipeline, task: u32) -> Recipe {
     let recipe = Recipe::new(pipeline, TaskId(task), &context()).unwrap();
     // What a worker gets renders the same.
-    serde_json::from_slice(&serde_json::to_vec(&recipe).unwrap()).unwrap()
+    serde_json::from_slice(&serde_json::to_vec(&*recipe).unwrap()).unwrap()
 }
 
 fn instance_of(task: u32, factor: Option<u32>) -> InputSpec {
@@ -373,7 +375,7 @@ proptest! {
 
 fn calling(task: TaskId, tasks: Vec<Task>, index: u32, inputs: &[Input]) -> Calling {
     let recipe = Recipe::new(&pipeline(tasks), task, &context()).unwrap();
-    let sent: Recipe = serde_json::from_slice(&serde_json::to_vec(&recipe).unwrap()).unwrap();
+    let sent: Recipe = serde_json::from_slice(&serde_json::to_vec(&*recipe).unwrap()).unwrap();
     match sent.job(index, 1, inputs).unwrap() {
         Job::Call(calling) => calling,
         Job::Process(process) => panic!("{process:?}"),

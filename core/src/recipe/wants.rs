@@ -1,9 +1,8 @@
 //! How the values of inputs are used, so that a worker knows what to do with long ones.
 
-use super::build::RecipeData;
-use super::calling::CompiledCall;
-use super::compile::{Compiled, Piece};
-use super::{InputKind, Recipe};
+use super::Recipe;
+use super::compile::{Compiled, CompiledCall, Piece};
+use super::given::{InputKind, RecipeData};
 
 /// How an attempt uses the value of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +15,7 @@ pub struct Wants {
 }
 
 impl Recipe {
-    /// How attempts use the values of [`Recipe::inputs`], in the same order. Values that are whole
+    /// How attempts use the values of [`RecipeData::inputs`], in the same order. Values that are whole
     /// arguments of a function are neither: these may be references.
     #[must_use]
     pub fn wants(&self) -> Vec<Wants> {

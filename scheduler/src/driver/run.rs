@@ -9,7 +9,9 @@ use std::sync::Arc;
 use dagrun_core::engine::{Past, Record};
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
 use dagrun_core::pipeline::{Pattern, Pipeline, RunContext, Task};
-use dagrun_core::recipe::{Input, InputSpec, Items, Keep, ManifestSpec, Recipe, RecipeError};
+use dagrun_core::recipe::{
+    Input, InputSpec, Items, Keep, ManifestSpec, Recipe, RecipeData, RecipeError,
+};
 use dagrun_core::status::{Counts, State};
 use dagrun_schema::wire::TaskDelta;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -234,7 +236,7 @@ impl LiveRun {
             return Ok(Rc::clone(made));
         }
         let keep = self.keeps.get(task.at()).copied().unwrap_or_default();
-        let recipe = Recipe::new(&self.pipeline, task, &self.context)?.keeping(keep);
+        let recipe = RecipeData::new(&self.pipeline, task, &self.context)?.keeping(keep);
         let manifests = recipe.manifests();
         let groups = manifests.iter().find_map(|spec| spec.groups.clone());
         let made = Rc::new(TaskRecipe {
