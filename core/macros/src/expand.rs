@@ -23,6 +23,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature
         Some(name) => name.clone(),
         None => LitStr::new(&plain(&name), name.span()),
     };
+    let returned = &signature.returned;
     let implementations = [
         callable(&private, function),
         task_fn(&private, &name, &called, signature),
@@ -41,6 +42,12 @@ pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature
         const _: () = {
             // Within, the name is that of the function.
             const __DAGRUN_TASK: #name = #name;
+            // Decided by the type: a `Result` may be called by any name.
+            const __DAGRUN_FALLIBLE: bool = {
+                #[allow(unused_imports)]
+                use #private::Infallible as _;
+                #private::Probe::<#returned>::FALLIBLE
+            };
             const _: () = {
             // Inputs are values of their own, whether or not the function needs them so.
             #[allow(clippy::needless_pass_by_value)]
@@ -86,8 +93,10 @@ fn task_fn(
     signature: &Signature,
 ) -> TokenStream {
     let (params, types): (Vec<_>, Vec<_>) = signature.inputs().unzip();
-    let output = &signature.output;
-    let output = quote_spanned!(span(output)=> type Output = #output;);
+    let returned = &signature.returned;
+    let output = quote_spanned! {span(returned)=>
+        type Output = <#returned as #private::Returned<__DAGRUN_FALLIBLE>>::Value;
+    };
     quote! {
         #[automatically_derived]
         impl #private::TaskFn for #name {
@@ -117,6 +126,7 @@ fn registration(private: &TokenStream, name: &Ident, signature: &Signature) -> T
             #private::Function {
                 name: <#name as #private::TaskFn>::NAME,
                 params: <#name as #private::TaskFn>::PARAMS,
+                path: || #private::TaskFn::path(__DAGRUN_TASK),
                 signature: || #private::TaskFn::signature(__DAGRUN_TASK),
                 call: |inputs, context| {
                     let _ = (&inputs, context);
@@ -141,15 +151,13 @@ fn judged(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenSt
         }
     });
     let call = quote!(#name(#(#args),*));
-    if !signature.fallible {
-        return call;
-    }
-    let failure = quote_spanned! {span(&signature.output)=>
+    let returned = &signature.returned;
+    let failure = quote_spanned! {span(returned)=>
         // The first of these traits that the error has, from the most telling to the least.
         (&&&&&#private::Raised(&error)).failure()
     };
     quote! {
-        match #call {
+        match <#returned as #private::Returned<__DAGRUN_FALLIBLE>>::split(#call) {
             ::core::result::Result::Ok(value) => value,
             ::core::result::Result::Err(error) => {
                 #[allow(unused_imports)]

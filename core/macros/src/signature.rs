@@ -3,9 +3,7 @@
 use proc_macro2::Span;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{
-    Error, FnArg, GenericArgument, Ident, Pat, PatType, PathArguments, Result, ReturnType, Type,
-};
+use syn::{Error, FnArg, Ident, Pat, PatType, Result, ReturnType, Type};
 
 /// Inputs that a task has at most.
 const MAX_INPUTS: usize = 6;
@@ -14,10 +12,8 @@ const MAX_INPUTS: usize = 6;
 pub(crate) struct Signature {
     /// What it is given, in order.
     pub(crate) params: Vec<Param>,
-    /// The type of its value: `T` where it returns `Result<T, E>`.
-    pub(crate) output: Type,
-    /// Whether it returns a `Result`.
-    pub(crate) fallible: bool,
+    /// The type that it returns.
+    pub(crate) returned: Type,
 }
 
 /// One of its parameters.
@@ -47,8 +43,7 @@ impl Signature {
             let message = "a task has at most 6 inputs: put some of them into a struct";
             return Err(Error::new(surplus.span(), message));
         }
-        let (output, fallible) = output(sig)?;
-        Ok(Signature { params, output, fallible })
+        Ok(Signature { params, returned: returned(sig)? })
     }
 
     /// The inputs: names and types.
@@ -128,9 +123,9 @@ fn is_context(ty: &Type) -> bool {
     }
 }
 
-fn output(sig: &syn::Signature) -> Result<(Type, bool)> {
+fn returned(sig: &syn::Signature) -> Result<Type> {
     let ty = match &sig.output {
-        ReturnType::Default => return Ok((syn::parse_quote!(()), false)),
+        ReturnType::Default => return Ok(syn::parse_quote!(())),
         ReturnType::Type(_, ty) => ty,
     };
     match &**ty {
@@ -139,21 +134,7 @@ fn output(sig: &syn::Signature) -> Result<(Type, bool)> {
         }
         Type::ImplTrait(_) => Err(Error::new(ty.span(), "a task returns a type that has a name")),
         Type::Never(_) => Err(Error::new(ty.span(), "a task returns")),
-        ty => Ok(match of_result(ty) {
-            Some(value) => (value.clone(), true),
-            None => (ty.clone(), false),
-        }),
-    }
-}
-
-/// `T` of `Result<T, …>`, by whatever path it is named.
-fn of_result(ty: &Type) -> Option<&Type> {
-    let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last().filter(|last| last.ident == "Result")?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-    match arguments.args.first()? {
-        GenericArgument::Type(ty) => Some(ty),
-        _ => None,
+        ty => Ok(ty.clone()),
     }
 }
 

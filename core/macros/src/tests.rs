@@ -130,8 +130,7 @@ fn inputs_and_value_are_seen_in_the_text() {
     let signature = read(function);
     let inputs: Vec<_> = signature.inputs().map(|(name, _)| name.to_owned()).collect();
     assert_eq!(inputs, ["a", "type"]);
-    assert!(signature.fallible);
-    assert_eq!(signature.output.to_token_stream().to_string(), "u8");
+    assert_eq!(signature.returned.to_token_stream().to_string(), "std :: io :: Result < u8 >");
     let six = quote!(
         fn f(a: u8, b: u8, c: u8, d: u8, x: &Context, e: u8, f: u8) {}
     );
@@ -139,7 +138,7 @@ fn inputs_and_value_are_seen_in_the_text() {
     let plain = read(quote!(
         fn f() -> Option<u8> {}
     ));
-    assert!(!plain.fallible && plain.inputs().next().is_none());
+    assert!(plain.inputs().next().is_none());
 }
 
 #[test]

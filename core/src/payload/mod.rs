@@ -86,12 +86,37 @@ pub enum PayloadError {
     /// The MessagePack document does not fit the type.
     #[error("{0}")]
     MessagePack(#[from] rmp_serde::decode::Error),
+    /// A part of the value does not fit the type.
+    #[error("{path}: {error}")]
+    At {
+        /// Which part: `terms.strike`, `[3]`.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        error: Box<PayloadError>,
+    },
     /// The value is elsewhere and must be fetched first.
     #[error("the value is not here")]
     Elsewhere,
     /// The bytes begin like a payload and are none.
     #[error("the bytes of the value are malformed")]
     Malformed,
+}
+
+impl PayloadError {
+    /// What is wrong, without the place in a line of JSON that nobody has seen.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let text = self.to_string();
+        match self {
+            PayloadError::Json(json) => {
+                let place = format!(" at line {} column {}", json.line(), json.column());
+                text.strip_suffix(place.as_str()).unwrap_or(&text).to_owned()
+            }
+            PayloadError::At { path, error } => format!("{path}: {}", error.reason()),
+            _ => text,
+        }
+    }
 }
 
 /// What these bytes are. Bytes with the tag and an unknown kind are none.
@@ -199,8 +224,14 @@ fn tagged(kind: u8, bytes: &[u8]) -> Vec<u8> {
 /// When it is elsewhere, malformed or not of this type.
 pub fn decode<T: DeserializeOwned + 'static>(payload: &Bytes) -> Result<T, PayloadError> {
     match kind(payload)? {
-        Kind::Json(json) => Ok(serde_json::from_slice(json)?),
-        Kind::MessagePack(packed) => Ok(rmp_serde::from_slice(packed)?),
+        Kind::Json(json) => serde_json::from_slice(json).map_err(|error| {
+            let mut again = serde_json::Deserializer::from_slice(json);
+            located(error, serde_path_to_error::deserialize::<_, T>(&mut again))
+        }),
+        Kind::MessagePack(packed) => rmp_serde::from_slice(packed).map_err(|error| {
+            let mut again = rmp_serde::Deserializer::from_read_ref(packed);
+            located(error, serde_path_to_error::deserialize::<_, T>(&mut again))
+        }),
         Kind::Stored(_) => Err(PayloadError::Elsewhere),
         Kind::Bytes(_) => {
             let mut bytes = Some(payload.slice(2..));
@@ -215,6 +246,20 @@ pub fn decode<T: DeserializeOwned + 'static>(payload: &Bytes) -> Result<T, Paylo
                 (None, None) => Err(PayloadError::Malformed),
             }
         }
+    }
+}
+
+/// The error with its place in the value, which reading it once more has shown.
+fn located<T, E: Into<PayloadError>>(
+    error: E,
+    again: Result<T, serde_path_to_error::Error<E>>,
+) -> PayloadError {
+    match again {
+        Err(at) if at.path().iter().next().is_some() => PayloadError::At {
+            path: at.path().to_string(),
+            error: Box::new(at.into_inner().into()),
+        },
+        _ => error.into(),
     }
 }
 

@@ -12,7 +12,7 @@ use dagrun_core::recipe::values::{Listed, Values};
 use dagrun_core::status::State;
 use serde::de::DeserializeOwned;
 
-use super::input::{Elements, Source, explain, here};
+use super::input::{Elements, Source, here};
 use super::{Fetch, FromInput, Input};
 
 /// The values that a task gathers, in the order of the instances' indices. As an input it takes the place of `Vec<T>`
@@ -101,7 +101,7 @@ impl<T: DeserializeOwned + 'static> Gathered<T> {
         let Listed { index, state, payload } = record;
         let value = payload.map(|payload| {
             let payload = here(payload.into(), self.run, self.fetch.as_ref())?;
-            payload::decode(&payload).map_err(|error| explain(&error))
+            payload::decode(&payload).map_err(|error| error.reason())
         });
         let value = value.transpose().map_err(|reason| GatherError::Value { index, reason })?;
         Ok(Entry { index, state, value })

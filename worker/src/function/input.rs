@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dagrun_core::ids::RunId;
-use dagrun_core::payload::{self, PayloadError};
+use dagrun_core::payload;
 use dagrun_core::recipe::values::Listed;
 use dagrun_core::recipe::{self, Argument};
 use dagrun_core::status::FailureKind;
@@ -78,7 +78,7 @@ impl Source {
 impl<T: DeserializeOwned + 'static> FromInput for T {
     fn from_input(input: Input<'_>) -> Result<T, String> {
         let payload = input.source.payload(input.run, input.fetch)?;
-        payload::decode(&payload).map_err(|error| explain(&error))
+        payload::decode(&payload).map_err(|error| error.reason())
     }
 
     fn elements(input: Input<'_>) -> Result<Elements<T>, String> {
@@ -101,7 +101,7 @@ impl Source {
                 };
                 let payloads = records.map(payload).collect::<Result<Vec<_>, String>>()?;
                 let list = payload::list(payloads.iter().map(|payload| &**payload));
-                list.map(Bytes::from).map_err(|error| explain(&error))
+                list.map(Bytes::from).map_err(|error| error.reason())
             }
             Source::Table(fields) => {
                 let payload =
@@ -109,7 +109,7 @@ impl Source {
                 let fields = fields.into_iter().map(payload).collect::<Result<Vec<_>, String>>()?;
                 let fields: Vec<_> =
                     fields.iter().map(|(name, field)| (&**name, &**field)).collect();
-                payload::table(&fields).map(Bytes::from).map_err(|error| explain(&error))
+                payload::table(&fields).map(Bytes::from).map_err(|error| error.reason())
             }
         }
     }
@@ -120,18 +120,6 @@ pub(super) fn here(payload: Bytes, run: RunId, fetch: &dyn Fetch) -> Result<Byte
     match payload::stored(&payload) {
         Some(stored) => fetch.fetch(run, &stored),
         None => Ok(payload),
-    }
-}
-
-/// What is wrong with a value; where in a line of JSON that nobody has seen is left out.
-pub(super) fn explain(error: &PayloadError) -> String {
-    let text = error.to_string();
-    match error {
-        PayloadError::Json(json) => {
-            let place = format!(" at line {} column {}", json.line(), json.column());
-            text.strip_suffix(place.as_str()).unwrap_or(&text).to_owned()
-        }
-        _ => text,
     }
 }
 

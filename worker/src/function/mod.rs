@@ -28,7 +28,7 @@ pub use gathered::{Entry, GatherError, Gathered};
 pub use input::Elements;
 pub use input::{FromInput, Input, Inputs};
 pub(crate) use panics::message as panic_message;
-pub use registry::{Function, functions};
+pub use registry::{Ambiguous, Function, ambiguous, functions};
 pub use shelf::ShelfError;
 pub use values::{Fetch, Inline, Keeper};
 
@@ -46,15 +46,72 @@ pub trait TaskFn: Copy + Send + Sync + 'static {
     /// The names of its inputs.
     const PARAMS: &'static [&'static str];
 
-    /// A hash of its name and types, by which programs that have another function of this name are
-    /// told apart. Types are compared by their paths, not by what is in them.
+    /// Where it is written: crate, modules, and functions that it stands in.
+    #[must_use]
+    fn path(self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
+
+    /// A hash of its path, name and types, which tells it from other functions of this name, in this program
+    /// and in others. Types are compared by their paths, not by what is in them.
     #[must_use]
     fn signature(self) -> u64 {
         let args = std::any::type_name::<Self::Args>();
         let output = std::any::type_name::<Self::Output>();
-        fnv1a(format!("{}{args} -> {output}", Self::NAME).as_bytes())
+        fnv1a(format!("{} {}{args} -> {output}", self.path(), Self::NAME).as_bytes())
     }
 }
+
+/// What a task gives of what its function returns: `FALLIBLE` says whether that is a `Result`, under whatever
+/// name. The attribute finds it out by [`Probe`].
+#[doc(hidden)]
+pub trait Returned<const FALLIBLE: bool> {
+    /// The type of the value.
+    type Value;
+    /// The type of the error.
+    type Error;
+
+    /// The value, or the error.
+    ///
+    /// # Errors
+    /// The function's own.
+    fn split(self) -> Result<Self::Value, Self::Error>;
+}
+
+impl<T> Returned<false> for T {
+    type Value = T;
+    type Error = Failure;
+
+    fn split(self) -> Result<T, Failure> {
+        Ok(self)
+    }
+}
+
+impl<T, E> Returned<true> for Result<T, E> {
+    type Value = T;
+    type Error = E;
+
+    fn split(self) -> Result<T, E> {
+        self
+    }
+}
+
+/// `Probe::<R>::FALLIBLE` is whether `R` is a `Result`: a constant of the type itself comes before that of
+/// a trait, [`Infallible`].
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Probe<R>(std::marker::PhantomData<R>);
+
+impl<T, E> Probe<Result<T, E>> {
+    pub const FALLIBLE: bool = true;
+}
+
+#[doc(hidden)]
+pub trait Infallible {
+    const FALLIBLE: bool = false;
+}
+
+impl<R> Infallible for Probe<R> {}
 
 /// FNV-1a, 64 bits.
 fn fnv1a(bytes: &[u8]) -> u64 {
@@ -71,5 +128,5 @@ pub mod __private {
 
     pub use super::failure::{Raised, raised};
     pub use super::input::{encode, fold};
-    pub use super::{Context, Failure, Function, Inputs, TaskFn};
+    pub use super::{Context, Failure, Function, Infallible, Inputs, Probe, Returned, TaskFn};
 }

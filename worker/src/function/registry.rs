@@ -16,6 +16,8 @@ pub struct Function {
     pub name: &'static str,
     /// The names of its inputs.
     pub params: &'static [&'static str],
+    /// See [`super::TaskFn::path`].
+    pub path: fn() -> &'static str,
     /// See [`super::TaskFn::signature`].
     pub signature: fn() -> u64,
     /// Calls it.
@@ -52,22 +54,45 @@ fn by_name() -> &'static BTreeMap<&'static str, Vec<&'static Function>> {
     })
 }
 
+/// Functions of this program that share a name, so that a pipeline file cannot mean one of them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} functions of the program are called `{name}` ({}): give all but one another name with `#[dagrun::task(name = \"…\")]`",
+    paths.len(), paths.join(", ")
+)]
+pub struct Ambiguous {
+    /// Their name.
+    pub name: String,
+    /// Where they are written, sorted.
+    pub paths: Vec<&'static str>,
+}
+
+impl Ambiguous {
+    fn new(name: &str, functions: &[&Function]) -> Ambiguous {
+        let mut paths: Vec<_> = functions.iter().map(|function| (function.path)()).collect();
+        paths.sort_unstable();
+        Ambiguous { name: name.to_owned(), paths }
+    }
+}
+
+/// All names that several functions of this program have.
+pub fn ambiguous() -> impl Iterator<Item = Ambiguous> {
+    let several = by_name().iter().filter(|(_, functions)| functions.len() > 1);
+    several.map(|(name, functions)| Ambiguous::new(name, functions))
+}
+
 /// The function of this name, and of this signature where it is given.
 pub(super) fn find(name: &str, signature: Option<u64>) -> Result<&'static Function, String> {
     let named = by_name().get(name).ok_or_else(|| unknown(name))?;
-    match (signature, named.as_slice()) {
-        (None, [function]) => Ok(function),
-        (None, several) => Err(format!(
-            "{} functions in this worker's program are called `{name}`: give them names with \
-             `#[dagrun::task(name = \"…\")]`",
-            several.len()
+    let fits = |function: &&&Function| signature.is_none_or(|it| (function.signature)() == it);
+    let fitting: Vec<&'static Function> = named.iter().filter(fits).copied().collect();
+    match fitting.as_slice() {
+        [function] => Ok(function),
+        [] => Err(format!(
+            "the function `{name}` of this worker's program has other types or another path ({})",
+            Ambiguous::new(name, named).paths.join(", ")
         )),
-        (Some(signature), named) => {
-            let fitting = named.iter().find(|function| (function.signature)() == signature);
-            fitting.copied().ok_or_else(|| {
-                format!("the function `{name}` of this worker's program has other types")
-            })
-        }
+        several => Err(Ambiguous::new(name, several).to_string()),
     }
 }
 
@@ -76,6 +101,8 @@ fn unknown(name: &str) -> String {
     let named = by_name().keys().copied();
     let names: Vec<&str> = named.filter(|name| !name.starts_with(BUILT_IN)).collect();
     let message = format!("no function `{name}` in this worker's program");
+    let unlinked =
+        "; functions of a library that nothing names are not linked: `use LIBRARY as _;`";
     let close = names
         .iter()
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
@@ -84,7 +111,7 @@ fn unknown(name: &str) -> String {
     let listed =
         |names: &[&str]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
     match (names.as_slice(), close) {
-        ([], _) => format!("{message}, which has none"),
+        ([], _) => format!("{message}, which has none{unlinked}"),
         (names, close) => {
             let shown = listed(&names[..names.len().min(SHOWN)]);
             let more = match names.len().saturating_sub(SHOWN) {
@@ -92,7 +119,8 @@ fn unknown(name: &str) -> String {
                 more => format!(" and {more} more"),
             };
             let meant = close.map(|(_, known)| format!("; did you mean `{known}`?"));
-            format!("{message} (it has {shown}{more}{})", meant.unwrap_or_default())
+            let meant = meant.as_deref().unwrap_or(unlinked);
+            format!("{message} (it has {shown}{more}{meant})")
         }
     }
 }

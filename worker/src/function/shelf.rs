@@ -193,13 +193,21 @@ fn remove(inputs: &mut Inputs, context: &Context) -> Result<Vec<u8>, Failure> {
 }
 
 inventory::submit! {
-    Function { name: Push::NAME, params: Push::PARAMS, signature: || SIGNATURE, call: push, fold: None }
+    Function {
+        name: Push::NAME,
+        params: Push::PARAMS,
+        path: || Push::NAME,
+        signature: || SIGNATURE,
+        call: push,
+        fold: None,
+    }
 }
 
 inventory::submit! {
     Function {
         name: Pull::<()>::NAME,
         params: Pull::<()>::PARAMS,
+        path: || Pull::<()>::NAME,
         signature: || SIGNATURE,
         call: pull,
         fold: None,
@@ -210,6 +218,7 @@ inventory::submit! {
     Function {
         name: Remove::NAME,
         params: Remove::PARAMS,
+        path: || Remove::NAME,
         signature: || SIGNATURE,
         call: remove,
         fold: None,

@@ -79,9 +79,13 @@ fn functions_of_one_name_are_told_apart_by_their_signatures() {
     assert_eq!(returned::<u32>(&call(Some(elsewhere::twice.signature()))), 5);
     let reason = "twice takes 2 inputs (`left`, `right`), and has no `type`";
     assert_eq!(failed(&call(Some(twice.signature()))), (FailureKind::Start, reason));
-    let reason = "the function `twice` of this worker's program has other types";
+    let reason = "the function `twice` of this worker's program has other types or another path \
+                  (functions::inputs::elsewhere::twice, functions::inputs::twice)";
     assert_eq!(failed(&call(Some(1))), (FailureKind::Start, reason));
-    assert!(failed(&call(None)).1.starts_with("2 functions in this worker's program are called"));
+    let reason = "2 functions of the program are called `twice` (functions::inputs::elsewhere::twice, \
+                  functions::inputs::twice): give all but one another name with \
+                  `#[dagrun::task(name = \"…\")]`";
+    assert_eq!(failed(&call(None)), (FailureKind::Start, reason));
 }
 
 #[test]
