@@ -140,7 +140,7 @@ fn run(arguments: &Arguments) -> Result<Counts, Box<dyn Error>> {
     let dag = Dag::new("digits-of-pi");
     let each = dag.map(frequencies, files);
     let sum = dag.reduce(&each, join);
-    let run = cluster.submit(&dag)?;
+    let run = cluster.submit(&dag).wait()?;
     let total = run.result(&sum).wait()?;
     let times = run.times().wait()?;
 

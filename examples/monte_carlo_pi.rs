@@ -122,7 +122,7 @@ fn run(arguments: &Arguments) -> Result<Hits, Box<dyn Error>> {
     let slots = common.slots_each();
     let cluster = Cluster::builder().slots(slots).processes(common.processes).start()?;
     let (dag, each, sum) = graph(&blocks);
-    let run = cluster.submit(&dag)?;
+    let run = cluster.submit(&dag).wait()?;
     let (hits, total) = (run.results(&each).wait()?, run.result(&sum).wait()?);
     let times = run.times().wait()?;
 
@@ -167,7 +167,7 @@ fn compare(
     };
     let with_dagrun = || {
         let (dag, _, total) = graph(blocks);
-        Ok(cluster.submit(&dag)?.result(&total).wait().map(drop)?)
+        Ok(cluster.submit(&dag).wait()?.result(&total).wait().map(drop)?)
     };
     Comparison::measure(plain, with_dagrun)
 }

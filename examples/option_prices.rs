@@ -146,7 +146,7 @@ fn run(arguments: &Arguments) -> Result<exact::Check, Box<dyn Error>> {
     let slots = common.slots_each();
     let cluster = Cluster::builder().slots(slots).processes(common.processes).start()?;
     let (dag, each) = graph(&contracts);
-    let run = cluster.submit(&dag)?;
+    let run = cluster.submit(&dag).wait()?;
     let prices = run.results(&each).wait()?;
     let times = run.times().wait()?;
 
@@ -182,7 +182,7 @@ fn compare(
     };
     let with_dagrun = || {
         let (dag, prices) = graph(contracts);
-        Ok(cluster.submit(&dag)?.results(&prices).wait().map(drop)?)
+        Ok(cluster.submit(&dag).wait()?.results(&prices).wait().map(drop)?)
     };
     Comparison::measure(plain, with_dagrun)
 }

@@ -183,7 +183,7 @@ fn run(arguments: &Arguments) -> Result<Vec<Span>, Box<dyn Error>> {
     let builder = Cluster::builder().slots(common.slots_each());
     let cluster = builder.processes(common.processes).start()?;
     let (dag, handles) = graph.dag();
-    let run = cluster.submit(&dag)?;
+    let run = cluster.submit(&dag).wait()?;
     let spans = handles.iter().map(|handle| run.result(handle).wait());
     let spans: Vec<Span> = spans.collect::<Result<_, _>>()?;
 

@@ -212,7 +212,7 @@ fn run(arguments: &Arguments) -> Result<Posterior, Box<dyn Error>> {
     let dag = Dag::new("two-groups");
     let sampled = dag.map(sample, chains);
     let gathered = dag.gather(&sampled, gather);
-    let run = cluster.submit(&dag)?;
+    let run = cluster.submit(&dag).wait()?;
     let posterior = run.result(&gathered).wait()?;
     let times = run.times().wait()?;
 

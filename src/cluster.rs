@@ -7,14 +7,16 @@ use std::sync::Mutex;
 use dagrun_core::engine::Scheme;
 use dagrun_core::ids::RunId;
 use dagrun_core::offer::Offer;
+use dagrun_worker::function::TaskFn;
 use futures::future::FutureExt;
 
 use crate::client::Client;
-use crate::dag::Dag;
+use crate::dag::{Dag, IntoArgs, MapSource};
 use crate::embedded::Embedded;
+use crate::mapped::Mapped;
 use crate::run::Run;
 use crate::session::Session;
-use crate::{Error, Pending, rpc};
+use crate::{Error, Options, Pending, rpc};
 
 /// What a cluster is made of. [`Cluster::builder`] begins one.
 ///
@@ -181,25 +183,42 @@ impl Cluster {
         &self.client
     }
 
-    /// Starts a run of a graph.
-    ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn double(x: u64) -> u64 {
-    /// #     2 * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(1).start()?;
-    /// let dag = dagrun::Dag::new("double");
-    /// let answer = dag.task(double, (21,));
-    /// let run = cluster.submit(&dag)?;
-    /// assert_eq!(run.result(&answer).wait()?, 42);
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    /// Starts a run of a graph; see [`Client::submit`].
     ///
     /// # Errors
     /// [`Error::Build`] when the graph cannot be run.
-    pub fn submit(&self, dag: &Dag) -> Result<Run, Error> {
-        self.client.start(dag)
+    pub fn submit(&self, dag: &Dag) -> Pending<Run> {
+        self.client.submit(dag)
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// As [`Cluster::submit`].
+    pub fn submit_with(&self, dag: &Dag, options: &Options) -> Pending<Run> {
+        self.client.submit_with(dag, options)
+    }
+
+    /// Calls a function once; see [`Client::call`].
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when it fails, [`Error::Client`] when no worker has the function.
+    pub fn call<F, A>(&self, function: F, args: A) -> Pending<F::Output>
+    where
+        F: TaskFn,
+        A: IntoArgs<F::Args>,
+    {
+        self.client.call(function, args)
+    }
+
+    /// Calls a function for each item; see [`Client::map`].
+    pub fn map<F, I>(&self, function: F, items: I) -> Mapped<F, I::IntoIter>
+    where
+        F: TaskFn,
+        I: IntoIterator,
+        Vec<I::Item>: MapSource<F::Args>,
+    {
+        self.client.map(function, items)
     }
 
     /// A run that was submitted before, also by another program to the same state directory.

@@ -44,6 +44,14 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
+    /// A handle belongs to another graph than the run, or to a task that the run does not have.
+    #[error("the handle does not belong to run {run}: {reason}")]
+    Handle {
+        /// The run.
+        run: RunId,
+        /// Why.
+        reason: String,
+    },
     /// The cluster or the connection to it cannot be set up.
     #[error(transparent)]
     Cluster(#[from] ClusterError),

@@ -20,7 +20,7 @@
 //!     let dag = Dag::new("squares");
 //!     let squares = dag.map(square, [1.0, 2.0, 3.0]);
 //!     let sum = dag.gather(&squares, total);
-//!     let run = cluster.submit(&dag)?;
+//!     let run = cluster.submit(&dag).wait()?;
 //!     assert_eq!(run.result(&sum).wait()?, 14.0);
 //!     Ok(())
 //! }
@@ -40,10 +40,12 @@ mod client;
 pub mod cluster;
 pub mod dag;
 pub mod data;
+mod docs;
 mod embedded;
 mod error;
 pub mod files;
 mod load;
+mod mapped;
 mod pending;
 mod processes;
 pub mod program;
@@ -56,13 +58,20 @@ mod view;
 mod watch;
 mod worker_args;
 
-pub use client::{Client, Mapped, Options};
+pub use client::{Client, Options};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use dag::{
     ArrayHandle, Axis, BuildError, Chunk, Command, Dag, Dependency, Each, Handle, Parts, Sweep,
     TaskRef, geomspace, linspace, logspace, range,
 };
+#[doc(hidden)]
 pub use dagrun_core as core;
+pub use dagrun_core::engine::Scheme;
+pub use dagrun_core::ids::RunId;
+pub use dagrun_core::pipeline::{MinSuccess, Outcomes, Pipeline, Retry, RetryOn};
+pub use dagrun_core::status::{
+    FailureKind, RunState, RunStatus, RunSummary, State, TaskStatus, WorkerStatus,
+};
 /// ```
 /// use dagrun::{Context, Failure};
 /// use serde::{Deserialize, Serialize};
@@ -111,6 +120,7 @@ pub use dagrun_core as core;
 /// }
 /// ```
 pub use dagrun_macros::task;
+#[doc(hidden)]
 pub use dagrun_schema::wire;
 #[doc(hidden)]
 pub use dagrun_worker::function::__private;
@@ -148,7 +158,7 @@ pub use dagrun_worker::function::Context;
 /// let dag = Dag::new("largest");
 /// let halves = dag.map(halve, [1.0, 8.0, 3.0]);
 /// let most = dag.gather(&halves, largest);
-/// assert_eq!(cluster.submit(&dag)?.result(&most).wait()?, 4.0);
+/// assert_eq!(cluster.submit(&dag).wait()?.result(&most).wait()?, 4.0);
 /// # Ok::<(), dagrun::Error>(())
 /// ```
 pub use dagrun_worker::function::Gathered;
@@ -159,6 +169,7 @@ pub use embedded::Embedded;
 pub use error::{ClusterError, Error, Failed};
 pub use files::Disk;
 pub use load::{LoadError, Loaded, Problems, load};
+pub use mapped::Mapped;
 pub use pending::Pending;
 pub use program::init;
 pub use results::{Completed, Results};

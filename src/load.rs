@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use dagrun_core::graph::{self, Graph};
 use dagrun_core::parse::{self, Diagnostic, ParseOptions};
 use dagrun_core::pipeline::Pipeline;
+use dagrun_worker::function::Ambiguous;
 
 use crate::files::Disk;
 use crate::rpc::Submission;
@@ -123,8 +124,42 @@ pub fn load(path: &Path, set: &[(String, String)]) -> Result<Loaded, LoadError> 
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let stem = stem.unwrap_or_default();
     let options = ParseOptions { file_stem: &stem, set };
-    match parse::parse(&source, &options, &Disk::new(&base_dir)) {
-        Ok(parsed) => Ok(Loaded { pipeline: parsed.pipeline, graph: parsed.graph, base_dir }),
-        Err(list) => Err(LoadError::Invalid(Problems { path: path.to_owned(), source, list })),
+    let list = match parse::parse(&source, &options, &Disk::new(&base_dir)) {
+        Err(list) => list,
+        Ok(parsed) => {
+            let list: Vec<_> = crate::program::ambiguous_in(&parsed.pipeline)
+                .map(|ambiguous| located(&ambiguous, &source))
+                .collect();
+            if list.is_empty() {
+                return Ok(Loaded { pipeline: parsed.pipeline, graph: parsed.graph, base_dir });
+            }
+            list
+        }
+    };
+    Err(LoadError::Invalid(Problems { path: path.to_owned(), source, list }))
+}
+
+/// A call of one of several functions of a name, at the first `call` that has the name.
+fn located(ambiguous: &Ambiguous, source: &str) -> Diagnostic {
+    let (mut start, mut line, mut column) = (None, 1, 1);
+    let mut before = 0;
+    for (number, text) in (1u32..).zip(source.split_inclusive('\n')) {
+        let after =
+            text.find("call").and_then(|at| text.get(at..)?.find(&ambiguous.name).map(|n| at + n));
+        if let Some(at) = after {
+            let characters = text.get(..at).unwrap_or_default().chars().count();
+            (start, line) = (Some(before + at), number);
+            column = u32::try_from(characters + 1).unwrap_or(1);
+            break;
+        }
+        before += text.len();
+    }
+    Diagnostic {
+        message: ambiguous.to_string(),
+        span: start.map(|start| start..start + ambiguous.name.len()),
+        label: None,
+        help: None,
+        line,
+        column,
     }
 }

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dagrun_core::offer::Offer;
+use dagrun_core::pipeline::{Pipeline, TaskAction};
 use dagrun_scheduler::connection::{ClusterDir, Role, Token};
+use dagrun_worker::function::{Ambiguous, ambiguous};
 use dagrun_worker::{EndReason, WorkerHandle};
 
 pub use crate::worker_args::{memory, offer_words, resource};
@@ -32,6 +34,10 @@ pub(crate) fn is_initialised() -> bool {
 /// functions, and does not return from here before it ends; so it is when
 /// [`Cluster::processes`](crate::Cluster::processes) starts it. Otherwise this does nothing.
 ///
+/// Pipeline files name functions, so a worker's names must be unique: where two functions of the program share
+/// one, this reports the paths of both and ends the process with exit code 2. Programs that never call it may
+/// have several, as graphs in Rust mean the function itself.
+///
 /// ```no_run
 /// fn main() -> Result<(), dagrun::Error> {
 ///     dagrun::init();
@@ -43,6 +49,11 @@ pub(crate) fn is_initialised() -> bool {
 pub fn init() {
     INITIALISED.store(true, Ordering::Release);
     dagrun_worker::reaper::take_part();
+    let ambiguous: Vec<String> = ambiguous().map(|names| names.to_string()).collect();
+    if !ambiguous.is_empty() {
+        report(&ambiguous.join("\n"));
+        std::process::exit(2);
+    }
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|role| role == WORKER) {
         std::process::exit(work(arguments));
@@ -147,6 +158,17 @@ pub fn stop_on_signals(worker: &WorkerHandle) {
             std::process::exit(128 + signal);
         }
     });
+}
+
+/// The calls of a pipeline from a file that could mean several functions of this program.
+pub(crate) fn ambiguous_in(pipeline: &Pipeline) -> impl Iterator<Item = Ambiguous> {
+    let called = |name: &str| {
+        pipeline
+            .tasks
+            .iter()
+            .any(|task| matches!(&task.action, TaskAction::Call(call) if call.function == name))
+    };
+    ambiguous().filter(move |ambiguous| called(&ambiguous.name))
 }
 
 /// A worker process speaks to people on standard error.

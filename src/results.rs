@@ -1,6 +1,7 @@
 //! The values of a run as they come: one by one, in index order or as they end.
 
 use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,7 +13,9 @@ use dagrun_core::status::{InstanceResult, State};
 use futures::Stream;
 use serde::de::DeserializeOwned;
 
+use crate::dag::TaskRef;
 use crate::error::Failed;
+use crate::pending::block_on;
 use crate::run::Run;
 use crate::watch::Watched;
 use crate::{Error, Pending};
@@ -57,24 +60,15 @@ type Page<T> = Vec<(u32, Result<T, Error>)>;
 ///
 /// It blocks as an iterator; as a [`Stream`] it does not.
 ///
-/// ```
-/// # #[dagrun::task]
-/// # fn squared(x: u64) -> u64 {
-/// #     x * x
-/// # }
-/// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-/// # let dag = dagrun::Dag::new("squares");
-/// # let squares = dag.map(squared, 0..5);
-/// # let run = cluster.submit(&dag)?;
-/// use futures::StreamExt;
-/// let values = futures::executor::block_on(StreamExt::collect::<Vec<_>>(run.iter(&squares)));
-/// let values: Vec<u64> = values.into_iter().collect::<Result<_, _>>()?;
-/// assert_eq!(values, [0, 1, 4, 9, 16]);
-/// # Ok::<(), dagrun::Error>(())
-/// ```
+#[doc = crate::docs::squares!(
+    "use futures::StreamExt;",
+    "let values = futures::executor::block_on(StreamExt::collect::<Vec<_>>(run.iter(&squares)));",
+    "let values: Vec<u64> = values.into_iter().collect::<Result<_, _>>()?;",
+    "assert_eq!(values, [0, 1, 4, 9, 16]);",
+)]
 pub struct Results<T> {
     run: Run,
-    task: TaskId,
+    task: TaskRef,
     completed: bool,
     taken: usize,
     buffer: VecDeque<(u32, Result<T, Error>)>,
@@ -90,23 +84,15 @@ impl<T> std::fmt::Debug for Results<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> Results<T> {
-    pub(crate) fn new(run: Run, task: TaskId, completed: bool) -> Results<T> {
-        Results {
-            run,
-            task,
-            completed,
-            taken: 0,
-            buffer: VecDeque::new(),
-            next: None,
-            over: false,
-            of: PhantomData,
-        }
+    pub(crate) fn new(run: Run, task: TaskRef, completed: bool) -> Results<T> {
+        let (buffer, next) = (VecDeque::new(), None);
+        Results { run, task, completed, taken: 0, buffer, next, over: false, of: PhantomData }
     }
 
     /// Asks for more.
     fn more(&self) -> Pending<Page<T>> {
-        let (task, taken, completed) = (self.task, self.taken, self.completed);
-        self.run.ask(move |watched| async move {
+        let (taken, completed) = (self.taken, self.completed);
+        self.run.ask_of(&self.task, move |watched, task| async move {
             let first = u32::try_from(taken).unwrap_or(u32::MAX);
             let results = match completed {
                 true => watched.as_completed(task, taken).await?,
@@ -135,20 +121,10 @@ impl<T: DeserializeOwned + Send + 'static> Results<T> {
         }
     }
 
-    fn blocking(&mut self) -> Option<(u32, Result<T, Error>)> {
-        loop {
-            if let Some(next) = self.buffer.pop_front() {
-                return Some(next);
-            }
-            if self.over {
-                return None;
-            }
-            let more = self.next.take().unwrap_or_else(|| self.more()).wait();
-            self.take_in(more);
-        }
-    }
-
-    fn polled(&mut self, context: &mut Context<'_>) -> Poll<Option<(u32, Result<T, Error>)>> {
+    pub(crate) fn polled(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<(u32, Result<T, Error>)>> {
         loop {
             if let Some(next) = self.buffer.pop_front() {
                 return Poll::Ready(Some(next));
@@ -172,7 +148,7 @@ impl<T: DeserializeOwned + Send + 'static> Iterator for Results<T> {
     type Item = Result<T, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.blocking().map(|(_, value)| value)
+        block_on(poll_fn(|context| self.polled(context))).map(|(_, value)| value)
     }
 }
 
@@ -190,19 +166,10 @@ impl<T> Unpin for Results<T> {}
 ///
 /// It blocks as an iterator; as a [`Stream`] it does not.
 ///
-/// ```
-/// # #[dagrun::task]
-/// # fn squared(x: u64) -> u64 {
-/// #     x * x
-/// # }
-/// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-/// # let dag = dagrun::Dag::new("squares");
-/// # let squares = dag.map(squared, 0..5);
-/// # let run = cluster.submit(&dag)?;
-/// let (index, value) = run.iter_completed(&squares).next().unwrap();
-/// assert_eq!(value?, u64::from(index).pow(2));
-/// # Ok::<(), dagrun::Error>(())
-/// ```
+#[doc = crate::docs::squares!(
+    "let (index, value) = run.iter_completed(&squares).next().unwrap();",
+    "assert_eq!(value?, u64::from(index).pow(2));",
+)]
 #[derive(Debug)]
 pub struct Completed<T>(pub(crate) Results<T>);
 
@@ -210,7 +177,7 @@ impl<T: DeserializeOwned + Send + 'static> Iterator for Completed<T> {
     type Item = (u32, Result<T, Error>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.blocking()
+        block_on(poll_fn(|context| self.0.polled(context)))
     }
 }
 

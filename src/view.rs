@@ -17,9 +17,10 @@ use futures::future::try_join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::client::{Client, Mapped};
+use crate::client::Client;
 use crate::cluster::Cluster;
-use crate::dag::{ArrayHandle, Dag, Encoded, Handle, IntoArgs};
+use crate::dag::{ArrayHandle, Dag, Encoded, Handle, IntoArgs, MapSource};
+use crate::mapped::Mapped;
 use crate::{Error, Pending};
 
 /// Some workers, by name, in an order: all that is done through it is done on each of them.
@@ -173,11 +174,11 @@ impl View {
     ///
     /// # Errors
     /// [`Error::Failed`] as soon as a part has one that failed; the other calls go on.
-    pub fn map<F, T, I>(&self, function: F, items: I) -> Pending<Vec<F::Output>>
+    pub fn map<F, I>(&self, function: F, items: I) -> Pending<Vec<F::Output>>
     where
-        F: TaskFn<Args = (T,)>,
-        I: IntoIterator<Item = T>,
-        T: Serialize + 'static,
+        F: TaskFn,
+        I: IntoIterator,
+        Vec<I::Item>: MapSource<F::Args>,
     {
         let dag = Dag::new(F::NAME);
         let parts = split(items.into_iter().collect(), self.workers.len());
@@ -190,7 +191,7 @@ impl View {
         if arrays.is_empty() {
             return Pending::new(std::future::ready(Ok(Vec::new())));
         }
-        let starting = self.client.starting(&dag);
+        let starting = self.client.submit(&dag);
         Pending::new(async move {
             let run = starting.await?;
             let parts = try_join_all(arrays.iter().map(|array| run.results(array))).await?;
@@ -209,7 +210,7 @@ impl View {
     pub fn push<T: Serialize + 'static>(&self, name: &str, value: &T) -> Pending<()> {
         match encode(name, value) {
             Ok(value) => self.put(name, |_| value.clone()),
-            Err(error) => Pending::new(std::future::ready(Err(error))),
+            Err(error) => Pending::failed(error),
         }
     }
 
@@ -243,7 +244,7 @@ impl View {
             parts.iter().map(|part| encode(name, part)).collect();
         match parts {
             Ok(parts) => self.put(name, |at| parts[at].clone()),
-            Err(error) => Pending::new(std::future::ready(Err(error))),
+            Err(error) => Pending::failed(error),
         }
     }
 
@@ -285,7 +286,7 @@ impl View {
         let workers = self.workers.iter().enumerate();
         let handles: Vec<Handle<T>> =
             workers.map(|(at, worker)| task(&dag, at).targets([worker.as_str()])).collect();
-        let starting = self.client.starting(&dag);
+        let starting = self.client.submit(&dag);
         Pending::new(async move {
             let run = starting.await?;
             try_join_all(handles.iter().map(|handle| run.result(handle))).await
@@ -332,7 +333,7 @@ impl LoadBalanced {
         if let Some(workers) = &self.workers {
             handle = handle.targets(workers.iter().map(String::as_str));
         }
-        let starting = self.client.starting(&dag);
+        let starting = self.client.submit(&dag);
         Pending::new(async move {
             let run = starting.await?;
             run.result(&handle).await
@@ -340,13 +341,13 @@ impl LoadBalanced {
     }
 
     /// Calls a function for each item; see [`Client::map`].
-    pub fn map<F, T, I>(&self, function: F, items: I) -> Mapped<F, I::IntoIter>
+    pub fn map<F, I>(&self, function: F, items: I) -> Mapped<F, I::IntoIter>
     where
-        F: TaskFn<Args = (T,)>,
-        I: IntoIterator<Item = T>,
-        T: Serialize + 'static,
+        F: TaskFn,
+        I: IntoIterator,
+        Vec<I::Item>: MapSource<F::Args>,
     {
-        self.client.map(function, items).among(self.workers.clone())
+        Mapped::new(self.client.clone(), self.workers.clone(), function, items.into_iter())
     }
 }
 

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 struct Point {
     strike: f64,
     kind: String,
+    #[serde(default)]
+    x: u32,
 }
 
 #[dagrun::task]
@@ -512,7 +514,7 @@ fn what_is_built_runs_and_gives_what_its_functions_make() {
     let last = dag.task(add, (&echoed, &one));
     let streamed_total = dag.gather(&squares, streamed).min_success(0.5);
     let infinite = dag.map(square, [f64::INFINITY, 2.0]);
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     assert_eq!(run.result(&total).wait().unwrap(), 338_350.0);
     assert_eq!(run.result(&last).wait().unwrap(), 338_351.0);
     assert_eq!(run.result(&chosen).wait().unwrap(), 338_351.0 / 2.0);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dagrun::core::status::RunState;
+use dagrun::RunState;
 use dagrun::{Cluster, Context, Options, Run};
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +88,7 @@ impl Program {
         std::fs::write(&file, text).unwrap();
         let loaded = dagrun::load(&file, &[]).unwrap();
         let options = Options { base_dir: Some(loaded.base_dir), ..Options::default() };
-        self.cluster.client().start_pipeline(loaded.pipeline, &options)
+        self.cluster.client().submit_pipeline(loaded.pipeline, &options).wait()
     }
 }
 
@@ -96,7 +96,7 @@ impl Program {
 fn a_pipeline_file_calls_functions_and_hands_their_values_on() {
     let program = Program::start();
     let run = program.submit(PIPELINE).unwrap();
-    assert_eq!(run.wait().wait().unwrap(), RunState::Succeeded);
+    assert_eq!(run.finished().wait().unwrap(), RunState::Succeeded);
 
     // The last axis varies fastest; 100.0 × 0.5 + 1000 is the fourth point.
     let fourth: Price = run.value("price", 3).wait().unwrap();
@@ -118,7 +118,7 @@ fn arguments_that_do_not_fit_fail_the_call_with_their_names() {
     let program = Program::start();
     let text = "[task.all]\ncall = 'surface'\nargs = { prices = [], factor = 2 }\n";
     let run = program.submit(text).unwrap();
-    assert_eq!(run.wait().wait().unwrap(), RunState::Failed);
+    assert_eq!(run.finished().wait().unwrap(), RunState::Failed);
     let failed = run.value::<Surface>("all", 0).wait().unwrap_err().to_string();
     assert!(failed.contains("`scale`") && failed.contains("`factor`"), "{failed}");
 }

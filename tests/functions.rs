@@ -75,7 +75,7 @@ fn values_flow_from_function_to_function() {
     let two = dag.gather(&squares, sum_one_by_one);
     let both = dag.task(add, (&one, &two));
     let halves = dag.map_with(add, &squares, (0.5,));
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     assert_eq!(run.result(&total).wait().unwrap(), 338_350.0);
     assert_eq!(run.result(&both).wait().unwrap(), 676_700.0);
     assert_eq!(run.result_at(&squares, 9).wait().unwrap(), 100.0);
@@ -92,7 +92,7 @@ fn values_flow_from_function_to_function() {
         .collect();
     completed.sort_unstable();
     assert_eq!(completed, (0..100).collect::<Vec<u32>>());
-    assert_eq!(run.wait().wait().unwrap(), RunState::Succeeded);
+    assert_eq!(run.finished().wait().unwrap(), RunState::Succeeded);
     let progress = run.progress().wait().unwrap();
     assert_eq!((progress.instances, progress.succeeded), (progress.ended, progress.ended));
     assert!(progress.complete && run.times().wait().unwrap().serial > Duration::ZERO);
@@ -104,7 +104,7 @@ fn values_as_completed_are_all_there_whenever_one_begins_to_ask() {
     for round in 1..=40u16 {
         let dag = Dag::new("squares");
         let squares = dag.map(square, (0..25 * round).map(f64::from));
-        let run = cluster.submit(&dag).unwrap();
+        let run = cluster.submit(&dag).wait().unwrap();
         if round % 2 == 0 {
             run.result_at(&squares, 0).wait().unwrap();
         }
@@ -142,7 +142,7 @@ fn long_values_reach_functions_and_those_who_ask_for_results() {
     let all = dag.gather(&lists, total_of);
     // Nobody is given this one: it is a file of the run.
     let last = dag.task(long_bytes, (7u8,));
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     assert_eq!(run.result(&all).wait().unwrap(), 55 * 200_000);
     let bytes = run.result(&last).wait().unwrap();
     assert_eq!((bytes.len(), bytes.iter().all(|byte| *byte == 7)), (200_000, true));
@@ -159,7 +159,7 @@ fn a_sweep_and_a_list_that_is_known_late_fan_out() {
     let list = dag.task(numbers, (10,));
     let squares = dag.map(square, dag.scatter(&list, dagrun::Each));
     let parts = dag.map(sum, dag.scatter(&list, dagrun::Chunk(4)));
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     let products = run.results(&products).wait().unwrap();
     assert_eq!(products, [10.0, 20.0, 20.0, 40.0, 30.0, 60.0]);
     assert_eq!(run.results(&squares).wait().unwrap()[9], 81.0);
@@ -172,7 +172,7 @@ fn what_fails_says_so() {
     let dag = Dag::new("failures");
     let refused = dag.map(refuse, 0..5u32);
     let after = dag.map(boom, &refused);
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     let failed = |result: Result<u32, Error>| match result {
         Err(Error::Failed(failed)) => failed,
         other => panic!("{other:?}"),
@@ -185,7 +185,7 @@ fn what_fails_says_so() {
     let panicked = failed(run.result_at(&after, 2).wait());
     assert!(panicked.reason.contains("2 is too much"), "{panicked}");
     assert!(panicked.reason.contains("tests/functions.rs:"), "{panicked}");
-    assert_eq!(run.wait().wait().unwrap(), RunState::Failed);
+    assert_eq!(run.finished().wait().unwrap(), RunState::Failed);
 }
 
 #[test]
@@ -193,11 +193,11 @@ fn a_run_is_cancelled_and_an_answer_waited_for_only_so_long() {
     let cluster = cluster();
     let dag = Dag::new("endless");
     let endless = dag.task(wait_for_the_end, ());
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     let late = run.result(&endless).timeout(Duration::from_millis(20)).wait();
     assert!(matches!(late, Err(Error::Timeout(_))), "{late:?}");
     run.cancel().wait().unwrap();
-    assert_eq!(run.wait().wait().unwrap(), RunState::Cancelled);
+    assert_eq!(run.finished().wait().unwrap(), RunState::Cancelled);
 }
 
 #[test]
@@ -205,8 +205,8 @@ fn what_has_ended_is_cancelled_without_complaint_and_stays() {
     let cluster = cluster();
     let dag = Dag::new("square");
     let nine = dag.task(square, (3.0,));
-    let run = cluster.submit(&dag).unwrap();
-    assert_eq!(run.wait().wait().unwrap(), RunState::Succeeded);
+    let run = cluster.submit(&dag).wait().unwrap();
+    assert_eq!(run.finished().wait().unwrap(), RunState::Succeeded);
     run.cancel().wait().unwrap();
     run.cancel_task(&nine).wait().unwrap();
     assert_eq!(run.result(&nine).wait().unwrap(), 9.0);
@@ -216,7 +216,7 @@ fn what_has_ended_is_cancelled_without_complaint_and_stays() {
 fn functions_are_called_without_a_graph() {
     let cluster = cluster();
     let client = cluster.client();
-    let nine = client.submit(square, (3.0,)).unwrap();
+    let nine = client.call(square, (3.0,));
     assert_eq!(nine.wait().unwrap(), 9.0);
     let squares = client.map(square, (0..2_000).map(f64::from)).max_outstanding(256);
     for (at, value) in squares.enumerate() {
@@ -233,7 +233,7 @@ fn a_call_that_no_worker_has_is_refused() {
     if let dagrun::core::pipeline::TaskAction::Call(call) = &mut pipeline.tasks[0].action {
         call.function = "cube".into();
     }
-    let refused = cluster.client().start_pipeline(pipeline, &dagrun::Options::default());
+    let refused = cluster.client().submit_pipeline(pipeline, &dagrun::Options::default()).wait();
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("no worker has a function `cube`"), "{refused}");
 }
@@ -245,11 +245,11 @@ fn a_long_value_that_is_kept_can_be_read_although_other_tasks_are_given_it() {
     let kept = dag.task(numbers, (100_000,)).keep();
     let dropped = dag.task(numbers, (100_000,));
     let sums = [dag.task(sum, (&kept,)), dag.task(sum, (&dropped,))];
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     for total in &sums {
         assert_eq!(run.result(total).wait().unwrap(), 4_999_950_000.0);
     }
-    run.wait().wait().unwrap();
+    run.finished().wait().unwrap();
     assert_eq!(run.result(&kept).wait().unwrap().len(), 100_000);
     let gone = run.result(&dropped).wait().unwrap_err().to_string();
     assert!(gone.contains("kept by a worker"), "{gone}");
@@ -260,7 +260,7 @@ fn long_results_of_several_tasks_are_files_of_their_own() {
     let cluster = cluster();
     let dag = Dag::new("several");
     let long = [70_000, 80_000, 90_000].map(|length| (length, dag.task(numbers, (length,))));
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     for (length, task) in &long {
         assert_eq!(run.result(task).wait().unwrap().len(), *length as usize);
     }
@@ -277,12 +277,12 @@ fn what_functions_say_of_their_progress_is_part_of_that_of_the_run() {
     let cluster = cluster();
     let dag = Dag::new("half-way");
     dag.task(half_way, ());
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     while run.progress().wait().unwrap().partial != 500 {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(run.progress().wait().unwrap().fraction(), 0.5);
     run.cancel().wait().unwrap();
-    assert_eq!(run.wait().wait().unwrap(), RunState::Cancelled);
+    assert_eq!(run.finished().wait().unwrap(), RunState::Cancelled);
     assert_eq!(run.progress().wait().unwrap().partial, 0);
 }

@@ -128,7 +128,7 @@ fn own_process() -> u32 {
 fn pid_of(cluster: &Cluster, worker: &str) -> u32 {
     let dag = Dag::new("pid");
     let handle = dag.task(own_process, ()).targets([worker]);
-    cluster.submit(&dag).unwrap().result(&handle).wait().unwrap()
+    cluster.submit(&dag).wait().unwrap().result(&handle).wait().unwrap()
 }
 
 fn alive(pid: u32) -> bool {
@@ -172,13 +172,13 @@ fn both_workers_take_part() {
     let met = dag.map(meet, vec![here.path().to_owned(); 2]);
     let squares = dag.map(square, 1..=100u64);
     let total = dag.reduce(&squares, add);
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     assert_eq!(run.result(&total).wait().unwrap(), 338_350);
     let mut met = run.results(&met).wait().unwrap();
     met.sort_by(|(_, a), (_, b)| a.cmp(b));
     let names: Vec<&str> = met.iter().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names, ["p1", "p2"]);
-    assert_eq!(run.wait().wait().unwrap(), RunState::Succeeded);
+    assert_eq!(run.finished().wait().unwrap(), RunState::Succeeded);
     let pids: Vec<u32> = met.iter().map(|(pid, _)| *pid).collect();
     assert!(pids[0] != pids[1] && !pids.contains(&std::process::id()));
     assert!(pids.iter().all(|pid| alive(*pid)));
@@ -246,7 +246,7 @@ fn functions_that_fail_say_why() {
     let refused = dag.task(refuses, (3,));
     let stack = dag.task(reads, ("wide".to_owned(),));
     let located = dag.task(asks, ("wide".to_owned(),));
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
 
     let panicked = failure(run.result(&panicked).wait());
     assert_eq!((panicked.state, panicked.attempts), (State::Failed, 2));
@@ -268,7 +268,7 @@ fn functions_that_fail_say_why() {
     assert!(located.reason.contains("invalid digit found in string"), "{}", located.reason);
     assert!(located.detail.contains("tests/processes.rs:"), "{}", located.detail);
 
-    assert_eq!(run.wait().wait().unwrap(), RunState::Failed);
+    assert_eq!(run.finished().wait().unwrap(), RunState::Failed);
     let now = ["p1", "p2"].map(|name| pid_of(&cluster, name));
     assert_eq!(pids, now, "failures kill no workers");
 }
@@ -297,7 +297,7 @@ fn who_kills_its_worker_harms_nobody_else() {
         let killer = dag.task(kills, (how.to_owned(),)).max_lost(2).targets(["p1"]);
         let others = dag.map(slowly, 0..50u64).targets(["p2"]);
         let anywhere = dag.map(slowly, 0..50u64);
-        let run = cluster.submit(&dag).unwrap();
+        let run = cluster.submit(&dag).wait().unwrap();
         let failed = failure(run.result(&killer).wait());
         assert_eq!((failed.state, failed.attempts), (State::Failed, 3), "{how}: {failed:?}");
         assert_eq!(failed.reason, "lost its worker 3 times", "{how}");
@@ -305,7 +305,7 @@ fn who_kills_its_worker_harms_nobody_else() {
         let expected: Vec<u64> = (1..=50).collect();
         assert_eq!(run.results(&others).wait().unwrap(), expected);
         assert_eq!(run.results(&anywhere).wait().unwrap(), expected);
-        assert_eq!(run.wait().wait().unwrap(), RunState::Failed);
+        assert_eq!(run.finished().wait().unwrap(), RunState::Failed);
         let after = ["p1", "p2"].map(|name| pid_of(&cluster, name));
         assert!(after[0] != before[0] && after[1] == before[1], "{before:?} {after:?}");
         assert!(!alive(before[0]));
@@ -327,11 +327,11 @@ fn who_kills_its_worker_once_succeeds() {
     let dag = Dag::new("once");
     let killers = ["abort", "exit", "memory"]
         .map(|how| dag.task(kills_once, (here.path().join(how), how.to_owned())).max_lost(2));
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     for killer in &killers {
         assert!(run.result(killer).wait().unwrap() >= 2);
     }
-    assert_eq!(run.wait().wait().unwrap(), RunState::Succeeded);
+    assert_eq!(run.finished().wait().unwrap(), RunState::Succeeded);
 }
 
 fn a_killed_worker_is_started_again() {
@@ -422,7 +422,7 @@ fn values_flow() {
     let made = dag.map(make, dag.scatter(&numbers, Each)).targets(["p1"]);
     let turned = dag.map(turn, &made).targets(["p2"]);
     let sum = dag.gather(&turned, checksum).targets(["p1"]);
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     let (bytes, sum) = run.result(&sum).wait().unwrap();
     let took = begun.elapsed().as_secs_f64();
     let peaks = pids.map(|pid| memory(pid, "VmHWM:"));
@@ -430,7 +430,7 @@ fn values_flow() {
     assert_eq!(bytes, u64::from(chunks) * CHUNK as u64);
     let expected = (0..chunks).flat_map(random).map(|word| word ^ TURN).fold(0, mix);
     assert_eq!(sum, expected);
-    assert_eq!(run.wait().wait().unwrap(), RunState::Succeeded);
+    assert_eq!(run.finished().wait().unwrap(), RunState::Succeeded);
     for peak in peaks {
         assert!(peak < limit, "{peaks:?}");
     }
@@ -494,16 +494,16 @@ fn calls_are_forgotten() {
     let resident = || [std::process::id(), worker].map(|pid| memory(pid, "VmRSS:"));
     let client = cluster.client();
     let call = |n: u32| {
-        let pending = client.submit(long_text, (n,)).unwrap();
+        let pending = client.call(long_text, (n,));
         match n % 4 {
             0 => drop(pending),
             _ => assert_eq!(pending.wait().is_ok(), !n.is_multiple_of(3)),
         }
         let dag = Dag::new("run");
         let handle = dag.task(long_text, (1,));
-        let run = client.start(&dag).unwrap();
+        let run = client.submit(&dag).wait().unwrap();
         assert_eq!(run.result(&handle).wait().unwrap().len(), 10_000);
-        assert_eq!(run.clone().wait().wait().unwrap(), RunState::Succeeded);
+        assert_eq!(run.clone().finished().wait().unwrap(), RunState::Succeeded);
     };
     (0..first).for_each(call);
     let before = resident();

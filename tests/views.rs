@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dagrun::core::status::State;
+use dagrun::State;
 use dagrun::{Cluster, Context, Dag, Error, ShelfError, View};
 
 #[dagrun::task]
@@ -183,7 +183,7 @@ fn workers_of_one_process_hand_long_values_to_each_other() {
     let dag = Dag::new("long");
     let made = dag.task(long, (1_000_000,)).targets(["w1"]);
     let there = dag.task(length, (&made,)).targets(["w2"]);
-    let run = cluster.submit(&dag).unwrap();
+    let run = cluster.submit(&dag).wait().unwrap();
     assert_eq!(run.result(&there).wait().unwrap(), 1_000_000);
     assert_eq!(run.instances(&there).wait().unwrap()[0].worker.as_deref(), Some("w2"));
 }

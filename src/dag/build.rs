@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 
 use super::error::{BuildError, Problem};
 use super::options::{clauses_of, problems};
-use super::source::INPUT;
+use super::source::INPUTS;
 use super::store::{Entry, Known, NONE, ShapeKind, Slot, Store, What};
 use super::words::References;
 
@@ -238,12 +238,15 @@ impl<'s> Builder<'s> {
     fn pattern(&mut self, id: TaskId, shape: Option<&ShapeKind>) -> (Pattern, Option<Space>) {
         match shape {
             None | Some(ShapeKind::EachWorker) => (Pattern::Own, None),
-            Some(ShapeKind::Sweep(space)) => (Pattern::Own, Some(space.clone())),
-            Some(&ShapeKind::Values(first, count)) => {
-                let rows = (first..first + count).map(|at| vec![self.constant(id, at)]).collect();
-                let name = INPUT.to_owned();
-                let axis =
-                    Axis { name: name.clone(), names: vec![name], points: Points::Rows(rows) };
+            Some(ShapeKind::Sweep(space, _)) => (Pattern::Own, Some(space.clone())),
+            Some(&ShapeKind::Values(first, count, each)) => {
+                let each = u32::from(each);
+                let row = |at| first + at * each..first + (at + 1) * each;
+                let mut row = |at| row(at).map(|at| self.constant(id, at)).collect();
+                let points = Points::Rows((0..count).map(&mut row).collect());
+                let names: Vec<String> =
+                    INPUTS.iter().take(each as usize).map(|name| (*name).to_owned()).collect();
+                let axis = Axis { name: INPUTS[0].to_owned(), names, points };
                 (Pattern::Own, Some(Space { axes: vec![axis], ..Space::default() }))
             }
             Some(ShapeKind::Map(upstream)) => (Pattern::Map(*upstream), None),
@@ -321,7 +324,10 @@ impl<'s> Builder<'s> {
                 }
             }
             Slot::Gathered(upstream, _) => Arg::Gathered(upstream),
-            Slot::Input => placeholder(Placeholder::Param(INPUT.to_owned(), Vec::new())),
+            Slot::Input(at) => {
+                let name = INPUTS[usize::from(at).min(INPUTS.len() - 1)];
+                placeholder(Placeholder::Param(name.to_owned(), Vec::new()))
+            }
             Slot::Item => placeholder(Placeholder::Item(Vec::new())),
             Slot::Params => self.params_arg(id, param),
             Slot::Group(at) => match self.store.shape(id).map(|shape| &shape.kind) {
@@ -348,14 +354,20 @@ impl<'s> Builder<'s> {
     }
 
     /// The parameters of a sweep as the fields of one input; a single one of the input's name is it.
-    fn params_arg(&self, id: TaskId, param: Option<&str>) -> Arg {
-        let Some(ShapeKind::Sweep(space)) = self.store.shape(id).map(|shape| &shape.kind) else {
+    fn params_arg(&mut self, id: TaskId, param: Option<&str>) -> Arg {
+        let store = self.store;
+        let Some(ShapeKind::Sweep(space, fit)) = store.shape(id).map(|shape| &shape.kind) else {
             return Arg::Params;
         };
         let param_of = |name: &String| placeholder(Placeholder::Param(name.clone(), Vec::new()));
         let names: Vec<&String> = space.axes.iter().flat_map(|axis| &axis.names).collect();
+        let whole = matches!(names.as_slice(), [name] if Some(name.as_str()) == param);
+        let first = space.compile().ok().filter(|grid| grid.width() > 0);
+        if let Some(Err(message)) = first.map(|grid| fit(&grid.params(0), whole)) {
+            self.problem(id, format!("its sweep: {message}"));
+        }
         match names.as_slice() {
-            [name] if Some(name.as_str()) == param => param_of(name),
+            [name] if whole => param_of(name),
             names => {
                 Arg::Table(names.iter().map(|name| ((*name).clone(), param_of(name))).collect())
             }

@@ -13,7 +13,7 @@ use dagrun_core::pipeline::Capture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::source::{Head, INPUT, mapped};
+use super::source::{Head, INPUTS, mapped};
 use super::store::{Recorder, Shape, ShapeKind, What, position};
 use super::sweep::{Axis, IntoAxis, Sweep};
 use super::{ArrayHandle, Dag, Handle, MapSource, Scattered, TaskRef, Upstreams};
@@ -226,26 +226,27 @@ impl CommandSource for &Command<Array> {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
         match recorder.own(&self.task) {
             Some(upstream) => mapped(recorder, upstream),
-            None => Head::UNUSABLE,
+            None => Head::unusable(),
         }
     }
 }
 
 impl CommandSource for Sweep {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
-        MapSource::<()>::head(self, recorder)
+        // Words of a command take any parameter.
+        self.head(recorder, |_, _| Ok(()))
     }
 }
 
 impl CommandSource for &Sweep {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
-        MapSource::<()>::head(self, recorder)
+        CommandSource::head(self.clone(), recorder)
     }
 }
 
 impl CommandSource for Axis {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
-        MapSource::<f64>::head(self, recorder)
+        MapSource::<(f64,)>::head(self, recorder)
     }
 }
 
@@ -259,11 +260,11 @@ impl<T: Serialize, I: IntoIterator<Item = T>> CommandSource for I {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
         let values: Result<Axis, String> = IntoAxis::points(self);
         match values {
-            Ok(values) => MapSource::<()>::head(Sweep::new().axis(INPUT, values), recorder),
+            Ok(values) => CommandSource::head(Sweep::new().axis(INPUTS[0], values), recorder),
             Err(error) => {
                 let task = recorder.store.next();
                 recorder.store.problem(task, format!("a value that it is mapped over: {error}"));
-                Head::UNUSABLE
+                Head::unusable()
             }
         }
     }

@@ -68,4 +68,7 @@ pub enum WriteError {
     /// The file format cannot express it.
     #[error(transparent)]
     Unparse(#[from] UnparseError),
+    /// A file could not say which of several functions it means.
+    #[error(transparent)]
+    Ambiguous(#[from] dagrun_worker::function::Ambiguous),
 }

@@ -31,6 +31,7 @@ mod args;
 mod build;
 mod command;
 mod error;
+mod fit;
 mod gather;
 mod options;
 mod source;
@@ -91,6 +92,32 @@ impl TaskRef {
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.task
+    }
+}
+
+/// Which graph a run is of, and how many of its tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    id: u64,
+    name: String,
+    tasks: usize,
+}
+
+impl Origin {
+    /// The task's number in the run.
+    ///
+    /// # Errors
+    /// Why the run does not have the task.
+    pub(crate) fn own(&self, task: &TaskRef) -> Result<TaskId, String> {
+        let (mine, other) = (&self.name, &task.dag.name);
+        if task.dag.id != self.id {
+            let same = if mine == other { ", another graph of that name" } else { "" };
+            return Err(format!("it is of the graph `{other}`{same}, and the run of `{mine}`"));
+        }
+        match task.task.at() < self.tasks {
+            true => Ok(task.task),
+            false => Err(format!("its task was recorded in `{mine}` after the run was submitted")),
+        }
     }
 }
 
@@ -263,12 +290,26 @@ impl Dag {
     /// let halves = dag.map(half, 0..10);
     /// dag.map(half, &halves); // an array of `f64` for a `u32`
     /// ```
-    pub fn map<F, T, S>(&self, f: F, source: S) -> ArrayHandle<F::Output>
+    ///
+    /// A function of several inputs takes tuples:
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// #[dagrun::task]
+    /// fn scaled(x: f64, by: u32) -> f64 {
+    ///     x * f64::from(by)
+    /// }
+    ///
+    /// let dag = Dag::new("scaled");
+    /// let values = dag.map(scaled, [(1.5, 2), (2.5, 4)]);
+    /// assert_eq!(values.width(), Some(2));
+    /// ```
+    pub fn map<F, S>(&self, f: F, source: S) -> ArrayHandle<F::Output>
     where
-        F: TaskFn<Args = (T,)>,
-        S: MapSource<T>,
+        F: TaskFn,
+        S: MapSource<F::Args>,
     {
-        self.map_with(f, source, ())
+        self.mapped(f, source, |_| ())
     }
 
     /// As [`Dag::map`], for functions with further inputs, which are the same for all instances.
@@ -287,15 +328,24 @@ impl Dag {
     where
         F: TaskFn,
         F::Args: Inputs,
-        S: MapSource<<F::Args as Inputs>::First>,
+        S: MapSource<(<F::Args as Inputs>::First,)>,
         E: IntoArgs<<F::Args as Inputs>::Others>,
     {
+        self.mapped(f, source, |recorder| others.record(recorder))
+    }
+
+    fn mapped<F: TaskFn, A>(
+        &self,
+        f: F,
+        source: impl MapSource<A>,
+        others: impl FnOnce(&mut Recorder<'_>),
+    ) -> ArrayHandle<F::Output> {
         let task = self.record(|recorder| {
             let function = What::Function(recorder.store.function(f));
-            let Head { shape, slot } = source.head(recorder);
+            let Head { shape, slots } = source.head(recorder);
             let first = store::position(recorder.store.slots.len());
-            recorder.push(slot);
-            others.record(recorder);
+            slots.into_iter().for_each(|slot| recorder.push(slot));
+            others(recorder);
             recorder.store.push(function, first, shape)
         });
         ArrayHandle::new(task)
@@ -451,10 +501,14 @@ impl Dag {
     /// ```
     ///
     /// # Errors
-    /// When the graph is not sound, or has what the format cannot express: reductions, and constants that
-    /// are not JSON.
+    /// When the graph is not sound, or has what the format cannot express: reductions, constants that
+    /// are not JSON, and functions that share their name with others.
     pub fn to_toml(&self) -> Result<String, WriteError> {
-        Ok(dagrun_core::unparse::to_toml(&self.pipeline()?)?)
+        let pipeline = self.pipeline()?;
+        if let Some(ambiguous) = crate::program::ambiguous_in(&pipeline).next() {
+            return Err(ambiguous.into());
+        }
+        Ok(dagrun_core::unparse::to_toml(&pipeline)?)
     }
 
     /// A picture in Mermaid's language, as GitHub shows it.
@@ -473,6 +527,11 @@ impl Dag {
     pub fn to_dot(&self) -> Result<String, BuildError> {
         let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.store())?;
         Ok(draw::to_dot(&pipeline, &graph, false))
+    }
+
+    /// The graph as a run of its first `tasks` tasks remembers it.
+    pub(crate) fn origin(&self, tasks: usize) -> Origin {
+        Origin { id: self.shared.id, name: self.shared.name.clone(), tasks }
     }
 
     fn record(&self, record: impl FnOnce(&mut Recorder<'_>) -> TaskId) -> TaskRef {

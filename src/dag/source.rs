@@ -5,19 +5,22 @@ use std::marker::PhantomData;
 use dagrun_core::ids::TaskId;
 use dagrun_core::pipeline::{Scatter, Split};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use super::fit::{Fit, fits};
 use super::store::{Recorder, Shape, ShapeKind, Slot};
 use super::sweep::{Axis, Sweep};
 use super::{ArrayHandle, Handle, TaskRef};
 
-/// Something whose elements are `T`, or from which a `T` can be made for each instance:
-/// [`ArrayHandle<T>`], an iterator over `T`, [`Sweep`], [`Axis`], [`Scattered<T>`].
+/// What gives the inputs `A`, a tuple, of a function for each instance. For one input, `(T,)`:
+/// [`ArrayHandle<T>`], an iterator over `T`, [`Sweep`], [`Axis`], [`Scattered<T>`]; for several an
+/// iterator over tuples.
 #[diagnostic::on_unimplemented(
-    message = "a function whose input is `{T}` cannot be mapped over `{Self}`",
-    label = "does not give `{T}`",
-    note = "map over `&ArrayHandle`, an iterator, a `Sweep` or what `dag.scatter` gives, of the type that the function takes"
+    message = "a function with the inputs `{A}` cannot be mapped over `{Self}`",
+    label = "does not give the inputs `{A}`",
+    note = "map over `&ArrayHandle`, an iterator, a `Sweep` or what `dag.scatter` gives, of the type that the function takes; over tuples where it takes several inputs"
 )]
-pub trait MapSource<T> {
+pub trait MapSource<A> {
     #[doc(hidden)]
     fn head(self, recorder: &mut Recorder<'_>) -> Head;
 }
@@ -25,18 +28,25 @@ pub trait MapSource<T> {
 /// How a source makes instances, and what each is given of it.
 #[derive(Debug)]
 pub struct Head {
-    /// Nothing where something was wrong, which has been told.
+    /// Nothing where something was wrong, which has been reported.
     pub(super) shape: Option<Shape>,
-    pub(super) slot: Slot,
+    /// One for each input that it gives.
+    pub(super) slots: Vec<Slot>,
 }
 
 impl Head {
-    pub(super) const UNUSABLE: Head = Head { shape: None, slot: Slot::Unusable };
+    pub(super) fn one(shape: Shape, slot: Slot) -> Head {
+        Head { shape: Some(shape), slots: vec![slot] }
+    }
+
+    pub(super) fn unusable() -> Head {
+        Head { shape: None, slots: vec![Slot::Unusable] }
+    }
 }
 
-impl<T> MapSource<T> for &ArrayHandle<T> {
+impl<T> MapSource<(T,)> for &ArrayHandle<T> {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
-        let Some(upstream) = recorder.own(&self.task) else { return Head::UNUSABLE };
+        let Some(upstream) = recorder.own(&self.task) else { return Head::unusable() };
         mapped(recorder, upstream)
     }
 }
@@ -44,53 +54,91 @@ impl<T> MapSource<T> for &ArrayHandle<T> {
 pub(super) fn mapped(recorder: &Recorder<'_>, upstream: TaskId) -> Head {
     let width = recorder.store.width(upstream);
     let shape = Shape { kind: ShapeKind::Map(upstream), width };
-    Head { shape: Some(shape), slot: Slot::Value(upstream) }
+    Head::one(shape, Slot::Value(upstream))
 }
 
-impl<T> MapSource<T> for ArrayHandle<T> {
+impl<T> MapSource<(T,)> for ArrayHandle<T> {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
         (&self).head(recorder)
     }
 }
 
-impl<T: Serialize + 'static, I: IntoIterator<Item = T>> MapSource<T> for I {
+/// One input for each instance.
+impl<T: Serialize + 'static, I: IntoIterator<Item = T>> MapSource<(T,)> for I {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
-        let first = recorder.store.constants.count();
-        for value in self {
-            if recorder.constant(&value).is_none() {
-                return Head::UNUSABLE;
+        values(recorder, 1, self, |recorder, value| recorder.constant(&value).is_some())
+    }
+}
+
+/// Several inputs for each instance, as a tuple.
+macro_rules! tuples {
+    ($count:literal: $($item:ident),+) => {
+        impl<$($item: Serialize + 'static,)+ Items> MapSource<($($item,)+)> for Items
+        where
+            Items: IntoIterator<Item = ($($item,)+)>,
+        {
+            #[allow(non_snake_case)]
+            fn head(self, recorder: &mut Recorder<'_>) -> Head {
+                values(recorder, $count, self, |recorder, ($($item,)+)| {
+                    true $(&& recorder.constant(&$item).is_some())+
+                })
             }
         }
-        let count = recorder.store.constants.count() - first;
-        let shape = Shape { kind: ShapeKind::Values(first, count), width: Some(count) };
-        Head { shape: Some(shape), slot: Slot::Input }
+    };
+}
+
+tuples!(2: A, B);
+tuples!(3: A, B, C);
+tuples!(4: A, B, C, D);
+tuples!(5: A, B, C, D, E);
+tuples!(6: A, B, C, D, E, F);
+
+/// So many constants for each instance.
+fn values<T>(
+    recorder: &mut Recorder<'_>,
+    each: u8,
+    items: impl IntoIterator<Item = T>,
+    note: impl Fn(&mut Recorder<'_>, T) -> bool,
+) -> Head {
+    let first = recorder.store.constants.count();
+    if !items.into_iter().all(|item| note(recorder, item)) {
+        return Head::unusable();
+    }
+    let count = (recorder.store.constants.count() - first) / u32::from(each);
+    let shape = Shape { kind: ShapeKind::Values(first, count, each), width: Some(count) };
+    Head { shape: Some(shape), slots: (0..each).map(Slot::Input).collect() }
+}
+
+impl<T: DeserializeOwned + 'static> MapSource<(T,)> for Sweep {
+    fn head(self, recorder: &mut Recorder<'_>) -> Head {
+        self.head(recorder, fits::<T>)
     }
 }
 
-impl<T> MapSource<T> for Sweep {
+impl<T: DeserializeOwned + 'static> MapSource<(T,)> for &Sweep {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
+        self.clone().head(recorder, fits::<T>)
+    }
+}
+
+impl Sweep {
+    pub(super) fn head(self, recorder: &mut Recorder<'_>, fit: Fit) -> Head {
         let space = self.space(recorder.store);
         let width = space.compile().ok().map(|grid| grid.width());
-        Head { shape: Some(Shape { kind: ShapeKind::Sweep(space), width }), slot: Slot::Params }
-    }
-}
-
-impl<T> MapSource<T> for &Sweep {
-    fn head(self, recorder: &mut Recorder<'_>) -> Head {
-        MapSource::<T>::head(self.clone(), recorder)
+        Head::one(Shape { kind: ShapeKind::Sweep(space, fit), width }, Slot::Params)
     }
 }
 
 /// Numbers, given as they are.
-impl MapSource<f64> for Axis {
+impl MapSource<(f64,)> for Axis {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
-        let head: Head = MapSource::<f64>::head(Sweep::new().axis(INPUT, self), recorder);
-        Head { slot: Slot::Input, ..head }
+        let head = Sweep::new().axis(INPUTS[0], self).head(recorder, |_, _| Ok(()));
+        Head { slots: vec![Slot::Input(0)], ..head }
     }
 }
 
-/// The parameter of a map over values.
-pub(super) const INPUT: &str = "input";
+/// The parameters of a map over values, or over tuples of these.
+pub(super) const INPUTS: [&str; 6] = ["input", "input2", "input3", "input4", "input5", "input6"];
 
 /// The elements of a list that a task makes, one or several for each instance; see
 /// [`super::Dag::scatter`].
@@ -116,16 +164,16 @@ impl<T> Scattered<T> {
     }
 }
 
-impl<T> MapSource<T> for Scattered<T> {
+impl<T> MapSource<(T,)> for Scattered<T> {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
-        let Some(from) = recorder.own(&self.from) else { return Head::UNUSABLE };
+        let Some(from) = recorder.own(&self.from) else { return Head::unusable() };
         let scatter = Scatter { from, split: self.split, max_items: self.max_items };
         let shape = Shape { kind: ShapeKind::Scatter(scatter), width: None };
-        Head { shape: Some(shape), slot: Slot::Item }
+        Head::one(shape, Slot::Item)
     }
 }
 
-impl<T> MapSource<T> for &Scattered<T> {
+impl<T> MapSource<(T,)> for &Scattered<T> {
     fn head(self, recorder: &mut Recorder<'_>) -> Head {
         let again: Scattered<T> = Scattered {
             from: self.from.clone(),

@@ -5,6 +5,7 @@
 //! arena, and what a task has not been told takes no room at all.
 
 use std::any::TypeId;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dagrun_core::ids::TaskId;
@@ -18,17 +19,22 @@ use serde::Serialize;
 
 use super::TaskRef;
 use super::command::Program;
+use super::fit::Fit;
 
 /// What all clones of a [`super::Dag`] and its handles share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) name: String,
+    /// No other graph of this program has it.
+    pub(super) id: u64,
     store: Mutex<Store>,
 }
 
 impl Shared {
     pub(super) fn new(name: String) -> Shared {
-        Shared { name, store: Mutex::default() }
+        static GRAPHS: AtomicU64 = AtomicU64::new(0);
+        let id = GRAPHS.fetch_add(1, Ordering::Relaxed);
+        Shared { name, id, store: Mutex::default() }
     }
 
     /// What was recorded stays sound when a value panics while it is being written.
@@ -100,8 +106,8 @@ pub(super) enum Slot {
     Gathered(TaskId, bool),
     /// The parameters of the task's sweep.
     Params,
-    /// The parameter of a map over values.
-    Input,
+    /// A parameter of a map over values, by its position.
+    Input(u8),
     /// The parameter of a group, by its position among those that make the groups.
     Group(u8),
     /// What a scatter gives.
@@ -120,9 +126,10 @@ pub(super) struct Shape {
 
 #[derive(Clone, Debug)]
 pub(super) enum ShapeKind {
-    Sweep(Space),
-    /// One instance for each of these constants: the first, and how many.
-    Values(u32, u32),
+    /// And whether a point fits the function's input.
+    Sweep(Space, Fit),
+    /// Instances that are given constants: the first of these, how many instances, and how many for each.
+    Values(u32, u32, u8),
     Map(TaskId),
     Scatter(Scatter),
     Gather(Vec<TaskId>),

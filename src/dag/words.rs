@@ -7,7 +7,7 @@ use dagrun_core::template::{Part, Placeholder, RawPart, Template, parse_index_fo
 
 use super::build::Builder;
 use super::command::{Program, Word};
-use super::source::INPUT;
+use super::source::INPUTS;
 use super::store::{ShapeKind, What};
 
 /// What to say to those who did not mean a placeholder.
@@ -357,11 +357,11 @@ impl Builder<'_> {
         let mut at = task;
         loop {
             match self.store.shape(at).map(|shape| &shape.kind) {
-                Some(ShapeKind::Sweep(space)) => {
+                Some(ShapeKind::Sweep(space, _)) => {
                     names
                         .extend(space.axes.iter().flat_map(|axis| &axis.names).map(String::as_str));
                 }
-                Some(ShapeKind::Values(..)) => names.push(INPUT),
+                Some(ShapeKind::Values(_, _, each)) => names.extend(&INPUTS[..usize::from(*each)]),
                 Some(ShapeKind::GatherBy(_, by)) => names.extend(by.iter().map(String::as_str)),
                 Some(ShapeKind::Map(upstream)) => {
                     at = *upstream;

@@ -9,7 +9,7 @@ use dagrun_core::ids::{RunId, TaskId};
 use dagrun_core::status::{RunState, State};
 use serde::de::DeserializeOwned;
 
-use crate::dag::{ArrayHandle, Handle, TaskRef};
+use crate::dag::{ArrayHandle, Handle, Origin, TaskRef, Upstreams};
 use crate::results::{Completed, Results, decode, fetch};
 use crate::rpc::Scope;
 use crate::session::{Inside, Session};
@@ -30,7 +30,7 @@ pub use self::state::{Progress, Times};
 /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
 /// let dag = dagrun::Dag::new("squares");
 /// let squares = dag.map(squared, 0..5);
-/// let run = cluster.submit(&dag)?;
+/// let run = cluster.submit(&dag).wait()?;
 /// assert_eq!(run.results(&squares).wait()?, [0, 1, 4, 9, 16]);
 /// # Ok::<(), dagrun::Error>(())
 /// ```
@@ -38,6 +38,8 @@ pub use self::state::{Progress, Times};
 pub struct Run {
     id: RunId,
     session: Session,
+    /// What it is a run of, where that is a graph of this program.
+    origin: Option<Arc<Origin>>,
     /// Shared by the clones.
     _hold: Arc<Hold>,
 }
@@ -65,10 +67,34 @@ impl std::fmt::Debug for Run {
 }
 
 impl Run {
-    /// For a run that the session [holds](Inside::hold), once for each call of this.
-    pub(crate) fn new(id: RunId, session: Session) -> Run {
+    /// Takes over one hold on the run, which the session [has taken](Inside::hold).
+    pub(crate) fn new(id: RunId, session: Session, origin: Option<Origin>) -> Run {
         let hold = Hold { run: id, session: session.clone() };
-        Run { id, session, _hold: Arc::new(hold) }
+        Run { id, session, origin: origin.map(Arc::new), _hold: Arc::new(hold) }
+    }
+
+    /// The number that the run has for a task.
+    fn own(&self, task: &TaskRef) -> Result<TaskId, Error> {
+        let owned = match &self.origin {
+            Some(origin) => origin.own(task),
+            None => {
+                Err("it was taken up without its graph, and knows tasks by name only".to_owned())
+            }
+        };
+        owned.map_err(|reason| Error::Handle { run: self.id, reason })
+    }
+
+    /// Asks something about a task of the run.
+    pub(crate) fn ask_of<T, F, A>(&self, task: &TaskRef, ask: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Rc<Watched>, TaskId) -> A + Send + 'static,
+        A: Future<Output = Result<T, Error>> + 'static,
+    {
+        match self.own(task) {
+            Ok(task) => self.ask(move |watched| ask(watched, task)),
+            Err(error) => Pending::failed(error),
+        }
     }
 
     /// Its number: 1, 2, 3, … in its state directory.
@@ -91,41 +117,21 @@ impl Run {
 
     /// The value of a task, as soon as it has one.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    ///     /// assert_eq!(run.result(&nine).timeout(Duration::from_secs(60)).wait()?, 9);
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        "    /// assert_eq!(run.result(&nine).timeout(Duration::from_secs(60)).wait()?, 9);",
+    )]
     ///
     /// # Errors
     /// [`Error::Failed`] when it ends in another way.
     pub fn result<T: DeserializeOwned + Send + 'static>(&self, of: &Handle<T>) -> Pending<T> {
-        self.value_of(of.id(), 0)
+        self.value_of(of.as_ref(), 0)
     }
 
     /// The value of one instance of an array.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// assert_eq!(run.result_at(&squares, 4).wait()?, 16);
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        "assert_eq!(run.result_at(&squares, 4).wait()?, 16);",
+    )]
     ///
     /// # Errors
     /// [`Error::Failed`] when it ends in another way, [`Error::Unknown`] when there is no such instance.
@@ -133,24 +139,14 @@ impl Run {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        self.value_of(of.id(), index)
+        self.value_of(of.as_ref(), index)
     }
 
     /// The value of an instance by the task's name, also of a run that another program submitted.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// assert_eq!(run.value::<u64>("squared", 4).wait()?, 16);
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        r#"assert_eq!(run.value::<u64>("squared", 4).wait()?, 16);"#,
+    )]
     ///
     /// # Errors
     /// As [`Run::result_at`].
@@ -166,28 +162,18 @@ impl Run {
         })
     }
 
-    fn value_of<T>(&self, task: TaskId, index: u32) -> Pending<T>
+    fn value_of<T>(&self, task: &TaskRef, index: u32) -> Pending<T>
     where
         T: DeserializeOwned + Send + 'static,
     {
-        self.ask(move |watched| async move { fetch(&watched, task, index).await })
+        self.ask_of(task, move |watched, task| async move { fetch(&watched, task, index).await })
     }
 
     /// The values of all instances of an array, in index order, once all have ended.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// assert_eq!(run.results(&squares).wait()?, [0, 1, 4, 9, 16]);
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        "assert_eq!(run.results(&squares).wait()?, [0, 1, 4, 9, 16]);",
+    )]
     ///
     /// # Errors
     /// [`Error::Failed`] for the first that did not succeed.
@@ -195,8 +181,7 @@ impl Run {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        let task = of.id();
-        self.ask(move |watched| async move {
+        self.ask_of(of.as_ref(), |watched, task| async move {
             let mut values = Vec::new();
             loop {
                 let first = u32::try_from(values.len()).unwrap_or(u32::MAX);
@@ -214,90 +199,49 @@ impl Run {
     /// The values of an array's instances in index order, each as soon as it and those before it are there. It
     /// holds about a thousand of them at a time.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// for value in run.iter(&squares) {
-    ///     println!("{}", value?);
-    /// }
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        "for value in run.iter(&squares) {",
+        r#"    println!("{}", value?);"#,
+        "}",
+    )]
     #[must_use]
     pub fn iter<T: DeserializeOwned + Send + 'static>(&self, of: &ArrayHandle<T>) -> Results<T> {
-        Results::new(self.clone(), of.id(), false)
+        Results::new(self.clone(), of.into(), false)
     }
 
     /// The values of an array's instances in the order in which they end, each with its index.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// for (index, value) in run.iter_completed(&squares) {
-    ///     assert_eq!(value?, u64::from(index).pow(2));
-    /// }
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        "for (index, value) in run.iter_completed(&squares) {",
+        "    assert_eq!(value?, u64::from(index).pow(2));",
+        "}",
+    )]
     #[must_use]
     pub fn iter_completed<T>(&self, of: &ArrayHandle<T>) -> Completed<T>
     where
         T: DeserializeOwned + Send + 'static,
     {
-        Completed(Results::new(self.clone(), of.id(), true))
+        Completed(Results::new(self.clone(), of.into(), true))
     }
 
     /// Waits for the end of the run, and says how it ended.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// use dagrun::core::status::RunState;
-    /// assert_eq!(run.wait().wait()?, RunState::Succeeded);
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
-    pub fn wait(&self) -> Pending<RunState> {
+    #[doc = crate::docs::squares!(
+        "use dagrun::RunState;",
+        "assert_eq!(run.finished().wait()?, RunState::Succeeded);",
+    )]
+    pub fn finished(&self) -> Pending<RunState> {
         self.ask(|watched| async move { watched.over().await })
     }
 
     /// Waits until all instances of all these tasks have ended, in whatever way.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// run.wait_all([&squares]).wait()?;
-    /// assert!(run.ready(&squares).wait()?);
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
-    pub fn wait_all<H: Into<TaskRef>>(&self, of: impl IntoIterator<Item = H>) -> Pending<()> {
-        let tasks: Vec<TaskId> = of.into_iter().map(|task| task.into().id()).collect();
-        self.ask(move |watched| async move {
+    #[doc = crate::docs::squares!(
+        "run.wait_all([&squares]).wait()?;",
+        "assert!(run.ready(&squares).wait()?);",
+    )]
+    pub fn wait_all(&self, of: impl Upstreams) -> Pending<()> {
+        self.ask_of_all(of, |watched, tasks| async move {
             for task in tasks {
                 watched.task_ended(task).await?;
             }
@@ -308,45 +252,22 @@ impl Run {
     /// Waits until all instances of one of these tasks have ended, and says which one that is: its
     /// position in the list.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// let first = run.wait_first([&squares]).wait()?;
-    /// assert_eq!(first, 0);
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
-    pub fn wait_first<H: Into<TaskRef>>(&self, of: impl IntoIterator<Item = H>) -> Pending<usize> {
+    #[doc = crate::docs::squares!(
+        "let first = run.wait_first([&squares]).wait()?;",
+        "assert_eq!(first, 0);",
+    )]
+    pub fn wait_first(&self, of: impl Upstreams) -> Pending<usize> {
         self.first(of, |watched, task| async move { watched.task_ended(task).await.map(|_| true) })
     }
 
     /// Waits until an instance of one of these tasks has failed, was skipped or was cancelled, and says of
     /// which: its position in the list. `None` when all have succeeded.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// assert_eq!(run.wait_failed([&squares]).wait()?, None);
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
-    pub fn wait_failed<H: Into<TaskRef>>(
-        &self,
-        of: impl IntoIterator<Item = H>,
-    ) -> Pending<Option<usize>> {
-        let tasks: Vec<TaskRef> = of.into_iter().map(Into::into).collect();
+    #[doc = crate::docs::squares!(
+        "assert_eq!(run.wait_failed([&squares]).wait()?, None);",
+    )]
+    pub fn wait_failed(&self, of: impl Upstreams) -> Pending<Option<usize>> {
+        let tasks = of.upstreams();
         let count = tasks.len();
         let first = self.first(tasks, |watched, task| async move {
             watched.task_failed(task).await?;
@@ -355,15 +276,27 @@ impl Run {
         first.map(move |found| Ok((found < count).then_some(found)))
     }
 
-    /// The position of the first task of which something is true; the number of tasks when it is of none.
-    fn first<H, W, A>(&self, of: impl IntoIterator<Item = H>, wait: W) -> Pending<usize>
+    /// Asks something about several tasks of the run.
+    fn ask_of_all<T, F, A>(&self, of: impl Upstreams, ask: F) -> Pending<T>
     where
-        H: Into<TaskRef>,
+        T: Send + 'static,
+        F: FnOnce(Rc<Watched>, Vec<TaskId>) -> A + Send + 'static,
+        A: Future<Output = Result<T, Error>> + 'static,
+    {
+        let tasks: Result<Vec<_>, Error> = of.upstreams().iter().map(|it| self.own(it)).collect();
+        match tasks {
+            Ok(tasks) => self.ask(move |watched| ask(watched, tasks)),
+            Err(error) => Pending::failed(error),
+        }
+    }
+
+    /// The position of the first task of which something is true; the number of tasks when it is of none.
+    fn first<W, A>(&self, of: impl Upstreams, wait: W) -> Pending<usize>
+    where
         W: Fn(Rc<Watched>, TaskId) -> A + Send + 'static,
         A: Future<Output = Result<bool, Error>> + 'static,
     {
-        let tasks: Vec<TaskId> = of.into_iter().map(|task| task.into().id()).collect();
-        self.ask(move |watched| async move {
+        self.ask_of_all(of, move |watched, tasks| async move {
             let waits = tasks.iter().enumerate().map(|(at, task)| {
                 let wait = wait(Rc::clone(&watched), *task);
                 Box::pin(async move { wait.await.map(|found| found.then_some(at)) })
@@ -382,23 +315,12 @@ impl Run {
 
     /// Whether a task's instances have all ended. Does not wait for that.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// run.wait().wait()?;
-    /// assert!(run.ready(&squares).wait()?);
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        "run.finished().wait()?;",
+        "assert!(run.ready(&squares).wait()?);",
+    )]
     pub fn ready<H: Into<TaskRef>>(&self, of: H) -> Pending<bool> {
-        let task = of.into().id();
-        self.ask(move |watched| async move {
+        self.ask_of(&of.into(), |watched, task| async move {
             let status = watched.run.status().await?;
             let task = status.tasks.get(task.at());
             Ok(task.is_some_and(|it| it.width_known && it.counts.terminal() == it.counts.total()))
@@ -408,28 +330,17 @@ impl Run {
     /// Cancels it; the answer comes when the scheduler has understood, not when all has ended. A run that has
     /// ended already stays as it is.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// run.cancel().wait()?;
-    /// run.wait().wait()?;
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        "run.cancel().wait()?;",
+        "run.finished().wait()?;",
+    )]
     pub fn cancel(&self) -> Pending<()> {
         self.ask(|watched| async move { watched.cancel(Scope::Run).await })
     }
 
     /// Cancels the instances of a task. Those that have ended already stay as they are.
     pub fn cancel_task<H: Into<TaskRef>>(&self, task: H) -> Pending<()> {
-        let task = task.into().id();
-        self.ask(move |watched| async move {
+        self.ask_of(&task.into(), |watched, task| async move {
             let name = watched.name(task)?.to_owned();
             watched.cancel(Scope::Task(&name)).await
         })

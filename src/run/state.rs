@@ -61,21 +61,11 @@ impl Times {
 impl Run {
     /// How far it has come.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// run.wait().wait()?;
-    /// let progress = run.progress().wait()?;
-    /// assert_eq!((progress.ended, progress.instances), (6, 6));
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        "run.finished().wait()?;",
+        "let progress = run.progress().wait()?;",
+        "assert_eq!((progress.ended, progress.instances), (6, 6));",
+    )]
     pub fn progress(&self) -> Pending<Progress> {
         self.status().map(|status| {
             let mut progress = Progress { complete: true, ..Progress::default() };
@@ -100,25 +90,14 @@ impl Run {
     /// How a task's instances are: state, attempts, worker, when they started and ended, and why they
     /// failed.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// run.wait().wait()?;
-    /// for row in run.instances(&squares).wait()? {
-    ///     println!("{}: {} attempts, on {:?}", row.instance.index, row.attempts, row.worker);
-    /// }
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        "run.finished().wait()?;",
+        "for row in run.instances(&squares).wait()? {",
+        r#"    println!("{}: {} attempts, on {:?}", row.instance.index, row.attempts, row.worker);"#,
+        "}",
+    )]
     pub fn instances<H: Into<TaskRef>>(&self, of: H) -> Pending<Vec<InstanceRow>> {
-        let task = of.into().id();
-        self.ask(move |watched| async move {
+        self.ask_of(&of.into(), |watched, task| async move {
             let mut rows = Vec::new();
             let mut from = Some(InstanceId { task, index: 0 });
             while let Some(at) = from.filter(|at| at.task == task) {
@@ -132,20 +111,10 @@ impl Run {
 
     /// What it took, once it has ended.
     ///
-    /// ```
-    /// # #[dagrun::task]
-    /// # fn squared(x: u64) -> u64 {
-    /// #     x * x
-    /// # }
-    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
-    /// # let dag = dagrun::Dag::new("squares");
-    /// # let squares = dag.map(squared, 0..5);
-    /// # let nine = dag.task(squared, (3,));
-    /// # let run = cluster.submit(&dag)?;
-    /// let times = run.times().wait()?;
-    /// println!("{:?}, {:.1} times faster than one by one", times.wall, times.speed_up());
-    /// # Ok::<(), dagrun::Error>(())
-    /// ```
+    #[doc = crate::docs::squares!(
+        "let times = run.times().wait()?;",
+        r#"println!("{:?}, {:.1} times faster than one by one", times.wall, times.speed_up());"#,
+    )]
     pub fn times(&self) -> Pending<Times> {
         self.ask(|watched| async move {
             watched.over().await?;
@@ -169,8 +138,7 @@ impl Run {
     /// What a task's instances wrote: processes to standard output and standard error, functions by
     /// [`crate::Context::log`].
     pub fn logs<H: Into<TaskRef>>(&self, of: H) -> Pending<Vec<LogChunk>> {
-        let task = of.into().id();
-        self.ask(move |watched| async move {
+        self.ask_of(&of.into(), |watched, task| async move {
             let name = watched.name(task)?.to_owned();
             let (mut chunks, mut cursor) = (Vec::new(), Vec::new());
             loop {
@@ -186,8 +154,7 @@ impl Run {
 
     /// Why an instance is where it is, and how each of its attempts went: lines for people.
     pub fn explain<H: Into<TaskRef>>(&self, task: H, index: u32) -> Pending<Vec<String>> {
-        let task = task.into().id();
-        self.ask(move |watched| async move {
+        self.ask_of(&task.into(), move |watched, task| async move {
             let name = watched.name(task)?.to_owned();
             Ok(watched.run.explain(&name, index).await?)
         })

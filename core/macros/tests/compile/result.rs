@@ -10,5 +10,5 @@ fn main() {
     let dag = Dag::new("result");
     let named = dag.task(name, (1,));
     let cluster = dagrun::Cluster::embedded().unwrap();
-    let _: f64 = cluster.submit(&dag).unwrap().result(&named).wait().unwrap();
+    let _: f64 = cluster.submit(&dag).wait().unwrap().result(&named).wait().unwrap();
 }
