@@ -1,7 +1,10 @@
 //! Pipelines as journals hold them: what any version has stored must remain readable.
 
 use dagrun_core::ids::Micros;
-use dagrun_core::pipeline::{Conduct, MinSuccess, Retry, RetryOn, Targets, Task, TaskAction};
+use dagrun_core::pipeline::{
+    Arg, Args, Conduct, MinSuccess, Retry, RetryOn, Targets, Task, TaskAction,
+};
+use dagrun_core::value::{RawString, Value};
 
 /// Every option, in the order in which they have always been written.
 const OPTIONS: &str = concat!(
@@ -52,4 +55,23 @@ fn what_is_left_at_its_default_is_not_stored() {
     let plain = r#"{"name":"a","action":{"shell":"true"}}"#;
     assert_eq!(serde_json::to_string(&shell()).unwrap(), plain);
     assert_eq!(serde_json::from_str::<Task>(plain).unwrap(), shell());
+}
+
+#[test]
+fn payloads_are_read_as_every_version_has_stored_them() {
+    let task = |args: &str| {
+        let call = format!(r#"{{"function":"f","args":{{"listed":[{args}]}}}}"#);
+        format!(r#"{{"name":"a","action":{{"call":{call}}},"capture":"json"}}"#)
+    };
+    let args = |json: &str| {
+        let task: Task = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&task).unwrap(), json);
+        let TaskAction::Call(call) = task.action else { panic!("{json}") };
+        call.args
+    };
+    let payload = || RawString(vec![0xc1, b'b', 0xff]);
+    let earlier = args(&task(r#"{"value":{"string":{"b":[193,98,255]}}}"#));
+    assert_eq!(earlier, Args::Listed(vec![Arg::Value(Value::String(payload()))]));
+    let now = args(&task(r#"{"payload":{"b":[193,98,255]}}"#));
+    assert_eq!(now, Args::Listed(vec![Arg::Payload(payload())]));
 }

@@ -312,7 +312,12 @@ impl<'s> Builder<'s> {
 
     fn arg(&mut self, id: TaskId, slot: Slot, param: Option<&str>, refs: &mut References) -> Arg {
         match slot {
-            Slot::Constant(at) => Arg::Value(self.constant(id, at)),
+            Slot::Constant(at) => match self.store.constants.get(at) {
+                payload if payload.first() == Some(&TAG) => {
+                    Arg::Payload(RawString(payload.to_vec()))
+                }
+                _ => Arg::Value(self.constant(id, at)),
+            },
             Slot::Value(upstream) => self.value_arg(id, upstream, refs),
             Slot::Values(at) => {
                 let tasks = self.store.lists.get(at as usize).map_or(&[][..], Vec::as_slice);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::TaskId;
 use crate::template::{Part, Placeholder, Template};
-use crate::value::Value;
+use crate::value::{RawString, Value};
 
 /// A call of a function that workers have by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl Call {
                 Arg::Text(template) => templates.push(template),
                 Arg::List(args) => open.extend(args),
                 Arg::Table(args) => open.extend(args.iter().map(|(_, arg)| arg)),
-                Arg::Value(_) | Arg::Params | Arg::Gathered(_) => {}
+                Arg::Value(_) | Arg::Payload(_) | Arg::Params | Arg::Gathered(_) => {}
             }
         }
         templates
@@ -47,7 +47,7 @@ impl Call {
                 Arg::Gathered(upstream) => gathered.push(*upstream),
                 Arg::List(args) => open.extend(args),
                 Arg::Table(args) => open.extend(args.iter().map(|(_, arg)| arg)),
-                Arg::Value(_) | Arg::Params | Arg::Text(_) => {}
+                Arg::Value(_) | Arg::Payload(_) | Arg::Params | Arg::Text(_) => {}
             }
         }
         gathered
@@ -73,7 +73,7 @@ impl Call {
                         }
                     }
                 }
-                Arg::Value(_) | Arg::Params => {}
+                Arg::Value(_) | Arg::Payload(_) | Arg::Params => {}
             }
         }
     }
@@ -113,8 +113,11 @@ impl Args {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arg {
-    /// The same for all instances. Text whose bytes begin with [`crate::payload::TAG`] is a payload.
+    /// The same for all instances. Pipelines that older versions stored have payloads here too, as
+    /// text whose bytes begin with [`crate::payload::TAG`].
     Value(Value),
+    /// The same for all instances, a payload: see [`crate::payload`].
+    Payload(RawString),
     /// Text. One that is a placeholder and nothing else stands for that value itself, not its text.
     Text(Template),
     /// A list.

@@ -353,6 +353,7 @@ impl CompiledCall {
 fn compile(arg: &Arg, compiler: &Compiler<'_>) -> Result<CompiledArg, RecipeError> {
     Ok(match arg {
         Arg::Value(value) => CompiledArg::Constant(payload_of(value)),
+        Arg::Payload(payload) => CompiledArg::Constant(payload.0.clone()),
         Arg::Text(template) => match template.parts.as_slice() {
             [Part::Placeholder(Placeholder::Var(name, fields))] => {
                 let value = compiler.var(name, fields);

@@ -404,7 +404,8 @@ fn arguments_are_values_where_a_placeholder_stands_alone_and_text_elsewhere() {
         ("whole", alone(value(&[]))),
         ("field", alone(value(&["b"]))),
         ("list", Arg::List(vec![alone(value(&["b"])), Arg::Value(number("1.50"))])),
-        ("bytes", Arg::Value(text(&[TAG, b'b', 0xff]))),
+        ("bytes", Arg::Payload(RawString(vec![TAG, b'b', 0xff]))),
+        ("stored", Arg::Value(text(&[TAG, b'b', 0xff]))),
     ];
     let price = Task {
         action: call(args),
@@ -426,6 +427,7 @@ fn arguments_are_values_where_a_placeholder_stands_alone_and_text_elsewhere() {
         ("field", json("[1e3]")),
         ("list", json("[[1e3],1.50]")),
         ("bytes", Argument::Value(vec![TAG, b'b', 0xff])),
+        ("stored", Argument::Value(vec![TAG, b'b', 0xff])),
     ];
     let expected = expected.map(|(name, arg)| (Some(name.to_owned()), arg));
     assert_eq!(calling.args, expected);

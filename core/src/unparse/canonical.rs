@@ -30,6 +30,10 @@ pub(super) fn task(task: &mut Task) -> Written<()> {
 fn arg(place: &mut Arg) -> Written<()> {
     match place {
         Arg::Value(of) => value(of),
+        Arg::Payload(payload) => {
+            *place = Arg::Value(meant(&payload.0)?);
+            Ok(())
+        }
         Arg::Text(template) => {
             if let Some(text) = literal(template) {
                 *place = Arg::Value(Value::String(text.into()));
@@ -78,16 +82,21 @@ fn value(value: &mut Value) -> Written<()> {
     if text.0.first() != Some(&TAG) {
         return Ok(());
     }
-    let meant = match payload::kind(&text.0) {
-        Ok(Kind::MessagePack(_)) => payload::to_json(&text.0)
+    *value = meant(&text.0)?;
+    Ok(())
+}
+
+/// The value that a payload means.
+fn meant(payload: &[u8]) -> Written<Value> {
+    let meant = match payload::kind(payload) {
+        Ok(Kind::MessagePack(_)) => payload::to_json(payload)
             .ok()
             .and_then(|json| Value::from_json(&json).ok())
             // It may have been a number that is not finite.
             .filter(|value| !has_null(value)),
         _ => None,
     };
-    *value = meant.ok_or("a constant that is not JSON")?;
-    Ok(())
+    meant.ok_or_else(|| "a constant that is not JSON".to_owned())
 }
 
 fn has_null(value: &Value) -> bool {

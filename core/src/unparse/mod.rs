@@ -204,6 +204,7 @@ impl Writer<'_> {
             }
             Arg::Table(args) => self.arg_fields(args),
             Arg::Gathered(upstream) => Ok(format!("\"{{{}.value}}\"", self.name(*upstream)?)),
+            Arg::Payload(_) => Err("a constant that is not JSON".to_owned()),
             Arg::Params => Err("an argument of all parameters".to_owned()),
         }
     }
