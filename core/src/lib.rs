@@ -7,7 +7,7 @@ pub mod draw;
 pub mod engine;
 pub mod graph;
 mod grids;
-mod hash;
+pub mod hash;
 pub mod ids;
 pub mod offer;
 pub mod parse;

@@ -24,7 +24,5 @@ pub const PROTOCOL_VERSION: u32 = dagrun_capnp::PROTOCOL_VERSION;
 /// FNV-1a of a schema's text: tells whether the committed code belongs to it.
 #[must_use]
 pub fn fingerprint(schema: &[u8]) -> u64 {
-    schema.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    dagrun_core::hash::fnv1a(schema)
 }

@@ -58,7 +58,8 @@ pub trait TaskFn: Copy + Send + Sync + 'static {
     fn signature(self) -> u64 {
         let args = std::any::type_name::<Self::Args>();
         let output = std::any::type_name::<Self::Output>();
-        fnv1a(format!("{} {}{args} -> {output}", self.path(), Self::NAME).as_bytes())
+        let text = format!("{} {}{args} -> {output}", self.path(), Self::NAME);
+        dagrun_core::hash::fnv1a(text.as_bytes())
     }
 }
 
@@ -112,12 +113,6 @@ pub trait Infallible {
 }
 
 impl<R> Infallible for Probe<R> {}
-
-/// FNV-1a, 64 bits.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
-}
 
 /// What the code that `#[dagrun::task]` writes needs. Not for people.
 #[doc(hidden)]
