@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod draw;
 pub mod engine;
 pub mod graph;
@@ -13,9 +14,12 @@ pub mod offer;
 pub mod parse;
 pub mod payload;
 pub mod pipeline;
+pub mod problem;
 pub mod recipe;
+pub mod resolve;
 pub mod simulate;
 pub mod space;
+mod spelling;
 pub mod status;
 pub mod template;
 pub mod unparse;

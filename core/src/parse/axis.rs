@@ -6,10 +6,11 @@ use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
 use super::document::{Key, Node};
-use super::keys::{self, AXIS_KINDS};
+use super::keys::AXIS_KINDS;
 use super::reader::Reader;
 use super::tables::{self, Table, TableError};
 use crate::space::{Axis, Ends, Points};
+use crate::spelling;
 use crate::url;
 use crate::value::Value;
 
@@ -90,7 +91,7 @@ impl Reader<'_> {
     fn no_axis_kind(&mut self, axis: &str, node: &Node<'_>) {
         let fields = self.table(node, "an axis").unwrap_or_default();
         let guess = fields.iter().find_map(|(key, _)| {
-            keys::closest(key.get_ref(), AXIS_KINDS.iter().copied()).map(|kind| (*key, kind))
+            spelling::closest(key.get_ref(), AXIS_KINDS.iter().copied()).map(|kind| (*key, kind))
         });
         let problem = match guess {
             Some((key, kind)) => {
@@ -102,7 +103,7 @@ impl Reader<'_> {
             None => Diagnostic::at(node.span(), format!("axis `{axis}` is of no known kind")).help(
                 format!(
                     "an axis is a list or a table with one of {}",
-                    keys::listed(AXIS_KINDS.iter().copied())
+                    spelling::listed(AXIS_KINDS.iter().copied())
                 ),
             ),
         };

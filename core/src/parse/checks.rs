@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::diagnostic::Diagnostic;
 use super::reader::Reader;
-use super::task::Draft;
+use super::draft::Draft;
 use crate::graph::{self, Graph, GraphError};
 use crate::ids::{InstanceId, TaskId};
 use crate::pipeline::{MinSuccess, Pipeline};

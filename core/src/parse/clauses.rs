@@ -6,22 +6,9 @@ use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
 use super::document::Node;
+use super::draft::DraftClause;
 use super::reader::{Name, Reader};
 use crate::pipeline::{Outcomes, Quantifier};
-
-/// A clause whose names are not resolved yet.
-#[derive(Clone, Debug)]
-pub(super) struct DraftClause<'t> {
-    pub(super) upstreams: Vec<Name<'t>>,
-    pub(super) quantifier: Quantifier,
-    pub(super) on: Outcomes,
-}
-
-impl<'t> DraftClause<'t> {
-    fn all(upstreams: Vec<Name<'t>>) -> DraftClause<'t> {
-        DraftClause { upstreams, quantifier: Quantifier::All, on: Outcomes::Success }
-    }
-}
 
 /// What a set of tasks is, for messages.
 pub(super) const TASKS: &str = "a task's name or a list of names";

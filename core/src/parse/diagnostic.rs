@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use rustc_hash::FxHashSet;
 
+use crate::problem::Problem;
+
 /// One problem of a pipeline file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -38,6 +40,12 @@ impl Diagnostic {
 
     pub(crate) fn at(span: Range<usize>, message: impl Into<String>) -> Diagnostic {
         Diagnostic { span: Some(span), ..Diagnostic::new(message) }
+    }
+
+    /// A problem at its place in the file.
+    pub(super) fn of(span: Range<usize>, problem: Problem) -> Diagnostic {
+        let Problem { message, label, help } = problem;
+        Diagnostic { label, help, ..Diagnostic::at(span, message) }
     }
 
     pub(crate) fn label(mut self, label: impl Into<String>) -> Diagnostic {

@@ -2,8 +2,9 @@
 //!
 //! The work is done in layers, each of which knows nothing of the next: `document` (TOML),
 //! `reader` (values of the expected type), `task`, `sweep`, `axis`, `clauses`, `text` (keys by
-//! themselves), `names` and `placeholders` (what refers to what), `checks` (the whole). Files are
-//! seen only through [`Files`], so that nothing here does I/O.
+//! themselves, which make a `draft`), `link` (what refers to what), `checks` (the whole). The rules of
+//! the language are those of [`crate::resolve`] and [`crate::check`]; what is added here is where in the
+//! file a problem is. Files are seen only through [`Files`], so that nothing here does I/O.
 
 mod axis;
 mod call;
@@ -11,17 +12,15 @@ mod checks;
 mod clauses;
 mod diagnostic;
 mod document;
+mod draft;
 mod duration;
 mod files;
 mod keys;
-mod locations;
-mod names;
+mod link;
 mod pattern;
-mod placeholders;
 mod placement;
 mod reader;
 mod retries;
-mod scopes;
 mod sweep;
 mod tables;
 mod task;
@@ -31,17 +30,19 @@ use toml::de::{DeTable, DeValue};
 
 pub use diagnostic::Diagnostic;
 pub use files::{FileError, Files, NoFiles};
-pub use keys::{is_name, is_reserved};
 pub use placement::parse_bytes;
+
+pub use crate::spelling::{is_name, is_reserved};
 
 use crate::graph::Graph;
 use crate::pipeline::Pipeline;
+use crate::spelling;
 use crate::value::Value;
 use diagnostic::Problems;
 use document::{Node, entries};
-use names::Names;
+use draft::{Draft, Fields};
+use link::Linker;
 use reader::Reader;
-use task::{Draft, Fields};
 
 /// What comes from elsewhere than the file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -165,7 +166,7 @@ impl<'t> Top<'t> {
             return;
         }
         reader.unknown_key(key, "the file", keys::TOP);
-        match keys::closest(name, keys::TOP.iter().copied()) {
+        match spelling::closest(name, keys::TOP.iter().copied()) {
             Some("vars") => self.vars_unknown = true,
             Some("task") => self.tasks_unknown = true,
             _ => {}
@@ -183,9 +184,9 @@ impl<'t> Top<'t> {
                 continue;
             }
             let vars = || self.vars.iter().map(|(var, _)| var.as_str());
-            let help = keys::did_you_mean(name, vars()).unwrap_or_else(|| match vars().next() {
+            let help = spelling::did_you_mean(name, vars()).unwrap_or_else(|| match vars().next() {
                 None => "the file has no variables: declare them in [vars]".to_owned(),
-                Some(_) => format!("the variables are {}", keys::listed(vars())),
+                Some(_) => format!("the variables are {}", spelling::listed(vars())),
             });
             let mut problem =
                 Diagnostic::new(format!("--set {}: no such variable", name.escape_debug()))
@@ -196,16 +197,16 @@ impl<'t> Top<'t> {
     }
 
     fn resolve(self, reader: &mut Reader<'_>, file_stem: &str) -> Option<Parsed> {
-        let mut names = Names::new(reader, &self.tasks, &self.vars);
-        names.tasks_unknown = self.tasks_unknown;
-        names.vars_unknown = self.vars_unknown;
-        let tasks = names.tasks();
-        let acyclic = names.no_cycles();
+        let mut linker = Linker::new(reader, &self.tasks, &self.vars);
+        linker.names.tasks_unknown = self.tasks_unknown;
+        linker.names.vars_unknown = self.vars_unknown;
+        let tasks = linker.tasks();
+        let acyclic = linker.no_cycles();
         checks::inputs(reader, &self.tasks);
         let pipeline = Pipeline {
             name: self.name.unwrap_or_else(|| file_stem.to_owned()),
             vars: self.vars,
-            tasks: tasks.into_iter().collect::<Option<_>>()?,
+            tasks: tasks?,
         };
         if !acyclic {
             return None;

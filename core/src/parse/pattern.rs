@@ -1,41 +1,14 @@
 //! `map`, `scatter` and `gather` as they are written: how a task's instances relate to those of
 //! others, names unresolved.
 
-use std::ops::Range;
-
 use toml::de::DeValue;
 
 use super::clauses::TASKS;
 use super::diagnostic::Diagnostic;
 use super::document::Node;
-use super::reader::{Name, Reader};
+use super::draft::{DraftGather, DraftPattern, DraftScatter};
+use super::reader::Reader;
 use crate::pipeline::{MinSuccess, Split};
-
-/// How a task's instances relate to those of others.
-#[derive(Clone, Debug)]
-pub(super) enum DraftPattern<'t> {
-    Own,
-    Map(Name<'t>),
-    Gather(DraftGather<'t>),
-    Scatter(DraftScatter<'t>),
-}
-
-/// A fan-in.
-#[derive(Clone, Debug)]
-pub(super) struct DraftGather<'t> {
-    pub(super) tasks: Vec<Name<'t>>,
-    /// The parameters that make the groups; none is one group.
-    pub(super) by: Vec<Name<'t>>,
-    pub(super) min_success: Option<(MinSuccess, Range<usize>)>,
-}
-
-/// A dynamic fan-out.
-#[derive(Clone, Debug)]
-pub(super) struct DraftScatter<'t> {
-    pub(super) from: Name<'t>,
-    pub(super) split: Split,
-    pub(super) max_items: Option<u32>,
-}
 
 impl Reader<'_> {
     /// `"task"`, a list of names, or `{ task = .., by = [..] }`.

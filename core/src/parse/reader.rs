@@ -7,8 +7,9 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Diagnostic, Problems};
 use super::document::{self, Key, Node, entries, kind};
 use super::files::Files;
-use super::{duration, keys};
+use super::duration;
 use crate::ids::Micros;
+use crate::spelling;
 use crate::value::Value;
 
 /// A name that refers to something, with its place.
@@ -154,8 +155,8 @@ impl Reader<'_> {
             return Some(*value);
         }
         let words = choices.iter().map(|(word, _)| *word);
-        let help = keys::did_you_mean(text, words.clone())
-            .unwrap_or_else(|| format!("{what} is one of {}", keys::listed(words)));
+        let help = spelling::did_you_mean(text, words.clone())
+            .unwrap_or_else(|| format!("{what} is one of {}", spelling::listed(words)));
         self.add(Diagnostic::at(node.span(), format!("unknown {what} `{text}`")).help(help));
         None
     }
@@ -210,7 +211,7 @@ impl Reader<'_> {
     /// Whether a key may name something; tells when not.
     pub(super) fn checked_name(&mut self, key: &Key<'_>, what: &str) -> bool {
         let name = key.get_ref();
-        let good = keys::is_name(name);
+        let good = spelling::is_name(name);
         if !good {
             let problem = Diagnostic::at(key.span(), format!("invalid {what} name `{name}`"))
                 .help("names are made of letters, digits, `_` and `-`, and do not begin with a digit or `-`");
@@ -222,8 +223,8 @@ impl Reader<'_> {
     /// Tells of a key that nothing knows.
     pub(super) fn unknown_key(&mut self, key: &Key<'_>, place: &str, known: &[&str]) {
         let name = key.get_ref();
-        let help = keys::did_you_mean(name, known.iter().copied())
-            .unwrap_or_else(|| format!("known here: {}", keys::listed(known.iter().copied())));
+        let help = spelling::did_you_mean(name, known.iter().copied())
+            .unwrap_or_else(|| format!("known here: {}", spelling::listed(known.iter().copied())));
         let problem = Diagnostic::at(key.span(), format!("unknown key `{name}` in {place}"));
         self.add(problem.label("not known").help(help));
     }

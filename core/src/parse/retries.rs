@@ -4,9 +4,9 @@ use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
 use super::document::Node;
-use super::keys;
 use super::reader::Reader;
 use crate::pipeline::{Retry, RetryOn};
+use crate::spelling;
 
 const KEYS: &[&str] = &["count", "delay", "backoff", "max-delay", "jitter", "on"];
 
@@ -57,7 +57,7 @@ impl Reader<'_> {
                 "on" => retry.on = self.failures(value),
                 name => {
                     self.unknown_key(key, "`retries`", KEYS);
-                    counted |= keys::closest(name, KEYS.iter().copied()) == Some("count");
+                    counted |= spelling::closest(name, KEYS.iter().copied()) == Some("count");
                 }
             }
         }
@@ -79,8 +79,8 @@ impl Reader<'_> {
                     let help = match kind.text.split_once(':') {
                         Some(("exit", _)) => "exit codes of failures are 1 to 255".to_owned(),
                         Some(("signal", _)) => "signals are 1 to 64".to_owned(),
-                        _ => keys::did_you_mean(kind.text, words.clone()).unwrap_or_else(|| {
-                            format!("one of `exit:75`, `signal:9`, {}", keys::listed(words))
+                        _ => spelling::did_you_mean(kind.text, words.clone()).unwrap_or_else(|| {
+                            format!("one of `exit:75`, `signal:9`, {}", spelling::listed(words))
                         }),
                     };
                     let message = format!("unknown failure `{}`", kind.text.escape_debug());

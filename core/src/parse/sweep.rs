@@ -6,9 +6,9 @@ use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
 use super::document::{Node, entries};
-use super::keys;
 use super::reader::Reader;
 use crate::space::{Axis, Space, SpaceError};
+use crate::spelling;
 use crate::value::Value;
 
 /// A row of parameter values.
@@ -36,11 +36,6 @@ impl Sweep {
         self.axes.iter().zip(&self.space.axes).enumerate().flat_map(|(at, (span, axis))| {
             axis.names.iter().enumerate().map(move |(column, name)| (span, at, column, &**name))
         })
-    }
-
-    /// The position of a parameter's axis and its position in the axis.
-    pub(super) fn find(&self, name: &str) -> Option<(usize, usize)> {
-        self.params().find(|param| param.3 == name).map(|(_, axis, column, _)| (axis, column))
     }
 
     fn place(&self, error: &SpaceError, whole: &Range<usize>) -> Range<usize> {
@@ -71,11 +66,11 @@ impl Sweep {
         let axes = || self.space.axes.iter().map(|axis| axis.name.as_str());
         let params = || self.params().map(|param| param.3);
         match error {
-            SpaceError::ZipUnknown { name, .. } => keys::did_you_mean(name, axes())
-                .or_else(|| Some(format!("the axes are {}", keys::listed(axes())))),
+            SpaceError::ZipUnknown { name, .. } => spelling::did_you_mean(name, axes())
+                .or_else(|| Some(format!("the axes are {}", spelling::listed(axes())))),
             SpaceError::ExcludeUnknown { name, .. } | SpaceError::IncludeUnknown { name, .. } => {
-                keys::did_you_mean(name, params())
-                    .or_else(|| Some(format!("the parameters are {}", keys::listed(params()))))
+                spelling::did_you_mean(name, params())
+                    .or_else(|| Some(format!("the parameters are {}", spelling::listed(params()))))
             }
             SpaceError::ZipLengths { group, lengths } => {
                 let names = self.space.zip.get(*group)?;
@@ -84,7 +79,7 @@ impl Sweep {
                 Some(told.join(", "))
             }
             SpaceError::IncludeMissing { .. } => {
-                Some(format!("an include row is complete: {}", keys::listed(params())))
+                Some(format!("an include row is complete: {}", spelling::listed(params())))
             }
             SpaceError::DuplicateName { first, .. } => {
                 let axis = self.space.axes.get(*first)?;
@@ -142,11 +137,11 @@ impl Reader<'_> {
     /// Tells what is wrong with one axis by itself.
     fn axis_is_sound(&mut self, axis: &Axis, span: Range<usize>) -> bool {
         for name in &axis.names {
-            let problem = if !keys::is_name(name) {
+            let problem = if !spelling::is_name(name) {
                 Diagnostic::at(span.clone(), format!("invalid parameter name `{name}`")).help(
                     "names are made of letters, digits, `_` and `-`, and do not begin with a digit or `-`",
                 )
-            } else if keys::is_reserved(name) {
+            } else if spelling::is_reserved(name) {
                 Diagnostic::at(
                     span.clone(),
                     format!("parameter `{name}` would hide the placeholder `{{{name}}}`"),

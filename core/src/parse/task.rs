@@ -1,106 +1,17 @@
 //! A task as it is written: each key read and checked by itself, names not resolved yet.
 
-use std::ops::Range;
-
-use super::call::DraftArg;
-use super::clauses::DraftClause;
 use super::diagnostic::Diagnostic;
 use super::document::{Key, Node};
-use super::keys::{self, NOT_DEFAULTS, TASK};
-use super::pattern::DraftPattern;
-use super::reader::{Name, Reader};
-use super::sweep::Sweep;
-use super::text::Text;
-use crate::pipeline::{Capture, Conduct, MinSuccess, Targets};
-
-/// The entries of a table.
-pub(super) type Fields<'t, 'i> = Vec<(&'t Key<'i>, &'t Node<'i>)>;
-
-/// What a task does, placeholders unresolved.
-#[derive(Clone, Debug)]
-pub(super) enum DraftAction<'t> {
-    Run(Vec<Text<'t>>),
-    Shell(&'t str),
-    /// The function's name and its arguments.
-    Call(&'t str, Vec<(&'t str, DraftArg<'t>)>),
-}
-
-/// What is not known of a task because of a problem that has been told: nothing that may only
-/// follow from it is told as well.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Unknown {
-    /// Its parameters, and whether it is an array.
-    pub(super) params: bool,
-    /// What it does.
-    pub(super) action: bool,
-    /// Its outputs.
-    pub(super) outputs: bool,
-    /// What it captures.
-    pub(super) capture: bool,
-}
-
-/// A task as it is written.
-#[derive(Clone, Debug)]
-pub(super) struct Draft<'t> {
-    pub(super) name: &'t str,
-    pub(super) span: Range<usize>,
-    pub(super) action: Option<DraftAction<'t>>,
-    /// Only until it is known that there is a call.
-    pub(super) args: Option<Vec<(&'t str, DraftArg<'t>)>>,
-    pub(super) pattern: DraftPattern<'t>,
-    pub(super) sweep: Option<Sweep>,
-    pub(super) after: Vec<DraftClause<'t>>,
-    pub(super) follow: Vec<DraftClause<'t>>,
-    /// Only with a gather, and where it is written.
-    pub(super) min_success: Option<(MinSuccess, Range<usize>)>,
-    /// Only with a scatter.
-    max_items: Option<u32>,
-    pub(super) capture: Capture,
-    /// Name, place of the name, path.
-    pub(super) outputs: Vec<(&'t str, Range<usize>, Option<Text<'t>>)>,
-    pub(super) stdin: Option<Text<'t>>,
-    pub(super) inputs: Vec<Name<'t>>,
-    pub(super) env: Vec<(&'t str, Text<'t>)>,
-    pub(super) working_dir: Option<Text<'t>>,
-    /// `min_success` apart, whose place is kept.
-    pub(super) conduct: Conduct,
-    pub(super) unknown: Unknown,
-}
+use super::draft::{Draft, DraftAction, DraftPattern, Fields};
+use super::keys::{NOT_DEFAULTS, TASK};
+use super::reader::Reader;
+use crate::pipeline::{Capture, Targets};
+use crate::spelling;
 
 const CAPTURES: [(&str, Capture); 3] =
     [("text", Capture::Text), ("json", Capture::Json), ("lines", Capture::Lines)];
 
 impl<'t> Draft<'t> {
-    /// A task of which nothing is known but its name.
-    pub(super) fn new(name: &'t str, span: Range<usize>) -> Draft<'t> {
-        Draft {
-            name,
-            span,
-            action: None,
-            args: None,
-            pattern: DraftPattern::Own,
-            sweep: None,
-            after: Vec::new(),
-            follow: Vec::new(),
-            min_success: None,
-            max_items: None,
-            capture: Capture::None,
-            outputs: Vec::new(),
-            stdin: None,
-            inputs: Vec::new(),
-            env: Vec::new(),
-            working_dir: None,
-            conduct: Conduct::default(),
-            unknown: Unknown::default(),
-        }
-    }
-
-    /// A task that cannot be looked at.
-    pub(super) fn unreadable(name: &'t str, span: Range<usize>) -> Draft<'t> {
-        let unknown = Unknown { params: true, action: true, outputs: true, capture: true };
-        Draft { unknown, ..Draft::new(name, span) }
-    }
-
     /// Reads a task: its own keys, and those of `defaults` that it does not have itself.
     pub(super) fn read<'i>(
         reader: &mut Reader<'_>,
@@ -196,7 +107,7 @@ impl<'t> Draft<'t> {
     }
 
     fn nothing_to_do(&self, reader: &mut Reader<'_>) {
-        if self.action.is_none() && !self.unknown.action {
+        if self.action.is_none() && !self.unknown_action {
             let message = format!("task `{}` does nothing", self.name);
             reader.add(
                 Diagnostic::at(self.span.clone(), message)
@@ -270,7 +181,7 @@ impl<'t> Draft<'t> {
     }
 
     fn set_action(&mut self, action: Option<DraftAction<'t>>) {
-        self.unknown.action |= action.is_none();
+        self.unknown_action |= action.is_none();
         self.action = action;
     }
 
@@ -320,8 +231,8 @@ impl<'t> Draft<'t> {
     fn other_key(&mut self, reader: &mut Reader<'_>, key: &Key<'_>) {
         let name = &**key.get_ref();
         reader.unknown_key(key, "a task", TASK);
-        match keys::closest(name, TASK.iter().copied()) {
-            Some("run" | "shell" | "call") => self.unknown.action = true,
+        match spelling::closest(name, TASK.iter().copied()) {
+            Some("run" | "shell" | "call") => self.unknown_action = true,
             Some("sweep" | "map" | "scatter" | "gather") => self.unknown.params = true,
             Some("out") => self.unknown.outputs = true,
             Some("capture") => self.unknown.capture = true,

@@ -1,0 +1,305 @@
+//! From drafts to tasks: names are resolved by the rules of [`crate::resolve`], and what is wrong is
+//! given its place in the file.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use rustc_hash::FxHashMap;
+
+use super::diagnostic::Diagnostic;
+use super::draft::{Draft, DraftAction, DraftArg, DraftClause, DraftPattern};
+use super::reader::{Name, Reader};
+use super::text::Text;
+use crate::check;
+use crate::graph::find_cycles;
+use crate::ids::TaskId;
+use crate::pipeline::{Arg, Args, Call, Capture, Clause, Pattern, Scatter, Task, TaskAction};
+use crate::problem::{Problem, Syntax};
+use crate::resolve::{Found, Names, References, Site, Spot};
+use crate::template::{Part, RawPart, Template, scan};
+use crate::value::Value;
+
+/// One task waits for another.
+struct Edge {
+    upstream: TaskId,
+    downstream: TaskId,
+    /// By which key, or a placeholder.
+    kind: &'static str,
+    /// Where that is written.
+    span: Range<usize>,
+}
+
+/// The tasks of a file, on their way from drafts.
+pub(super) struct Linker<'r, 'a, 't> {
+    reader: &'r mut Reader<'a>,
+    drafts: &'r [Draft<'t>],
+    pub(super) names: Names<'r>,
+    edges: Vec<Edge>,
+    /// Whether nothing is missing in any task.
+    complete: bool,
+}
+
+impl<'r, 'a, 't> Linker<'r, 'a, 't> {
+    pub(super) fn new(
+        reader: &'r mut Reader<'a>,
+        drafts: &'r [Draft<'t>],
+        vars: &'r [(String, Value)],
+    ) -> Linker<'r, 'a, 't> {
+        let ids = drafts.iter().zip(0..);
+        let ids = ids.map(|(draft, id)| (Cow::Borrowed(draft.name), TaskId(id))).collect();
+        let tasks = drafts.iter().map(Draft::task).collect();
+        let mut names = Names::new(Syntax::Toml, tasks, ids, vars);
+        names.gaps = drafts.iter().map(|draft| draft.unknown).collect();
+        Linker { reader, drafts, names, edges: Vec::new(), complete: true }
+    }
+
+    /// Resolves all tasks; `None` when something of one could not be.
+    pub(super) fn tasks(&mut self) -> Option<Vec<Task>> {
+        for (id, draft) in (0..).map(TaskId).zip(self.drafts) {
+            let pattern = self.pattern(id, draft);
+            let task = &mut self.names.tasks[id.at()];
+            match pattern {
+                Some(pattern) => task.pattern = pattern,
+                None => self.names.gaps[id.at()].params = true,
+            }
+            let least = draft.min_success.as_ref().map(|(least, _)| *least);
+            task.conduct.min_success = least.filter(|_| !task.pattern.gathered().is_empty());
+        }
+        for (task, spot, problem) in self.names.link() {
+            let span = place(&self.drafts[task.at()], spot);
+            self.complete &= !matches!(spot, Spot::By(_));
+            self.reader.add(Diagnostic::of(span, problem));
+        }
+        for (id, draft) in (0..).map(TaskId).zip(self.drafts) {
+            let before = self.reader.problems.len();
+            self.task(id, draft);
+            let sound = !self.names.gaps[id.at()].params && draft.action.is_some();
+            self.complete &= sound && self.reader.problems.len() == before;
+        }
+        self.complete.then(|| std::mem::take(&mut self.names.tasks))
+    }
+
+    /// Resolves `map`, `scatter` or `gather`; `None` when that is not possible.
+    fn pattern(&mut self, id: TaskId, draft: &Draft<'t>) -> Option<Pattern> {
+        match &draft.pattern {
+            DraftPattern::Own => Some(Pattern::Own),
+            DraftPattern::Map(name) => self.upstream(id, name, "map").map(Pattern::Map),
+            DraftPattern::Scatter(scatter) => {
+                let from = self.upstream(id, &scatter.from, "scatter")?;
+                let (split, max_items) = (scatter.split, scatter.max_items);
+                Some(Pattern::Scatter(Scatter { from, split, max_items }))
+            }
+            DraftPattern::Gather(gather) => {
+                let before = self.reader.problems.len();
+                let upstreams = self.upstreams(id, &gather.tasks, "gather");
+                let by = gather.by.iter().map(|name| name.text.to_owned()).collect::<Vec<_>>();
+                match upstreams.as_slice() {
+                    [] => None,
+                    [one] if !by.is_empty() => Some(Pattern::GatherBy(*one, by)),
+                    _ if self.reader.problems.len() > before => None,
+                    _ => Some(Pattern::Gather(upstreams)),
+                }
+            }
+        }
+    }
+
+    /// Resolves a list of tasks; one that is named twice counts once.
+    fn upstreams(&mut self, task: TaskId, names: &[Name<'t>], kind: &'static str) -> Vec<TaskId> {
+        let mut upstreams: Vec<_> =
+            names.iter().filter_map(|name| self.upstream(task, name, kind)).collect();
+        let mut seen = rustc_hash::FxHashSet::default();
+        upstreams.retain(|upstream| seen.insert(*upstream));
+        upstreams
+    }
+
+    /// Resolves the name of another task and notes that `task` waits for it.
+    fn upstream(&mut self, task: TaskId, name: &Name<'t>, kind: &'static str) -> Option<TaskId> {
+        let span = name.span.clone();
+        match self.names.upstream(task, name.text, kind) {
+            Ok(upstream) => {
+                self.edges.push(Edge { upstream, downstream: task, kind, span });
+                Some(upstream)
+            }
+            Err(problem) => {
+                problem.into_iter().for_each(|problem| self.problem(&span, problem));
+                None
+            }
+        }
+    }
+
+    fn problem(&mut self, span: &Range<usize>, problem: Problem) {
+        self.reader.add(Diagnostic::of(span.clone(), problem));
+    }
+
+    fn clauses(
+        &mut self,
+        task: TaskId,
+        clauses: &[DraftClause<'t>],
+        kind: &'static str,
+    ) -> Vec<Clause> {
+        let resolved = clauses.iter().map(|clause| Clause {
+            upstreams: self.upstreams(task, &clause.upstreams, kind),
+            quantifier: clause.quantifier,
+            on: clause.on,
+        });
+        resolved.collect()
+    }
+
+    /// Resolves what a task waits for and its texts.
+    fn task(&mut self, id: TaskId, draft: &Draft<'t>) {
+        let after = self.clauses(id, &draft.after, "after");
+        let follow = self.clauses(id, &draft.follow, "follow");
+        let (site, refs) = (Site::of(id), &mut References::default());
+        let action = match &draft.action {
+            Some(DraftAction::Run(argv)) => {
+                TaskAction::Run(argv.iter().map(|text| self.text(site, text, refs)).collect())
+            }
+            Some(DraftAction::Shell(script)) => TaskAction::Shell((*script).to_owned()),
+            Some(DraftAction::Call(function, args)) => {
+                let args = Args::Named(self.args(id, args, refs));
+                let function = (*function).to_owned();
+                TaskAction::Call(Box::new(Call { function, signature: None, args, fold: false }))
+            }
+            None => TaskAction::Shell(String::new()),
+        };
+        for (at, (_, _, path)) in draft.outputs.iter().enumerate() {
+            let Some(path) = path else { continue };
+            let path = self.path(Site { task: id, of_output: true }, path, refs);
+            self.names.tasks[id.at()].outputs[at].1 = path;
+        }
+        let env = draft.env.iter();
+        let env = env.map(|(name, text)| ((*name).to_owned(), self.text(site, text, refs)));
+        let env = env.collect();
+        let stdin = draft.stdin.as_ref().map(|text| self.path(site, text, refs));
+        let working_dir = draft.working_dir.as_ref().map(|text| {
+            let path = self.path(site, text, refs);
+            check::directory(&path).into_iter().for_each(|problem| self.problem(&text.span, problem));
+            path
+        });
+        let task = &mut self.names.tasks[id.at()];
+        (task.action, task.env, task.stdin, task.working_dir) = (action, env, stdin, working_dir);
+        (task.after, task.follow) = (after, follow);
+        task.references = std::mem::take(refs).into_tasks();
+    }
+
+    fn text(&mut self, site: Site, text: &Text<'_>, refs: &mut References) -> Template {
+        let (reader, edges) = (&mut *self.reader, &mut self.edges);
+        self.names.template(site, &text.text, refs, &mut |ordinal, range, found| {
+            let span = text.locate(ordinal, range);
+            match found {
+                Found::Problem(problem) => reader.add(Diagnostic::of(span, problem)),
+                Found::Upstream(upstream) => {
+                    let (downstream, kind) = (site.task, "placeholder");
+                    edges.push(Edge { upstream, downstream, kind, span });
+                }
+            }
+        })
+    }
+
+    /// A path or a URL.
+    fn path(&mut self, site: Site, text: &Text<'_>, refs: &mut References) -> Template {
+        let path = self.text(site, text, refs);
+        check::location(&path).into_iter().for_each(|problem| self.problem(&text.span, problem));
+        path
+    }
+
+    fn args(
+        &mut self,
+        task: TaskId,
+        args: &[(&str, DraftArg<'_>)],
+        refs: &mut References,
+    ) -> Vec<(String, Arg)> {
+        args.iter().map(|(name, arg)| ((*name).to_owned(), self.arg(task, arg, refs))).collect()
+    }
+
+    // As deep as the document, which the TOML parser bounds.
+    fn arg(&mut self, task: TaskId, arg: &DraftArg<'_>, refs: &mut References) -> Arg {
+        match arg {
+            DraftArg::Value(value) => Arg::Value(value.clone()),
+            DraftArg::Text(text) => {
+                if let Some(upstream) = self.gathered_value(task, text) {
+                    return Arg::Gathered(upstream);
+                }
+                let template = self.text(Site::of(task), text, refs);
+                match template.parts.as_slice() {
+                    [] => Arg::Value(Value::String("".into())),
+                    [Part::Literal(text)] => Arg::Value(Value::String(text.as_str().into())),
+                    _ => Arg::Text(template),
+                }
+            }
+            DraftArg::List(args) => {
+                list_arg(args.iter().map(|arg| self.arg(task, arg, refs)).collect())
+            }
+            DraftArg::Table(args) => table_arg(self.args(task, args, refs)),
+        }
+    }
+
+    /// The task that is gathered, when the text is its `{TASK.value}` and nothing else: all values.
+    fn gathered_value(&self, task: TaskId, text: &Text<'_>) -> Option<TaskId> {
+        let parts = scan(&text.text).ok()?;
+        let [RawPart::Hole { text: hole, .. }] = parts.as_slice() else { return None };
+        let upstream = self.names.id(hole.strip_suffix(".value")?)?;
+        let gathers = self.names.tasks[task.at()].pattern.gathered().contains(&upstream);
+        let captures = self.names.tasks[upstream.at()].capture != Capture::None;
+        (gathers && captures).then_some(upstream)
+    }
+
+    /// Reports tasks that wait for each other; whether there are none.
+    pub(super) fn no_cycles(self) -> bool {
+        let pairs: Vec<_> =
+            self.edges.iter().map(|edge| (edge.upstream, edge.downstream)).collect();
+        let cycles = find_cycles(self.drafts.len(), &pairs);
+        if cycles.is_empty() {
+            return true;
+        }
+        let mut by_pair = FxHashMap::default();
+        for edge in &self.edges {
+            by_pair.entry((edge.upstream, edge.downstream)).or_insert(edge);
+        }
+        for cycle in cycles {
+            let name = |task: TaskId| self.drafts[task.at()].name;
+            let edge = |from, to| by_pair.get(&(from, to)).copied();
+            let (problem, closing) = check::cycle(&cycle, name, |from, to| {
+                edge(from, to).map_or("after", |edge| edge.kind)
+            });
+            let span = edge(closing.0, closing.1).map_or(0..0, |edge| edge.span.clone());
+            self.reader.add(Diagnostic::of(span, problem));
+        }
+        false
+    }
+}
+
+/// Where it stands what is wrong with a task.
+fn place(draft: &Draft<'_>, spot: Spot) -> Range<usize> {
+    let span = match (spot, &draft.pattern) {
+        (Spot::By(at), DraftPattern::Gather(gather)) => gather.by.get(at).map(|by| &by.span),
+        (Spot::Scatter, DraftPattern::Scatter(scatter)) => Some(&scatter.from.span),
+        (Spot::Axis(at), _) => draft.sweep.as_ref().and_then(|sweep| sweep.axes.get(at)),
+        _ => None,
+    };
+    span.unwrap_or(&draft.span).clone()
+}
+
+/// A list; one of constants is a constant.
+fn list_arg(args: Vec<Arg>) -> Arg {
+    if !args.iter().all(|arg| matches!(arg, Arg::Value(_))) {
+        return Arg::List(args);
+    }
+    let value = |arg| match arg {
+        Arg::Value(value) => Some(value),
+        _ => None,
+    };
+    Arg::Value(Value::List(args.into_iter().filter_map(value).collect()))
+}
+
+/// A table; one of constants is a constant.
+fn table_arg(args: Vec<(String, Arg)>) -> Arg {
+    if !args.iter().all(|(_, arg)| matches!(arg, Arg::Value(_))) {
+        return Arg::Table(args);
+    }
+    let value = |(name, arg)| match arg {
+        Arg::Value(value) => Some((name, value)),
+        _ => None,
+    };
+    Arg::Value(Value::Table(args.into_iter().filter_map(value).collect()))
+}
