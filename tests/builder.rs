@@ -452,15 +452,19 @@ fn what_only_the_whole_shows_is_told() {
     let one = dag.task(start, ()).name("one");
     let two = dag.task(square, (&one,)).name("two");
     one.after(&two);
-    assert_eq!(problems(&dag), ["tasks wait for each other: one -> two -> one"]);
+    let cycle = "cycle: one -> two (input) -> one (after); each task waits for the one before it; drop one of them";
+    assert_eq!(problems(&dag), [cycle]);
 
     let dag = Dag::new("test");
     let array = dag.map(square, [0.0, 1.0, 2.0]);
     dag.gather(&array, some_mean).min_success(4);
     dag.map_command(0..2, ["make"]).output("o", "same.txt");
     let told = problems(&dag);
-    assert_eq!(told[0], "task `some_mean`: `min_success` wants 4 to succeed, of 3");
-    assert!(told[1].starts_with("task `make`: `same.txt` would also be written"), "{told:?}");
+    assert_eq!(told[0], "task `some_mean`: `min_success` wants 4 to succeed, but there are only 3");
+    assert!(
+        told[1].starts_with("task `make`: make[0] and make[1] would both write `same.txt`"),
+        "{told:?}"
+    );
 
     let dag = Dag::new("test");
     let one = dag.task(start, ()).name("one");

@@ -31,6 +31,12 @@ impl Problem {
     }
 }
 
+impl<T: Into<String>> From<T> for Problem {
+    fn from(message: T) -> Problem {
+        Problem::new(message)
+    }
+}
+
 /// How the author writes pipelines, so that help says what can be written there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syntax {

@@ -1,236 +1,152 @@
 //! From what has been recorded to a pipeline.
 
-use std::borrow::Cow;
-
-use dagrun_core::graph::{Graph, GraphError, collisions};
+use dagrun_core::check::{self, Place};
+use dagrun_core::graph::Graph;
 use dagrun_core::ids::TaskId;
-use dagrun_core::parse::is_name;
 use dagrun_core::payload::TAG;
-use dagrun_core::pipeline::{
-    Arg, Args, Call, Capture, Conduct, MinSuccess, Pattern, Pipeline, Task, TaskAction,
-};
+use dagrun_core::pipeline::{Arg, Args, Call, Capture, Pattern, Pipeline, Task, TaskAction};
+use dagrun_core::problem::{Problem, Syntax};
+use dagrun_core::resolve::{Names, References};
 use dagrun_core::space::{Axis, Points, Space};
 use dagrun_core::template::{Part, Placeholder, Template};
 use dagrun_core::value::{RawString, Value};
-use rustc_hash::FxHashMap;
 
-use super::error::{BuildError, Problem};
-use super::options::{clauses_of, problems};
+use super::error::BuildError;
+use super::naming::{Named, end_of};
+use super::options::clauses_of;
 use super::source::INPUTS;
 use super::store::{Entry, Known, NONE, ShapeKind, Slot, Store, What};
-use super::words::References;
 
 /// The pipeline and its graph.
 pub(super) fn pipeline(name: &str, store: &Store) -> Result<(Pipeline, Graph), BuildError> {
     let mut builder = Builder::new(store);
-    builder.name_tasks();
-    builder.variables(name);
-    let tasks = (0..store.entries.len()).map(|at| builder.task(TaskId(at as u32))).collect();
+    builder.whole(name);
+    for task in (0..store.entries.len() as u32).map(TaskId) {
+        builder.outline(task);
+    }
+    for (task, _, problem) in builder.names.link() {
+        builder.problem(task, problem);
+    }
+    for task in (0..store.entries.len() as u32).map(TaskId) {
+        builder.action(task);
+    }
+    let tasks = std::mem::take(&mut builder.names.tasks);
     let pipeline = Pipeline { name: name.to_owned(), vars: store.vars.clone(), tasks };
     if builder.problems.is_empty() {
-        let graph = builder.graph(&pipeline);
-        if let Some(graph) = graph.filter(|_| builder.problems.is_empty()) {
-            return Ok((pipeline, graph));
+        match check::whole(&pipeline, Syntax::Rust) {
+            Ok(graph) => return Ok((pipeline, graph)),
+            Err(problems) => builder.problems.extend(problems.into_iter().map(located)),
         }
     }
-    Err(builder.error())
+    Err(BuildError::new(builder.problems, &pipeline.tasks))
+}
+
+fn located((place, problem): (Place, Problem)) -> (Option<TaskId>, Problem) {
+    let task = match place {
+        Place::Pipeline => None,
+        Place::Task(task) | Place::MinSuccess(task) | Place::Output(task, _) => Some(task),
+    };
+    (task, problem)
 }
 
 /// What is being made of a store.
 #[derive(Debug)]
 pub(super) struct Builder<'s> {
     pub(super) store: &'s Store,
-    names: Vec<String>,
-    ids: FxHashMap<String, TaskId>,
+    /// The tasks by name. They are outlined first, and given what they do when all are known.
+    pub(super) names: Names<'s>,
     /// The clauses, those of one task together.
     waits: Vec<u32>,
-    problems: Vec<(Option<TaskId>, String)>,
+    problems: Vec<(Option<TaskId>, Problem)>,
 }
 
 impl<'s> Builder<'s> {
     fn new(store: &'s Store) -> Builder<'s> {
         let mut waits: Vec<u32> = (0..).take(store.clauses.len()).collect();
         waits.sort_by_key(|at| store.clauses[*at as usize].0);
-        let problems = store.problems.clone();
-        Builder { store, names: Vec::new(), ids: FxHashMap::default(), waits, problems }
+        let mut problems = store.problems.clone();
+        let named = Named::new(store);
+        problems.extend(named.problems);
+        let none = || TaskAction::Shell(String::new());
+        let tasks = named.names.into_iter().map(|name| Task::new(name, none())).collect();
+        let names = Names::new(Syntax::Rust, tasks, named.ids, &store.vars);
+        Builder { store, names, waits, problems }
     }
 
-    pub(super) fn problem(&mut self, task: TaskId, message: impl Into<String>) {
-        self.problems.push((Some(task), message.into()));
+    pub(super) fn problem(&mut self, task: TaskId, problem: impl Into<Option<Problem>>) {
+        self.problems.extend(problem.into().map(|problem| (Some(task), problem)));
     }
 
-    pub(super) fn name(&self, task: TaskId) -> &str {
-        self.names.get(task.at()).map_or("", String::as_str)
-    }
-
-    pub(super) fn id(&self, name: &str) -> Option<TaskId> {
-        self.ids.get(name).copied()
-    }
-
-    fn error(mut self) -> BuildError {
-        self.problems.sort_by_key(|(task, _)| task.map_or(0, |task| u64::from(task.0) + 1));
-        self.problems.dedup();
-        let names = &self.names;
-        let problem = |(task, message): (Option<TaskId>, String)| Problem {
-            task: task.map(|task| names.get(task.at()).cloned().unwrap_or_default()),
-            message,
-        };
-        BuildError { problems: self.problems.into_iter().map(problem).collect() }
-    }
-
-    /// Gives every task a name: those that the author gave, then those made of what tasks do.
-    fn name_tasks(&mut self) {
+    fn whole(&mut self, name: &str) {
         let store = self.store;
-        self.names = vec![String::new(); store.entries.len()];
-        for (at, entry) in store.entries.iter().enumerate() {
-            let Some(name) = store.names.get(entry.name as usize) else { continue };
-            let task = TaskId(at as u32);
-            self.names[at] = name.to_string();
-            if !is_name(name) {
-                let message = format!(
-                    "`{}` cannot name a task: names are made of letters, digits, `_` and `-`, and do not begin with a digit or `-`",
-                    name.escape_debug()
-                );
-                self.problem(task, message);
-            } else if let Some(other) = self.ids.insert(name.to_string(), task) {
-                let message = format!("another task, number {}, has the same name", other.0 + 1);
-                self.problem(task, message);
-            }
-        }
-        let unnamed = |entry: &Entry| entry.name == NONE;
-        let mut counts = FxHashMap::default();
-        // Levels of a reduction are named after its end, which comes behind them.
-        for levels in [false, true] {
-            for (at, entry) in store.entries.iter().enumerate().filter(|(_, e)| unnamed(e)) {
-                let task = TaskId(at as u32);
-                let end = self.end_of(task);
-                if end.is_some() == levels {
-                    let base = match end {
-                        Some(end) => Cow::Owned(format!("{}-level", self.name(end))),
-                        None => self.base_name(entry),
-                    };
-                    let name = self.free_name(&base, &mut counts);
-                    self.ids.insert(name.clone(), task);
-                    self.names[at] = name;
-                }
-            }
-        }
+        let vars = store.vars.iter().filter_map(|(name, _)| check::name(name, "variable"));
+        let problems = check::pipeline_name(name).into_iter();
+        let problems = problems.chain(check::tasks(store.entries.len(), Syntax::Rust)).chain(vars);
+        self.problems.extend(problems.map(|problem| (None, problem)));
     }
 
-    /// The task that ends a reduction, of which this one is a level.
-    fn end_of(&self, task: TaskId) -> Option<TaskId> {
-        match self.store.shape(task)?.kind {
-            ShapeKind::Level(_, _, end) => Some(end),
-            _ => None,
-        }
-    }
-
-    /// What a task does, in a word that can be a name.
-    fn base_name(&self, entry: &Entry) -> Cow<'s, str> {
-        let name = match entry.what {
-            What::Function(at) => self.store.functions.get(at as usize).map(|f| f.name),
-            What::Program(at) => self.store.programs.get(at as usize).and_then(|program| {
-                let super::command::Word::Text(word) = program.words.first()? else { return None };
-                word.rsplit('/').next()
-            }),
-        };
-        let name = name.unwrap_or_default();
-        if is_name(name) {
-            return Cow::Borrowed(name);
-        }
-        let fits = |c: char| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '_' };
-        let name: String = name.chars().map(fits).collect();
-        let name = name.trim_matches('_');
-        match is_name(name) {
-            true => Cow::Owned(name.to_owned()),
-            false => Cow::Owned(format!("task{name}")),
-        }
-    }
-
-    /// `base`, or `base-2` and so on where that is taken.
-    fn free_name(&self, base: &str, counts: &mut FxHashMap<String, u32>) -> String {
-        let mut count = counts.get(base).copied().unwrap_or(0);
-        let name = loop {
-            count += 1;
-            let name = if count == 1 { base.to_owned() } else { format!("{base}-{count}") };
-            if !self.ids.contains_key(&name) {
-                break name;
-            }
-        };
-        match counts.get_mut(base) {
-            Some(known) => *known = count,
-            None => drop(counts.insert(base.to_owned(), count)),
-        }
-        name
-    }
-
-    fn variables(&mut self, name: &str) {
-        let store = self.store;
-        if name.trim().is_empty() || name.chars().any(char::is_control) {
-            let message = "the name of the graph is empty or has control characters".to_owned();
-            self.problems.push((None, message));
-        }
-        if store.entries.is_empty() {
-            self.problems.push((None, "the graph has no tasks".to_owned()));
-        }
-        for (name, _) in store.vars.iter().filter(|(name, _)| !is_name(name)) {
-            let message = format!("`{}` cannot name a variable", name.escape_debug());
-            self.problems.push((None, message));
-        }
-    }
-
-    fn task(&mut self, id: TaskId) -> Task {
+    /// Gives a task all that others may refer to, its options and what it waits for.
+    fn outline(&mut self, id: TaskId) {
         let store = self.store;
         let entry = store.entries[id.at()];
-        // A level of a reduction is told what its end is told.
-        let told = self.end_of(id).unwrap_or(id);
+        // A level of a reduction has the options of its end.
+        let end = end_of(store, id).unwrap_or(id);
         let shape = store.shape(id).map(|shape| &shape.kind);
-        let mut task = Task::new(self.name(id), TaskAction::Shell(String::new()));
+        let mut task = std::mem::replace(
+            &mut self.names.tasks[id.at()],
+            Task::new("", TaskAction::Shell(String::new())),
+        );
         (task.pattern, task.sweep) = self.pattern(id, shape);
         match entry.what {
-            What::Function(at) => {
-                if let Some(&function) = store.functions.get(at as usize) {
-                    self.call(id, &entry, function, &mut task);
-                }
-            }
+            What::Function(_) => task.capture = Capture::Json,
             What::Program(at) => {
                 if let Some(program) = store.programs.get(at as usize) {
-                    self.program(id, program, &mut task);
+                    task.capture = program.capture;
+                    let outputs = program.outputs.iter();
+                    let outputs = outputs.map(|(name, _)| (name.clone(), Template::default()));
+                    task.outputs = outputs.collect();
+                    task.inputs.clone_from(&program.inputs);
                 }
             }
         }
-        let options = store.entries.get(told.at()).map_or(NONE, |entry| entry.options);
+        let options = store.entries.get(end.at()).map_or(NONE, |entry| entry.options);
         if let Some(conduct) = store.options.get(options as usize) {
-            self.options(id, told, conduct, &mut task);
+            task.conduct = conduct.clone();
         }
-        (task.after, task.follow) = clauses_of(&store.clauses, &self.waits, told);
-        let clauses = task.after.iter().chain(&task.follow);
-        if clauses.clone().any(|clause| clause.upstreams.is_empty())
-            && !self.problems.iter().any(|(task, _)| *task == Some(told))
-        {
-            self.problem(told, "it waits for an empty list of tasks");
-        }
-        task
-    }
-
-    fn options(&mut self, id: TaskId, told: TaskId, conduct: &Conduct, task: &mut Task) {
-        task.conduct = conduct.clone();
-        let gathers = !task.pattern.gathered().is_empty();
-        if id == told {
-            for problem in problems(conduct, gathers) {
-                self.problem(id, problem);
-            }
+        (task.after, task.follow) = clauses_of(&store.clauses, &self.waits, end);
+        if id == end {
+            check::options(&task, Syntax::Rust, &mut |problem| {
+                self.problems.push((Some(id), problem));
+            });
         } else {
             // It holds for the last level: all that the others made must be there.
             task.conduct.min_success = None;
             task.conduct.keep = false;
         }
         let strict = |slot: &Slot| matches!(slot, Slot::Gathered(_, false));
-        let slots = self.store.args(&self.store.entries[id.at()]);
-        if task.conduct.min_success.is_some() && slots.iter().any(strict) {
-            let message = "with `min_success` some of the values may be missing, for which `Vec<T>` has no \
-                           place: let it take `Vec<Option<T>>` or `Gathered<T>`";
-            self.problem(id, message);
+        if task.conduct.min_success.is_some() && store.args(&entry).iter().any(strict) {
+            let message = "with `min_success` some of the values may be missing, for which `Vec<T>` has no place";
+            let help = "let it take `Vec<Option<T>>` or `Gathered<T>`";
+            self.problem(id, Problem::new(message).help(help));
+        }
+        self.names.tasks[id.at()] = task;
+    }
+
+    /// Gives a task what it does, which may refer to all others.
+    fn action(&mut self, id: TaskId) {
+        let store = self.store;
+        let entry = store.entries[id.at()];
+        match entry.what {
+            What::Function(at) => {
+                if let Some(&function) = store.functions.get(at as usize) {
+                    self.call(id, &entry, function);
+                }
+            }
+            What::Program(at) => {
+                if let Some(program) = store.programs.get(at as usize) {
+                    self.program(id, program);
+                }
+            }
         }
     }
 
@@ -256,15 +172,6 @@ impl<'s> Builder<'s> {
                 (Pattern::GatherEvery(*upstream, *every), None)
             }
             Some(ShapeKind::GatherBy(upstream, by)) => {
-                for name in by {
-                    if !self.has_param(*upstream, name) {
-                        let (name, upstream) = (name.escape_debug(), self.name(*upstream));
-                        self.problem(id, format!("`{name}` is no parameter of `{upstream}`"));
-                    }
-                }
-                if by.is_empty() {
-                    self.problem(id, "it gathers by no parameter: use `gather`");
-                }
                 (Pattern::GatherBy(*upstream, by.clone()), None)
             }
         }
@@ -277,12 +184,12 @@ impl<'s> Builder<'s> {
             return Value::String(RawString(payload.to_vec()));
         }
         Value::from_json(payload).unwrap_or_else(|error| {
-            self.problem(task, format!("a value of its input: {error}"));
+            self.problem(task, Problem::new(format!("a value of its input: {error}")));
             Value::Null
         })
     }
 
-    fn call(&mut self, id: TaskId, entry: &Entry, function: Known, task: &mut Task) {
+    fn call(&mut self, id: TaskId, entry: &Entry, function: Known) {
         let slots = self.store.args(entry);
         let mut refs = References::default();
         let args: Vec<Arg> = slots
@@ -294,7 +201,7 @@ impl<'s> Builder<'s> {
         if !complete && !entry.fold {
             let (takes, given) = (function.params.len(), args.len());
             let message = format!("{} takes {takes} inputs and is given {given}", function.name);
-            self.problem(id, message);
+            self.problem(id, Problem::new(message));
         }
         let args = match complete && !entry.fold {
             true => {
@@ -305,9 +212,9 @@ impl<'s> Builder<'s> {
         };
         let (signature, fold) = (Some(function.signature), entry.fold);
         let call = Call { function: function.name.to_owned(), signature, args, fold };
+        let task = &mut self.names.tasks[id.at()];
         task.action = TaskAction::Call(Box::new(call));
-        task.capture = Capture::Json;
-        task.references = refs.order;
+        task.references = refs.into_tasks();
     }
 
     fn arg(&mut self, id: TaskId, slot: Slot, param: Option<&str>, refs: &mut References) -> Arg {
@@ -346,13 +253,13 @@ impl<'s> Builder<'s> {
     }
 
     fn value_arg(&mut self, id: TaskId, upstream: TaskId, refs: &mut References) -> Arg {
-        if !self.maps(id, upstream) {
-            refs.add(upstream);
-        }
-        match self.value(id, upstream, Vec::new()) {
-            Ok(value) => placeholder(value),
-            Err(message) => {
-                self.problem(id, message);
+        match self.names.value(id, upstream, Vec::new()) {
+            Ok(value) => {
+                self.names.reference(id, &value).into_iter().for_each(|task| refs.add(task));
+                placeholder(value)
+            }
+            Err(problem) => {
+                self.problem(id, problem);
                 Arg::Value(Value::Null)
             }
         }
@@ -369,83 +276,13 @@ impl<'s> Builder<'s> {
         let whole = matches!(names.as_slice(), [name] if Some(name.as_str()) == param);
         let first = space.compile().ok().filter(|grid| grid.width() > 0);
         if let Some(Err(message)) = first.map(|grid| fit(&grid.params(0), whole)) {
-            self.problem(id, format!("its sweep: {message}"));
+            self.problem(id, Problem::new(format!("its sweep: {message}")));
         }
         match names.as_slice() {
             [name] if whole => param_of(name),
             names => {
                 Arg::Table(names.iter().map(|name| ((*name).clone(), param_of(name))).collect())
             }
-        }
-    }
-
-    pub(super) fn maps(&self, task: TaskId, upstream: TaskId) -> bool {
-        let shape = self.store.shape(task).map(|shape| &shape.kind);
-        matches!(shape, Some(ShapeKind::Map(mapped)) if *mapped == upstream)
-    }
-
-    pub(super) fn gathers(&self, task: TaskId, upstream: TaskId) -> bool {
-        match self.store.shape(task).map(|shape| &shape.kind) {
-            Some(ShapeKind::Gather(arrays)) => arrays.contains(&upstream),
-            Some(ShapeKind::GatherBy(array, _) | ShapeKind::Level(array, ..)) => *array == upstream,
-            _ => false,
-        }
-    }
-
-    pub(super) fn is_array(&self, task: TaskId) -> bool {
-        let shape = self.store.shape(task).map(|shape| &shape.kind);
-        !matches!(shape, None | Some(ShapeKind::Gather(_)))
-    }
-
-    /// The graph; tells what cannot be run although each task by itself can.
-    fn graph(&mut self, pipeline: &Pipeline) -> Option<Graph> {
-        let graph = match Graph::new(pipeline) {
-            Ok(graph) => graph,
-            Err(error) => {
-                let problem = self.graph_problem(&error);
-                self.problems.push(problem);
-                return None;
-            }
-        };
-        for (id, task) in (0..).map(TaskId).zip(&pipeline.tasks) {
-            let Some(MinSuccess::Count(least)) = task.conduct.min_success else { continue };
-            if let Some(most) = graph.largest_group(id, task.pattern.gathered())
-                && u64::from(least) > most
-            {
-                let message = format!("`min_success` wants {least} to succeed, of {most}");
-                self.problem(id, message);
-            }
-        }
-        if pipeline.tasks.iter().any(|task| !task.outputs.is_empty()) {
-            for collision in collisions(pipeline, &graph) {
-                let message = format!(
-                    "`{}` would also be written by `{}`: put {{index}}, {{key}} or a parameter into the path, or give it another",
-                    collision.path.display(),
-                    self.name(collision.first.task)
-                );
-                self.problem(collision.second.task, message);
-            }
-        }
-        Some(graph)
-    }
-
-    fn graph_problem(&self, error: &GraphError) -> (Option<TaskId>, String) {
-        match error {
-            GraphError::Cycle(tasks) => {
-                let first = tasks.first().copied();
-                let names: Vec<_> = tasks.iter().chain(&first).map(|task| self.name(*task)).collect();
-                (None, format!("tasks wait for each other: {}", names.join(" -> ")))
-            }
-            GraphError::Space { task, error } => (Some(*task), format!("its sweep: {error}")),
-            GraphError::TooWide { task } => {
-                (Some(*task), "it has more than 4294967295 instances".to_owned())
-            }
-            GraphError::Groups { task } => (
-                Some(*task),
-                "what it gathers cannot be put into groups before the run: the number of instances is not known"
-                    .to_owned(),
-            ),
-            error @ GraphError::Dangling { .. } => (None, error.to_string()),
         }
     }
 }

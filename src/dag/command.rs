@@ -314,14 +314,14 @@ impl Dag {
     ) -> Command<Single> {
         let arrays = arrays.upstreams();
         self.program(words, |recorder| {
-            let mut arrays = recorder.tasks(&arrays);
-            let mut seen = rustc_hash::FxHashSet::default();
-            arrays.retain(|array| seen.insert(*array));
-            if arrays.is_empty() {
-                let task = recorder.store.next();
-                recorder.store.problem(task, "it gathers no task");
+            let given = arrays;
+            let mut arrays = recorder.tasks(&given);
+            // Where nothing is left of what was given, that has been reported.
+            if arrays.is_empty() && !given.is_empty() {
                 return None;
             }
+            let mut seen = rustc_hash::FxHashSet::default();
+            arrays.retain(|array| seen.insert(*array));
             Some(Shape { kind: ShapeKind::Gather(arrays), width: Some(1) })
         })
     }

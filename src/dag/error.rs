@@ -2,26 +2,58 @@
 
 use std::fmt;
 
+use dagrun_core::ids::TaskId;
+use dagrun_core::pipeline::Task;
+use dagrun_core::problem;
 use dagrun_core::simulate::SimulateError;
 use dagrun_core::unparse::UnparseError;
 
 /// All that is wrong with a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {
-    pub(super) problems: Vec<Problem>,
+    problems: Vec<Problem>,
 }
 
 /// Something that is wrong with a graph.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{message}", task.as_ref().map(|task| format!("task `{task}`: ")).unwrap_or_default())]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The task that it is about; `None` is the graph as a whole.
     pub task: Option<String>,
-    /// What is wrong, and what to do about it.
+    /// What is wrong.
     pub message: String,
+    /// What would mend it.
+    pub help: Option<String>,
+}
+
+impl std::error::Error for Problem {}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(task) = &self.task {
+            write!(f, "task `{task}`: ")?;
+        }
+        f.write_str(&self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, "; {help}"))
+    }
 }
 
 impl BuildError {
+    /// Problems in the order of the tasks, each once.
+    pub(super) fn new(
+        mut problems: Vec<(Option<TaskId>, problem::Problem)>,
+        tasks: &[Task],
+    ) -> BuildError {
+        problems.sort_by_key(|(task, _)| task.map_or(0, |task| u64::from(task.0) + 1));
+        problems.dedup();
+        let name = |task: TaskId| tasks.get(task.at()).map_or("", |task| &task.name);
+        let problem = |(task, problem): (Option<TaskId>, problem::Problem)| Problem {
+            task: task.map(|task| name(task).to_owned()),
+            message: problem.message,
+            help: problem.help,
+        };
+        BuildError { problems: problems.into_iter().map(problem).collect() }
+    }
+
     /// Everything, in the order of the tasks.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {

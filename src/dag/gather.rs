@@ -79,11 +79,13 @@ gather_source!(A: G, B: H, C: I, D: J);
 gather_source!(A: G, B: H, C: I, D: J, E: K);
 gather_source!(A: G, B: H, C: I, D: J, E: K, F: L);
 
-/// A gather of each of these arrays once.
-fn gather(mut arrays: Vec<TaskId>) -> Shape {
+/// A gather of each of these arrays once; none where they belong to another graph, which has been
+/// reported.
+fn gather(mut arrays: Vec<TaskId>) -> Option<Shape> {
     let mut seen = rustc_hash::FxHashSet::default();
     arrays.retain(|array| seen.insert(*array));
-    Shape { kind: ShapeKind::Gather(arrays), width: Some(1) }
+    let some = !arrays.is_empty();
+    some.then(|| Shape { kind: ShapeKind::Gather(arrays), width: Some(1) })
 }
 
 /// How many instances one call of a reduction takes.
@@ -132,7 +134,7 @@ impl Dag {
             let function = What::Function(recorder.store.function(f));
             let first = position(recorder.store.slots.len());
             let arrays = arrays.record(recorder);
-            recorder.store.push(function, first, Some(gather(arrays)))
+            recorder.store.push(function, first, gather(arrays))
         });
         Handle::new(task)
     }
@@ -150,7 +152,7 @@ impl Dag {
             let first = position(recorder.store.slots.len());
             let array = gathered::<T, <F::Args as Inputs>::First>(array, recorder);
             others.record(recorder);
-            recorder.store.push(function, first, Some(gather(array.into_iter().collect())))
+            recorder.store.push(function, first, gather(array.into_iter().collect()))
         });
         Handle::new(task)
     }
@@ -285,15 +287,20 @@ fn reduce(recorder: &mut Recorder<'_>, function: What, array: TaskId) -> TaskId 
     for _ in 0..levels {
         width = width.map(|width| width.div_ceil(EVERY));
         let shape = Shape { kind: ShapeKind::Level(upstream, EVERY, last), width };
-        upstream = fold(recorder, function, upstream, shape);
+        upstream = fold(recorder, function, upstream, Some(shape));
     }
     fold(recorder, function, upstream, gather(vec![upstream]))
 }
 
-fn fold(recorder: &mut Recorder<'_>, function: What, upstream: TaskId, shape: Shape) -> TaskId {
+fn fold(
+    recorder: &mut Recorder<'_>,
+    function: What,
+    upstream: TaskId,
+    shape: Option<Shape>,
+) -> TaskId {
     let first = position(recorder.store.slots.len());
     recorder.push(Slot::Gathered(upstream, false));
-    let task = recorder.store.push(function, first, Some(shape));
+    let task = recorder.store.push(function, first, shape);
     if let Some(entry) = recorder.store.entries.last_mut() {
         entry.fold = true;
     }

@@ -33,6 +33,7 @@ mod command;
 mod error;
 mod fit;
 mod gather;
+mod naming;
 mod options;
 mod source;
 mod store;
@@ -392,7 +393,7 @@ impl Dag {
                 store.vars.retain(|(known, _)| known != name);
                 store.vars.push((name.to_owned(), value));
             }
-            Err(error) => store.problems.push((None, format!("variable `{name}`: {error}"))),
+            Err(error) => store.problems.push((None, format!("variable `{name}`: {error}").into())),
         }
     }
 

@@ -2,46 +2,12 @@
 
 use std::time::Duration;
 
+use dagrun_core::check::MOST_TIME;
 use dagrun_core::ids::{Micros, TaskId};
-use dagrun_core::parse::is_name;
 use dagrun_core::pipeline::{Clause, Conduct, MinSuccess, Outcomes, Quantifier, Retry, Targets};
 
 use super::store::{Recorder, Shape, ShapeKind, Wait};
 use super::{ArrayHandle, Command, Handle, Kind, TaskRef};
-
-/// What is wrong with the options of a task.
-pub(super) fn problems(conduct: &Conduct, gathers: bool) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut wrong = |wrong: bool, message: &str| {
-        if wrong {
-            problems.push(message.to_owned());
-        }
-    };
-    wrong(conduct.cpus == 0, "`cpus` must be at least 1");
-    wrong(conduct.max_running == Some(0), "`max_running` must be at least 1");
-    wrong(conduct.timeout == Some(Micros(0)), "`timeout` must be longer than nothing");
-    wrong(conduct.start_within == Some(Micros(0)), "`start_within` must be longer than nothing");
-    wrong(
-        conduct.targets == Targets::Named(Vec::new()),
-        "`targets` names no worker: leave it out for any worker",
-    );
-    wrong(
-        matches!(&conduct.targets, Targets::Named(names) if names.iter().any(|n| n.trim().is_empty())),
-        "`targets` has an empty name",
-    );
-    wrong(
-        conduct.min_success.is_some() && !gathers,
-        "`min_success` is for tasks that gather: it gathers nothing",
-    );
-    for (name, _) in &conduct.resources {
-        if ["cpus", "memory"].contains(&name.as_str()) {
-            problems.push(format!("`{name}` is an option of its own, not a resource"));
-        } else if !is_name(name) {
-            problems.push(format!("`{}` cannot name a resource", name.escape_debug()));
-        }
-    }
-    problems
-}
 
 /// A condition on other tasks: that all of them, or any of them, succeed, or end in another way.
 ///
@@ -182,9 +148,7 @@ impl<U: Upstreams> IntoDependency for U {
 }
 
 pub(super) fn micros(span: Duration) -> Micros {
-    /// 100 years: sums of times must not overflow.
-    const MOST: u64 = 36_525 * 86_400_000_000;
-    Micros(u64::try_from(span.as_micros()).unwrap_or(MOST).min(MOST))
+    Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)).min(MOST_TIME)
 }
 
 impl TaskRef {
@@ -205,18 +169,19 @@ impl TaskRef {
         let mut store = self.dag.store();
         let known = store.problems.len();
         let clause = dependency.clause(&mut Recorder { shared: &self.dag, store: &mut store });
-        // They are told of the task that is recorded next.
+        // They are reported of the task that is recorded next.
         store.problems[known..].iter_mut().for_each(|problem| problem.0 = Some(self.task));
-        store.clauses.push((self.task, wait(clause)));
+        // Where nothing is left of what was named, that has been reported.
+        if !clause.upstreams.is_empty() || dependency.upstreams.is_empty() {
+            store.clauses.push((self.task, wait(clause)));
+        }
     }
 
     fn each_worker(&self) {
         let mut store = self.dag.store();
         store.change(self.task, |options| options.targets = Targets::Each);
         if store.shape(self.task).is_some() {
-            let message =
-                "`each_worker` makes one instance for each worker: it has instances of its own";
-            store.problem(self.task, message);
+            // It has instances of its own, which is refused with the other options.
             return;
         }
         let at = super::store::position(store.shapes.len());

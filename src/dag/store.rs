@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dagrun_core::ids::TaskId;
 use dagrun_core::payload;
 use dagrun_core::pipeline::{Clause, Conduct, Scatter};
+use dagrun_core::problem::Problem;
 use dagrun_core::space::Space;
 use dagrun_core::value::Value;
 use dagrun_worker::function::TaskFn;
@@ -62,7 +63,7 @@ pub(super) struct Store {
     pub(super) clauses: Vec<(TaskId, Wait)>,
     pub(super) programs: Vec<Program>,
     pub(super) vars: Vec<(String, Value)>,
-    pub(super) problems: Vec<(Option<TaskId>, String)>,
+    pub(super) problems: Vec<(Option<TaskId>, Problem)>,
 }
 
 /// A task.
@@ -240,8 +241,8 @@ impl Store {
         self.shape(task)?.width
     }
 
-    pub(super) fn problem(&mut self, task: TaskId, message: impl Into<String>) {
-        self.problems.push((Some(task), message.into()));
+    pub(super) fn problem(&mut self, task: TaskId, problem: impl Into<Problem>) {
+        self.problems.push((Some(task), problem.into()));
     }
 
     /// Changes what has been told of a task. Tasks of which the same was told share it.

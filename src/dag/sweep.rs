@@ -1,6 +1,7 @@
 //! Parameter sweeps: axes, crossed or paired, with points taken out and added.
 
-use dagrun_core::parse::{is_name, is_reserved};
+use dagrun_core::check;
+use dagrun_core::problem::Problem;
 use dagrun_core::space::{self, Ends, Points, Space};
 use dagrun_core::value::Value;
 use serde::Serialize;
@@ -35,7 +36,7 @@ use super::store::Store;
 #[derive(Clone, Debug, Default)]
 pub struct Sweep {
     space: Space,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 /// The points of an axis, which are numbers: see [`linspace`], [`geomspace`], [`logspace`], [`range`].
@@ -140,15 +141,9 @@ impl Sweep {
     /// Adds an axis. Its values are what JSON makes of them.
     #[must_use]
     pub fn axis(mut self, name: &str, points: impl IntoAxis) -> Sweep {
-        if !is_name(name) {
-            self.problems.push(format!("`{}` cannot name a parameter", name.escape_debug()));
-        } else if is_reserved(name) {
-            self.problems.push(format!(
-                "parameter `{name}` would hide the placeholder `{{{name}}}`: give it another name"
-            ));
-        }
+        self.problems.extend(check::parameter(name));
         let Axis(points) = points.points().unwrap_or_else(|error| {
-            self.problems.push(format!("axis `{name}`: {error}"));
+            self.problems.push(format!("axis `{name}`: {error}").into());
             Axis(Points::Rows(Vec::new()))
         });
         let (name, names) = (name.to_owned(), vec![name.to_owned()]);
@@ -159,7 +154,9 @@ impl Sweep {
     /// Pairs these axes instead of crossing them; they are equally long.
     #[must_use]
     pub fn zip<'n>(mut self, axes: impl IntoIterator<Item = &'n str>) -> Sweep {
-        self.space.zip.push(axes.into_iter().map(str::to_owned).collect());
+        let axes: Vec<_> = axes.into_iter().map(str::to_owned).collect();
+        self.problems.extend(check::paired(axes.len()));
+        self.space.zip.push(axes);
         self
     }
 
@@ -168,7 +165,7 @@ impl Sweep {
     pub fn exclude(mut self, row: impl IntoRow) -> Sweep {
         match row.row() {
             Ok(row) => self.space.exclude.push(row),
-            Err(error) => self.problems.push(format!("a row of `exclude`: {error}")),
+            Err(error) => self.problems.push(format!("a row of `exclude`: {error}").into()),
         }
         self
     }
@@ -178,7 +175,7 @@ impl Sweep {
     pub fn include(mut self, row: impl IntoRow) -> Sweep {
         match row.row() {
             Ok(row) => self.space.include.push(row),
-            Err(error) => self.problems.push(format!("a row of `include`: {error}")),
+            Err(error) => self.problems.push(format!("a row of `include`: {error}").into()),
         }
         self
     }
@@ -186,8 +183,9 @@ impl Sweep {
     /// The space; what is wrong with it is told of the next task.
     pub(super) fn space(self, store: &mut Store) -> Space {
         let task = store.next();
-        for problem in self.problems {
-            store.problem(task, format!("its sweep: {problem}"));
+        for mut problem in self.problems {
+            problem.message.insert_str(0, "its sweep: ");
+            store.problem(task, problem);
         }
         if let Err(error) = self.space.compile() {
             store.problem(task, format!("its sweep: {error}"));

@@ -154,7 +154,7 @@ impl Reader<'_> {
             self.add(problem);
             return None;
         };
-        let n = self.count(n, "`n`", 0)?;
+        let n = self.count(n, "`n`")?;
         let &[from, to] = ends?.as_slice() else { return None };
         Some(Ends { from, to, n })
     }
@@ -216,7 +216,7 @@ impl Reader<'_> {
     fn glob(&mut self, written: &Written<'_, '_>) -> Option<Points> {
         let pattern = self.filled_string(written.value, "the pattern")?;
         let expect = match written.modifier {
-            Some(node) => Some((self.count(node, "`expect`", 1)?, node.span())),
+            Some(node) => Some((self.positive(node, "`expect`")?, node.span())),
             None => None,
         };
         let found = match self.files.glob(pattern) {

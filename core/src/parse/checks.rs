@@ -3,14 +3,16 @@
 use rustc_hash::FxHashMap;
 
 use super::diagnostic::Diagnostic;
-use super::reader::Reader;
 use super::draft::Draft;
-use crate::graph::{self, Graph, GraphError};
-use crate::ids::{InstanceId, TaskId};
-use crate::pipeline::{MinSuccess, Pipeline};
+use super::reader::Reader;
+use crate::check::{self, Place};
+use crate::graph::Graph;
+use crate::ids::TaskId;
+use crate::pipeline::Pipeline;
+use crate::problem::Syntax;
 use crate::url;
 
-/// Tells of `inputs` that are missing.
+/// Reports `inputs` that are missing.
 pub(super) fn inputs(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
     let files = reader.files;
     let mut known = FxHashMap::default();
@@ -50,91 +52,30 @@ fn written_by(drafts: &[Draft<'_>], path: &str) -> Option<String> {
     })
 }
 
-/// The graph; tells of a task that is too wide.
-pub(super) fn graph(
+/// The graph; reports what is wrong with the whole.
+pub(super) fn whole(
     reader: &mut Reader<'_>,
     pipeline: &Pipeline,
     drafts: &[Draft<'_>],
 ) -> Option<Graph> {
-    let error = match Graph::new(pipeline) {
+    let problems = match check::whole(pipeline, Syntax::Toml) {
         Ok(graph) => return Some(graph),
-        Err(error) => error,
+        Err(problems) => problems,
     };
-    let task = match &error {
-        GraphError::TooWide { task } | GraphError::Space { task, .. } => drafts.get(task.at()),
-        GraphError::Dangling { .. } | GraphError::Cycle(_) | GraphError::Groups { .. } => None,
-    };
-    let problem = match (task, &error) {
-        (Some(draft), GraphError::TooWide { .. }) => Diagnostic::at(
-            draft.span.clone(),
-            format!("task `{}` has more than {} instances", draft.name, u32::MAX),
-        ),
-        (Some(draft), _) => Diagnostic::at(draft.span.clone(), error.to_string()),
-        (None, _) => Diagnostic::new(error.to_string()),
-    };
-    reader.add(problem);
+    for (place, problem) in problems {
+        let draft = |task: TaskId| drafts.get(task.at());
+        let span = match place {
+            Place::Pipeline => None,
+            Place::Task(task) => draft(task).map(|draft| &draft.span),
+            Place::MinSuccess(task) => {
+                draft(task).and_then(|draft| Some(&draft.min_success.as_ref()?.1))
+            }
+            Place::Output(task, at) => draft(task)
+                .and_then(|draft| draft.outputs.get(at))
+                .map(|(_, span, path)| path.as_ref().map_or(span, |path| &path.span)),
+        };
+        let problem = Diagnostic::of(span.cloned().unwrap_or(0..0), problem);
+        reader.add(problem);
+    }
     None
-}
-
-/// Tells of tasks that want more gathered instances to succeed than there are.
-pub(super) fn min_success(
-    reader: &mut Reader<'_>,
-    pipeline: &Pipeline,
-    graph: &Graph,
-    drafts: &[Draft<'_>],
-) {
-    for ((id, task), draft) in (0..).map(TaskId).zip(&pipeline.tasks).zip(drafts) {
-        let (Some(MinSuccess::Count(least)), Some((_, span))) =
-            (task.conduct.min_success, &draft.min_success)
-        else {
-            continue;
-        };
-        let gathered = task.pattern.gathered();
-        // A width that is known only later may still be enough.
-        let Some(largest) = graph.largest_group(id, gathered) else { continue };
-        if u64::from(least) <= largest {
-            continue;
-        }
-        let what = if graph.groups(id).is_some() { "the largest group has" } else { "there are" };
-        let message = format!("`min-success` wants {least} to succeed, but {what} only {largest}");
-        reader.add(Diagnostic::at(span.clone(), message));
-    }
-}
-
-/// Tells of instances that would write the same file.
-pub(super) fn collisions(
-    reader: &mut Reader<'_>,
-    pipeline: &Pipeline,
-    graph: &Graph,
-    drafts: &[Draft<'_>],
-) {
-    let is_array =
-        |task: TaskId| pipeline.tasks.get(task.at()).is_some_and(crate::pipeline::Task::is_array);
-    let shown = |instance: InstanceId| {
-        let name = drafts.get(instance.task.at()).map_or("", |draft| draft.name);
-        match is_array(instance.task) {
-            true => format!("{name}[{}]", instance.index),
-            false => format!("`{name}`"),
-        }
-    };
-    for collision in graph::collisions(pipeline, graph) {
-        let output = drafts
-            .get(collision.second.task.at())
-            .and_then(|draft| draft.outputs.get(collision.second_output));
-        let Some((_, span, path)) = output else { continue };
-        let span = path.as_ref().map_or(span, |path| &path.span).clone();
-        let message = format!(
-            "{} and {} would both write `{}`",
-            shown(collision.first),
-            shown(collision.second),
-            url::redacted(&collision.path.to_string_lossy())
-        );
-        let help = match collision.first.task == collision.second.task
-            && collision.first != collision.second
-        {
-            true => "put {index}, {key} or a parameter that differs into the path",
-            false => "give each output a path of its own",
-        };
-        reader.add(Diagnostic::at(span, message).help(help));
-    }
 }

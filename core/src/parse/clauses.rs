@@ -8,7 +8,9 @@ use super::diagnostic::Diagnostic;
 use super::document::Node;
 use super::draft::DraftClause;
 use super::reader::{Name, Reader};
+use crate::check;
 use crate::pipeline::{Outcomes, Quantifier};
+use crate::problem::Syntax;
 
 /// What a set of tasks is, for messages.
 pub(super) const TASKS: &str = "a task's name or a list of names";
@@ -35,7 +37,10 @@ impl Reader<'_> {
                         None => clauses.push(DraftClause::all(vec![name])),
                     }
                 }
-                DeValue::Array(_) => clauses.extend(self.names(item, TASKS).map(DraftClause::all)),
+                DeValue::Array(_) => {
+                    let clause = self.names(item, TASKS).map(DraftClause::all);
+                    clauses.extend(clause.and_then(|clause| self.sound(item, clause)));
+                }
                 _ => clauses.extend(self.clause(item)),
             }
         }
@@ -73,12 +78,7 @@ impl Reader<'_> {
         }
         match sets.len() {
             0 if unknown => return None,
-            0 => {
-                let problem = Diagnostic::at(node.span(), "the clause names no tasks")
-                    .help("give it `all = [..]` or `any = [..]`");
-                self.add(problem);
-                return None;
-            }
+            0 => sets.push((Quantifier::All, node.span(), Some(Vec::new()))),
             1 => {}
             _ => {
                 let problem =
@@ -89,6 +89,11 @@ impl Reader<'_> {
             }
         }
         let (quantifier, _, upstreams) = sets.pop()?;
-        Some(DraftClause { upstreams: upstreams?, quantifier, on })
+        self.sound(node, DraftClause { upstreams: upstreams?, quantifier, on })
+    }
+
+    fn sound<'t>(&mut self, node: &Node<'_>, clause: DraftClause<'t>) -> Option<DraftClause<'t>> {
+        let problem = check::clause(clause.upstreams.len(), Syntax::Toml);
+        self.report(node.span(), problem).then_some(clause)
     }
 }

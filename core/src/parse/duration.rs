@@ -1,5 +1,6 @@
 //! Lengths of time as people write them: `90s`, `1m30s`, `500ms`, `1.5h`.
 
+use crate::check::MOST_TIME;
 use crate::ids::Micros;
 
 /// Microseconds of each unit. Longer names come before their beginnings.
@@ -33,7 +34,7 @@ pub(super) fn from_seconds(seconds: f64) -> Option<Micros> {
 /// Nothing beyond 100 years: such a number is a mistake, and sums with it must not overflow.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn from_micros(micros: f64) -> Option<Micros> {
-    (0.0..=36_525.0 * 86_400e6).contains(&micros).then(|| Micros(micros.round() as u64))
+    (0.0..=MOST_TIME.0 as f64).contains(&micros).then(|| Micros(micros.round() as u64))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::check;
 use crate::graph::find_cycles;
 use crate::ids::TaskId;
 use crate::pipeline::{Arg, Args, Call, Capture, Clause, Pattern, Scatter, Task, TaskAction};
-use crate::problem::{Problem, Syntax};
+use crate::problem::Syntax;
 use crate::resolve::{Found, Names, References, Site, Spot};
 use crate::template::{Part, RawPart, Template, scan};
 use crate::value::Value;
@@ -121,14 +121,10 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
                 Some(upstream)
             }
             Err(problem) => {
-                problem.into_iter().for_each(|problem| self.problem(&span, problem));
+                self.reader.report(span, problem);
                 None
             }
         }
-    }
-
-    fn problem(&mut self, span: &Range<usize>, problem: Problem) {
-        self.reader.add(Diagnostic::of(span.clone(), problem));
     }
 
     fn clauses(
@@ -172,8 +168,8 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
         let env = env.collect();
         let stdin = draft.stdin.as_ref().map(|text| self.path(site, text, refs));
         let working_dir = draft.working_dir.as_ref().map(|text| {
-            let path = self.path(site, text, refs);
-            check::directory(&path).into_iter().for_each(|problem| self.problem(&text.span, problem));
+            let path = self.text(site, text, refs);
+            self.reader.report(text.span.clone(), check::directory(&path, Syntax::Toml));
             path
         });
         let task = &mut self.names.tasks[id.at()];
@@ -199,7 +195,7 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
     /// A path or a URL.
     fn path(&mut self, site: Site, text: &Text<'_>, refs: &mut References) -> Template {
         let path = self.text(site, text, refs);
-        check::location(&path).into_iter().for_each(|problem| self.problem(&text.span, problem));
+        self.reader.report(text.span.clone(), check::location(&path));
         path
     }
 

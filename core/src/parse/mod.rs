@@ -34,8 +34,10 @@ pub use placement::parse_bytes;
 
 pub use crate::spelling::{is_name, is_reserved};
 
+use crate::check;
 use crate::graph::Graph;
 use crate::pipeline::Pipeline;
+use crate::problem::Syntax;
 use crate::spelling;
 use crate::value::Value;
 use diagnostic::Problems;
@@ -114,10 +116,10 @@ impl<'t> Top<'t> {
                 _ => top.other_key(reader, key, node),
             }
         }
-        if top.tasks.is_empty() && !top.tasks_unknown {
-            let problem = Diagnostic::at(0..0, "the pipeline has no tasks")
-                .help("a task is written as a table: [task.hello]");
-            reader.add(problem);
+        if let Some(problem) = check::tasks(top.tasks.len(), Syntax::Toml)
+            && !top.tasks_unknown
+        {
+            reader.add(Diagnostic::of(0..0, problem));
             return None;
         }
         Some(top)
@@ -184,10 +186,11 @@ impl<'t> Top<'t> {
                 continue;
             }
             let vars = || self.vars.iter().map(|(var, _)| var.as_str());
-            let help = spelling::did_you_mean(name, vars()).unwrap_or_else(|| match vars().next() {
-                None => "the file has no variables: declare them in [vars]".to_owned(),
-                Some(_) => format!("the variables are {}", spelling::listed(vars())),
-            });
+            let help =
+                spelling::did_you_mean(name, vars()).unwrap_or_else(|| match vars().next() {
+                    None => "the file has no variables: declare them in [vars]".to_owned(),
+                    Some(_) => format!("the variables are {}", spelling::listed(vars())),
+                });
             let mut problem =
                 Diagnostic::new(format!("--set {}: no such variable", name.escape_debug()))
                     .help(help);
@@ -211,9 +214,7 @@ impl<'t> Top<'t> {
         if !acyclic {
             return None;
         }
-        let graph = checks::graph(reader, &pipeline, &self.tasks)?;
-        checks::min_success(reader, &pipeline, &graph, &self.tasks);
-        checks::collisions(reader, &pipeline, &graph, &self.tasks);
+        let graph = checks::whole(reader, &pipeline, &self.tasks)?;
         Some(Parsed { pipeline, graph })
     }
 }
@@ -234,9 +235,7 @@ fn version(reader: &mut Reader<'_>, node: &Node<'_>) {
 }
 
 fn pipeline_name(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<String> {
-    let name = reader.filled_string(node, "the name")?;
-    if name.contains(|c: char| c.is_control()) {
-        reader.add(Diagnostic::at(node.span(), "the name contains a control character"));
-    }
+    let name = reader.string(node)?;
+    reader.report(node.span(), check::pipeline_name(name));
     Some(name.to_owned())
 }

@@ -8,7 +8,9 @@ use super::diagnostic::Diagnostic;
 use super::document::Node;
 use super::draft::{DraftGather, DraftPattern, DraftScatter};
 use super::reader::Reader;
+use crate::check;
 use crate::pipeline::{MinSuccess, Split};
+use crate::problem::Syntax;
 
 impl Reader<'_> {
     /// `"task"`, a list of names, or `{ task = .., by = [..] }`.
@@ -20,8 +22,7 @@ impl Reader<'_> {
                 DraftGather { tasks, by: Vec::new(), min_success: None }
             }
         };
-        if gather.tasks.is_empty() {
-            self.add(Diagnostic::at(node.span(), "`gather` names no task"));
+        if !self.report(node.span(), check::gathers(gather.tasks.len())) {
             return None;
         }
         if let ([_, second, ..], [_, ..]) = (gather.tasks.as_slice(), gather.by.as_slice()) {
@@ -98,11 +99,11 @@ impl Reader<'_> {
                         continue;
                     }
                     let what = format!("`{word}`");
-                    let count = self.count(value, &what, 1).unwrap_or(1);
+                    let count = self.positive(value, &what).unwrap_or(1);
                     let chunk = word == "chunk";
                     split = Some(if chunk { Split::Chunk(count) } else { Split::Parts(count) });
                 }
-                "max-items" => max_items = self.count(value, "`max-items`", 0),
+                "max-items" => max_items = self.count(value, "`max-items`"),
                 _ => {
                     self.unknown_key(key, "a scatter", KEYS);
                     known = false;
@@ -123,7 +124,7 @@ impl Reader<'_> {
         const FORMS: &str = "write a percentage such as \"90%\", or how many must succeed";
         let text = match node.get_ref() {
             DeValue::Integer(_) => {
-                return self.count(node, "`min-success`", 0).map(MinSuccess::Count);
+                return self.count(node, "`min-success`").map(MinSuccess::Count);
             }
             DeValue::String(text) => text,
             _ => {
@@ -140,12 +141,11 @@ impl Reader<'_> {
             self.add(Diagnostic::at(node.span(), message).help(FORMS));
             return None;
         };
-        if percent > 100.0 {
-            self.add(Diagnostic::at(node.span(), "`min-success` is above 100 %").help(FORMS));
-            return None;
-        }
-        // At most 10,000, see above.
+        let part = percent * 100.0;
+        let part = if part > 10_000.0 { part.ceil() } else { part.round() };
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Some(MinSuccess::Part((percent * 100.0).round() as u32))
+        let least = MinSuccess::Part(part as u32);
+        let problem = check::tolerance(least, Syntax::Toml).map(|problem| problem.help(FORMS));
+        self.report(node.span(), problem).then_some(least)
     }
 }

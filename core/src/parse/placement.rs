@@ -6,7 +6,9 @@ use toml::de::DeValue;
 use super::diagnostic::Diagnostic;
 use super::document::Node;
 use super::reader::Reader;
+use crate::check;
 use crate::pipeline::Targets;
+use crate::problem::Syntax;
 
 /// Bytes of each unit.
 const UNITS: [(&str, f64); 9] = [
@@ -21,9 +23,6 @@ const UNITS: [(&str, f64); 9] = [
     ("tib", 1_099_511_627_776.0),
 ];
 
-/// More than this is a mistake, and sums with it must not overflow.
-const MOST: f64 = 1e18;
-
 impl Reader<'_> {
     /// A worker's name or label, a list of them, or `"each"`.
     pub(super) fn targets(&mut self, node: &Node<'_>) -> Option<Targets> {
@@ -33,17 +32,13 @@ impl Reader<'_> {
             return Some(Targets::Each);
         }
         let names = self.names(node, "a worker's name or label, or a list of them")?;
-        if names.is_empty() {
-            let problem = Diagnostic::at(node.span(), "`targets` names no worker")
-                .help("leave it out for any worker");
-            self.add(problem);
-            return None;
+        for name in &names {
+            if !self.report(name.span.clone(), check::worker(name.text)) {
+                return None;
+            }
         }
-        if let Some(empty) = names.iter().find(|name| name.text.trim().is_empty()) {
-            self.add(Diagnostic::at(empty.span.clone(), "the worker's name or label is empty"));
-            return None;
-        }
-        Some(Targets::Named(names.into_iter().map(|name| name.text.to_owned()).collect()))
+        let targets = Targets::Named(names.into_iter().map(|name| name.text.to_owned()).collect());
+        self.report(node.span(), check::targets(&targets)).then_some(targets)
     }
 
     /// A number of bytes, or text with a unit.
@@ -52,7 +47,7 @@ impl Reader<'_> {
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
                 .ok()
                 .and_then(|bytes| u64::try_from(bytes).ok())
-                .filter(|bytes| *bytes as f64 <= MOST),
+                .filter(|bytes| check::amount(*bytes).is_none()),
             DeValue::String(text) => parse_bytes(text),
             _ => {
                 let problem = self
@@ -77,16 +72,10 @@ impl Reader<'_> {
         let mut resources = Vec::new();
         for (key, value) in self.table(node, "a table of resources").unwrap_or_default() {
             let name = &**key.get_ref();
-            if !self.checked_name(key, "resource") {
+            if !self.report(key.span(), check::resource(name, Syntax::Toml)) {
                 continue;
             }
-            if ["cpus", "memory"].contains(&name) {
-                let problem = Diagnostic::at(key.span(), format!("`{name}` is a key of the task"))
-                    .help(format!("write {name} = … beside `resources`, not within"));
-                self.add(problem);
-                continue;
-            }
-            match self.count(value, &format!("`{name}`"), 0) {
+            match self.count(value, &format!("`{name}`")) {
                 Some(amount) if amount > 0 => resources.push((name.to_owned(), amount.into())),
                 _ => {}
             }
@@ -120,7 +109,7 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     let (_, bytes) = UNITS.into_iter().find(|(known, _)| *known == unit)?;
     let total = (number * bytes).round();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    (0.0..=MOST).contains(&total).then_some(total as u64)
+    (0.0..=check::MOST_BYTES as f64).contains(&total).then_some(total as u64)
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Problems};
 use super::document::{self, Key, Node, entries, kind};
-use super::files::Files;
 use super::duration;
+use super::files::Files;
+use crate::check;
 use crate::ids::Micros;
+use crate::problem::Problem;
 use crate::spelling;
 use crate::value::Value;
 
@@ -29,6 +31,13 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     pub(super) fn add(&mut self, problem: Diagnostic) {
         self.problems.add(problem);
+    }
+
+    /// Adds a problem at its place, if there is one; whether there is none.
+    pub(super) fn report(&mut self, span: Range<usize>, problem: Option<Problem>) -> bool {
+        let sound = problem.is_none();
+        problem.into_iter().for_each(|problem| self.add(Diagnostic::of(span.clone(), problem)));
+        sound
     }
 
     /// Tells that a value is of another type than `expected` (with its article).
@@ -52,21 +61,13 @@ impl Reader<'_> {
             self.add(problem);
             return None;
         };
-        if text.contains('\0') {
-            self.add(Diagnostic::at(node.span(), "the text contains a NUL character"));
-            return None;
-        }
-        Some(text)
+        self.report(node.span(), check::text(text)).then_some(text)
     }
 
     /// A string with something in it.
     pub(super) fn filled_string<'t>(&mut self, node: &'t Node<'_>, what: &str) -> Option<&'t str> {
         let text = self.string(node)?;
-        if text.trim().is_empty() {
-            self.add(Diagnostic::at(node.span(), format!("{what} is empty")));
-            return None;
-        }
-        Some(text)
+        self.report(node.span(), check::filled(text, what)).then_some(text)
     }
 
     pub(super) fn boolean(&mut self, node: &Node<'_>) -> Option<bool> {
@@ -78,20 +79,22 @@ impl Reader<'_> {
         None
     }
 
-    /// A whole number from `least` to the greatest `u32`.
-    pub(super) fn count(&mut self, node: &Node<'_>, what: &str, least: u32) -> Option<u32> {
+    /// A whole number of 32 bits that is not zero.
+    pub(super) fn positive(&mut self, node: &Node<'_>, what: &str) -> Option<u32> {
+        let count = self.count(node, what)?;
+        self.report(node.span(), check::at_least_one(count, what)).then_some(count)
+    }
+
+    /// A whole number of 32 bits.
+    pub(super) fn count(&mut self, node: &Node<'_>, what: &str) -> Option<u32> {
         let DeValue::Integer(integer) = node.get_ref() else {
             let problem = self.mismatch(node, "an integer");
             self.add(problem);
             return None;
         };
         match i128::from_str_radix(integer.as_str(), integer.radix()) {
-            Ok(value) if value < i128::from(least) => {
-                let message = match value {
-                    ..0 => format!("{what} cannot be negative"),
-                    _ => format!("{what} must be at least {least}"),
-                };
-                self.add(Diagnostic::at(node.span(), message));
+            Ok(..0) => {
+                self.add(Diagnostic::at(node.span(), format!("{what} cannot be negative")));
                 None
             }
             Ok(value) if value <= i128::from(u32::MAX) => u32::try_from(value).ok(),
@@ -134,12 +137,7 @@ impl Reader<'_> {
     /// A length of time that is not zero.
     pub(super) fn limit(&mut self, node: &Node<'_>, what: &str) -> Option<Micros> {
         let limit = self.duration(node, what)?;
-        if limit == Micros(0) {
-            let problem =
-                Diagnostic::at(node.span(), format!("{what} must be longer than nothing"))
-                    .help("leave it out for no limit");
-            self.add(problem);
-        }
+        self.report(node.span(), check::limit(limit, what));
         Some(limit)
     }
 
@@ -203,21 +201,14 @@ impl Reader<'_> {
     /// Any value, as long as a process can take it.
     pub(super) fn value(&mut self, node: &Node<'_>) -> Value {
         if holds_nul(node.get_ref()) {
-            self.add(Diagnostic::at(node.span(), "the text contains a NUL character"));
+            self.report(node.span(), check::text("\0"));
         }
         document::to_value(self.source, node)
     }
 
     /// Whether a key may name something; tells when not.
     pub(super) fn checked_name(&mut self, key: &Key<'_>, what: &str) -> bool {
-        let name = key.get_ref();
-        let good = spelling::is_name(name);
-        if !good {
-            let problem = Diagnostic::at(key.span(), format!("invalid {what} name `{name}`"))
-                .help("names are made of letters, digits, `_` and `-`, and do not begin with a digit or `-`");
-            self.add(problem);
-        }
-        good
+        self.report(key.span(), check::name(key.get_ref(), what))
     }
 
     /// Tells of a key that nothing knows.

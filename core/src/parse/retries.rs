@@ -4,7 +4,8 @@ use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
 use super::document::Node;
-use super::reader::Reader;
+use super::reader::{Name, Reader};
+use crate::check;
 use crate::pipeline::{Retry, RetryOn};
 use crate::spelling;
 
@@ -32,7 +33,7 @@ impl Reader<'_> {
         if let DeValue::Table(_) = node.get_ref() {
             self.retries_table(node, &mut retry);
         } else {
-            retry.count = self.count(node, "`retries`", 0).unwrap_or_default();
+            retry.count = self.count(node, "`retries`").unwrap_or_default();
         }
         retry
     }
@@ -43,7 +44,7 @@ impl Reader<'_> {
             match &**key.get_ref() {
                 "count" => {
                     counted = true;
-                    retry.count = self.count(value, "`count`", 0).unwrap_or_default();
+                    retry.count = self.count(value, "`count`").unwrap_or_default();
                 }
                 "delay" => retry.delay = self.duration(value, "`delay`").unwrap_or_default(),
                 "backoff" => {
@@ -70,38 +71,35 @@ impl Reader<'_> {
 
     fn failures(&mut self, node: &Node<'_>) -> Vec<RetryOn> {
         let kinds = self.names(node, "a kind of failure or a list of them").unwrap_or_default();
-        let kinds: Vec<_> = kinds
-            .iter()
-            .filter_map(|kind| {
-                let found = failure(kind.text);
-                if found.is_none() {
-                    let words = FAILURES.iter().map(|(word, _)| *word);
-                    let help = match kind.text.split_once(':') {
-                        Some(("exit", _)) => "exit codes of failures are 1 to 255".to_owned(),
-                        Some(("signal", _)) => "signals are 1 to 64".to_owned(),
-                        _ => spelling::did_you_mean(kind.text, words.clone()).unwrap_or_else(|| {
-                            format!("one of `exit:75`, `signal:9`, {}", spelling::listed(words))
-                        }),
-                    };
-                    let message = format!("unknown failure `{}`", kind.text.escape_debug());
-                    self.add(Diagnostic::at(kind.span.clone(), message).help(help));
-                }
-                found
-            })
-            .collect();
-        kinds
+        let kind = |kind: &Name<'_>| match failure(kind.text) {
+            Some(found) => self.report(kind.span.clone(), check::failure(found)).then_some(found),
+            None => {
+                let words = FAILURES.iter().map(|(word, _)| *word);
+                let help = match kind.text.split_once(':') {
+                    Some(("exit", _)) => check::EXIT_CODES.to_owned(),
+                    Some(("signal", _)) => check::SIGNALS.to_owned(),
+                    _ => spelling::did_you_mean(kind.text, words.clone()).unwrap_or_else(|| {
+                        format!("one of `exit:75`, `signal:9`, {}", spelling::listed(words))
+                    }),
+                };
+                let message = format!("unknown failure `{}`", kind.text.escape_debug());
+                self.add(Diagnostic::at(kind.span.clone(), message).help(help));
+                None
+            }
+        };
+        kinds.iter().filter_map(kind).collect()
     }
 }
 
 /// `exit:75`, `signal:9`, or a word.
 fn failure(text: &str) -> Option<RetryOn> {
-    let number = |text: &str, most: i32| {
+    let number = |text: &str| {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|number| digits && (1..=most).contains(number))
+        text.parse().ok().filter(|_| digits)
     };
     match text.split_once(':') {
-        Some(("exit", code)) => number(code, 255).map(RetryOn::Exit),
-        Some(("signal", signal)) => number(signal, 64).map(RetryOn::Signal),
+        Some(("exit", code)) => number(code).map(RetryOn::Exit),
+        Some(("signal", signal)) => number(signal).map(RetryOn::Signal),
         Some(_) => None,
         None => FAILURES.iter().find(|(word, _)| *word == text).map(|(_, kind)| *kind),
     }

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 use super::diagnostic::Diagnostic;
 use super::document::{Node, entries};
 use super::reader::Reader;
+use crate::check;
 use crate::space::{Axis, Space, SpaceError};
 use crate::spelling;
 use crate::value::Value;
@@ -137,21 +138,9 @@ impl Reader<'_> {
     /// Tells what is wrong with one axis by itself.
     fn axis_is_sound(&mut self, axis: &Axis, span: Range<usize>) -> bool {
         for name in &axis.names {
-            let problem = if !spelling::is_name(name) {
-                Diagnostic::at(span.clone(), format!("invalid parameter name `{name}`")).help(
-                    "names are made of letters, digits, `_` and `-`, and do not begin with a digit or `-`",
-                )
-            } else if spelling::is_reserved(name) {
-                Diagnostic::at(
-                    span.clone(),
-                    format!("parameter `{name}` would hide the placeholder `{{{name}}}`"),
-                )
-                .help("give the parameter another name")
-            } else {
-                continue;
-            };
-            self.add(problem);
-            return false;
+            if !self.report(span.clone(), check::parameter(name)) {
+                return false;
+            }
         }
         let alone = Space { axes: vec![axis.clone()], ..Space::default() };
         if let Err(error) = alone.compile() {
@@ -199,9 +188,7 @@ impl Reader<'_> {
         let groups: Vec<_> = if flat { vec![node] } else { items.iter().collect() };
         for group in groups {
             let Some(names) = self.names(group, "a group of axes") else { continue };
-            if names.len() < 2 {
-                let problem = Diagnostic::at(group.span(), "a zip group pairs at least two axes");
-                self.add(problem);
+            if !self.report(group.span(), check::paired(names.len())) {
                 continue;
             }
             sweep.space.zip.push(names.iter().map(|name| name.text.to_owned()).collect());

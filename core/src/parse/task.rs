@@ -5,7 +5,9 @@ use super::document::{Key, Node};
 use super::draft::{Draft, DraftAction, DraftPattern, Fields};
 use super::keys::{NOT_DEFAULTS, TASK};
 use super::reader::Reader;
+use crate::check;
 use crate::pipeline::{Capture, Targets};
+use crate::problem::Syntax;
 use crate::spelling;
 
 const CAPTURES: [(&str, Capture); 3] =
@@ -100,9 +102,7 @@ impl<'t> Draft<'t> {
             let mut both = own.iter().chain(defaults);
             let span = both.find(|(key, _)| key.get_ref() == "targets");
             let span = span.map_or(self.span.clone(), |(_, node)| node.span());
-            let message = format!("`targets = \"each\"` does not go with `{}`", pattern.get_ref());
-            let help = "it makes one instance for each worker; `map` it from a task of its own";
-            reader.add(Diagnostic::at(span, message).help(help));
+            reader.add(Diagnostic::of(span, check::each(pattern.get_ref(), Syntax::Toml)));
         }
     }
 
@@ -144,7 +144,7 @@ impl<'t> Draft<'t> {
             "map" => self.set_pattern(reader.name(node).map(DraftPattern::Map)),
             "scatter" => self.set_pattern(reader.scatter(node)),
             "gather" => self.set_pattern(reader.gather(node)),
-            "max-items" => self.max_items = reader.count(node, "`max-items`", 0),
+            "max-items" => self.max_items = reader.count(node, "`max-items`"),
             "min-success" => {
                 self.min_success = reader.min_success(node).map(|least| (least, node.span()));
             }
@@ -163,7 +163,7 @@ impl<'t> Draft<'t> {
             "working-dir" => self.working_dir = reader.filled_text(node, "the path"),
             "retries" => conduct.retry = reader.retries(node),
             "max-lost" => {
-                conduct.max_lost = reader.count(node, "`max-lost`", 0).unwrap_or(conduct.max_lost);
+                conduct.max_lost = reader.count(node, "`max-lost`").unwrap_or(conduct.max_lost);
             }
             "timeout" => conduct.timeout = reader.limit(node, "`timeout`"),
             "start-within" => conduct.start_within = reader.limit(node, "`start-within`"),
@@ -174,8 +174,8 @@ impl<'t> Draft<'t> {
             "targets" => conduct.targets = reader.targets(node).unwrap_or_default(),
             "grace" => conduct.grace = reader.duration(node, "`grace`").unwrap_or(conduct.grace),
             "allow-failure" => conduct.allow_failure = reader.boolean(node).unwrap_or_default(),
-            "cpus" => conduct.cpus = reader.count(node, "`cpus`", 1).unwrap_or(1),
-            "max-running" => conduct.max_running = reader.count(node, "`max-running`", 1),
+            "cpus" => conduct.cpus = reader.positive(node, "`cpus`").unwrap_or(1),
+            "max-running" => conduct.max_running = reader.positive(node, "`max-running`"),
             _ => self.other_key(reader, key),
         }
     }
@@ -199,13 +199,7 @@ impl<'t> Draft<'t> {
         };
         for (key, value) in fields {
             let name = &**key.get_ref();
-            if reader.checked_name(key, "output") && ["value", "manifest"].contains(&name) {
-                let message = format!("an output cannot be called `{name}`");
-                reader.add(
-                    Diagnostic::at(key.span(), message)
-                        .help(format!("`{{{}.{name}}}` means something else", self.name)),
-                );
-            }
+            reader.report(key.span(), check::output(name, self.name));
             let path = reader.filled_text(value, "the path");
             self.outputs.push((name, key.span(), path));
         }
@@ -214,9 +208,7 @@ impl<'t> Draft<'t> {
     fn env(&mut self, reader: &mut Reader<'_>, node: &'t Node<'_>) {
         for (key, value) in reader.table(node, "a table of variables").unwrap_or_default() {
             let name = &**key.get_ref();
-            if name.is_empty() || name.contains(['=', '\0']) {
-                let message = format!("`{}` cannot name a variable", name.escape_debug());
-                reader.add(Diagnostic::at(key.span(), message));
+            if !reader.report(key.span(), check::variable(name)) {
                 continue;
             }
             let Some(text) = reader.text(value) else { continue };

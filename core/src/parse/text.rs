@@ -8,6 +8,8 @@ use toml::de::DeValue;
 use super::diagnostic::Diagnostic;
 use super::document::{Node, plain_start};
 use super::reader::Reader;
+use crate::check;
+use crate::problem::Syntax;
 use crate::template::{RawPart, scan};
 
 /// A string in which placeholders will be resolved.
@@ -85,13 +87,8 @@ impl Reader<'_> {
                 return None;
             }
         };
-        if words.first().is_none_or(|program| program.text.is_empty()) {
-            let problem = Diagnostic::at(node.span(), "`run` names no program")
-                .help("the first word is the program to start");
-            self.add(problem);
-            return None;
-        }
-        Some(words)
+        let program = words.first().map(|word| &*word.text);
+        self.report(node.span(), check::program(program, Syntax::Toml)).then_some(words)
     }
 
     fn split_words<'t>(&mut self, node: &'t Node<'_>) -> Option<Vec<Text<'t>>> {

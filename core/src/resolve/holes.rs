@@ -370,7 +370,8 @@ impl Names<'_> {
         match capture {
             _ if self.gap(upstream).capture => Err(None),
             Capture::None => {
-                let help = self.add_capture(name, "\"text\" or \"json\"", "`capture` or `capture_text`");
+                let help =
+                    self.add_capture(name, "\"text\" or \"json\"", "`capture` or `capture_text`");
                 Err(wrong(format!("`{name}` captures no value"), help))
             }
             Capture::Text if !fields.is_empty() => {
@@ -441,7 +442,7 @@ impl Names<'_> {
         let help = match outputs.peek() {
             None => self.syntax.say(
                 format!("task `{name}` declares no outputs: out.NAME = \"path\""),
-                format!("command `{name}` declares no outputs: `.output(NAME, path)`"),
+                format!("`{name}` declares no outputs, as a command does by `.output(NAME, path)`"),
             ),
             Some(_) => did_you_mean(output, self.outputs(task))
                 .unwrap_or_else(|| format!("its outputs are {}", listed(outputs))),

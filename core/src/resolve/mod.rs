@@ -19,8 +19,8 @@ use crate::template::Placeholder;
 use crate::value::Value;
 
 pub use holes::{Found, Site};
-pub use scopes::Spot;
 use scopes::Scope;
+pub use scopes::Spot;
 
 /// Misspelt names of tasks are compared with all others only so often.
 const MAX_GUESSES: u32 = 100;
@@ -196,7 +196,8 @@ impl<'n> Names<'n> {
         }
         let all = self.gathers.get_or_init(|| {
             let tasks = (0..).map(TaskId).zip(&self.tasks);
-            let pairs = tasks.flat_map(|(id, task)| task.pattern.gathered().iter().map(move |up| (id, *up)));
+            let pairs = tasks
+                .flat_map(|(id, task)| task.pattern.gathered().iter().map(move |up| (id, *up)));
             pairs.collect()
         });
         all.contains(&(task, upstream))

@@ -72,7 +72,9 @@ impl Names<'_> {
                 on_path[at] = true;
                 path.push(at);
                 match self.tasks[at].pattern {
-                    Pattern::Map(upstream) if upstream.at() < self.tasks.len() => at = upstream.at(),
+                    Pattern::Map(upstream) if upstream.at() < self.tasks.len() => {
+                        at = upstream.at()
+                    }
                     _ => break None,
                 }
             };
@@ -208,7 +210,10 @@ impl Names<'_> {
         let scope = self.scope(upstream);
         let (name, root) = (self.name(upstream), self.name(scope.root));
         if by.is_empty() {
-            return vec![(Spot::By(0), Problem::new("it gathers by no parameter").help("use `gather`"))];
+            return vec![(
+                Spot::By(0),
+                Problem::new("it gathers by no parameter").help("use `gather`"),
+            )];
         }
         if let Some(why) = self.late(scope.root) {
             let message = format!(

@@ -1,0 +1,180 @@
+//! What a sound pipeline holds, besides what its names mean ([`crate::resolve`]): the rules of names,
+//! texts and options, of a task and of the whole. Each stands here and nowhere else. The parser, the
+//! builder and the scheduler, which trusts neither, all ask here.
+//!
+//! Nothing here knows where something is written. Problems are given back without a place.
+
+mod options;
+mod whole;
+
+pub(crate) use options::{EXIT_CODES, SIGNALS};
+pub use options::{
+    MOST_BYTES, MOST_TIME, amount, at_least_one, each, failure, gathers, limit, options, resource,
+    targets, tolerance, worker,
+};
+pub use whole::{Place, cycle, whole};
+
+use crate::pipeline::{Task, TaskAction};
+use crate::problem::{Problem, Syntax};
+use crate::spelling::{NAMES, is_name, is_reserved};
+use crate::template::{Part, Template};
+use crate::url::{self, Location, UrlError};
+
+/// What may name a task, a parameter, a variable, an output or a resource; `what` says which.
+#[must_use]
+pub fn name(name: &str, what: &str) -> Option<Problem> {
+    if is_name(name) {
+        return None;
+    }
+    let message = format!("invalid {what} name `{}`", name.escape_debug());
+    Some(Problem::new(message).help(NAMES))
+}
+
+/// What may name a parameter.
+#[must_use]
+pub fn parameter(given: &str) -> Option<Problem> {
+    name(given, "parameter").or_else(|| {
+        let message = format!("parameter `{given}` would hide the placeholder `{{{given}}}`");
+        is_reserved(given).then(|| Problem::new(message).help("give the parameter another name"))
+    })
+}
+
+/// A group of so many axes that are paired.
+#[must_use]
+pub fn paired(axes: usize) -> Option<Problem> {
+    (axes < 2).then(|| Problem::new("a zip group pairs at least two axes"))
+}
+
+/// What may name an output.
+#[must_use]
+pub fn output(given: &str, task: &str) -> Option<Problem> {
+    name(given, "output").or_else(|| {
+        let problem = Problem::new(format!("an output cannot be called `{given}`"))
+            .help(format!("`{{{task}.{given}}}` means something else"));
+        ["value", "manifest"].contains(&given).then_some(problem)
+    })
+}
+
+/// What may name an environment variable.
+#[must_use]
+pub fn variable(name: &str) -> Option<Problem> {
+    let message = || format!("`{}` cannot name a variable", name.escape_debug());
+    (name.is_empty() || name.contains(['=', '\0'])).then(|| Problem::new(message()))
+}
+
+/// What may name a pipeline.
+#[must_use]
+pub fn pipeline_name(name: &str) -> Option<Problem> {
+    let control = || name.contains(char::is_control);
+    let control = || control().then(|| Problem::new("the name contains a control character"));
+    filled(name, "the name").or_else(control)
+}
+
+/// A text that a process is given.
+#[must_use]
+pub fn text(text: &str) -> Option<Problem> {
+    text.contains('\0').then(|| Problem::new("the text contains a NUL character"))
+}
+
+/// A text that must not be empty; `what` says what it is.
+#[must_use]
+pub fn filled(text: &str, what: &str) -> Option<Problem> {
+    text.trim().is_empty().then(|| Problem::new(format!("{what} is empty")))
+}
+
+/// The first word of a command.
+#[must_use]
+pub fn program(first: Option<&str>, syntax: Syntax) -> Option<Problem> {
+    let message = || syntax.say("`run` names no program", "the command names no program");
+    let problem = || Problem::new(message()).help("the first word is the program to start");
+    first.is_none_or(str::is_empty).then(problem)
+}
+
+/// A pipeline with so many tasks.
+#[must_use]
+pub fn tasks(count: usize, syntax: Syntax) -> Option<Problem> {
+    let help = || {
+        let toml = "a task is written as a table: [task.hello]";
+        syntax.say(toml, "a task is recorded by `dag.task` and its like")
+    };
+    (count == 0).then(|| Problem::new("the pipeline has no tasks").help(help()))
+}
+
+/// A clause of `after` or `follow` that names so many tasks.
+#[must_use]
+pub fn clause(count: usize, syntax: Syntax) -> Option<Problem> {
+    let help = || syntax.say("give it `all = [..]` or `any = [..]`", "give it a handle");
+    (count == 0).then(|| Problem::new("the clause names no tasks").help(help()))
+}
+
+/// A path or a URL: a scheme that nobody knows, as far as it can be seen.
+#[must_use]
+pub fn location(path: &Template) -> Option<Problem> {
+    let Some(Part::Literal(start)) = path.parts.first() else { return None };
+    match Location::of(start.as_bytes()) {
+        // What follows may complete it.
+        Err(UrlError::Incomplete(_) | UrlError::Host) if path.parts.len() > 1 => None,
+        Err(error) => Some(Problem::new(error.to_string())),
+        Ok(_) => None,
+    }
+}
+
+/// The path of a directory, which is no URL of a server.
+#[must_use]
+pub fn directory(path: &Template, syntax: Syntax) -> Option<Problem> {
+    let Some(Part::Literal(start)) = path.parts.first() else { return None };
+    let remote = matches!(url::scheme(start.as_bytes()), Some("s3" | "http" | "https"));
+    let message = || format!("`{}` is a directory, not a URL", syntax.key("working-dir"));
+    location(path).or_else(|| remote.then(|| Problem::new(message())))
+}
+
+/// A task that neither the parser nor the builder need have made: everything that can be seen of it
+/// without the others. The first problem.
+#[must_use]
+pub fn task(task: &Task) -> Option<Problem> {
+    let mut first = None;
+    options(task, Syntax::Toml, &mut |problem| {
+        first.get_or_insert(problem);
+    });
+    first.or_else(|| name(&task.name, "task")).or_else(|| texts(task))
+}
+
+fn texts(task: &Task) -> Option<Problem> {
+    let argv = match &task.action {
+        TaskAction::Run(argv) => argv.as_slice(),
+        TaskAction::Shell(script) => return text(script).or_else(|| surroundings(task)),
+        TaskAction::Call(call) => {
+            return filled(&call.function, "the name of the function")
+                .or_else(|| surroundings(task));
+        }
+    };
+    let first = argv.first().map(|word| match word.parts.as_slice() {
+        [] => "",
+        [Part::Literal(word), ..] => word,
+        [Part::Placeholder(_), ..] => "{}",
+    });
+    let words = || argv.iter().find_map(template);
+    program(first, Syntax::Toml).or_else(words).or_else(|| surroundings(task))
+}
+
+/// What a process has around it.
+fn surroundings(task: &Task) -> Option<Problem> {
+    let paths = task.outputs.iter().map(|(_, path)| path).chain(&task.stdin);
+    let path = |path: &Template| {
+        let empty = path.parts.is_empty().then(|| Problem::new("the path is empty"));
+        empty.or_else(|| location(path)).or_else(|| template(path))
+    };
+    let outputs = || task.outputs.iter().find_map(|(name, _)| output(name, &task.name));
+    let env =
+        || task.env.iter().find_map(|(name, value)| variable(name).or_else(|| template(value)));
+    let at = |path: &Template| directory(path, Syntax::Toml).or_else(|| template(path));
+    let paths = || paths.into_iter().find_map(path);
+    outputs().or_else(paths).or_else(env).or_else(|| task.working_dir.as_ref().and_then(at))
+}
+
+fn template(template: &Template) -> Option<Problem> {
+    template.parts.iter().find_map(|part| match part {
+        Part::Literal(literal) => text(literal),
+        Part::Placeholder(_) => None,
+    })
+}

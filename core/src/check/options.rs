@@ -1,0 +1,183 @@
+//! The rules of a task's options and of what goes with its pattern.
+
+use crate::ids::Micros;
+use crate::pipeline::{Conduct, MinSuccess, Pattern, Retry, RetryOn, Split, Targets, Task};
+use crate::problem::{Problem, Syntax};
+
+/// Most bytes of memory that an attempt can occupy: more is a mistake, and sums must not overflow.
+pub const MOST_BYTES: u64 = 1_000_000_000_000_000_000;
+
+/// Longest span of time, 100 years: more is a mistake, and sums must not overflow.
+pub const MOST_TIME: Micros = Micros(36_525 * 86_400_000_000);
+
+/// All options of a task, and what goes with its pattern.
+pub fn options(task: &Task, syntax: Syntax, found: &mut dyn FnMut(Problem)) {
+    let Conduct { cpus, memory, targets: workers, min_success, .. } = &task.conduct;
+    let key = |key: &str| format!("`{}`", syntax.key(key));
+    let mut add = |problem: Option<Problem>| problem.into_iter().for_each(&mut *found);
+    if *cpus == 0 {
+        add(at_least_one(0, &key("cpus")));
+    }
+    if task.conduct.max_running == Some(0) {
+        add(at_least_one(0, &key("max-running")));
+    }
+    if let Pattern::Scatter(scatter) = &task.pattern {
+        match scatter.split {
+            Split::Each => {}
+            Split::Chunk(count) => add(at_least_one(count, "`chunk`")),
+            Split::Parts(count) => add(at_least_one(count, "`parts`")),
+        }
+    }
+    times(&task.conduct, syntax, &mut add);
+    add(amount(*memory));
+    add(targets(workers));
+    if let Targets::Named(names) = workers {
+        names.iter().for_each(|name| add(worker(name)));
+    }
+    if *workers == Targets::Each {
+        let pattern = pattern_key(&task.pattern).or(task.sweep.as_ref().map(|_| "sweep"));
+        pattern.into_iter().for_each(|pattern| add(Some(each(pattern, syntax))));
+    }
+    if let Some(least) = min_success {
+        add(tolerance(*least, syntax));
+        if task.pattern.gathered().is_empty() {
+            let problem = Problem::new(format!("{} without `gather`", key("min-success")));
+            add(Some(problem.help("it is for tasks that gather; this one gathers nothing")));
+        }
+    }
+    if let Pattern::Gather(upstreams) = &task.pattern {
+        add(gathers(upstreams.len()));
+    }
+    resources(&task.conduct.resources, syntax, &mut add);
+    let Retry { on, .. } = &task.conduct.retry;
+    on.iter().for_each(|kind| add(failure(*kind)));
+    let clauses = task.after.iter().chain(&task.follow);
+    clauses.for_each(|clause| add(super::clause(clause.upstreams.len(), syntax)));
+}
+
+fn times(conduct: &Conduct, syntax: Syntax, add: &mut dyn FnMut(Option<Problem>)) {
+    let limits = [("timeout", conduct.timeout), ("start-within", conduct.start_within)];
+    for (key, span) in limits {
+        if let Some(span) = span.filter(|span| *span == Micros(0) || *span > MOST_TIME) {
+            add(limit(span, &format!("`{}`", syntax.key(key))));
+        }
+    }
+    let Retry { delay, max_delay, .. } = conduct.retry;
+    for (key, span) in [("grace", conduct.grace), ("delay", delay), ("max-delay", max_delay)] {
+        if span > MOST_TIME {
+            add(limit(span, &format!("`{}`", syntax.key(key))));
+        }
+    }
+}
+
+fn resources(resources: &[(String, u64)], syntax: Syntax, add: &mut dyn FnMut(Option<Problem>)) {
+    for (at, (name, _)) in resources.iter().enumerate() {
+        add(resource(name, syntax));
+        if resources[..at].iter().any(|(other, _)| other == name) {
+            add(Some(Problem::new(format!("resource `{name}` is named twice"))));
+        }
+    }
+}
+
+/// The key of a pattern that makes a task have other instances than its own.
+fn pattern_key(pattern: &Pattern) -> Option<&'static str> {
+    match pattern {
+        Pattern::Own => None,
+        Pattern::Map(_) => Some("map"),
+        Pattern::Scatter(_) => Some("scatter"),
+        Pattern::Gather(_) | Pattern::GatherBy(..) | Pattern::GatherEvery(..) => Some("gather"),
+    }
+}
+
+/// A count that cannot be zero; `what` is its key in backticks.
+#[must_use]
+pub fn at_least_one(count: u32, what: &str) -> Option<Problem> {
+    (count == 0).then(|| Problem::new(format!("{what} must be at least 1")))
+}
+
+/// A limit of time; `what` is its key in backticks.
+#[must_use]
+pub fn limit(span: Micros, what: &str) -> Option<Problem> {
+    let message = match span {
+        Micros(0) => format!("{what} must be longer than nothing"),
+        span if span > MOST_TIME => format!("{what} is longer than 100 years"),
+        _ => return None,
+    };
+    Some(Problem::new(message).help("leave it out for no limit"))
+}
+
+/// Bytes of memory.
+#[must_use]
+pub fn amount(bytes: u64) -> Option<Problem> {
+    let message = || format!("`memory` is too large: at most {MOST_BYTES} bytes");
+    (bytes > MOST_BYTES).then(|| Problem::new(message()))
+}
+
+/// The workers that may run a task.
+#[must_use]
+pub fn targets(targets: &Targets) -> Option<Problem> {
+    let problem = || Problem::new("`targets` names no worker").help("leave it out for any worker");
+    matches!(targets, Targets::Named(names) if names.is_empty()).then(problem)
+}
+
+/// The name or label of a worker.
+#[must_use]
+pub fn worker(name: &str) -> Option<Problem> {
+    super::filled(name, "the worker's name or label")
+}
+
+/// A task for each worker that has also this key.
+#[must_use]
+pub fn each(key: &str, syntax: Syntax) -> Problem {
+    let each = syntax.say("`targets = \"each\"`", "`each_worker`");
+    let own = "it makes one instance for each worker; ";
+    let help = syntax.say("`map` it from a task of its own", "map over it in a task of its own");
+    Problem::new(format!("{each} does not go with `{key}`")).help(format!("{own}{help}"))
+}
+
+/// How many gathered instances must succeed.
+#[must_use]
+pub fn tolerance(least: MinSuccess, syntax: Syntax) -> Option<Problem> {
+    let message = || format!("`{}` is above 100 %", syntax.key("min-success"));
+    matches!(least, MinSuccess::Part(10_001..)).then(|| Problem::new(message()))
+}
+
+/// A gather of so many tasks.
+#[must_use]
+pub fn gathers(count: usize) -> Option<Problem> {
+    (count == 0).then(|| Problem::new("`gather` names no task"))
+}
+
+/// What may name a resource.
+#[must_use]
+pub fn resource(name: &str, syntax: Syntax) -> Option<Problem> {
+    let own = || {
+        let message = syntax.say(
+            format!("`{name}` is a key of the task"),
+            format!("`{name}` is an option of its own, not a resource"),
+        );
+        let help = syntax.say(
+            format!("write {name} = … beside `resources`, not within"),
+            format!("use `.{name}(…)`"),
+        );
+        Problem::new(message).help(help)
+    };
+    let reserved = ["cpus", "memory"].contains(&name);
+    super::name(name, "resource").or_else(|| reserved.then(own))
+}
+
+/// A kind of failure that is tried again.
+#[must_use]
+pub fn failure(kind: RetryOn) -> Option<Problem> {
+    let (what, help) = match kind {
+        RetryOn::Exit(code) if !(1..=255).contains(&code) => (format!("exit:{code}"), EXIT_CODES),
+        RetryOn::Signal(signal) if !(1..=64).contains(&signal) => {
+            (format!("signal:{signal}"), SIGNALS)
+        }
+        _ => return None,
+    };
+    Some(Problem::new(format!("unknown failure `{what}`")).help(help))
+}
+
+pub(crate) const EXIT_CODES: &str = "exit codes of failures are 1 to 255";
+pub(crate) const SIGNALS: &str = "signals are 1 to 64";
