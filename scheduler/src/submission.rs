@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use dagrun_core::check;
 use dagrun_core::engine::RunPlan;
 use dagrun_core::graph::{Graph, GraphError};
 use dagrun_core::ids::TaskId;
-use dagrun_core::pipeline::{MinSuccess, Pattern, Pipeline, Split, Targets, Task};
+use dagrun_core::pipeline::Pipeline;
 
 /// A pipeline to run, as it travels and as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,13 +38,13 @@ pub enum SubmissionError {
     /// There is nothing to run.
     #[error("the pipeline has no tasks")]
     Empty,
-    /// A number that no checked pipeline holds.
-    #[error("task {task}: {what} is out of range")]
-    Range {
+    /// A task that no checked pipeline holds.
+    #[error("task {task}: {problem}")]
+    Task {
         /// The task's name.
         task: String,
-        /// What the number is.
-        what: &'static str,
+        /// What is wrong with it.
+        problem: String,
     },
 }
 
@@ -75,8 +76,10 @@ impl Submission {
             return Err(SubmissionError::Empty);
         }
         for task in &pipeline.tasks {
-            if let Some(what) = out_of_range(task) {
-                return Err(SubmissionError::Range { task: task.name.clone(), what });
+            // Needs that no worker could meet are none of it: such a task waits.
+            if let Some(problem) = check::task(task) {
+                let (task, problem) = (task.name.escape_debug().to_string(), problem.message);
+                return Err(SubmissionError::Task { task, problem });
             }
         }
         let graph = Graph::new(&pipeline)?;
@@ -88,41 +91,12 @@ impl Submission {
     }
 }
 
-/// What of a task no checked pipeline holds, and the state machine must not see. Needs that no worker
-/// could meet are none of it: such a task waits.
-fn out_of_range(task: &Task) -> Option<&'static str> {
-    let mut resources: Vec<&str> =
-        task.conduct.resources.iter().map(|(name, _)| name.as_str()).collect();
-    resources.sort_unstable();
-    let twice = resources.windows(2).any(|pair| pair[0] == pair[1]);
-    let bad_targets = match &task.conduct.targets {
-        Targets::Named(names) => names.is_empty(),
-        Targets::Each => task.pattern != Pattern::Own || task.sweep.is_some(),
-        Targets::Any => false,
-    };
-    let bad_split = match &task.pattern {
-        Pattern::Scatter(scatter) => matches!(scatter.split, Split::Chunk(0) | Split::Parts(0)),
-        _ => false,
-    };
-    let bad_tolerance = match task.conduct.min_success {
-        Some(_) if task.pattern.gathered().is_empty() => true,
-        Some(MinSuccess::Part(part)) => part > 10_000,
-        _ => false,
-    };
-    let checks = [
-        (task.conduct.cpus == 0, "cpus"),
-        (task.conduct.max_running == Some(0), "max-running"),
-        (twice, "a resource"),
-        (bad_targets, "targets"),
-        (bad_split, "chunk or parts"),
-        (bad_tolerance, "min-success"),
-    ];
-    checks.into_iter().find_map(|(bad, what)| bad.then_some(what))
-}
-
 #[cfg(test)]
 mod tests {
-    use dagrun_core::pipeline::{Conduct, Scatter, TaskAction};
+    use dagrun_core::pipeline::{
+        Conduct, MinSuccess, Pattern, Scatter, Split, Targets, Task, TaskAction,
+    };
+    use dagrun_core::template::Template;
 
     use super::*;
 
@@ -135,19 +109,61 @@ mod tests {
         let none = Conduct::default;
         let each = with(Conduct { targets: Targets::Each, ..none() });
         let least = Some(MinSuccess::Count(1));
+        let out = |name: &str, path| Task {
+            outputs: vec![(name.to_owned(), Template::literal(path))],
+            ..task()
+        };
+        let run = |words: &[&str]| {
+            let words = words.iter().map(|word| Template::literal(word)).collect();
+            Task::new("a", TaskAction::Run(words))
+        };
         let bad = [
-            (with(Conduct { cpus: 0, ..none() }), "cpus"),
-            (with(Conduct { resources: vec![gpu(), gpu()], ..none() }), "a resource"),
-            (with(Conduct { targets: Targets::Named(vec![]), ..none() }), "targets"),
-            (Task { pattern: scatter(Split::Each), ..each }, "targets"),
-            (Task { pattern: scatter(Split::Chunk(0)), ..task() }, "chunk or parts"),
-            (with(Conduct { min_success: least, ..none() }), "min-success"),
+            (with(Conduct { cpus: 0, ..none() }), "`cpus` must be at least 1"),
+            (
+                with(Conduct { resources: vec![gpu(), gpu()], ..none() }),
+                "resource `gpu` is named twice",
+            ),
+            (
+                with(Conduct { targets: Targets::Named(vec![]), ..none() }),
+                "`targets` names no worker",
+            ),
+            (
+                Task { pattern: scatter(Split::Each), ..each },
+                "`targets = \"each\"` does not go with `scatter`",
+            ),
+            (Task { pattern: scatter(Split::Chunk(0)), ..task() }, "`chunk` must be at least 1"),
+            (with(Conduct { min_success: least, ..none() }), "`min-success` without `gather`"),
+            (
+                with(Conduct { memory: u64::MAX, ..none() }),
+                "`memory` is too large: at most 1000000000000000000 bytes",
+            ),
+            (Task { name: "../a".into(), ..task() }, "invalid task name `../a`"),
+            (out("value", "x"), "an output cannot be called `value`"),
+            (
+                out("x", "ftp://h/x"),
+                "`ftp://` is not supported: use `file://`, `s3://`, `http://` and `https://`",
+            ),
+            (run(&[]), "`run` names no program"),
+            (run(&["echo", "a\0b"]), "the text contains a NUL character"),
         ];
-        for (task, what) in bad {
-            assert_eq!(out_of_range(&task), Some(what));
+        for (task, message) in bad {
+            assert_eq!(check::task(&task).map(|problem| problem.message).as_deref(), Some(message));
         }
-        let (cpus, memory, resources) = (u32::MAX, u64::MAX, vec![gpu()]);
+        let (cpus, memory, resources) = (u32::MAX, check::MOST_BYTES, vec![gpu()]);
         let large = with(Conduct { cpus, memory, resources, ..none() });
-        assert_eq!(out_of_range(&large), None);
+        assert_eq!(check::task(&large), None);
+        let sent = Submission {
+            pipeline: serde_json::to_vec(&Pipeline {
+                name: "p".into(),
+                vars: vec![],
+                tasks: vec![with(Conduct { cpus: 0, ..none() })],
+            })
+            .unwrap(),
+            base_dir: "/".into(),
+            seed: 0,
+            fail_fast: false,
+        };
+        let error = sent.check().unwrap_err().to_string();
+        assert_eq!(error, "task a: `cpus` must be at least 1");
     }
 }

@@ -93,11 +93,12 @@ pub fn program(first: Option<&str>, syntax: Syntax) -> Option<Problem> {
 /// A pipeline with so many tasks.
 #[must_use]
 pub fn tasks(count: usize, syntax: Syntax) -> Option<Problem> {
-    let help = || {
-        let toml = "a task is written as a table: [task.hello]";
-        syntax.say(toml, "a task is recorded by `dag.task` and its like")
+    let problem = || match syntax {
+        Syntax::Toml => Problem::new("the pipeline has no tasks")
+            .help("a task is written as a table: [task.hello]"),
+        Syntax::Rust => Problem::new("the graph has no tasks"),
     };
-    (count == 0).then(|| Problem::new("the pipeline has no tasks").help(help()))
+    (count == 0).then(problem)
 }
 
 /// A clause of `after` or `follow` that names so many tasks.

@@ -1,5 +1,7 @@
 //! The rules of a task's options and of what goes with its pattern.
 
+use rustc_hash::FxHashSet;
+
 use crate::ids::Micros;
 use crate::pipeline::{Conduct, MinSuccess, Pattern, Retry, RetryOn, Split, Targets, Task};
 use crate::problem::{Problem, Syntax};
@@ -71,9 +73,10 @@ fn times(conduct: &Conduct, syntax: Syntax, add: &mut dyn FnMut(Option<Problem>)
 }
 
 fn resources(resources: &[(String, u64)], syntax: Syntax, add: &mut dyn FnMut(Option<Problem>)) {
-    for (at, (name, _)) in resources.iter().enumerate() {
+    let mut seen = FxHashSet::default();
+    for (name, _) in resources {
         add(resource(name, syntax));
-        if resources[..at].iter().any(|(other, _)| other == name) {
+        if !seen.insert(name) {
             add(Some(Problem::new(format!("resource `{name}` is named twice"))));
         }
     }
