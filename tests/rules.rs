@@ -341,6 +341,31 @@ const RULES: &[Rule] = &[
     ("a signal", "COMMAND\nretries = { count = 1, on = ['signal:65'] }", |g| {
         retried(g, vec![RetryOn::Signal(65)]);
     }),
+    ("a placeholder in env", "COMMAND\nenv = { A = '{x}' }", |g| {
+        g.dag.command(["t"]).env("A", "{x}");
+    }),
+    ("a placeholder in a path", "COMMAND\nout.o = '{x}'", |g| {
+        g.dag.command(["t"]).output("o", "{x}");
+    }),
+    ("a placeholder in stdin", "COMMAND\nstdin = '{x}'", |g| {
+        drop(g.dag.command(["t"]).stdin("{x}"))
+    }),
+    ("a placeholder in working-dir", "COMMAND\nworking-dir = '{x}'", |g| {
+        g.dag.command(["t"]).working_dir("{x}");
+    }),
+    (
+        "a parameter that is also a task",
+        "[task.t]\nrun = ['t', '{one.csv}']\nsweep = { one = [{ csv = 1 }] }",
+        |g| {
+            let sweep = Sweep::new().axis("one", [serde_json::json!({ "csv": 1 })]);
+            g.dag.map_command(sweep, ["t", "{one.csv}"]);
+        },
+    ),
+    (
+        "an axis paired with nothing",
+        "COMMAND\nsweep = { a = [1, 2] }\ncombine = { zip = [['a']] }",
+        |g| drop(g.dag.map_command(Sweep::new().axis("a", [1, 2]).zip(["a"]), ["t"])),
+    ),
     (
         "axes that are paired",
         "COMMAND\nsweep = { a = [1, 2], b = [3, 4] }\ncombine = { zip = [['a', 'b']] }",
@@ -444,7 +469,7 @@ const RULES: &[Rule] = &[
     }),
     (
         "too many instances",
-        "COMMAND\nmap = 'wide'\nsweep = { y = { range = '0..100000' } }\n[task.wide]\nrun = ['w']\nsweep = { x = { range = '0..100000' } }",
+        "COMMAND\nsweep = { x = { range = '0..100000' }, y = { range = '0..100000' } }",
         |g| {
             let sweep = Sweep::new().axis("x", dagrun::range(0, 1, 100_000));
             g.dag.map_command(sweep.axis("y", dagrun::range(0, 1, 100_000)), ["t"]);

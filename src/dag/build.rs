@@ -136,6 +136,13 @@ impl<'s> Builder<'s> {
     fn action(&mut self, id: TaskId) {
         let store = self.store;
         let entry = store.entries[id.at()];
+        let task = &self.names.tasks[id.at()];
+        for (key, clauses) in [("after", &task.after), ("follow", &task.follow)] {
+            if clauses.iter().any(|clause| clause.upstreams.contains(&id)) {
+                let problem = self.names.not_itself(id, id, key).err();
+                self.problems.extend(problem.map(|problem| (Some(id), problem)));
+            }
+        }
         match entry.what {
             What::Function(at) => {
                 if let Some(&function) = store.functions.get(at as usize) {
