@@ -85,7 +85,7 @@ fn gather(mut arrays: Vec<TaskId>) -> Option<Shape> {
     let mut seen = rustc_hash::FxHashSet::default();
     arrays.retain(|array| seen.insert(*array));
     let some = !arrays.is_empty();
-    some.then(|| Shape { kind: ShapeKind::Gather(arrays), width: Some(1) })
+    some.then_some(Shape { kind: ShapeKind::Gather(arrays), width: Some(1) })
 }
 
 /// How many instances one call of a reduction takes.

@@ -73,7 +73,7 @@ impl Names<'_> {
                 path.push(at);
                 match self.tasks[at].pattern {
                     Pattern::Map(upstream) if upstream.at() < self.tasks.len() => {
-                        at = upstream.at()
+                        at = upstream.at();
                     }
                     _ => break None,
                 }
