@@ -7,7 +7,7 @@
 # Dropping a capability means gone.
 #
 # Times are microseconds since the Unix epoch, 0 for "not yet". Task names are UTF-8; paths and
-# captured output are bytes.
+# captured output are bytes. What may be missing is a union; no number or text stands for it.
 
 const protocolVersion :UInt32 = 1;
 
@@ -25,14 +25,36 @@ struct Granted {
 # ---------------------------------------------------------------------------------- clients
 
 interface Client {
-  submit @0 (submission :Submission) -> (id :UInt64, run :Run, takenOver :UInt64);
-  # `takenOver` instances had succeeded before. An id of 0, and no run: there is nothing to retry.
-  run @1 (id :UInt64) -> (run :Run);
-  # 0 is the last one submitted.
+  submit @0 (submission :Submission) -> (id :UInt64, run :Run);
+  run @1 (which :WhichRun) -> (run :Run);
   runs @2 (limit :UInt32) -> (runs :List(RunSummary));
   workers @3 () -> (workers :List(WorkerStatus));
   shutdown @4 () -> ();
   # Ends the scheduler and all its workers.
+  retry @5 (id :UInt64, failedOnly :Bool) -> (retried :Retried);
+  # Submits what that run was submitted with, which must have ended. With `failedOnly` what
+  # succeeded there counts as succeeded, and is not run again.
+}
+
+struct WhichRun {
+  union {
+    last @0 :Void;
+    # The one submitted last.
+    id @1 :UInt64;
+  }
+}
+
+struct Retried {
+  union {
+    nothing @0 :Void;
+    # All of it had succeeded.
+    begun :group {
+      id @1 :UInt64;
+      run @2 :Run;
+      takenOver @3 :UInt64;
+      # So many instances had succeeded before.
+    }
+  }
 }
 
 struct Submission {
@@ -41,32 +63,36 @@ struct Submission {
   baseDir @1 :Data;
   seed @2 :UInt64;
   failFast @3 :Bool;
-  retryOf @4 :UInt64;
-  # Not 0: submit what that run was submitted with, which must have ended; the fields before this
-  # one are ignored.
-  failedOnly @5 :Bool;
-  # With `retryOf`: what succeeded there counts as succeeded, and is not run again.
+}
+
+struct Scope {
+  # How much of a run.
+  union {
+    run @0 :Void;
+    task @1 :Text;
+    instance :group {
+      name @2 :Text;
+      # Of the task.
+      index @3 :UInt32;
+    }
+  }
 }
 
 interface Run {
   status @0 () -> (status :RunStatus);
   watch @1 (observer :Observer, detailed :Bool) -> (subscription :Subscription);
   # With `detailed`, updates name the instances that have ended.
-  cancel @2 (task :Text, index :Int64) -> ();
-  # An empty task is the whole run, a negative index the whole task.
-  instances @3 (fromTask :UInt32, fromIndex :UInt32, limit :UInt32, failedOnly :Bool)
-      -> (rows :List(InstanceRow), nextTask :UInt32, nextIndex :UInt32, more :Bool);
-  value @4 (task :Text, index :UInt32) -> (value :Data);
-  logs @5 (task :Text, index :Int64, cursor :Data, failedOnly :Bool)
-      -> (chunks :List(LogChunk), cursor :Data, more :Bool);
-  # `cursor` is opaque, empty to begin with. `more` is false at the present end.
-  pipeline @6 () -> (submission :Submission);
-  explain @7 (task :Text, index :UInt32) -> (lines :List(Text));
-  # Why an instance is where it is, and how each of its attempts went; for people to read.
-  valuePart @8 (task :Text, index :UInt32, offset :UInt64, limit :UInt32)
+  cancel @2 (scope :Scope) -> ();
+  instances @3 (first :Instance, limit :UInt32, failedOnly :Bool) -> (page :InstancePage);
+  value @4 (task :Text, index :UInt32, offset :UInt64, limit :UInt32)
       -> (data :Data, total :UInt64);
   # A part of a value, of at most so many bytes; `total` is the length of the whole.
-  results @9 (task :UInt32, first :UInt32, limit :UInt32) -> (results :List(InstanceResult));
+  logs @5 (scope :Scope, cursor :Data, failedOnly :Bool) -> (page :LogPage);
+  # `cursor` is opaque, empty to begin with.
+  pipeline @6 () -> (submission :Submission);
+  explain @7 (task :Text, index :UInt32) -> (lines :List(Text));
+  # Why an instance is in its state, and how each of its attempts went; for people to read.
+  results @8 (task :UInt32, first :UInt32, limit :UInt32) -> (results :List(InstanceResult));
   # Up to `limit` instances of a task with their values, fewer when these are long.
 }
 
@@ -106,10 +132,9 @@ struct TaskDelta {
 }
 
 struct Failure {
-  task @0 :UInt32;
-  index @1 :UInt32;
-  reason @2 :Text;
-  stderrTail @3 :Data;
+  instance @0 :Instance;
+  reason @1 :Text;
+  stderrTail @2 :Data;
 }
 
 struct RunSummary {
@@ -144,46 +169,84 @@ struct TaskStatus {
   # Why its ready instances can never start with the workers present; empty otherwise.
 }
 
-struct InstanceRow {
+struct Instance {
   task @0 :UInt32;
   index @1 :UInt32;
-  state @2 :UInt8;
-  attempts @3 :UInt32;
-  worker @4 :Text;
-  started @5 :UInt64;
-  finished @6 :UInt64;
-  exitCode @7 :Int32;
-  hasExitCode @8 :Bool;
-  reason @9 :Text;
+}
+
+struct InstancePage {
+  # In task and index order.
+  rows @0 :List(InstanceRow);
+  union {
+    end @1 :Void;
+    next @2 :Instance;
+    # Where the next page begins.
+  }
+}
+
+struct InstanceRow {
+  instance @0 :Instance;
+  state @1 :UInt8;
+  attempts @2 :UInt32;
+  started @3 :UInt64;
+  finished @4 :UInt64;
+  reason @5 :Text;
+  worker :union {
+    nobody @6 :Void;
+    name @7 :Text;
+  }
+  exit :union {
+    unknown @8 :Void;
+    code @9 :Int32;
+  }
 }
 
 struct InstanceResult {
   row @0 :InstanceRow;
-  value @1 :Data;
-  hasValue @2 :Bool;
-  detail @3 :Data;
+  detail @1 :Data;
+  value :union {
+    none @2 :Void;
+    some @3 :Data;
+  }
+}
+
+struct LogPage {
+  chunks @0 :List(LogChunk);
+  cursor @1 :Data;
+  more @2 :Bool;
+  # False at the present end.
 }
 
 struct LogChunk {
-  task @0 :UInt32;
-  index @1 :UInt32;
-  attempt @2 :UInt32;
-  stream @3 :UInt8;
-  # 0 standard output, 1 standard error, 2 a note of dagrun's.
-  at @4 :UInt64;
-  bytes @5 :Data;
+  instance @0 :Instance;
+  attempt @1 :UInt32;
+  stream @2 :Stream;
+  at @3 :UInt64;
+  bytes @4 :Data;
+}
+
+enum Stream {
+  stdout @0;
+  stderr @1;
+  note @2;
+  # A note of dagrun's.
 }
 
 struct WorkerStatus {
   id @0 :UInt32;
   name @1 :Text;
   host @2 :Text;
-  slots @3 :UInt32;
+  offer @3 :Offer;
   running @4 :UInt32;
-  labels @5 :List(Text);
-  lastHeartbeat @6 :UInt64;
-  memory @7 :UInt64;
-  resources @8 :List(Resource);
+  lastHeartbeat @5 :UInt64;
+}
+
+struct Offer {
+  slots @0 :UInt32;
+  labels @1 :List(Text);
+  memory @2 :UInt64;
+  # Bytes.
+  resources @3 :List(Resource);
 }
 
 struct Resource {
@@ -194,24 +257,32 @@ struct Resource {
 # ---------------------------------------------------------------------------------- workers
 
 interface WorkerGate {
-  register @0 (info :WorkerInfo, worker :Worker) -> (session :Session, id :UInt32, name :Text);
+  register @0 (registration :Registration, worker :Worker)
+      -> (session :Session, id :UInt32, name :Text);
 }
 
-struct WorkerInfo {
+struct Registration {
+  # What a worker says of itself.
   name @0 :Text;
   # Empty: the scheduler picks one.
   host @1 :Text;
   pid @2 :UInt32;
-  slots @3 :UInt32;
-  labels @4 :List(Text);
-  memory @5 :UInt64;
-  # Bytes.
-  resources @6 :List(Resource);
-  functions @7 :List(Function);
-  dataAddress @8 :Text;
-  # Where other workers fetch values, `ADDRESS:PORT`; empty: nowhere.
-  dataSecret @9 :Data;
-  # What they must know, 32 bytes.
+  offer @3 :Offer;
+  functions @4 :List(Function);
+  values @5 :Door;
+}
+
+struct Door {
+  # Where a worker gives values to others.
+  union {
+    closed @0 :Void;
+    open :group {
+      address @1 :Text;
+      # `ADDRESS:PORT`.
+      secret @2 :Data;
+      # What they must know, 32 bytes.
+    }
+  }
 }
 
 struct Function {
@@ -222,7 +293,7 @@ struct Function {
 interface Session {
   report @0 (reports :List(Report)) -> ();
   heartbeat @1 (progress :List(AttemptProgress)) -> ();
-  # With what functions have said anew of how far they have come.
+  # With the progress that functions have reported since the last one.
 }
 
 struct AttemptProgress {
@@ -238,22 +309,16 @@ interface Worker {
   # The run has ended: close its logs, drop its recipes, end whatever is left of its processes.
   shutdown @3 () -> ();
   peers @4 (peers :List(Peer)) -> ();
-  # All other workers that offer values, in place of those told before; and without an address those
-  # that have gone lately.
+  # All other workers that offer values, in place of the list before; and with a closed door those
+  # that were lost lately.
   release @5 (run :UInt64, values :List(Instance)) -> ();
-  # Nobody will be given the values of these any more.
+  # The values of these will not be needed again.
 }
 
 struct Peer {
   id @0 :UInt32;
   name @1 :Text;
-  address @2 :Text;
-  secret @3 :Data;
-}
-
-struct Instance {
-  task @0 :UInt32;
-  index @1 :UInt32;
+  values @2 :Door;
 }
 
 struct Recipe {
@@ -277,43 +342,44 @@ struct Assignment {
 }
 
 struct Input {
-  value @0 :Data;
-  hasValue @1 :Bool;
-  outputs @2 :List(Data);
+  outputs @0 :List(Data);
+  value :union {
+    none @1 :Void;
+    some @2 :Data;
+  }
 }
 
 struct Report {
   first @0 :UInt64;
   count @1 :UInt32;
-  outcome @2 :Outcome;
-  code @3 :Int32;
-  # Exit code or signal.
-  started @4 :UInt64;
-  finished @5 :UInt64;
-  detail @6 :Detail;
+  started @2 :UInt64;
+  finished @3 :UInt64;
+  detail @4 :Detail;
   # Null when there is nothing to add.
-}
-
-enum Outcome {
-  started @0;
-  succeeded @1;
-  returned @2;
-  exit @3;
-  signal @4;
-  timeout @5;
-  lost @6;
-  start @7;
-  missingOutput @8;
-  capture @9;
-  cancelled @10;
-  function @11;
-  panic @12;
+  outcome :union {
+    started @5 :Void;
+    succeeded @6 :Void;
+    returned @7 :Void;
+    exit @8 :Int32;
+    # Its exit code.
+    signal @9 :Int32;
+    timeout @10 :Void;
+    lost @11 :Void;
+    start @12 :Void;
+    missingOutput @13 :Void;
+    capture @14 :Void;
+    cancelled @15 :Void;
+    function @16 :Void;
+    panic @17 :Void;
+  }
 }
 
 struct Detail {
   reason @0 :Text;
   stderrTail @1 :Data;
-  value @2 :Data;
-  hasValue @3 :Bool;
-  outputs @4 :List(Data);
+  outputs @2 :List(Data);
+  value :union {
+    none @3 :Void;
+    some @4 :Data;
+  }
 }

@@ -17,7 +17,7 @@ use crate::error::ClusterError;
 use crate::mapped::Mapped;
 use crate::pending::Fate;
 use crate::results::fetch;
-use crate::rpc::{self, Scope, Submission};
+use crate::rpc::{self, ClientError, Scope, Submission};
 use crate::run::Run;
 use crate::session::{Inside, Session};
 use crate::{Error, Pending};
@@ -162,7 +162,7 @@ impl Client {
         options: &Options,
         as_what: impl FnOnce(Run) -> T + Send + 'static,
     ) -> Pending<T> {
-        let submission = match submission(pipeline, options) {
+        let submission = match submission(&pipeline, options) {
             Ok(submission) => submission,
             Err(error) => return Pending::failed(error),
         };
@@ -259,7 +259,7 @@ impl Client {
         let dag = Dag::new(F::NAME);
         let task = dag.task(function, args).id();
         let pipeline = dag.pipeline().map_err(Error::from);
-        let begun = pipeline.and_then(|it| submission(it, &Options::default()));
+        let begun = pipeline.and_then(|it| submission(&it, &Options::default()));
         let submission = match begun {
             Ok(submission) => submission,
             Err(error) => return Pending::failed(error),
@@ -298,12 +298,13 @@ impl Client {
 }
 
 /// What a client sends to start a run.
-fn submission(pipeline: Pipeline, options: &Options) -> Result<Submission, Error> {
+fn submission(pipeline: &Pipeline, options: &Options) -> Result<Submission, Error> {
     let base_dir = match &options.base_dir {
         Some(dir) => dir.clone(),
         None => std::env::current_dir().map_err(ClusterError::System)?,
     };
-    Ok(Submission { pipeline, base_dir, seed: options.seed, fail_fast: options.fail_fast })
+    let submission = Submission::new(pipeline, base_dir).map_err(ClientError::Pipeline)?;
+    Ok(Submission { seed: options.seed, fail_fast: options.fail_fast, ..submission })
 }
 
 /// The value of a call, which is cancelled when this is wished for, or when nobody can wish any more.

@@ -10,7 +10,7 @@ use dagrun_core::pipeline::Pipeline;
 use dagrun_worker::function::Ambiguous;
 
 use crate::files::Disk;
-use crate::rpc::Submission;
+use crate::rpc::{ClientError, Submission};
 
 /// Why a file is no pipeline.
 #[derive(Debug, thiserror::Error)]
@@ -75,14 +75,11 @@ pub struct Loaded {
 
 impl Loaded {
     /// A submission of it, with seed 0.
-    #[must_use]
-    pub fn submission(&self) -> Submission {
-        Submission {
-            pipeline: self.pipeline.clone(),
-            base_dir: self.base_dir.clone(),
-            seed: 0,
-            fail_fast: false,
-        }
+    ///
+    /// # Errors
+    /// When the pipeline cannot be written as JSON.
+    pub fn submission(&self) -> Result<Submission, ClientError> {
+        Ok(Submission::new(&self.pipeline, &self.base_dir)?)
     }
 
     /// The named tasks and everything that they need; `Err` is the first name that is no task's.

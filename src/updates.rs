@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use dagrun_schema::dagrun_capnp as rpc;
-use dagrun_schema::wire::{self, Update};
+use dagrun_schema::wire::{Message as _, Update};
 use tokio::sync::mpsc;
 
 use crate::rpc::Connection;
@@ -57,7 +57,7 @@ impl rpc::observer::Server for Observer {
         params: rpc::observer::UpdateParams,
         _: rpc::observer::UpdateResults,
     ) -> Result<(), capnp::Error> {
-        let update = wire::read_update(params.get()?.get_update()?)?;
+        let update = Update::read(params.get()?.get_update()?)?;
         let unwanted = |_| capnp::Error::failed("nobody watches any more".to_owned());
         self.sender.send(update).await.map_err(unwanted)
     }

@@ -155,7 +155,7 @@ impl Watched {
     }
 
     /// Cancels a part of the run, unless it has ended meanwhile.
-    pub(crate) async fn cancel(&self, scope: Scope<'_>) -> Result<(), Error> {
+    pub(crate) async fn cancel(&self, scope: Scope<&str>) -> Result<(), Error> {
         let Err(refused) = self.run.cancel(scope).await else { return Ok(()) };
         match self.run.status().await?.state {
             RunState::Running => Err(refused.into()),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dagrun::rpc::{Client, Run, Scope, Submission};
+use dagrun::rpc::{Client, ClientError, Run, Scope, Submission};
 use dagrun_core::ids::InstanceId;
 use dagrun_core::pipeline::{Conduct, Pipeline, Targets, Task, TaskAction};
 use dagrun_core::status::{InstanceRow, LogChunk, RunState, State, Stream, WorkerStatus};
@@ -121,7 +121,7 @@ async fn run(
     let base_dir = std::env::current_dir()
         .map_err(|error| Failure::new(Exit::Failed, format!("current directory: {error}")))?;
     let pipeline = pipeline(args, names)?;
-    let submission = Submission { pipeline, base_dir, seed: 0, fail_fast: false };
+    let submission = Submission::new(&pipeline, base_dir).map_err(ClientError::Pipeline)?;
     let run = client.submit(&submission).await?;
     let mut updates = run.watch().await?;
     let mut by: Option<Signal> = None;

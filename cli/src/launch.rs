@@ -25,7 +25,12 @@ use crate::terminal::{self, Output};
 #[derive(Debug)]
 pub(crate) enum Work {
     /// A pipeline.
-    New(Submission),
+    New {
+        /// It and how it is to run.
+        submission: Submission,
+        /// The same pipeline.
+        pipeline: Pipeline,
+    },
     /// What a run was submitted with that has ended.
     Retry {
         /// The run.
@@ -40,15 +45,14 @@ pub(crate) enum Work {
 impl Work {
     fn pipeline(&self) -> &Pipeline {
         match self {
-            Work::New(submission) => &submission.pipeline,
-            Work::Retry { pipeline, .. } => pipeline,
+            Work::New { pipeline, .. } | Work::Retry { pipeline, .. } => pipeline,
         }
     }
 
     /// Submits it; `None` when nothing is left to be done, which has been told.
     async fn submit(&self, client: &Client, how: &HowArgs) -> Result<Option<Run>, Failure> {
         let (of, failed_only) = match self {
-            Work::New(submission) => return Ok(Some(client.submit(submission).await?)),
+            Work::New { submission, .. } => return Ok(Some(client.submit(submission).await?)),
             Work::Retry { of, failed_only, .. } => (*of, *failed_only),
         };
         let Some(Retried { run, taken_over }) = client.retry(of, failed_only).await? else {

@@ -21,15 +21,20 @@ pub(crate) struct Recipes {
 }
 
 impl Recipes {
-    /// Of a run that was submitted so.
-    pub(crate) fn new(run: RunId, submission: &Submission, run_dir: PathBuf) -> Recipes {
+    /// Of a run that was submitted so, with this pipeline.
+    pub(crate) fn new(
+        run: RunId,
+        submission: &Submission,
+        pipeline: Pipeline,
+        run_dir: PathBuf,
+    ) -> Recipes {
         let context = RunContext {
             run: run.0,
             run_dir,
             base_dir: submission.base_dir.clone(),
             seed: submission.seed,
         };
-        Recipes { pipeline: submission.pipeline.clone(), context, made: HashMap::new() }
+        Recipes { pipeline, context, made: HashMap::new() }
     }
 
     /// The run's pipeline.

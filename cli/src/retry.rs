@@ -5,7 +5,7 @@ use dagrun_core::status::RunState;
 use crate::args::RetryArgs;
 use crate::exit::{Exit, Failure};
 use crate::launch::{self, Work};
-use crate::source::Source;
+use crate::source::{Source, read_pipeline};
 
 /// Submits a run once more, all of it or what has not succeeded.
 pub(crate) async fn retry(args: &RetryArgs) -> Result<Exit, Failure> {
@@ -19,7 +19,7 @@ pub(crate) async fn retry(args: &RetryArgs) -> Result<Exit, Failure> {
             "`dagrun wait {id}{option}` waits for its end, `dagrun cancel {id}{option}` ends it"
         )));
     }
-    let pipeline = run.submission().await?.pipeline;
+    let pipeline = read_pipeline(&run.submission().await?)?;
     let work = Work::Retry { of: run.id(), failed_only: args.failed, pipeline };
     drop(run);
     match source {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use dagrun::rpc::{Client, InstancePage, LogPage, Run, Scope, Submission};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::{RunState, RunStatus, RunSummary};
 use dagrun_scheduler::connection::ClusterDir;
 use dagrun_scheduler::{History, HistoryError};
@@ -146,24 +147,18 @@ fn log_dir(state_dir: &Path, run: RunId) -> PathBuf {
     run_dir(state_dir, run).join("logs")
 }
 
+/// The pipeline of a run that was submitted so.
+pub(crate) fn read_pipeline(submission: &Submission) -> Result<Pipeline, Failure> {
+    submission.read_pipeline().map_err(|error| {
+        Failure::new(Exit::Failed, format!("the run's pipeline cannot be read: {error}"))
+    })
+}
+
 fn open_history(state_dir: &Path) -> Result<History, Failure> {
     Ok(History::open(state_dir)?)
 }
 
 impl DiskRun {
-    fn submission(&self) -> Result<Submission, Failure> {
-        let kept = self.history.submission(self.run)?;
-        let pipeline = kept.read_pipeline().map_err(|error| {
-            Failure::new(Exit::Failed, format!("the run's pipeline cannot be read: {error}"))
-        })?;
-        Ok(Submission {
-            pipeline,
-            base_dir: kept.base_dir,
-            seed: kept.seed,
-            fail_fast: kept.fail_fast,
-        })
-    }
-
     fn owner_pid(&self) -> Option<Pid> {
         let pid = self.owner.try_into().ok().and_then(Pid::from_raw)?;
         let gone = matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
@@ -174,10 +169,7 @@ impl DiskRun {
     fn abandoned(&self) -> Failure {
         Failure::new(
             Exit::Unreachable,
-            format!(
-                "run {} has not ended, but its process {} is gone: nothing of it runs any more",
-                self.run, self.owner
-            ),
+            format!("run {} did not finish, but its process {} is gone", self.run, self.owner),
         )
     }
 
@@ -216,7 +208,7 @@ impl DiskRun {
         };
         let damaged =
             |what: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("the logs: {what}"));
-        let mut cursor = Cursor::from_bytes(cursor).ok_or_else(|| damaged(&"no such place"))?;
+        let mut cursor = Cursor::from_bytes(cursor).ok_or_else(|| damaged(&"invalid cursor"))?;
         let mut reader = LogReader::open(&log_dir(&self.state_dir, self.run));
         let chunks = reader.read(&mut cursor, LOG_PAGE, &mut wanted);
         let chunks = chunks.map_err(|error| damaged(&error))?;
@@ -262,8 +254,7 @@ impl RunSource {
     ) -> Result<InstancePage, Failure> {
         match self {
             RunSource::Disk(disk) => {
-                let page = disk.history.instances(disk.run, from, limit, failed_only)?;
-                Ok(InstancePage { rows: page.rows, next: page.next })
+                Ok(disk.history.instances(disk.run, from, limit, failed_only)?)
             }
             RunSource::Live { run, .. } => Ok(run.instances(from, limit, failed_only).await?),
         }
@@ -311,7 +302,7 @@ impl RunSource {
     /// What was submitted.
     pub(crate) async fn submission(&self) -> Result<Submission, Failure> {
         match self {
-            RunSource::Disk(disk) => disk.submission(),
+            RunSource::Disk(disk) => Ok(disk.history.submission(disk.run)?),
             RunSource::Live { run, .. } => Ok(run.submission().await?),
         }
     }
@@ -319,7 +310,8 @@ impl RunSource {
     /// Its recipes.
     pub(crate) async fn recipes(&self) -> Result<Recipes, Failure> {
         let submission = self.submission().await?;
-        Ok(Recipes::new(self.id(), &submission, self.run_dir()))
+        let pipeline = read_pipeline(&submission)?;
+        Ok(Recipes::new(self.id(), &submission, pipeline, self.run_dir()))
     }
 
     /// Cancels it, or a part of it.
@@ -381,7 +373,7 @@ fn state_dir_option(state_dir: &Path) -> String {
     }
 }
 
-fn wire_scope(target: Option<&Target>) -> Scope<'_> {
+fn wire_scope(target: Option<&Target>) -> Scope<&str> {
     match target {
         None => Scope::Run,
         Some(Target { task, index: None }) => Scope::Task(task),

@@ -16,14 +16,15 @@ pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run::print(&loaded, args.seed);
     }
-    let submission =
-        Submission { seed: args.seed, fail_fast: args.fail_fast, ..loaded.submission() };
+    let (seed, fail_fast) = (args.seed, args.fail_fast);
+    let submission = Submission { seed, fail_fast, ..loaded.submission()? };
+    let work = Work::New { submission, pipeline: loaded.pipeline.clone() };
     let state_dir = || match args.place.state_dir() {
         Some(dir) => dir.clone(),
         None => loaded.base_dir.join(".dagrun"),
     };
     match cluster {
-        Some(name) => launch::to_cluster(&args.how, &Work::New(submission), name).await,
-        None => launch::embedded(&args.how, &Work::New(submission), state_dir()).await,
+        Some(name) => launch::to_cluster(&args.how, &work, name).await,
+        None => launch::embedded(&args.how, &work, state_dir()).await,
     }
 }

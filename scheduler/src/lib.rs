@@ -22,7 +22,9 @@ mod driver;
 pub use history::{History, HistoryError};
 pub use server::{Config, Guest, SchedulerHandle, StartError, spawn};
 pub use store::StoreError;
-pub use submission::{Submission, SubmissionError};
+pub use submission::SubmissionError;
+
+pub use dagrun_schema::wire::Submission;
 
 /// An error and its causes in one line, for messages that travel as text.
 pub(crate) fn one_line(error: &dyn std::error::Error) -> String {

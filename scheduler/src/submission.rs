@@ -3,24 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dagrun_core::check;
+use dagrun_core::check as rules;
 use dagrun_core::engine::RunPlan;
 use dagrun_core::graph::{Graph, GraphError};
 use dagrun_core::ids::TaskId;
 use dagrun_core::pipeline::Pipeline;
-
-/// A pipeline to run, as it travels and as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Submission {
-    /// The checked pipeline: JSON of [`Pipeline`].
-    pub pipeline: Vec<u8>,
-    /// The pipeline file's directory, absolute.
-    pub base_dir: PathBuf,
-    /// The run's seed.
-    pub seed: u64,
-    /// Whether the first failure cancels the rest.
-    pub fail_fast: bool,
-}
+use dagrun_schema::wire::Submission;
 
 /// Why a submission was refused. Nothing of it has run.
 #[derive(Debug, thiserror::Error)]
@@ -57,38 +45,28 @@ pub(crate) struct Checked {
     pub(crate) widths: Vec<Option<u32>>,
 }
 
-impl Submission {
-    /// The pipeline, read from its JSON.
-    ///
-    /// # Errors
-    /// When it is not a pipeline's JSON.
-    pub fn read_pipeline(&self) -> Result<Pipeline, serde_json::Error> {
-        serde_json::from_slice(&self.pipeline)
+/// Checks what a client of ours has checked before, and makes the plan.
+pub(crate) fn check(submission: &Submission) -> Result<Checked, SubmissionError> {
+    if !submission.base_dir.is_absolute() {
+        return Err(SubmissionError::BaseDir(submission.base_dir.clone()));
     }
-
-    /// Checks what a client of ours has checked before, and makes the plan.
-    pub(crate) fn check(&self) -> Result<Checked, SubmissionError> {
-        if !self.base_dir.is_absolute() {
-            return Err(SubmissionError::BaseDir(self.base_dir.clone()));
-        }
-        let pipeline = self.read_pipeline()?;
-        if pipeline.tasks.is_empty() {
-            return Err(SubmissionError::Empty);
-        }
-        for task in &pipeline.tasks {
-            // Needs that no worker could meet are none of it: such a task waits.
-            if let Some(problem) = check::task(task) {
-                let (task, problem) = (task.name.escape_debug().to_string(), problem.message);
-                return Err(SubmissionError::Task { task, problem });
-            }
-        }
-        let graph = Graph::new(&pipeline)?;
-        let mut plan = graph.plan(&pipeline, self.fail_fast);
-        plan.seed = self.seed;
-        let tasks = (0..u32::try_from(pipeline.tasks.len()).unwrap_or(u32::MAX)).map(TaskId);
-        let widths = tasks.map(|task| graph.width(task)).collect();
-        Ok(Checked { pipeline: Arc::new(pipeline), plan, widths })
+    let pipeline = submission.read_pipeline()?;
+    if pipeline.tasks.is_empty() {
+        return Err(SubmissionError::Empty);
     }
+    for task in &pipeline.tasks {
+        // Needs that no worker could meet are none of it: such a task waits.
+        if let Some(problem) = rules::task(task) {
+            let (task, problem) = (task.name.escape_debug().to_string(), problem.message);
+            return Err(SubmissionError::Task { task, problem });
+        }
+    }
+    let graph = Graph::new(&pipeline)?;
+    let mut plan = graph.plan(&pipeline, submission.fail_fast);
+    plan.seed = submission.seed;
+    let tasks = (0..u32::try_from(pipeline.tasks.len()).unwrap_or(u32::MAX)).map(TaskId);
+    let widths = tasks.map(|task| graph.width(task)).collect();
+    Ok(Checked { pipeline: Arc::new(pipeline), plan, widths })
 }
 
 #[cfg(test)]
@@ -147,11 +125,11 @@ mod tests {
             (run(&["echo", "a\0b"]), "the text contains a NUL character"),
         ];
         for (task, message) in bad {
-            assert_eq!(check::task(&task).map(|problem| problem.message).as_deref(), Some(message));
+            assert_eq!(rules::task(&task).map(|problem| problem.message).as_deref(), Some(message));
         }
-        let (cpus, memory, resources) = (u32::MAX, check::MOST_BYTES, vec![gpu()]);
+        let (cpus, memory, resources) = (u32::MAX, rules::MOST_BYTES, vec![gpu()]);
         let large = with(Conduct { cpus, memory, resources, ..none() });
-        assert_eq!(check::task(&large), None);
+        assert_eq!(rules::task(&large), None);
         let sent = Submission {
             pipeline: serde_json::to_vec(&Pipeline {
                 name: "p".into(),
@@ -163,7 +141,7 @@ mod tests {
             seed: 0,
             fail_fast: false,
         };
-        let error = sent.check().unwrap_err().to_string();
+        let error = check(&sent).unwrap_err().to_string();
         assert_eq!(error, "task a: `cpus` must be at least 1");
     }
 }

@@ -6,7 +6,8 @@ use std::process::Command;
 use dagrun_core::engine::{Outcome, Report};
 use dagrun_core::ids::{AttemptId, Timestamp};
 use dagrun_core::status::{Detail, FailureKind};
-use dagrun_schema::{dagrun_capnp, wire};
+use dagrun_schema::dagrun_capnp;
+use dagrun_schema::wire::Message as _;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -85,7 +86,7 @@ fn reports_survive_the_wire() {
         };
         let mut message = capnp::message::Builder::new_default();
         let mut builder = message.init_root::<dagrun_capnp::report::Builder<'_>>();
-        wire::write_report(&report, builder.reborrow());
-        assert_eq!(wire::read_report(builder.into_reader()).unwrap(), report);
+        report.write(builder.reborrow());
+        assert_eq!(Report::read(builder.into_reader()).unwrap(), report);
     }
 }

@@ -94,7 +94,7 @@ impl Rig {
         let path = self.path("pipeline.toml");
         std::fs::write(&path, text).unwrap();
         let loaded = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
-        client.submit(&loaded.submission()).await.unwrap()
+        client.submit(&loaded.submission().unwrap()).await.unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

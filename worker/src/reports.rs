@@ -165,11 +165,7 @@ impl Pump {
         // Whoever learns that an attempt has ended may look at its log.
         self.runs.flush_logs();
         let mut request = session.report_request();
-        let length = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-        let mut list = request.get().init_reports(length);
-        for (at, report) in (0..length).zip(batch) {
-            wire::write_report(report, list.reborrow().get(at));
-        }
+        wire::write_list(batch, request.get().init_reports(wire::length(batch.len())));
         let answer = request.send().promise;
         let broken = self.broken.clone();
         tokio::task::spawn_local(async move {

@@ -1,6 +1,6 @@
 //! What the worker knows of runs: how their tasks are run, and where their output goes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use dagrun_core::engine::Assignment;
@@ -126,10 +126,4 @@ impl Plan for RecipePlan {
         let recipe = self.recipe.as_ref().ok()?;
         Some((recipe.name(), recipe.keep(), recipe.run_dir()))
     }
-}
-
-/// Where a run's log goes, as the scheduler said it.
-pub(crate) fn log_dir(bytes: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }

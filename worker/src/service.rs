@@ -8,11 +8,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use capnp::Error;
-use dagrun_core::engine::{Outcome, Report};
-use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::engine::{Assignment, Outcome, Report};
+use dagrun_core::ids::{AttemptId, InstanceId, RunId, Timestamp};
 use dagrun_core::status::{Detail, FailureKind};
-use dagrun_schema::dagrun_capnp::{instance, worker};
-use dagrun_schema::wire;
+use dagrun_schema::dagrun_capnp::worker;
+use dagrun_schema::wire::{self, Door, TaskRecipe};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
@@ -20,7 +20,7 @@ use crate::control::Stop;
 use crate::log::RunLog;
 use crate::reaper::{Reaper, ReaperConfig};
 use crate::reports::Message;
-use crate::runs::{self, Runs};
+use crate::runs::Runs;
 use crate::slots::Slots;
 use crate::values::{Peer, Secret, Values};
 
@@ -108,15 +108,13 @@ impl Service {
         *self.reaper.borrow_mut() = starting.join().ok().and_then(Result::ok);
     }
 
-    fn learn(&self, recipe: dagrun_schema::dagrun_capnp::recipe::Reader<'_>) -> Result<(), Error> {
-        let (run, task) = (RunId(recipe.get_run()), TaskId(recipe.get_task()));
-        let log_dir = runs::log_dir(recipe.get_log_dir()?);
+    fn learn(&self, recipe: TaskRecipe) {
+        let TaskRecipe { run, task, json, log_dir } = recipe;
         let log = || RunLog::new(log_dir, &self.name.borrow());
-        if self.runs.learn(run, task, recipe.get_recipe()?, log) {
+        if self.runs.learn(run, task, &json, log) {
             self.started.set(true);
             self.await_reaper();
         }
-        Ok(())
     }
 }
 
@@ -140,14 +138,10 @@ impl worker::Server for Service {
         _: worker::DispatchResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        for recipe in params.get_recipes()? {
-            self.learn(recipe)?;
-        }
-        let mut works = Vec::new();
-        for assignment in params.get_assignments()? {
-            let (assignment, inputs) = wire::read_assignment(assignment)?;
-            works.push(self.runs.work(assignment, inputs));
-        }
+        wire::read_list(params.get_recipes()?)?.into_iter().for_each(|recipe| self.learn(recipe));
+        let assignments: Vec<(Assignment, _)> = wire::read_list(params.get_assignments()?)?;
+        let work = |(assignment, inputs)| self.runs.work(assignment, inputs);
+        let works: Vec<_> = assignments.into_iter().map(work).collect();
         if works.is_empty() {
             return Ok(());
         }
@@ -216,14 +210,13 @@ impl worker::Server for Service {
         _: worker::PeersResults,
     ) -> Result<(), Error> {
         let (mut peers, mut gone) = (Vec::new(), Vec::new());
-        for peer in params.get()?.get_peers()? {
-            let name = peer.get_name()?.to_str()?.to_owned();
-            let address = peer.get_address()?.to_str()?.parse().ok();
-            let secret = Secret::from_bytes(peer.get_secret()?);
-            let id = WorkerId(peer.get_id());
-            match (address, secret) {
-                (Some(address), Some(secret)) => peers.push((id, Peer { name, address, secret })),
-                _ => gone.push((id, name)),
+        for wire::Peer { id, name, door } in wire::read_list(params.get()?.get_peers()?)? {
+            match door {
+                Some(Door { address, secret }) => {
+                    let secret = Secret::from_bytes(secret);
+                    peers.push((id, Peer { name, address, secret }));
+                }
+                None => gone.push((id, name)),
             }
         }
         self.values.set_peers(peers, gone);
@@ -237,11 +230,7 @@ impl worker::Server for Service {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let run = RunId(params.get_run());
-        let instance = |value: instance::Reader<'_>| InstanceId {
-            task: TaskId(value.get_task()),
-            index: value.get_index(),
-        };
-        let released: Vec<InstanceId> = params.get_values()?.iter().map(instance).collect();
+        let released: Vec<InstanceId> = wire::read_list(params.get_values()?)?;
         let values = self.values.clone();
         // What was on disk is given back there, which may take a while.
         let done = spawn_blocking(move || values.store().release(run, released));

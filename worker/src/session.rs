@@ -16,7 +16,7 @@ use dagrun_core::ids::WorkerId;
 use dagrun_core::offer::Offer;
 use dagrun_schema::PROTOCOL_VERSION;
 use dagrun_schema::dagrun_capnp::{bootstrap, granted, session, worker};
-use dagrun_schema::wire;
+use dagrun_schema::wire::{self, AttemptProgress, Door, Message as _, Registration};
 use futures::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
@@ -35,7 +35,7 @@ use crate::values::Values;
 
 /// How often the scheduler hears from an idle worker.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How often it is looked whether functions have come further.
+/// How often the progress of functions is polled.
 const PROGRESS: Duration = Duration::from_millis(200);
 /// How long connecting, logging in and registering may take.
 const JOINING: Duration = Duration::from_secs(10);
@@ -283,34 +283,17 @@ async fn register(
         Err(error) => return Err(StartError::Refused(error.into())),
     };
     let mut request = gate.register_request();
-    let mut info = request.get().init_info();
-    info.set_name(&config.name);
-    info.set_host(machine::host());
-    info.set_pid(std::process::id());
-    info.set_slots(config.offer.slots.max(1));
-    let count = u32::try_from(config.offer.labels.len()).unwrap_or(u32::MAX);
-    let mut labels = info.reborrow().init_labels(count);
-    for (at, label) in (0..count).zip(&config.offer.labels) {
-        labels.set(at, label);
-    }
-    info.set_memory(config.offer.memory);
-    let count = u32::try_from(config.offer.resources.len()).unwrap_or(u32::MAX);
-    let mut resources = info.reborrow().init_resources(count);
-    for (at, resource) in (0..count).zip(&config.offer.resources) {
-        wire::write_resource(resource, resources.reborrow().get(at));
-    }
-    if let Some((address, secret)) = service.values.door() {
-        info.set_data_address(address.to_string());
-        info.set_data_secret(secret.bytes());
-    }
-    let functions: Vec<_> = function::functions().collect();
-    let count = u32::try_from(functions.len()).unwrap_or(u32::MAX);
-    let mut offered = info.init_functions(count);
-    for (at, function) in (0..count).zip(functions) {
-        let mut offered = offered.reborrow().get(at);
-        offered.set_name(function.name);
-        offered.set_signature((function.signature)());
-    }
+    let functions = function::functions().map(|one| (one.name.to_owned(), (one.signature)()));
+    let door = service.values.door();
+    let registration = Registration {
+        name: config.name.clone(),
+        host: machine::host(),
+        pid: std::process::id(),
+        offer: Offer { slots: config.offer.slots.max(1), ..config.offer.clone() },
+        functions: functions.collect(),
+        door: door.map(|(address, secret)| Door { address, secret: *secret.bytes() }),
+    };
+    registration.write(request.get().init_registration());
     let worker: worker::Client = capnp_rpc::new_client_from_rc(service.clone());
     request.get().set_worker(worker);
     let answer = request.send().promise.await.map_err(StartError::Refused)?;
@@ -387,13 +370,10 @@ async fn beat(session: session::Client, slots: Slots) {
         }
         quiet = Duration::ZERO;
         let mut request = session.heartbeat_request();
-        let count = u32::try_from(progress.len()).unwrap_or(u32::MAX);
-        let mut list = request.get().init_progress(count);
-        for (at, (attempt, fraction)) in (0..count).zip(&progress) {
-            let mut to = list.reborrow().get(at);
-            to.set_attempt(attempt.0);
-            to.set_fraction(*fraction);
-        }
+        let progress = progress.into_iter();
+        let progress: Vec<_> =
+            progress.map(|(attempt, fraction)| AttemptProgress { attempt, fraction }).collect();
+        wire::write_list(&progress, request.get().init_progress(wire::length(progress.len())));
         if request.send().promise.await.is_err() {
             // The end of the connection is noticed by the one who serves it.
             return;

@@ -16,12 +16,12 @@ use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, RunId, TaskId};
 use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::{Capture, Conduct, Pipeline, RunContext, Task, TaskAction};
-use dagrun_core::recipe::Recipe;
+use dagrun_core::recipe::{Input, Recipe};
 use dagrun_core::space::{Axis, Points, Space};
 use dagrun_core::status::{FailureKind, Stream};
 use dagrun_core::value::Value;
 use dagrun_schema::dagrun_capnp::{bootstrap, session, worker, worker_gate};
-use dagrun_schema::wire;
+use dagrun_schema::wire::{self, Message as _};
 use dagrun_worker::log::{Cursor, LogReader};
 use dagrun_worker::{Config, Connection, EndReason, StartError, WorkerHandle};
 use tokio::sync::mpsc;
@@ -57,7 +57,7 @@ impl worker_gate::Server for Fake {
         mut results: worker_gate::RegisterResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        assert_eq!(params.get_info()?.get_pid(), std::process::id());
+        assert_eq!(params.get_registration()?.get_pid(), std::process::id());
         let _ = self.workers.send(params.get_worker()?);
         results.get().set_session(new_client::<session::Client, _>((*self).clone()));
         results.get().set_id(5);
@@ -73,7 +73,7 @@ impl session::Server for Fake {
         _: session::ReportResults,
     ) -> Result<(), Error> {
         let reports = params.get()?.get_reports()?;
-        let reports = reports.iter().map(|report| wire::read_report(report).unwrap()).collect();
+        let reports = wire::read_list(reports).unwrap();
         let _ = self.reports.send(reports);
         Ok(())
     }
@@ -181,7 +181,7 @@ impl Stage {
             first_attempt: AttemptId(first),
             number: 1,
         };
-        wire::write_assignment(&assignment, &[], request.get().init_assignments(1).get(0));
+        (assignment, Vec::<Vec<Input>>::new()).write(request.get().init_assignments(1).get(0));
         request.send().promise.await.unwrap();
     }
 

@@ -199,6 +199,7 @@ fn only_a_run_that_has_ended_can_be_retried() {
     let _ = killed.end();
     wait_until("nobody runs it", || {
         let outcome = test.run(&["retry", "2", "--failed"]);
-        outcome.status.code() == Some(3) && outcome.stderr.contains("nothing of it runs any more")
+        outcome.status.code() == Some(3)
+            && outcome.stderr.contains("did not finish, but its process")
     });
 }

@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use dagrun_core::engine::{CancelScope, Past, Report, RunPlan, WorkerInfo};
-use dagrun_core::ids::{AttemptId, RunId, Timestamp, WorkerId};
+use dagrun_core::ids::{RunId, Timestamp, WorkerId};
 use dagrun_core::pipeline::Pipeline;
 use tokio::sync::Notify;
 
-use crate::submission::Submission;
+use dagrun_schema::wire::{AttemptProgress, Submission};
 
 /// Something that happened.
 pub(crate) enum Happened {
@@ -21,7 +21,7 @@ pub(crate) enum Happened {
     /// A worker is alive.
     Heard(WorkerId),
     /// How far attempts of a worker say that they have come, from 0 to 1.
-    Progress(WorkerId, Vec<(AttemptId, f32)>),
+    Progress(WorkerId, Vec<AttemptProgress>),
     /// A worker reported.
     Reports(WorkerId, Vec<Report>),
     /// The scheduler answers for attempts that it never sent.

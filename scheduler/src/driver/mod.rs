@@ -21,10 +21,10 @@ use std::sync::Arc;
 use dagrun_core::engine::{
     Action, CancelScope, Cause, Engine, Event, Outcome, Record, Report, Scheme,
 };
-use dagrun_core::ids::{AttemptId, InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::ids::{InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::count_items;
 use dagrun_core::status::{Failure, RunState, State};
-use dagrun_schema::wire::{Ended, TaskDelta};
+use dagrun_schema::wire::{AttemptProgress, Ended, TaskDelta};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -41,7 +41,7 @@ pub(crate) use self::explain::Situation;
 pub(crate) use self::inbox::{Happened, Inbox, Submitted};
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
 pub(crate) use self::run::run_dir;
-pub(crate) use self::worker::{Door, Joining};
+pub(crate) use self::worker::Joining;
 
 /// Records that may wait for the disk before workers have to wait with their reports.
 const BACKLOG: usize = 100_000;
@@ -247,9 +247,8 @@ impl Driver {
                 }
             }
             Happened::Progress(worker, progress) => {
-                let held = |(attempt, _): &(AttemptId, f32)| {
-                    self.engine.instance_of(worker, *attempt).is_some()
-                };
+                let held =
+                    |one: &AttemptProgress| self.engine.instance_of(worker, one.attempt).is_some();
                 let progress: Vec<_> = progress.into_iter().filter(held).collect();
                 if let Some(live) = self.workers.get_mut(&worker) {
                     live.come_to(progress);

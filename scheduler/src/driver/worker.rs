@@ -9,12 +9,12 @@ use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId
 use dagrun_core::recipe::Input;
 use dagrun_core::status::WorkerStatus;
 use dagrun_schema::dagrun_capnp::worker as wire_worker;
-use dagrun_schema::wire;
+use dagrun_schema::wire::{self, AttemptProgress, Door, Peer};
 use rustc_hash::FxHashMap;
 
 use super::Driver;
 use super::inbox::{Happened, Inbox};
-use super::run::{LiveRun, TaskRecipe};
+use super::run::LiveRun;
 use crate::store::{Command, Haste};
 
 /// Calls that a worker may have unanswered.
@@ -33,13 +33,6 @@ pub(crate) struct Joining {
     pub(crate) host: String,
     pub(crate) door: Option<Door>,
     pub(crate) client: wire_worker::Client,
-}
-
-/// Where a worker gives its values to others, and what they must know.
-#[derive(Clone)]
-pub(crate) struct Door {
-    pub(crate) address: String,
-    pub(crate) secret: Vec<u8>,
 }
 
 pub(super) struct LiveWorker {
@@ -61,18 +54,10 @@ pub(super) struct LiveWorker {
 
 /// Something to send to a worker, in order.
 pub(super) enum Outgoing {
-    Dispatch {
-        assignment: Assignment,
-        inputs: Vec<Vec<Input>>,
-        bytes: usize,
-    },
-    Revoke {
-        attempts: Vec<AttemptId>,
-        cancel: bool,
-    },
+    Dispatch { assignment: Assignment, inputs: Vec<Vec<Input>>, bytes: usize },
+    Revoke { attempts: Vec<AttemptId>, cancel: bool },
     Forget(RunId),
-    /// Those without a door have gone.
-    Peers(Vec<(WorkerId, String, Option<Door>)>),
+    Peers(Vec<Peer>),
     Release(RunId, Vec<InstanceId>),
     Shutdown,
 }
@@ -91,10 +76,9 @@ impl LiveWorker {
     }
 
     /// Attempts have come so far, from 0 to 1.
-    pub(super) fn come_to(&mut self, progress: Vec<(AttemptId, f32)>) {
-        // What is no number is nothing.
-        let thousandths = |fraction: f32| (fraction.clamp(0.0, 1.0) * 1000.0) as u32;
-        let come = progress.into_iter().map(|(attempt, fraction)| (attempt, thousandths(fraction)));
+    pub(super) fn come_to(&mut self, progress: Vec<AttemptProgress>) {
+        let thousandths = |one: &AttemptProgress| (one.attempt, (one.fraction * 1000.0) as u32);
+        let come = progress.iter().map(thousandths);
         self.progress.extend(come);
     }
 
@@ -147,28 +131,14 @@ impl LiveWorker {
             }
             Outgoing::Peers(peers) => {
                 let mut request = self.client.peers_request();
-                let mut list = request.get().init_peers(wire_length(peers.len()));
-                for (i, (id, name, door)) in (0..).zip(&peers) {
-                    let mut peer = list.reborrow().get(i);
-                    peer.set_id(id.0);
-                    peer.set_name(name);
-                    if let Some(door) = door {
-                        peer.set_address(&door.address);
-                        peer.set_secret(&door.secret);
-                    }
-                }
+                wire::write_list(&peers, request.get().init_peers(wire::length(peers.len())));
                 answer(request.send().promise)
             }
             Outgoing::Release(run, values) => {
                 let mut request = self.client.release_request();
                 let mut params = request.get();
                 params.set_run(run.0);
-                let mut list = params.init_values(wire_length(values.len()));
-                for (i, value) in (0..).zip(&values) {
-                    let mut to = list.reborrow().get(i);
-                    to.set_task(value.task.0);
-                    to.set_index(value.index);
-                }
+                wire::write_list(&values, params.init_values(wire::length(values.len())));
                 answer(request.send().promise)
             }
             Outgoing::Shutdown => answer(self.client.shutdown_request().send().promise),
@@ -179,7 +149,7 @@ impl LiveWorker {
     /// One call for as many of the assignments at the head of the outbox as may go together.
     fn dispatch_call(&mut self, runs: &mut FxHashMap<RunId, LiveRun>) -> Answer {
         let mut assignments = Vec::new();
-        let mut recipes: Vec<(RunId, TaskId, Rc<TaskRecipe>)> = Vec::new();
+        let mut recipes: Vec<wire::TaskRecipe> = Vec::new();
         let mut total = 0;
         while assignments.len() < CALL_ASSIGNMENTS && total < CALL_BYTES {
             if !matches!(self.outbox.front(), Some(Outgoing::Dispatch { .. })) {
@@ -192,27 +162,18 @@ impl LiveWorker {
                 && let Ok(recipe) = run.recipe(assignment.task)
             {
                 total += recipe.json.len();
-                recipes.push((assignment.run, assignment.task, recipe));
+                let (json, log_dir) = (recipe.json.clone(), run.log_dir.clone());
+                let (run, task) = (assignment.run, assignment.task);
+                recipes.push(wire::TaskRecipe { run, task, json, log_dir });
             }
             total += bytes;
             assignments.push((assignment, inputs));
         }
         let mut request = self.client.dispatch_request();
         let mut params = request.get();
-        let mut list = params.reborrow().init_recipes(wire_length(recipes.len()));
-        for (i, (run, task, recipe)) in (0..).zip(&recipes) {
-            let mut to = list.reborrow().get(i);
-            to.set_run(run.0);
-            to.set_task(task.0);
-            to.set_recipe(&recipe.json);
-            if let Some(run) = runs.get(run) {
-                to.set_log_dir(std::os::unix::ffi::OsStrExt::as_bytes(run.log_dir.as_os_str()));
-            }
-        }
-        let mut list = params.init_assignments(wire_length(assignments.len()));
-        for (i, (assignment, inputs)) in (0..).zip(&assignments) {
-            wire::write_assignment(assignment, inputs, list.reborrow().get(i));
-        }
+        wire::write_list(&recipes, params.reborrow().init_recipes(wire::length(recipes.len())));
+        let length = wire::length(assignments.len());
+        wire::write_list(&assignments, params.init_assignments(length));
         answer(request.send().promise)
     }
 }
@@ -334,10 +295,12 @@ impl Driver {
         }
         let others = self.workers.iter().filter(|(id, _)| **id != worker);
         let peer = |(id, live): (&WorkerId, &LiveWorker)| {
-            Some((*id, live.info.name.clone(), Some(live.door.clone()?)))
+            let door = Some(live.door.clone()?);
+            Some(Peer { id: *id, name: live.info.name.clone(), door })
         };
-        let gone = self.gone.iter().map(|(id, name)| (*id, name.clone(), None));
-        let peers = others.filter_map(peer).chain(gone).collect();
+        let lost =
+            |(id, name): &(WorkerId, String)| Peer { id: *id, name: name.clone(), door: None };
+        let peers = others.filter_map(peer).chain(self.gone.iter().map(lost)).collect();
         if let Some(live) = self.workers.get_mut(&worker) {
             live.peers_sent = version;
             live.push(Outgoing::Peers(peers));

@@ -30,7 +30,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 pub(crate) use self::past::Taken;
 use self::reason::Reasons;
 use crate::store::{StoreError, database_path, exit_code, open_reader};
-use crate::submission::Submission;
+use dagrun_schema::wire::{InstancePage, Submission};
 
 /// Instances that are read from the journal at once.
 const WINDOW: u32 = 4_096;
@@ -104,15 +104,6 @@ pub enum HistoryError {
         /// Why not.
         why: &'static str,
     },
-}
-
-/// Some rows of a run, in task and index order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InstancePage {
-    /// The rows.
-    pub rows: Vec<InstanceRow>,
-    /// Where the next page begins, unless this is the last.
-    pub next: Option<InstanceId>,
 }
 
 /// A state directory, opened for reading.

@@ -16,7 +16,8 @@ use rusqlite::{Row, params};
 
 use super::{History, HistoryError};
 use crate::store::{TakenSpan, decode_cause, decode_outputs};
-use crate::submission::{Checked, Submission};
+use crate::submission::Checked;
+use dagrun_schema::wire::Submission;
 
 /// What a new run takes over.
 #[derive(Debug)]

@@ -34,7 +34,7 @@ impl Written {
     fn take_over(&self) -> Result<Taken, HistoryError> {
         let history = self.history();
         let submission = history.submission(self.run)?;
-        history.take_over(self.run, &submission, &submission.check().unwrap())
+        history.take_over(self.run, &submission, &crate::submission::check(&submission).unwrap())
     }
 
     /// Begins another run that takes this over, and is looked at from then on.

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::journal;
 use crate::store::cause_text;
-use crate::submission::Submission;
+use dagrun_schema::wire::Submission;
 
 /// What became of a root that did not fail.
 const SUCCEEDED: &str = " succeeded";

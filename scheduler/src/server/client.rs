@@ -1,14 +1,12 @@
 //! What the holder of a client's token may do.
 
-use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use capnp::Error;
 use dagrun_core::ids::RunId;
-use dagrun_schema::dagrun_capnp::{client, run, submission};
-use dagrun_schema::wire;
+use dagrun_schema::dagrun_capnp::{client, run, which_run};
+use dagrun_schema::wire::{self, Message, Submission};
 use tokio::sync::oneshot;
 
 use super::run::RunServer;
@@ -17,7 +15,7 @@ use crate::clock::now;
 use crate::driver::Submitted;
 use crate::history::{History, HistoryError, Taken};
 use crate::store::{Begun, Command, Haste, NewRun, StoreError};
-use crate::submission::{Checked, Submission};
+use crate::submission::{self, Checked};
 
 /// Runs told of in one answer.
 const RUNS: u32 = 10_000;
@@ -34,7 +32,7 @@ impl ClientServer {
     /// Submits a pipeline.
     async fn begin(&self, submission: Submission) -> Result<RunId, Error> {
         // A large pipeline takes a while, during which workers must be heard.
-        let check = move || submission.check().map(|checked| (submission, checked));
+        let check = move || submission::check(&submission).map(|checked| (submission, checked));
         let checked = tokio::task::spawn_blocking(check)
             .await
             .map_err(|_| Error::failed("the pipeline could not be checked".into()))?;
@@ -44,7 +42,7 @@ impl ClientServer {
 
     /// Submits what an earlier run was submitted with; `None` when nothing of it is left to be done.
     /// Says also how many instances had succeeded before.
-    async fn retry(&self, of: RunId, failed_only: bool) -> Result<Option<(RunId, u64)>, Error> {
+    async fn again(&self, of: RunId, failed_only: bool) -> Result<Option<(RunId, u64)>, Error> {
         let state_dir = self.server.config.state_dir.clone();
         // Not through the reader, where others wait for short answers.
         let look = move || retried(&History::open(&state_dir)?, of, failed_only);
@@ -122,22 +120,13 @@ fn retried(
     failed_only: bool,
 ) -> Result<(Submission, Checked, Option<Taken>), HistoryError> {
     let submission = history.submission(of)?;
-    let checked =
-        submission.check().map_err(|source| HistoryError::Submission { run: of, source })?;
+    let checked = submission::check(&submission)
+        .map_err(|source| HistoryError::Submission { run: of, source })?;
     let taken = match failed_only {
         true => Some(history.take_over(of, &submission, &checked)?),
         false => history.check_ended(of).map(|_| None)?,
     };
     Ok((submission, checked, taken))
-}
-
-fn read_submission(from: submission::Reader<'_>) -> Result<Submission, Error> {
-    Ok(Submission {
-        pipeline: from.get_pipeline()?.to_vec(),
-        base_dir: PathBuf::from(std::ffi::OsString::from_vec(from.get_base_dir()?.to_vec())),
-        seed: from.get_seed(),
-        fail_fast: from.get_fail_fast(),
-    })
 }
 
 impl client::Server for ClientServer {
@@ -146,21 +135,32 @@ impl client::Server for ClientServer {
         params: client::SubmitParams,
         mut results: client::SubmitResults,
     ) -> Result<(), Error> {
-        let submission = params.get()?.get_submission()?;
-        let (of, failed_only) = (RunId(submission.get_retry_of()), submission.get_failed_only());
-        let begun = match of {
-            RunId(0) => {
-                let submission = read_submission(submission)?;
-                drop(params);
-                Some((self.begin(submission).await?, 0))
-            }
-            of => self.retry(of, failed_only).await?,
-        };
-        let Some((run, taken_over)) = begun else { return Ok(()) };
+        let submission = Submission::read(params.get()?.get_submission()?)?;
+        drop(params);
+        let run = self.begin(submission).await?;
         let mut results = results.get();
         results.set_id(run.0);
-        results.set_taken_over(taken_over);
         results.set_run(self.run_client(run));
+        Ok(())
+    }
+
+    async fn retry(
+        self: Rc<Self>,
+        params: client::RetryParams,
+        mut results: client::RetryResults,
+    ) -> Result<(), Error> {
+        let params = params.get()?;
+        let (of, failed_only) = (RunId(params.get_id()), params.get_failed_only());
+        let begun = self.again(of, failed_only).await?;
+        let mut retried = results.get().init_retried();
+        let Some((run, taken_over)) = begun else {
+            retried.set_nothing(());
+            return Ok(());
+        };
+        let mut begun = retried.init_begun();
+        begun.set_id(run.0);
+        begun.set_taken_over(taken_over);
+        begun.set_run(self.run_client(run));
         Ok(())
     }
 
@@ -169,11 +169,14 @@ impl client::Server for ClientServer {
         params: client::RunParams,
         mut results: client::RunResults,
     ) -> Result<(), Error> {
-        let id = params.get()?.get_id();
+        let id = match params.get()?.get_which()?.which()? {
+            which_run::Last(()) => None,
+            which_run::Id(id) => Some(RunId(id)),
+        };
         let read = self.server.reader.read(move |history| {
             let run = match id {
-                0 => history.last_run()?.unwrap_or_default(),
-                id => RunId(id),
+                None => history.last_run()?.unwrap_or_default(),
+                Some(id) => id,
             };
             history.owner(run).map(|_| run)
         });
@@ -188,10 +191,7 @@ impl client::Server for ClientServer {
     ) -> Result<(), Error> {
         let limit = params.get()?.get_limit().min(RUNS);
         let runs = self.server.reader.read(move |history| history.runs(limit)).await?;
-        let mut list = results.get().init_runs(u32::try_from(runs.len()).unwrap_or(0));
-        for (i, run) in (0..).zip(&runs) {
-            wire::write_run_summary(run, list.reborrow().get(i));
-        }
+        wire::write_list(&runs, results.get().init_runs(wire::length(runs.len())));
         Ok(())
     }
 
@@ -201,10 +201,7 @@ impl client::Server for ClientServer {
         mut results: client::WorkersResults,
     ) -> Result<(), Error> {
         let workers = self.server.shared.driver.borrow().worker_statuses();
-        let mut list = results.get().init_workers(u32::try_from(workers.len()).unwrap_or(0));
-        for (i, worker) in (0..).zip(&workers) {
-            wire::write_worker_status(worker, list.reborrow().get(i));
-        }
+        wire::write_list(&workers, results.get().init_workers(wire::length(workers.len())));
         Ok(())
     }
 

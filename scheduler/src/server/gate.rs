@@ -1,25 +1,23 @@
 //! What the holder of a worker's token may do: register, and then report and show signs of life.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use capnp::Error;
 use dagrun_core::engine::{Report, WorkerInfo};
-use dagrun_core::ids::{AttemptId, WorkerId};
-use dagrun_core::offer::Offer;
-use dagrun_schema::dagrun_capnp::{attempt_progress, function, resource, session, worker_gate};
-use dagrun_schema::wire;
+use dagrun_core::ids::WorkerId;
+use dagrun_schema::dagrun_capnp::{session, worker_gate};
+use dagrun_schema::wire::{self, AttemptProgress, Message, Registration};
 
-use crate::driver::{Door, Happened, Joining, Shared};
+use crate::driver::{Happened, Joining, Shared};
 
 /// Bytes of a name, a host or a label.
 const TEXT: usize = 256;
 /// Labels of a worker.
 const LABELS: usize = 256;
 /// Custom resources of a worker.
-const RESOURCES: u32 = 256;
+const RESOURCES: usize = 256;
 /// Functions of a worker.
-const FUNCTIONS: u32 = 65_536;
+const FUNCTIONS: usize = 65_536;
 /// Bytes of memory that a worker may claim to have.
 const MEMORY: u64 = 1 << 50;
 /// Slots of a worker.
@@ -38,26 +36,12 @@ impl worker_gate::Server for Gate {
         mut results: worker_gate::RegisterResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let info = params.get_info()?;
-        let wanted = text(info.get_name()?, "name")?;
-        let host = text(info.get_host()?, "host")?;
-        let labels = wire::read_text_list(info.get_labels()?)?;
-        if labels.len() > LABELS || labels.iter().any(|label| label.len() > TEXT) {
-            return Err(Error::failed("a worker's labels are too many or too long".into()));
-        }
-        let slots = info.get_slots();
-        if slots == 0 || slots > SLOTS {
-            return Err(Error::failed(format!("a worker has 1 to {SLOTS} slots, not {slots}")));
-        }
-        let memory = info.get_memory().min(MEMORY);
-        let resources = resources(info.get_resources()?)?;
-        let functions = functions(info.get_functions()?)?;
-        let door = door(info.get_data_address()?, info.get_data_secret()?)?;
+        let registration = checked_registration(Registration::read(params.get_registration()?)?)?;
+        let Registration { name: wanted, host, offer, functions, door, .. } = registration;
         let client = params.get_worker()?;
         let (worker, name) = {
             let mut driver = self.shared.driver.borrow_mut();
             let (worker, name) = driver.admit(&wanted);
-            let offer = Offer { slots, labels, memory, resources };
             let info = WorkerInfo { name: name.clone(), offer, functions };
             driver.welcome(Joining { worker, info, host, door, client }, &self.shared.inbox);
             (worker, name)
@@ -71,60 +55,41 @@ impl worker_gate::Server for Gate {
     }
 }
 
-/// A worker's custom resources; of one named twice, the sum.
-fn resources(
-    from: capnp::struct_list::Reader<'_, resource::Owned>,
-) -> Result<Vec<(String, u64)>, Error> {
-    if from.len() > RESOURCES {
-        return Err(Error::failed("a worker's resources are too many".into()));
-    }
-    let mut resources: Vec<(String, u64)> = Vec::new();
-    for resource in from.iter() {
-        let (name, amount) = wire::read_resource(resource)?;
-        if name.is_empty() || name.len() > TEXT || name.chars().any(char::is_control) {
-            return Err(Error::failed("a worker's resource has no good name".into()));
-        }
-        match resources.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = known.saturating_add(amount),
-            None => resources.push((name, amount)),
+/// A worker that the machine may see: not too much of anything, the functions in their order.
+fn checked_registration(mut registration: Registration) -> Result<Registration, Error> {
+    let refused = |why: String| Err(Error::failed(format!("a worker {why}")));
+    let is_good = |text: &str| text.len() <= TEXT && !text.chars().any(char::is_control);
+    let Registration { name, host, offer, functions, .. } = &mut registration;
+    for (text, what) in [(name, "name"), (host, "host")] {
+        if !is_good(text) {
+            return refused(format!("has an invalid {what}"));
         }
     }
-    Ok(resources)
-}
-
-/// Where a worker gives its values to others.
-fn door(address: capnp::text::Reader<'_>, secret: &[u8]) -> Result<Option<Door>, Error> {
-    let address = text(address, "data address")?;
-    if address.is_empty() {
-        return Ok(None);
+    if offer.slots == 0 || offer.slots > SLOTS {
+        return refused(format!("has 1 to {SLOTS} slots, not {}", offer.slots));
     }
-    let known: Result<std::net::SocketAddr, _> = address.parse();
-    match (known, secret.len()) {
-        (Ok(_), 32) => Ok(Some(Door { address, secret: secret.to_vec() })),
-        _ => Err(Error::failed("a worker's data address or secret is malformed".into())),
+    if offer.labels.len() > LABELS || offer.labels.iter().any(|label| label.len() > TEXT) {
+        return refused("has too many labels, or too long ones".to_owned());
     }
-}
-
-/// A worker's functions in their order, each once. There may be several of one name.
-fn functions(
-    from: capnp::struct_list::Reader<'_, function::Owned>,
-) -> Result<Vec<(String, u64)>, Error> {
-    if from.len() > FUNCTIONS {
-        return Err(Error::failed("a worker's functions are too many".into()));
+    offer.memory = offer.memory.min(MEMORY);
+    if offer.resources.len() > RESOURCES {
+        return refused("has too many resources".to_owned());
     }
-    let mut functions = BTreeSet::new();
-    for function in from.iter() {
-        functions.insert((text(function.get_name()?, "function")?, function.get_signature()));
+    for (name, amount) in std::mem::take(&mut offer.resources) {
+        if name.is_empty() || !is_good(&name) {
+            return refused("has a resource with an invalid name".to_owned());
+        }
+        // Of one named twice, the sum.
+        let amount = offer.amount(&name).saturating_add(amount);
+        offer.set_resource(name, amount);
     }
-    Ok(functions.into_iter().collect())
-}
-
-fn text(reader: capnp::text::Reader<'_>, what: &str) -> Result<String, Error> {
-    let text = reader.to_str()?;
-    if text.len() > TEXT || text.chars().any(char::is_control) {
-        return Err(Error::failed(format!("a worker's {what} is too long or not printable")));
+    if functions.len() > FUNCTIONS || !functions.iter().all(|(name, _)| is_good(name)) {
+        return refused("has too many functions, or invalid names of some".to_owned());
     }
-    Ok(text.to_owned())
+    // Each once; there may be several of one name.
+    functions.sort_unstable();
+    functions.dedup();
+    Ok(registration)
 }
 
 /// A worker's presence: when the last reference goes, so has the worker.
@@ -157,7 +122,7 @@ impl session::Server for SessionServer {
     ) -> Result<(), Error> {
         self.still_on()?;
         let reports = params.get()?.get_reports()?;
-        let reports = reports.iter().map(|report| checked(wire::read_report(report)?));
+        let reports = reports.iter().map(|report| checked(Report::read(report)?));
         let reports = reports.collect::<Result<Vec<_>, Error>>()?;
         self.shared.inbox.push(Happened::Reports(self.worker, reports));
         self.shared.room().await;
@@ -170,12 +135,8 @@ impl session::Server for SessionServer {
         _: session::HeartbeatResults,
     ) -> Result<(), Error> {
         self.still_on()?;
-        let progress = params.get()?.get_progress()?;
+        let progress: Vec<AttemptProgress> = wire::read_list(params.get()?.get_progress()?)?;
         if !progress.is_empty() {
-            let of = |one: attempt_progress::Reader<'_>| {
-                (AttemptId(one.get_attempt()), one.get_fraction())
-            };
-            let progress = progress.iter().take(SLOTS as usize).map(of).collect();
             self.shared.inbox.push(Happened::Progress(self.worker, progress));
         }
         self.shared.inbox.push(Happened::Heard(self.worker));
@@ -187,7 +148,9 @@ impl session::Server for SessionServer {
 fn checked(mut report: Report) -> Result<Report, Error> {
     let last = report.first.0.checked_add(report.count.into());
     if report.count == 0 || last.is_none() || (report.detail.is_some() && report.count != 1) {
-        return Err(Error::failed("a report on no, too many or unlike attempts".into()));
+        return Err(Error::failed(
+            "a report must name consecutive attempts, one if it has details".into(),
+        ));
     }
     if let Some(detail) = &mut report.detail {
         let excess = detail.stderr_tail.len().saturating_sub(TAIL);

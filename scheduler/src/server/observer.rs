@@ -7,7 +7,7 @@ use std::time::Duration;
 use dagrun_core::ids::{InstanceId, TaskId};
 use dagrun_core::status::{Failure, RunState};
 use dagrun_schema::dagrun_capnp::{observer, subscription};
-use dagrun_schema::wire::{self, Update};
+use dagrun_schema::wire::{Message as _, Update};
 use tokio::task::JoinHandle;
 
 use super::run::is_final;
@@ -87,6 +87,6 @@ fn unrecorded(problem: String) -> Failure {
 
 async fn send(client: &observer::Client, update: &Update) -> Result<(), capnp::Error> {
     let mut request = client.update_request();
-    wire::write_update(update, request.get().init_update());
+    update.write(request.get().init_update());
     request.send().promise.await.map(drop)
 }

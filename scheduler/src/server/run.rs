@@ -7,8 +7,7 @@ use dagrun_core::engine::CancelScope;
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::status::RunState;
 use dagrun_schema::dagrun_capnp::run;
-use dagrun_schema::wire;
-use std::os::unix::ffi::OsStrExt as _;
+use dagrun_schema::wire::{self, Message, Scope};
 
 use dagrun_worker::log::Cursor;
 
@@ -28,25 +27,24 @@ impl RunServer {
     fn live(&self) -> Option<Rc<Published>> {
         self.server.shared.driver.borrow().published(self.run)
     }
+}
 
-    /// Which part of the run is meant by a task's name and an index.
-    fn scope(&self, live: &Published, task: &str, index: i64) -> Result<CancelScope, Error> {
-        if task.is_empty() {
-            return Ok(CancelScope::Run);
+/// The part of a run that is meant; `find` knows the number and the width of a task.
+pub(super) fn resolve(
+    scope: Scope,
+    find: impl FnOnce(&str) -> Result<(TaskId, u32), HistoryError>,
+) -> Result<CancelScope, HistoryError> {
+    Ok(match scope {
+        Scope::Run => CancelScope::Run,
+        Scope::Task(task) => CancelScope::Task(find(&task)?.0),
+        Scope::Instance(task, index) => {
+            let (id, width) = find(&task)?;
+            if index >= width {
+                return Err(HistoryError::UnknownInstance { task, index, width });
+            }
+            CancelScope::Instance(InstanceId { task: id, index })
         }
-        let (id, width) = live.task(task).ok_or_else(|| {
-            exception(&HistoryError::UnknownTask { run: self.run, task: task.to_owned() })
-        })?;
-        if index < 0 {
-            return Ok(CancelScope::Task(id));
-        }
-        let index = u32::try_from(index).unwrap_or(u32::MAX);
-        if index >= width {
-            let task = task.to_owned();
-            return Err(exception(&HistoryError::UnknownInstance { task, index, width }));
-        }
-        Ok(CancelScope::Instance(InstanceId { task: id, index }))
-    }
+    })
 }
 
 impl run::Server for RunServer {
@@ -66,7 +64,7 @@ impl run::Server for RunServer {
                 self.server.reader.read(move |history| history.status(run)).await?
             }
         };
-        wire::write_run_status(&status, results.get().init_status());
+        status.write(results.get().init_status());
         Ok(())
     }
 
@@ -124,7 +122,12 @@ impl run::Server for RunServer {
         let Some(live) = self.live() else {
             return Err(Error::failed(format!("run {} has ended", self.run)));
         };
-        let scope = self.scope(&live, params.get_task()?.to_str()?, params.get_index())?;
+        let find = |task: &str| {
+            let unknown = || HistoryError::UnknownTask { run: self.run, task: task.to_owned() };
+            live.task(task).ok_or_else(unknown)
+        };
+        let scope = Scope::read(params.get_scope()?)?;
+        let scope = resolve(scope, find).map_err(|error| exception(&error))?;
         self.server.shared.inbox.push(Happened::Cancel(self.run, scope));
         Ok(())
     }
@@ -135,23 +138,13 @@ impl run::Server for RunServer {
         mut results: run::InstancesResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let from =
-            InstanceId { task: TaskId(params.get_from_task()), index: params.get_from_index() };
+        let from = InstanceId::read(params.get_first()?)?;
         let (limit, failed_only) = (params.get_limit().clamp(1, ROWS), params.get_failed_only());
         let run = self.run;
         let read = move |history: &crate::History| history.instances(run, from, limit, failed_only);
         let mut page = self.server.reader.read(read).await?;
         self.server.shared.driver.borrow().overlay(run, &mut page.rows);
-        let mut results = results.get();
-        if let Some(next) = page.next {
-            results.set_next_task(next.task.0);
-            results.set_next_index(next.index);
-            results.set_more(true);
-        }
-        let mut rows = results.init_rows(u32::try_from(page.rows.len()).unwrap_or(0));
-        for (i, row) in (0..).zip(&page.rows) {
-            wire::write_instance_row(row, rows.reborrow().get(i));
-        }
+        page.write(results.get().init_page());
         Ok(())
     }
 
@@ -159,24 +152,6 @@ impl run::Server for RunServer {
         self: Rc<Self>,
         params: run::ValueParams,
         mut results: run::ValueResults,
-    ) -> Result<(), Error> {
-        let params = params.get()?;
-        let (run, task) = (self.run, params.get_task()?.to_str()?.to_owned());
-        let index = params.get_index();
-        let read =
-            move |history: &crate::History| history.value_part(run, &task, index, 0, u32::MAX);
-        let (value, total) = self.server.reader.read(read).await?;
-        if total > value.len() as u64 {
-            return Err(Error::failed(format!("the value has {total} bytes: read it in parts")));
-        }
-        results.get().set_value(&value);
-        Ok(())
-    }
-
-    async fn value_part(
-        self: Rc<Self>,
-        params: run::ValuePartParams,
-        mut results: run::ValuePartResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
         let (run, task) = (self.run, params.get_task()?.to_str()?.to_owned());
@@ -201,10 +176,7 @@ impl run::Server for RunServer {
         let (first, limit) = (params.get_first(), params.get_limit());
         let read = move |history: &crate::History| history.results(run, task, first, limit);
         let found = self.server.reader.read(read).await?;
-        let mut list = results.get().init_results(u32::try_from(found.len()).unwrap_or(0));
-        for (i, result) in (0..).zip(&found) {
-            wire::write_result(result, list.reborrow().get(i));
-        }
+        wire::write_list(&found, results.get().init_results(wire::length(found.len())));
         Ok(())
     }
 
@@ -216,8 +188,7 @@ impl run::Server for RunServer {
         let params = params.get()?;
         let request = logs::Request {
             run: self.run,
-            task: params.get_task()?.to_str()?.to_owned(),
-            index: params.get_index(),
+            scope: Scope::read(params.get_scope()?)?,
             failed_only: params.get_failed_only(),
             cursor: Cursor::from_bytes(params.get_cursor()?)
                 .ok_or_else(|| Error::failed("not a cursor of this run's logs".into()))?,
@@ -228,13 +199,7 @@ impl run::Server for RunServer {
             .await
             .map_err(|_| Error::failed("the logs could not be read".into()))?
             .map_err(|error| Error::failed(format!("cannot read the logs: {error}")))?;
-        let mut results = results.get();
-        results.set_cursor(&page.cursor.to_bytes());
-        results.set_more(page.more);
-        let mut chunks = results.init_chunks(u32::try_from(page.chunks.len()).unwrap_or(0));
-        for (i, chunk) in (0..).zip(&page.chunks) {
-            wire::write_log_chunk(chunk, chunks.reborrow().get(i));
-        }
+        page.write(results.get().init_page());
         Ok(())
     }
 
@@ -258,10 +223,7 @@ impl run::Server for RunServer {
             .reader
             .read(move |history| history.explain_live(run, &task, index, situation.as_ref()));
         let lines = read.await?;
-        let mut list = results.get().init_lines(u32::try_from(lines.len()).unwrap_or(0));
-        for (i, line) in (0..).zip(&lines) {
-            list.set(i, line);
-        }
+        wire::write_texts(&lines, results.get().init_lines(wire::length(lines.len())));
         Ok(())
     }
 
@@ -272,11 +234,7 @@ impl run::Server for RunServer {
     ) -> Result<(), Error> {
         let run = self.run;
         let submission = self.server.reader.read(move |history| history.submission(run)).await?;
-        let mut to = results.get().init_submission();
-        to.set_pipeline(&submission.pipeline);
-        to.set_base_dir(submission.base_dir.as_os_str().as_bytes());
-        to.set_seed(submission.seed);
-        to.set_fail_fast(submission.fail_fast);
+        submission.write(results.get().init_submission());
         Ok(())
     }
 }

@@ -27,7 +27,7 @@ pub(crate) use queue::Haste;
 pub(crate) use rows::{cause_text, decode_cause, decode_outputs, exit_code};
 pub(crate) use schema::{database_path, open_reader};
 
-use crate::submission::Submission;
+use dagrun_schema::wire::Submission;
 
 /// Why the state directory could not be used.
 #[derive(Debug, thiserror::Error)]

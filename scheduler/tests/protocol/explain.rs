@@ -4,10 +4,10 @@ use dagrun_core::engine::Outcome;
 use dagrun_core::ids::RunId;
 use dagrun_core::parse::{NoFiles, ParseOptions, parse};
 use dagrun_core::pipeline::Pipeline;
-use dagrun_core::status::{Detail, FailureKind, State};
+use dagrun_core::status::{Detail, FailureKind, InstanceRow, State};
 use dagrun_scheduler::History;
 use dagrun_schema::dagrun_capnp as rpc;
-use dagrun_schema::wire;
+use dagrun_schema::wire::{self, Message as _, Scope};
 
 use crate::support::{
     FakeWorker, Scheduler, Told, block_on, cancel, report, status, submit, watch,
@@ -26,7 +26,7 @@ async fn explain(run: &rpc::run::Client, task: &str, index: u32) -> Vec<String> 
     request.get().set_task(task);
     request.get().set_index(index);
     let response = request.send().promise.await.unwrap();
-    let lines = wire::read_text_list(response.get().unwrap().get_lines().unwrap()).unwrap();
+    let lines = wire::read_texts(response.get().unwrap().get_lines().unwrap()).unwrap();
     lines.iter().map(|line| without_times(line)).collect()
 }
 
@@ -175,8 +175,8 @@ fn what_is_ready_says_why_it_does_not_start() {
         let mut request = run.instances_request();
         request.get().set_limit(100);
         let response = request.send().promise.await.unwrap();
-        let rows = response.get().unwrap().get_rows().unwrap();
-        let gpu = wire::read_instance_row(rows.get(12)).unwrap();
+        let rows = response.get().unwrap().get_page().unwrap().get_rows().unwrap();
+        let gpu = InstanceRow::read(rows.get(12)).unwrap();
         assert_eq!(
             (gpu.state, gpu.reason.as_str()),
             (State::Ready, "gpu: it needs 1, no worker has any")
@@ -247,7 +247,7 @@ fn attempts_are_told_one_by_one() {
         tell(&mut text, "a", 0, &explain(&run, "a", 0).await);
         insta::assert_snapshot!("backoff", text);
         assert_eq!(from_history(&scheduler, id, "a", 0), ["a waits for attempt 2", attempt]);
-        cancel(&run, "", -1).await.unwrap();
+        cancel(&run, Scope::Run).await.unwrap();
         watch.end().await;
         let mut text = String::new();
         for task in ["a", "b"] {
@@ -353,7 +353,7 @@ fn what_is_being_cancelled_says_so() {
         let mut worker = FakeWorker::join(&scheduler, "w1", 1).await;
         let (first, _) = worker.dispatched().await;
         worker.report(&[report(first.first_attempt, Outcome::Started, None)]).await.unwrap();
-        cancel(&run, "a", 0).await.unwrap();
+        cancel(&run, Scope::Instance("a", 0)).await.unwrap();
         while explain(&run, "a", 0).await[0] != "a is being cancelled on w1" {
             tokio::task::yield_now().await;
         }

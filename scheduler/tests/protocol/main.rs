@@ -13,10 +13,11 @@ use dagrun_core::engine::Outcome;
 use dagrun_core::ids::{AttemptId, TaskId};
 use dagrun_core::pipeline::{Capture, Pattern, Task};
 use dagrun_core::space::{Axis, Points, Space};
-use dagrun_core::status::{Detail, FailureKind, RunState, State};
+use dagrun_core::status::{Detail, FailureKind, InstanceRow, RunState, State};
 use dagrun_core::template::{Part, Placeholder, Template};
 use dagrun_core::value::Value;
-use dagrun_schema::{dagrun_capnp as rpc, wire};
+use dagrun_schema::dagrun_capnp as rpc;
+use dagrun_schema::wire::{Message as _, Scope};
 
 use support::{
     CLIENT, FakeWorker, Scheduler, Told, after, block_on, cancel, login, login_as, pipeline,
@@ -116,8 +117,8 @@ fn a_failure_is_told_with_its_reason_and_the_skip_with_its_root() {
         let mut request = run.instances_request();
         request.get().set_limit(10);
         let response = request.send().promise.await.unwrap();
-        let rows = response.get().unwrap().get_rows().unwrap();
-        let skipped = wire::read_instance_row(rows.get(1)).unwrap();
+        let rows = response.get().unwrap().get_page().unwrap().get_rows().unwrap();
+        let skipped = InstanceRow::read(rows.get(1)).unwrap();
         assert_eq!(
             (skipped.state, skipped.reason.as_str()),
             (State::Skipped, "after a: a failed: exit code 3")
@@ -345,8 +346,8 @@ async fn ended_instances(run: &rpc::run::Client) -> Vec<u32> {
     let mut request = run.instances_request();
     request.get().set_limit(100);
     let response = request.send().promise.await.unwrap();
-    let rows = response.get().unwrap().get_rows().unwrap();
-    let rows = rows.iter().map(|row| wire::read_instance_row(row).unwrap());
+    let rows = response.get().unwrap().get_page().unwrap().get_rows().unwrap();
+    let rows = rows.iter().map(|row| InstanceRow::read(row).unwrap());
     rows.filter(|row| row.state.is_terminal()).map(|row| row.instance.index).collect()
 }
 
@@ -378,7 +379,7 @@ fn clients_share_runs_and_may_come_and_go() {
         assert_eq!((one, two), (1, 2));
         drop((run, first));
         let mut request = second.run_request();
-        request.get().set_id(1);
+        request.get().init_which().set_id(1);
         let attached = request.send().promise.await.unwrap().get().unwrap().get_run().unwrap();
         let mut watch = watch(&attached).await.unwrap();
         let mut worker = FakeWorker::join(&scheduler, "", 1).await;
@@ -388,7 +389,7 @@ fn clients_share_runs_and_may_come_and_go() {
         }
         assert_eq!(watch.end().await.state, RunState::Succeeded);
         let mut request = second.run_request();
-        request.get().set_id(9);
+        request.get().init_which().set_id(9);
         let error = request.send().promise.await.err().unwrap();
         assert!(error.to_string().contains("there is no run 9"), "{error}");
         let mut request = second.runs_request();
@@ -409,11 +410,12 @@ fn cancelling_reaches_the_running_attempt() {
         let (a, _) = worker.dispatched().await;
         let (b, _) = worker.dispatched().await;
         worker.report(&[report(a.first_attempt, Outcome::Started, None)]).await.unwrap();
-        for (name, index, problem) in [("c", -1, "no task c"), ("a", 1, "no instance 1")] {
-            let error = cancel(&run, name, index).await.unwrap_err();
+        let wrong = [(Scope::Task("c"), "no task c"), (Scope::Instance("a", 1), "no instance 1")];
+        for (scope, problem) in wrong {
+            let error = cancel(&run, scope).await.unwrap_err();
             assert!(error.to_string().contains(problem), "{error}");
         }
-        cancel(&run, "a", 0).await.unwrap();
+        cancel(&run, Scope::Instance("a", 0)).await.unwrap();
         let Told::Revoke(attempts, true) = worker.told().await else { panic!() };
         assert_eq!(attempts, [a.first_attempt.0]);
         let cancelled = Outcome::Failed(FailureKind::Cancelled);
@@ -424,7 +426,7 @@ fn cancelling_reaches_the_running_attempt() {
         let status = status(&run).await;
         assert_eq!(status.tasks[0].counts.of(State::Cancelled), 1);
         assert_eq!(status.tasks[1].counts.of(State::Succeeded), 1);
-        assert!(cancel(&run, "", -1).await.unwrap_err().to_string().contains("has ended"));
+        assert!(cancel(&run, Scope::Run).await.unwrap_err().to_string().contains("has ended"));
     });
 }
 

@@ -3,9 +3,9 @@
 use dagrun_core::engine::Outcome;
 use dagrun_core::ids::TaskId;
 use dagrun_core::pipeline::{Capture, Pattern, Pipeline, Task};
-use dagrun_core::status::{Detail, FailureKind, RunState, State};
+use dagrun_core::status::{Detail, FailureKind, InstanceRow, RunState, State};
 use dagrun_schema::dagrun_capnp as rpc;
-use dagrun_schema::wire;
+use dagrun_schema::wire::Message as _;
 
 use crate::support::{
     FakeWorker, Scheduler, block_on, pipeline, report, status, submit, task, value, watch,
@@ -18,15 +18,15 @@ async fn retry(
     of: u64,
     failed_only: bool,
 ) -> Result<Option<(u64, rpc::run::Client, u64)>, capnp::Error> {
-    let mut request = client.submit_request();
-    let mut submission = request.get().init_submission();
-    submission.set_retry_of(of);
-    submission.set_failed_only(failed_only);
+    let mut request = client.retry_request();
+    request.get().set_id(of);
+    request.get().set_failed_only(failed_only);
     let response = request.send().promise.await?;
-    let response = response.get()?;
-    Ok(match response.get_id() {
-        0 => None,
-        id => Some((id, response.get_run()?, response.get_taken_over())),
+    Ok(match response.get()?.get_retried()?.which()? {
+        rpc::retried::Nothing(()) => None,
+        rpc::retried::Begun(begun) => {
+            Some((begun.get_id(), begun.get_run()?, begun.get_taken_over()))
+        }
     })
 }
 
@@ -118,8 +118,8 @@ fn an_observer_sees_from_the_start_what_is_taken_over() {
         let mut request = run.instances_request();
         request.get().set_limit(1);
         let response = request.send().promise.await.unwrap();
-        let row = response.get().unwrap().get_rows().unwrap().get(0);
-        let row = wire::read_instance_row(row).unwrap();
+        let row = response.get().unwrap().get_page().unwrap().get_rows().unwrap().get(0);
+        let row = InstanceRow::read(row).unwrap();
         assert_eq!((row.attempts, row.reason.as_str()), (0, "taken over from run 1"));
     });
 }

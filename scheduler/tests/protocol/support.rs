@@ -8,12 +8,13 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, TaskId, Timestamp, WorkerId};
+use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::{Clause, Outcomes, Pipeline, Quantifier, Task, TaskAction};
 use dagrun_core::recipe::Input;
 use dagrun_core::status::{Detail, RunState, RunStatus};
 use dagrun_scheduler::{Config, SchedulerHandle};
 use dagrun_schema::dagrun_capnp::{self as rpc, PROTOCOL_VERSION};
-use dagrun_schema::wire::{self, Update};
+use dagrun_schema::wire::{self, Door, Message, Peer, Registration, Scope, Update};
 use futures::io::{BufReader, BufWriter};
 use tokio::sync::mpsc;
 use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt as _};
@@ -135,7 +136,7 @@ impl rpc::worker::Server for Ears {
         _: rpc::worker::DispatchResults,
     ) -> Result<(), capnp::Error> {
         for assignment in params.get()?.get_assignments()?.iter() {
-            let (assignment, inputs) = wire::read_assignment(assignment)?;
+            let (assignment, inputs) = Message::read(assignment)?;
             let _ = self.0.send(Told::Dispatch(assignment, inputs));
         }
         Ok(())
@@ -167,8 +168,10 @@ impl rpc::worker::Server for Ears {
         _: rpc::worker::PeersResults,
     ) -> Result<(), capnp::Error> {
         let peers = params.get()?.get_peers()?;
-        let told = peers.iter().map(|peer| Ok((peer.get_id(), peer.get_address()?.to_string()?)));
-        let _ = self.0.send(Told::Peers(told.collect::<Result<_, capnp::Error>>()?));
+        let peers = wire::read_list(peers)?.into_iter().map(|peer: Peer| {
+            (peer.id.0, peer.door.map_or_else(String::new, |door| door.address.to_string()))
+        });
+        let _ = self.0.send(Told::Peers(peers.collect()));
         Ok(())
     }
 
@@ -200,12 +203,16 @@ impl FakeWorker {
         let (sender, told) = mpsc::unbounded_channel();
         let mut request = gate.register_request();
         request.get().set_worker(capnp_rpc::new_client(Ears(sender)));
-        let mut info = request.get().init_info();
-        info.set_name(name);
-        info.set_host("here");
-        info.set_slots(slots);
-        info.set_data_address("127.0.0.1:9");
-        info.set_data_secret(&[0; 32]);
+        let door = Door { address: "127.0.0.1:9".parse().unwrap(), secret: [0; 32] };
+        let registration = Registration {
+            name: name.to_owned(),
+            host: "here".to_owned(),
+            pid: 0,
+            offer: Offer { slots, ..Offer::default() },
+            functions: Vec::new(),
+            door: Some(door),
+        };
+        registration.write(request.get().init_registration());
         let response = request.send().promise.await.unwrap();
         let response = response.get().unwrap();
         FakeWorker {
@@ -232,10 +239,7 @@ impl FakeWorker {
 
     pub(crate) async fn report(&self, reports: &[Report]) -> Result<(), capnp::Error> {
         let mut request = self.session.report_request();
-        let mut list = request.get().init_reports(u32::try_from(reports.len()).unwrap());
-        for (i, report) in (0..).zip(reports) {
-            wire::write_report(report, list.reborrow().get(i));
-        }
+        wire::write_list(reports, request.get().init_reports(wire::length(reports.len())));
         request.send().promise.await.map(drop)
     }
 
@@ -295,24 +299,20 @@ pub(crate) async fn submit_json(
 
 pub(crate) async fn status(run: &rpc::run::Client) -> RunStatus {
     let response = run.status_request().send().promise.await.unwrap();
-    wire::read_run_status(response.get().unwrap().get_status().unwrap()).unwrap()
+    RunStatus::read(response.get().unwrap().get_status().unwrap()).unwrap()
 }
 
 pub(crate) async fn value(run: &rpc::run::Client, task: &str) -> Result<Vec<u8>, capnp::Error> {
     let mut request = run.value_request();
     request.get().set_task(task);
+    request.get().set_limit(u32::MAX);
     let response = request.send().promise.await?;
-    Ok(response.get()?.get_value()?.to_vec())
+    Ok(response.get()?.get_data()?.to_vec())
 }
 
-pub(crate) async fn cancel(
-    run: &rpc::run::Client,
-    task: &str,
-    index: i64,
-) -> Result<(), capnp::Error> {
+pub(crate) async fn cancel(run: &rpc::run::Client, scope: Scope<&str>) -> Result<(), capnp::Error> {
     let mut request = run.cancel_request();
-    request.get().set_task(task);
-    request.get().set_index(index);
+    scope.write(request.get().init_scope());
     request.send().promise.await.map(drop)
 }
 
@@ -331,7 +331,7 @@ impl rpc::observer::Server for Eyes {
         params: rpc::observer::UpdateParams,
         _: rpc::observer::UpdateResults,
     ) -> Result<(), capnp::Error> {
-        let update = wire::read_update(params.get()?.get_update()?)?;
+        let update = Update::read(params.get()?.get_update()?)?;
         // The channel holds one: the next one waits until this one is taken.
         let _ = self.0.send(update).await;
         Ok(())

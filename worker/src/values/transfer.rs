@@ -40,15 +40,15 @@ impl Secret {
         Ok(Secret(bytes))
     }
 
-    /// The secret of these bytes, if they are as many as a secret has.
+    /// The secret of these bytes.
     #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Secret> {
-        Some(Secret(bytes.try_into().ok()?))
+    pub fn from_bytes(bytes: [u8; 32]) -> Secret {
+        Secret(bytes)
     }
 
     /// Its bytes, for those who may know them.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -1,0 +1,212 @@
+//! What travels about workers: what they say of themselves, and what others learn of them.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use dagrun_core::ids::{AttemptId, Timestamp, WorkerId};
+use dagrun_core::offer::Offer;
+use dagrun_core::status::WorkerStatus;
+
+use super::{Message, Result, WireError, length, read_list, read_text, read_texts};
+use super::{write_list, write_texts};
+use crate::dagrun_capnp as schema;
+
+/// What a worker says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Its name; empty: the scheduler picks one.
+    pub name: String,
+    /// The host it runs on.
+    pub host: String,
+    /// Its process.
+    pub pid: u32,
+    /// What it offers.
+    pub offer: Offer,
+    /// The functions that its program has, by name and signature.
+    pub functions: Vec<(String, u64)>,
+    /// Where it gives its values to others; none: nowhere.
+    pub door: Option<Door>,
+}
+
+/// Where a worker gives its values to others.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Door {
+    /// The address.
+    pub address: SocketAddr,
+    /// What those must know who ask.
+    pub secret: [u8; 32],
+}
+
+impl fmt::Debug for Door {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Another worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its number.
+    pub id: WorkerId,
+    /// Its name.
+    pub name: String,
+    /// Where it gives its values; none: it was lost.
+    pub door: Option<Door>,
+}
+
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttemptProgress {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// From 0 to 1.
+    pub fraction: f32,
+}
+
+impl Message for AttemptProgress {
+    type Schema = schema::attempt_progress::Owned;
+
+    fn write(&self, mut to: schema::attempt_progress::Builder<'_>) {
+        to.set_attempt(self.attempt.0);
+        to.set_fraction(self.fraction);
+    }
+
+    /// What is no number is no progress.
+    fn read(from: schema::attempt_progress::Reader<'_>) -> Result<AttemptProgress> {
+        let fraction = from.get_fraction();
+        let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
+        Ok(AttemptProgress { attempt: AttemptId(from.get_attempt()), fraction })
+    }
+}
+
+impl Message for (String, u64) {
+    type Schema = schema::resource::Owned;
+
+    fn write(&self, mut to: schema::resource::Builder<'_>) {
+        to.set_name(&self.0);
+        to.set_amount(self.1);
+    }
+
+    fn read(from: schema::resource::Reader<'_>) -> Result<(String, u64)> {
+        Ok((read_text(from.get_name()?)?, from.get_amount()))
+    }
+}
+
+impl Message for Offer {
+    type Schema = schema::offer::Owned;
+
+    fn write(&self, mut to: schema::offer::Builder<'_>) {
+        to.set_slots(self.slots);
+        to.set_memory(self.memory);
+        write_texts(&self.labels, to.reborrow().init_labels(length(self.labels.len())));
+        write_list(&self.resources, to.init_resources(length(self.resources.len())));
+    }
+
+    fn read(from: schema::offer::Reader<'_>) -> Result<Offer> {
+        Ok(Offer {
+            slots: from.get_slots(),
+            labels: read_texts(from.get_labels()?)?,
+            memory: from.get_memory(),
+            resources: read_list(from.get_resources()?)?,
+        })
+    }
+}
+
+impl Message for WorkerStatus {
+    type Schema = schema::worker_status::Owned;
+
+    fn write(&self, mut to: schema::worker_status::Builder<'_>) {
+        to.set_id(self.id);
+        to.set_name(&self.name);
+        to.set_host(&self.host);
+        to.set_running(self.running);
+        to.set_last_heartbeat(self.last_heartbeat.0);
+        self.offer.write(to.init_offer());
+    }
+
+    fn read(from: schema::worker_status::Reader<'_>) -> Result<WorkerStatus> {
+        Ok(WorkerStatus {
+            id: from.get_id(),
+            name: read_text(from.get_name()?)?,
+            host: read_text(from.get_host()?)?,
+            offer: Offer::read(from.get_offer()?)?,
+            running: from.get_running(),
+            last_heartbeat: Timestamp(from.get_last_heartbeat()),
+        })
+    }
+}
+
+impl Message for Registration {
+    type Schema = schema::registration::Owned;
+
+    fn write(&self, mut to: schema::registration::Builder<'_>) {
+        to.set_name(&self.name);
+        to.set_host(&self.host);
+        to.set_pid(self.pid);
+        self.offer.write(to.reborrow().init_offer());
+        self.door.write(to.reborrow().init_values());
+        let mut functions = to.init_functions(length(self.functions.len()));
+        for (at, (name, signature)) in (0..functions.len()).zip(&self.functions) {
+            let mut to = functions.reborrow().get(at);
+            to.set_name(name);
+            to.set_signature(*signature);
+        }
+    }
+
+    fn read(from: schema::registration::Reader<'_>) -> Result<Registration> {
+        let function = |function: schema::function::Reader<'_>| {
+            Ok((read_text(function.get_name()?)?, function.get_signature()))
+        };
+        Ok(Registration {
+            name: read_text(from.get_name()?)?,
+            host: read_text(from.get_host()?)?,
+            pid: from.get_pid(),
+            offer: Offer::read(from.get_offer()?)?,
+            functions: from.get_functions()?.iter().map(function).collect::<Result<_>>()?,
+            door: Option::read(from.get_values()?)?,
+        })
+    }
+}
+
+impl Message for Option<Door> {
+    type Schema = schema::door::Owned;
+
+    fn write(&self, mut to: schema::door::Builder<'_>) {
+        match self {
+            None => to.set_closed(()),
+            Some(door) => {
+                let mut open = to.init_open();
+                open.set_address(door.address.to_string());
+                open.set_secret(&door.secret);
+            }
+        }
+    }
+
+    fn read(from: schema::door::Reader<'_>) -> Result<Option<Door>> {
+        let open = match from.which()? {
+            schema::door::Closed(()) => return Ok(None),
+            schema::door::Open(open) => open,
+        };
+        let address = open.get_address()?.to_str()?.parse();
+        Ok(Some(Door {
+            address: address.map_err(|_| WireError::Door("a worker's data address"))?,
+            secret: open.get_secret()?.try_into().map_err(|_| WireError::Door("a secret"))?,
+        }))
+    }
+}
+
+impl Message for Peer {
+    type Schema = schema::peer::Owned;
+
+    fn write(&self, mut to: schema::peer::Builder<'_>) {
+        to.set_id(self.id.0);
+        to.set_name(&self.name);
+        self.door.write(to.init_values());
+    }
+
+    fn read(from: schema::peer::Reader<'_>) -> Result<Peer> {
+        let door = Option::read(from.get_values()?)?;
+        Ok(Peer { id: WorkerId(from.get_id()), name: read_text(from.get_name()?)?, door })
+    }
+}

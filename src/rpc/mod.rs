@@ -1,0 +1,234 @@
+//! The client side of the protocol: submit runs, watch them, ask about them, cancel them.
+//!
+//! A [`Client`] lives on the [`tokio::task::LocalSet`] that made it and speaks to one scheduler,
+//! over TCP or over a line in memory to a scheduler in the same process (see [`crate::Embedded`]).
+//! [`crate::Client`] is the same for programs that want neither: it may be used from any thread.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let loaded = dagrun::load("pipeline.toml".as_ref(), &[])?;
+//! let cluster = dagrun::Embedded::start(&dagrun::Cluster::builder().state_dir(".dagrun"))?;
+//! let client = cluster.client().await?;
+//! let run = client.submit(&loaded.submission()?).await?;
+//! let mut updates = run.watch().await?;
+//! while let Some(update) = updates.next().await {
+//!     println!("{:?}", update.state);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod run;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use capnp_rpc::{RpcSystem, twoparty};
+use dagrun_core::ids::RunId;
+use dagrun_core::status::{RunSummary, WorkerStatus};
+use dagrun_schema::wire::{self, Message as _, WireError};
+use dagrun_schema::{PROTOCOL_VERSION, dagrun_capnp as rpc};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::AbortHandle;
+use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+
+pub use dagrun_schema::wire::{InstancePage, LogPage, Scope, Submission};
+pub use error::ClientError;
+pub use run::Run;
+
+use error::in_its_words;
+use run::status_of;
+
+type Result<T> = std::result::Result<T, ClientError>;
+
+/// A run that was submitted once more.
+#[derive(Clone, Debug)]
+pub struct Retried {
+    /// The new run.
+    pub run: Run,
+    /// How many of its instances had succeeded before and are not run again.
+    pub taken_over: u64,
+}
+
+/// A client of one scheduler.
+///
+/// Clones share the connection; it ends with the last of them and of the [`Run`]s made from it.
+#[derive(Clone)]
+pub struct Client {
+    client: rpc::client::Client,
+    connection: Rc<Connection>,
+}
+
+/// The task that speaks with the scheduler; the connection ends with it.
+#[derive(Debug)]
+pub(crate) struct Connection(AbortHandle);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects to a scheduler and logs in. Must be called on a [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// When nobody listens there or the scheduler refuses the token.
+    pub async fn connect_tcp(address: SocketAddr, token: &[u8]) -> Result<Client> {
+        let unreachable =
+            |source| ClientError::Unreachable { address: address.to_string(), source };
+        let login = async {
+            let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+            stream.set_nodelay(true).map_err(unreachable)?;
+            let (reader, writer) = stream.into_split();
+            Client::login(reader, writer, token).await
+        };
+        let in_time = tokio::time::timeout(PATIENCE, login).await;
+        in_time.unwrap_or_else(|late| Err(unreachable(late.into())))
+    }
+
+    /// Logs in over a socket whose other end a scheduler holds. Must be called on a
+    /// [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// When the scheduler is gone or refuses the token.
+    pub async fn attach(stream: UnixStream, token: &[u8]) -> Result<Client> {
+        let (reader, writer) = stream.into_split();
+        Client::login(reader, writer, token).await
+    }
+
+    /// Logs in at a scheduler in this process, at the other end of the line.
+    pub(crate) async fn attach_line(line: tokio::io::DuplexStream, token: &[u8]) -> Result<Client> {
+        let (reader, writer) = tokio::io::split(line);
+        Client::login(reader, writer, token).await
+    }
+
+    async fn login(
+        reader: impl tokio::io::AsyncRead + Unpin + 'static,
+        writer: impl tokio::io::AsyncWrite + Unpin + 'static,
+        token: &[u8],
+    ) -> Result<Client> {
+        let mut options = capnp::message::ReaderOptions::new();
+        options.traversal_limit_in_words(Some(READ_LIMIT_WORDS));
+        let network = twoparty::VatNetwork::new(
+            reader.compat(),
+            writer.compat_write(),
+            Side::Client,
+            options,
+        );
+        let mut system = RpcSystem::new(Box::new(network), None);
+        let bootstrap: rpc::bootstrap::Client = system.bootstrap(Side::Server);
+        let connection = Rc::new(Connection(tokio::task::spawn_local(system).abort_handle()));
+
+        let mut request = bootstrap.login_request();
+        request.get().set_token(token);
+        request.get().set_protocol(PROTOCOL_VERSION);
+        let reply = request.send().promise.await.map_err(|error| match error.kind {
+            capnp::ErrorKind::Disconnected => ClientError::Lost,
+            _ => ClientError::Login { reason: in_its_words(error) },
+        })?;
+        match reply.get()?.get_granted()?.which().map_err(WireError::from)? {
+            rpc::granted::Client(client) => Ok(Client { client: client?, connection }),
+            rpc::granted::Gate(_) => Err(ClientError::NotAClient),
+        }
+    }
+
+    /// Submits a run.
+    ///
+    /// # Errors
+    /// When the scheduler is lost or refuses the pipeline.
+    pub async fn submit(&self, submission: &Submission) -> Result<Run> {
+        let mut request = self.client.submit_request();
+        submission.write(request.get().init_submission());
+        let reply = request.send().promise.await?;
+        let reply = reply.get()?;
+        Ok(self.holding(RunId(reply.get_id()), reply.get_run()?))
+    }
+
+    /// Submits once more what a run was submitted with that has ended. With `failed_only` every
+    /// instance that succeeded there counts as succeeded, with its value and outputs, and is not run
+    /// again; `None` when that is all of them.
+    ///
+    /// # Errors
+    /// When the scheduler is lost, knows no such run, or the run has not ended.
+    pub async fn retry(&self, of: RunId, failed_only: bool) -> Result<Option<Retried>> {
+        let mut request = self.client.retry_request();
+        request.get().set_id(of.0);
+        request.get().set_failed_only(failed_only);
+        let reply = request.send().promise.await?;
+        let begun = match reply.get()?.get_retried()?.which().map_err(WireError::from)? {
+            rpc::retried::Nothing(()) => return Ok(None),
+            rpc::retried::Begun(begun) => begun,
+        };
+        let run = self.holding(RunId(begun.get_id()), begun.get_run()?);
+        Ok(Some(Retried { run, taken_over: begun.get_taken_over() }))
+    }
+
+    /// The run of this id, or the one submitted last.
+    ///
+    /// # Errors
+    /// When the scheduler is lost or knows no such run.
+    pub async fn run(&self, id: Option<RunId>) -> Result<Run> {
+        let mut request = self.client.run_request();
+        let mut which = request.get().init_which();
+        match id {
+            None => which.set_last(()),
+            Some(id) => which.set_id(id.0),
+        }
+        let reply = request.send().promise.await?;
+        let run = reply.get()?.get_run()?;
+        let id = match id {
+            Some(id) => id,
+            None => status_of(&run).await?.run,
+        };
+        Ok(self.holding(id, run))
+    }
+
+    fn holding(&self, id: RunId, run: rpc::run::Client) -> Run {
+        Run { id, run, connection: Rc::clone(&self.connection) }
+    }
+
+    /// The runs that were submitted last, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the scheduler is lost.
+    pub async fn runs(&self, limit: u32) -> Result<Vec<RunSummary>> {
+        let mut request = self.client.runs_request();
+        request.get().set_limit(limit);
+        let reply = request.send().promise.await?;
+        Ok(wire::read_list(reply.get()?.get_runs()?)?)
+    }
+
+    /// The workers that are present.
+    ///
+    /// # Errors
+    /// When the scheduler is lost.
+    pub async fn workers(&self) -> Result<Vec<WorkerStatus>> {
+        let reply = self.client.workers_request().send().promise.await?;
+        Ok(wire::read_list(reply.get()?.get_workers()?)?)
+    }
+
+    /// Ends the scheduler and all its workers.
+    ///
+    /// # Errors
+    /// When the scheduler is lost before it has understood.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.client.shutdown_request().send().promise.await?;
+        Ok(())
+    }
+}
+
+/// How long connecting and logging in may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How large a message from the scheduler may be, in words of 8 bytes. A scheduler is trusted.
+const READ_LIMIT_WORDS: usize = 64 << 20;
