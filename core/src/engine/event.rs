@@ -91,6 +91,19 @@ pub struct Report {
     pub items: Option<u32>,
 }
 
+impl Report {
+    /// A report on one attempt, without details.
+    #[must_use]
+    pub fn one(
+        first: AttemptId,
+        outcome: Outcome,
+        started: Timestamp,
+        finished: Timestamp,
+    ) -> Report {
+        Report { first, count: 1, outcome, started, finished, detail: None, items: None }
+    }
+}
+
 /// What happened to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

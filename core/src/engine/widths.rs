@@ -4,7 +4,7 @@
 use super::clause::Verdict;
 use super::plan::Edge;
 use super::turn::{Step, Turn};
-use super::{Action, Cause, Engine, Report};
+use super::{Action, Cause, Engine};
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::pipeline::{Scatter, Targets};
 use crate::status::RunState;
@@ -148,18 +148,5 @@ impl Engine {
                 turn.settle();
             }
         }
-    }
-}
-
-impl Report {
-    /// A report on one attempt.
-    #[must_use]
-    pub fn one(
-        first: crate::ids::AttemptId,
-        outcome: super::Outcome,
-        started: Timestamp,
-        finished: Timestamp,
-    ) -> Report {
-        Report { first, count: 1, outcome, started, finished, detail: None, items: None }
     }
 }

@@ -229,11 +229,8 @@ fn one_instance_for_each_worker_of_which_one_is_lost() {
 
 #[test]
 fn always_on_cancel() {
-    let notify = TaskPlan {
-        conduct: Conduct { always: true, ..Conduct::default() }.into(),
-        clauses: vec![clause(Quantifier::All, &[0, 1], Outcomes::Finish)],
-        ..TaskPlan::default()
-    };
+    let ended = after_on(Quantifier::All, &[0, 1], Outcomes::Finish);
+    let notify = with(ended, |conduct| conduct.always = true);
     let mut rig = Rig::new(vec![array(3), after(&[0]), notify]).worker(1, 2).submit();
     rig.cancel(CancelScope::Run);
     assert_eq!(rig.state(2, 0), State::Blocked);

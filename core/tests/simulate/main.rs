@@ -281,16 +281,11 @@ fn a_task_for_each_worker_has_as_many_instances() {
 
 #[test]
 fn what_simulated_workers_lack_is_not_asked_of_them() {
-    let picky = TaskPlan {
-        conduct: Conduct {
-            memory: 1 << 40,
-            resources: vec![("gpu".to_owned(), 2)],
-            targets: Targets::Named(vec!["big".to_owned()]),
-            start_within: Some(Micros(1)),
-            ..Conduct::default()
-        }
-        .into(),
-        ..array(4)
-    };
+    let picky = with(array(4), |conduct| {
+        conduct.memory = 1 << 40;
+        conduct.resources = vec![("gpu".to_owned(), 2)];
+        conduct.targets = Targets::Named(vec!["big".to_owned()]);
+        conduct.start_within = Some(Micros(1));
+    });
     assert_eq!(predict(vec![picky], 1, 1, &[1]).makespan, Micros(4 * SECOND));
 }

@@ -324,15 +324,8 @@ fn not_started(
 }
 
 fn report(attempt: AttemptId, outcome: Outcome, detail: Option<&Detail>) -> Report {
-    Report {
-        first: attempt,
-        count: 1,
-        outcome,
-        started: Timestamp(0),
-        finished: Timestamp(0),
-        detail: detail.map(|detail| Box::new(detail.clone())),
-        items: None,
-    }
+    let detail = detail.cloned().map(Box::new);
+    Report { detail, ..Report::one(attempt, outcome, Timestamp(0), Timestamp(0)) }
 }
 
 #[cfg(test)]

@@ -252,15 +252,8 @@ impl FakeWorker {
 }
 
 pub(crate) fn report(first: AttemptId, outcome: Outcome, detail: Option<Detail>) -> Report {
-    Report {
-        first,
-        count: 1,
-        outcome,
-        started: Timestamp(1_000),
-        finished: Timestamp(2_000),
-        detail: detail.map(Box::new),
-        items: None,
-    }
+    let detail = detail.map(Box::new);
+    Report { detail, ..Report::one(first, outcome, Timestamp(1_000), Timestamp(2_000)) }
 }
 
 pub(crate) fn task(name: &str) -> Task {
