@@ -348,7 +348,7 @@ const RULES: &[Rule] = &[
         g.dag.command(["t"]).output("o", "{x}");
     }),
     ("a placeholder in stdin", "COMMAND\nstdin = '{x}'", |g| {
-        drop(g.dag.command(["t"]).stdin("{x}"))
+        drop(g.dag.command(["t"]).stdin("{x}"));
     }),
     ("a placeholder in working-dir", "COMMAND\nworking-dir = '{x}'", |g| {
         g.dag.command(["t"]).working_dir("{x}");

@@ -212,7 +212,7 @@ fn whether_a_function_may_fail_is_decided_by_its_type() {
     let cluster = cluster();
     let fails = |pending: Pending<u32>| match pending.wait().unwrap_err() {
         Error::Failed(failed) => {
-            assert_eq!((failed.state, &*failed.reason), (State::Failed, "it is zero"))
+            assert_eq!((failed.state, &*failed.reason), (State::Failed, "it is zero"));
         }
         other => panic!("{other}"),
     };

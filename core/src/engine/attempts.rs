@@ -98,11 +98,11 @@ impl Engine {
 
 impl Turn<'_> {
     /// An attempt runs: short ones are reported by their end only.
-    fn start(&mut self, attempt: Attempt) {
+    fn start(&mut self, mut attempt: Attempt) {
         let task = attempt.instance.task;
         self.run.task_mut(task).running += 1;
         self.run.touch(task);
-        let attempt = Attempt { finished: Timestamp(0), detail: None, ..attempt };
+        (attempt.finished, attempt.detail) = (Timestamp(0), None);
         self.record_attempt(attempt, State::Leased, None);
     }
 

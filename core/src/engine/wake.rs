@@ -47,7 +47,7 @@ impl Engine {
                     }
                 }
                 Due::Start(_, task, first, count) => {
-                    turn.start_overdue(task, Span { first, count })
+                    turn.start_overdue(task, Span { first, count });
                 }
             }
         }
