@@ -126,7 +126,7 @@ impl Client {
     /// use dagrun::Options;
     /// let loaded = dagrun::load("prices.toml".as_ref(), &[])?;
     /// let options = Options { base_dir: Some(loaded.base_dir), ..Options::default() };
-    /// let run = client.submit_pipeline(loaded.pipeline, &options).wait()?;
+    /// let run = client.submit_pipeline(&loaded.pipeline, &options).wait()?;
     /// let best: f64 = run.value("best", 0).wait()?;
     /// # let _ = best; Ok(())
     /// # }
@@ -134,7 +134,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Client`] when the scheduler refuses it.
-    pub fn submit_pipeline(&self, pipeline: Pipeline, options: &Options) -> Pending<Run> {
+    pub fn submit_pipeline(&self, pipeline: &Pipeline, options: &Options) -> Pending<Run> {
         self.begin(pipeline, None, options, |run| run)
     }
 
@@ -149,7 +149,7 @@ impl Client {
         match dag.pipeline() {
             Ok(pipeline) => {
                 let origin = dag.origin(pipeline.tasks.len());
-                self.begin(pipeline, Some(origin), options, as_what)
+                self.begin(&pipeline, Some(origin), options, as_what)
             }
             Err(error) => Pending::failed(error),
         }
@@ -157,12 +157,12 @@ impl Client {
 
     fn begin<T: Send + 'static>(
         &self,
-        pipeline: Pipeline,
+        pipeline: &Pipeline,
         origin: Option<Origin>,
         options: &Options,
         as_what: impl FnOnce(Run) -> T + Send + 'static,
     ) -> Pending<T> {
-        let submission = match submission(&pipeline, options) {
+        let submission = match submission(pipeline, options) {
             Ok(submission) => submission,
             Err(error) => return Pending::failed(error),
         };

@@ -88,7 +88,7 @@ impl Program {
         std::fs::write(&file, text).unwrap();
         let loaded = dagrun::load(&file, &[]).unwrap();
         let options = Options { base_dir: Some(loaded.base_dir), ..Options::default() };
-        self.cluster.client().submit_pipeline(loaded.pipeline, &options).wait()
+        self.cluster.client().submit_pipeline(&loaded.pipeline, &options).wait()
     }
 }
 

@@ -233,7 +233,7 @@ fn a_call_that_no_worker_has_is_refused() {
     if let dagrun::core::pipeline::TaskAction::Call(call) = &mut pipeline.tasks[0].action {
         call.function = "cube".into();
     }
-    let refused = cluster.client().submit_pipeline(pipeline, &dagrun::Options::default()).wait();
+    let refused = cluster.client().submit_pipeline(&pipeline, &dagrun::Options::default()).wait();
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("no worker has a function `cube`"), "{refused}");
 }

@@ -76,10 +76,9 @@ impl LiveWorker {
     }
 
     /// Attempts have come so far, from 0 to 1.
-    pub(super) fn come_to(&mut self, progress: Vec<AttemptProgress>) {
-        let thousandths = |one: &AttemptProgress| (one.attempt, (one.fraction * 1000.0) as u32);
-        let come = progress.iter().map(thousandths);
-        self.progress.extend(come);
+    pub(super) fn come_to(&mut self, progress: impl IntoIterator<Item = AttemptProgress>) {
+        let thousandths = |one: AttemptProgress| (one.attempt, (one.fraction * 1000.0) as u32);
+        self.progress.extend(progress.into_iter().map(thousandths));
     }
 
     /// Attempts that have ended are done.
