@@ -32,7 +32,7 @@ fn a_call_is_refused_as_the_workers_of_this_command_have_no_functions() {
          [task.price]\ncall = 'price'\nafter = 'first'\nargs = { x = 1.0 }\n",
     );
     let refused = test.submit(&[]).exits(2).out("");
-    refused.err_has("task `price` cannot be run").err_has("has function `price`");
+    refused.err_has("task `price` cannot be run").err_has("has a function `price`");
     assert!(!test.path("ran").exists());
     test.run(&["check", "pipeline.toml"]).exits(0);
 }
