@@ -78,7 +78,7 @@ fn work(arguments: impl Iterator<Item = OsString>) -> i32 {
     match join(args) {
         Ok(worker) => serve(worker, of_parent),
         Err(error) => {
-            report(&format!("the worker cannot join: {}", chain(&error)));
+            report(&format!("the worker cannot join: {}", dagrun_core::one_line(&error)));
             3
         }
     }
@@ -175,11 +175,6 @@ pub(crate) fn ambiguous_in(pipeline: &Pipeline) -> impl Iterator<Item = Ambiguou
 #[expect(clippy::print_stderr, reason = "a process of its own, before or without a user interface")]
 fn report(message: &str) {
     eprintln!("{message}");
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(Some(error), |error| error.source());
-    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The exit code for `main` of a failed program, where it is wanted.

@@ -3,12 +3,13 @@
 use dagrun::{LoadError, Loaded};
 use dagrun_core::graph::Graph;
 use dagrun_core::ids::TaskId;
+use dagrun_core::one_line;
 use dagrun_core::parse::Diagnostic;
 use dagrun_core::pipeline::{Pattern, Pipeline, Targets, Task};
 use serde::Serialize;
 
 use crate::args::CheckArgs;
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::file;
 use crate::terminal::{Output, table};
 
@@ -31,7 +32,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
             return Ok(Exit::Success);
         }
         Err(LoadError::Invalid(problems)) => problems.list.into_iter().map(Problem::from).collect(),
-        Err(other) => vec![Problem { message: chain(&other), line: 1, column: 1, help: None }],
+        Err(other) => vec![Problem { message: one_line(&other), line: 1, column: 1, help: None }],
     };
     Output::lock().json(&Invalid { valid: false, errors });
     Err(Failure::told(Exit::Invalid))

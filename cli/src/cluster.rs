@@ -7,12 +7,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dagrun::rpc::Client;
+use dagrun_core::one_line;
 use dagrun_core::status::WorkerStatus;
+use dagrun_disk::clock;
 use dagrun_scheduler::connection::{ClusterDir, Connection, ConnectionError, Role};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::args::{ClusterCommand, ClusterName, ClusterStartArgs, WorkersArgs};
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::json::WorkerJson;
 use crate::offer::amount_of_memory;
 use crate::terminal::{self, Output, table};
@@ -38,7 +40,7 @@ async fn connect_to(connection: &Connection) -> Result<Client, Failure> {
     let name = &connection.cluster;
     let token = connection.token.bytes();
     Client::connect_tcp(connection.address, token).await.map_err(|error| {
-        let text = format!("cluster {name}: {}", chain(&error));
+        let text = format!("cluster {name}: {}", one_line(&error));
         Failure::new(Exit::Unreachable, text)
     })
 }
@@ -50,7 +52,7 @@ impl From<ConnectionError> for Failure {
             ConnectionError::Name(_) => Exit::Invalid,
             _ => Exit::Unreachable,
         };
-        Failure::new(exit, chain(&error))
+        Failure::new(exit, one_line(&error))
     }
 }
 
@@ -67,7 +69,7 @@ pub(crate) async fn cluster(command: &ClusterCommand) -> Result<Exit, Failure> {
 async fn start(args: &ClusterStartArgs) -> Result<Exit, Failure> {
     let name = args.cluster.name();
     let folder = ClusterDir::of(name)?;
-    folder.claim().map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+    folder.claim().map_err(|error| Failure::new(Exit::Failed, one_line(&error)))?;
     // A file that is left from a dead scheduler must not be taken for the new one's.
     for file in ["client.json", "worker.json"] {
         let _ = std::fs::remove_file(folder.path().join(file));
@@ -259,7 +261,7 @@ fn print(output: &mut Output, workers: &[WorkerStatus]) {
     let head =
         ["id", "name", "host", "slots", "running", "memory", "heartbeat", "labels", "resources"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let now = time::now();
+    let now = clock::now();
     for worker in workers {
         let silence = now.since(worker.last_heartbeat).to_duration();
         let resources =

@@ -2,10 +2,11 @@
 
 use dagrun::Loaded;
 use dagrun_core::ids::TaskId;
+use dagrun_core::one_line;
 use dagrun_core::pipeline::RunContext;
 use dagrun_core::recipe::Recipe;
 
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::quote;
 use crate::terminal::Output;
 
@@ -30,7 +31,7 @@ pub(crate) fn print(loaded: &Loaded, seed: u64) -> Result<Exit, Failure> {
         RunContext { run: 0, run_dir: "{run.dir}".into(), base_dir: loaded.base_dir.clone(), seed };
     for (id, task) in tasks {
         let recipe = Recipe::new(&loaded.pipeline, id, &context)
-            .map_err(|error| Failure::usage(chain(&error)))?;
+            .map_err(|error| Failure::usage(one_line(&error)))?;
         if loaded.graph.is_dynamic(id) {
             output.line(format_args!("# {}: ? instances, such as", task.name));
         }

@@ -1,10 +1,11 @@
 //! Pipeline files, for the commands that take one: load, complain, give back.
 
 use dagrun::{LoadError, Loaded};
+use dagrun_core::one_line;
 
 use crate::args::PipelineArgs;
 use crate::diagnostics;
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::terminal::Terminal;
 
 /// The pipeline, or the failure that remains when all its problems have been told.
@@ -14,7 +15,7 @@ pub(crate) fn load(args: &PipelineArgs) -> Result<Loaded, Failure> {
             diagnostics::report(&problems, Terminal::stderr());
             Failure::told(Exit::Invalid)
         }
-        other => Failure::new(Exit::Invalid, chain(&other)),
+        other => Failure::new(Exit::Invalid, one_line(&other)),
     })
 }
 

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use dagrun::rpc::{Client, Retried, Run, Submission};
 use dagrun::{Cluster, Embedded};
 use dagrun_core::ids::RunId;
+use dagrun_core::one_line;
 use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::RunState;
 
 use crate::args::HowArgs;
 use crate::attach::{self, exit_of};
 use crate::cluster;
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::follow::{End, Feed, Followed, OnSignal};
 use crate::offer::{self, Misfit};
 use crate::quote;
@@ -116,7 +117,7 @@ pub(crate) async fn embedded(
     make_state_dir(&state_dir)?;
     let builder = Cluster::builder().state_dir(&state_dir).offer(how.offer.offer());
     let cluster =
-        Embedded::start(&builder).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+        Embedded::start(&builder).map_err(|error| Failure::new(Exit::Failed, one_line(&error)))?;
     let client = cluster.client().await?;
     let submitted = match check_worker(work.pipeline(), &client).await {
         Ok(()) => work.submit(&client, how).await,

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use dagrun::wire::{TaskDelta, Update};
 use dagrun_core::ids::{RunId, TaskId, Timestamp};
 use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State};
-
-use crate::time;
+use dagrun_disk::clock;
 
 /// A run, as far as it is known here.
 #[derive(Debug)]
@@ -157,7 +156,7 @@ impl Progress {
 
     /// How long the run took, or has taken so far.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.finished.unwrap_or_else(time::now).since(self.started).to_duration()
+        self.finished.unwrap_or_else(clock::now).since(self.started).to_duration()
     }
 
     /// Completions a second, and the time that is left, where they can be told.

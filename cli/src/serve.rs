@@ -6,17 +6,18 @@ use std::os::unix::net::UnixStream;
 
 use dagrun::ClusterError;
 use dagrun::rpc::Client;
+use dagrun_core::one_line;
 use dagrun_scheduler::SchedulerHandle;
 use dagrun_scheduler::connection::{ClusterDir, Token};
 use dagrun_worker::EndReason;
 
 use crate::args::{SchedulerArgs, WorkerArgs};
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
 use crate::terminal;
 
 fn broken(what: &str, error: &dyn std::error::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("{what}: {}", chain(error)))
+    Failure::new(Exit::Failed, format!("{what}: {}", one_line(error)))
 }
 
 fn unreachable(cluster: &str, why: &str) -> Failure {
@@ -98,8 +99,8 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
     let joined = dagrun::program::join_cluster(name, args.name.clone(), args.offer.offer());
     let worker = joined.map_err(|error| match error {
         ClusterError::Connection(error) => Failure::from(error),
-        ClusterError::Worker(error) => unreachable(name, &chain(&error)),
-        error => unreachable(name, &chain(&error)),
+        ClusterError::Worker(error) => unreachable(name, &one_line(&error)),
+        error => unreachable(name, &one_line(&error)),
     })?;
     terminal::tell(&format!("worker {} of cluster {name}: joined", worker.name()));
     dagrun::program::stop_on_signals(&worker);

@@ -7,15 +7,16 @@ use std::rc::Rc;
 use dagrun::rpc::{Client, InstancePage, LogPage, Run, Scope, Submission};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::pipeline::Pipeline;
+use dagrun_core::one_line;
 use dagrun_core::status::{RunState, RunStatus, RunSummary};
+use dagrun_disk::log::{Cursor, LogReader};
 use dagrun_scheduler::connection::ClusterDir;
 use dagrun_scheduler::{History, HistoryError};
-use dagrun_worker::log::{Cursor, LogReader};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::args::Place;
 use crate::cluster;
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::recipes::Recipes;
 use crate::target::{RunName, Target};
 
@@ -384,7 +385,7 @@ fn wire_scope(target: Option<&Target>) -> Scope<&str> {
 impl From<dagrun::rpc::ClientError> for Failure {
     fn from(error: dagrun::rpc::ClientError) -> Self {
         let exit = if error.is_unreachable() { Exit::Unreachable } else { Exit::Invalid };
-        Failure::new(exit, chain(&error))
+        Failure::new(exit, one_line(&error))
     }
 }
 
@@ -397,6 +398,6 @@ impl From<HistoryError> for Failure {
             }
             _ => Exit::Failed,
         };
-        Failure::new(exit, chain(&error))
+        Failure::new(exit, one_line(&error))
     }
 }

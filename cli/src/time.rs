@@ -1,14 +1,9 @@
 //! Times and spans, as people and JSON see them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use dagrun_core::ids::Timestamp;
-
-/// The present.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
-}
+use dagrun_disk::clock::now;
 
 /// RFC 3339, in UTC, to the millisecond.
 pub(crate) fn rfc3339(time: Timestamp) -> String {

@@ -82,6 +82,25 @@ impl Timestamp {
     }
 }
 
+/// As authors write it: `2s`, `1.5s`, `250ms`, `90m`, `2h`.
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SECOND: u64 = 1_000_000;
+        let micros = self.0;
+        match micros {
+            0 => f.write_str("0s"),
+            _ if micros.is_multiple_of(3600 * SECOND) => write!(f, "{}h", micros / (3600 * SECOND)),
+            _ if micros.is_multiple_of(60 * SECOND) => write!(f, "{}m", micros / (60 * SECOND)),
+            _ if micros >= SECOND => {
+                let text = format!("{}.{:06}", micros / SECOND, micros % SECOND);
+                write!(f, "{}s", text.trim_end_matches('0').trim_end_matches('.'))
+            }
+            _ if micros.is_multiple_of(1000) => write!(f, "{}ms", micros / 1000),
+            _ => write!(f, "{micros}us"),
+        }
+    }
+}
+
 impl Micros {
     /// A number of whole seconds.
     #[must_use]

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod causes;
 pub mod check;
 pub mod draw;
 pub mod engine;
@@ -25,3 +26,5 @@ pub mod template;
 pub mod unparse;
 pub mod url;
 pub mod value;
+
+pub use causes::one_line;

@@ -16,7 +16,6 @@ pub mod server;
 pub mod store;
 pub mod submission;
 
-mod clock;
 mod driver;
 
 pub use history::{History, HistoryError};
@@ -25,15 +24,3 @@ pub use store::StoreError;
 pub use submission::SubmissionError;
 
 pub use dagrun_schema::wire::Submission;
-
-/// An error and its causes in one line, for messages that travel as text.
-pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
-}

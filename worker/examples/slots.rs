@@ -11,9 +11,9 @@ use dagrun_core::engine::{Assignment, Outcome};
 use dagrun_core::ids::{AttemptId, Micros, RunId, TaskId};
 use dagrun_core::pipeline::Capture;
 use dagrun_core::recipe::{Input, Invocation, Job};
+use dagrun_disk::log::RunLog;
 use dagrun_worker::attempt::Runner;
 use dagrun_worker::groups::{GroupTable, Mark};
-use dagrun_worker::log::RunLog;
 use dagrun_worker::slots::{Plan, Slots, Work};
 
 #[derive(Debug)]

@@ -18,17 +18,17 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use crate::clock;
 use crate::control::{Control, Stop};
 use crate::data::{self, DataError, DataErrorKind, Patience};
 use crate::function::{Caller, Fetch, Keeper};
 use crate::groups::{GroupTable, Mark};
-use crate::log::{Owner, RunLog};
 use crate::output::Output;
 use crate::outputs::{self, Unpublished};
 use crate::process::{self, Pipes, Process, Start};
 use crate::program::{self, Programs};
 use crate::values::Values;
+use dagrun_disk::clock;
+use dagrun_disk::log::{Owner, RunLog};
 
 /// Bytes read from a stream at once: what a pipe holds.
 const READ: usize = 64 << 10;
@@ -287,7 +287,7 @@ fn stop_fault(control: &Control) -> Fault {
 
 fn timeout_fault(attempt: &Attempt<'_>) -> Fault {
     let span = attempt.invocation.timeout.unwrap_or_default();
-    Fault(FailureKind::Timeout, format!("timed out after {}", clock::spell(span)))
+    Fault(FailureKind::Timeout, format!("timed out after {span}"))
 }
 
 fn cannot_start(reason: String) -> Fault {

@@ -31,7 +31,7 @@ impl Mark {
         let mut bytes = [0; 16];
         let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
         if read.is_err() {
-            let unique = (std::process::id(), crate::clock::now().0);
+            let unique = (std::process::id(), dagrun_disk::clock::now().0);
             return Mark(format!("{:x}-{:x}", unique.0, unique.1));
         }
         Mark(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! session ─► service ─► slots ─► attempt ─► process
-//!    ▲                    │         └─► log
+//!    ▲                    │         └─► dagrun-disk
 //!    └──── reports ◄──────┘
 //! ```
 
@@ -11,13 +11,11 @@
 
 pub mod attempt;
 mod capture;
-mod clock;
 pub mod control;
 pub mod data;
 pub mod function;
 pub mod groups;
 mod handle;
-pub mod log;
 mod machine;
 mod output;
 mod outputs;

@@ -6,8 +6,8 @@ use dagrun_core::pipeline::Capture;
 use dagrun_core::status::Stream;
 
 use crate::capture;
-use crate::clock;
-use crate::log::{Owner, RunLog, Span};
+use dagrun_disk::clock;
+use dagrun_disk::log::{Owner, RunLog, Span};
 
 /// Bytes of standard error that travel with a failure.
 const STDERR_TAIL: usize = 4096;

@@ -14,9 +14,9 @@ use dagrun_schema::wire;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::clock;
 use crate::runs::Runs;
 use crate::slots::Slots;
+use dagrun_disk::clock;
 
 /// Reports in a call at most.
 const BATCH: usize = 256;

@@ -8,8 +8,8 @@ use dagrun_core::ids::{RunId, TaskId};
 use dagrun_core::recipe::{Input, Job, Keep, Recipe, Wants};
 use dashmap::DashMap;
 
-use crate::log::RunLog;
 use crate::slots::{Plan, Work};
+use dagrun_disk::log::RunLog;
 
 /// The runs that were not forgotten yet.
 #[derive(Debug, Default)]

@@ -17,12 +17,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::control::Stop;
-use crate::log::RunLog;
 use crate::reaper::{Reaper, ReaperConfig};
 use crate::reports::Message;
 use crate::runs::Runs;
 use crate::slots::Slots;
 use crate::values::{Peer, Secret, Values};
+use dagrun_disk::log::RunLog;
 
 /// How long the scheduler may take to acknowledge the last reports.
 const LAST_WORDS: Duration = Duration::from_secs(5);

@@ -273,7 +273,7 @@ fn long_output_is_cut_in_the_middle_and_says_so() {
 #[test]
 fn a_log_that_cannot_be_written_does_not_hurt_the_attempt() {
     let mut place = Place::new();
-    place.log = dagrun_worker::log::RunLog::new(PathBuf::from("/proc/none"), "w1");
+    place.log = dagrun_disk::log::RunLog::new(PathBuf::from("/proc/none"), "w1");
     let ended = place.sh("echo out");
     assert_eq!(ended.outcome, Outcome::Succeeded);
     assert_eq!(place.log.lost(), 4);

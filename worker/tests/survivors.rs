@@ -12,10 +12,10 @@ use std::process::{Command, Stdio};
 use common::{alive, invocation, owner, pid_in, sh, until};
 use dagrun_core::engine::Outcome;
 use dagrun_core::ids::RunId;
+use dagrun_disk::log::RunLog;
 use dagrun_worker::attempt::{Attempt, Runner};
 use dagrun_worker::control::Control;
 use dagrun_worker::groups::{GroupTable, Mark};
-use dagrun_worker::log::RunLog;
 
 fn main() {
     dagrun_worker::reaper::take_part();

@@ -318,7 +318,7 @@ fn not_started(
     attempts: impl Iterator<Item = AttemptId>,
     error: &dyn std::error::Error,
 ) -> Vec<Report> {
-    let detail = Detail { reason: crate::one_line(error), ..Detail::default() };
+    let detail = Detail { reason: dagrun_core::one_line(error), ..Detail::default() };
     let outcome = Outcome::Failed(FailureKind::Start);
     attempts.map(|attempt| report(attempt, outcome, Some(&detail))).collect()
 }

@@ -32,10 +32,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use self::dispatch::Held;
 use self::run::LiveRun;
 use self::worker::LiveWorker;
-use crate::clock::now;
 use crate::store::{
     Command, Entry, Haste, PrepareJob, Reply, RunEnd, Store, StoreError, cause_text,
 };
+use dagrun_disk::clock::now;
 
 pub(crate) use self::explain::Situation;
 pub(crate) use self::inbox::{Happened, Inbox, Submitted};
@@ -451,7 +451,7 @@ impl Driver {
     /// The store has failed: nothing is started any more, what runs is ended, and clients are
     /// notified.
     fn halt(&mut self, error: Arc<StoreError>, inbox: &Inbox) {
-        let problem = crate::one_line(error.as_ref());
+        let problem = dagrun_core::one_line(error.as_ref());
         self.halted = Some(error);
         self.news.clear();
         self.unwritten.clear();
@@ -469,7 +469,7 @@ impl Driver {
         let past = Arc::clone(&submitted.past);
         let live = LiveRun::new(submitted, &self.state_dir, &self.present);
         if let Some(error) = &self.halted {
-            live.published.stop(&crate::one_line(error.as_ref()));
+            live.published.stop(&dagrun_core::one_line(error.as_ref()));
         }
         self.runs.insert(run, live);
         inbox.push(Happened::Submitted(run, plan, past));

@@ -203,7 +203,7 @@ impl Driver {
     /// inbox.
     pub(crate) fn welcome(&mut self, joining: Joining, inbox: &Inbox) {
         let Joining { worker, info, host, door, client } = joining;
-        let at = crate::clock::now();
+        let at = dagrun_disk::clock::now();
         let command = Command::Joined { worker, name: info.name.clone(), host: host.clone(), at };
         self.store.send(command, Haste::Whenever);
         let live = LiveWorker {

@@ -351,7 +351,7 @@ fn a_database_that_cannot_be_written_is_reported_and_stays_whole() {
     written.store.send(Command::Append(2, vec![Entry::Record(big)], vec![]), Haste::Now);
     match written.replies.blocking_recv() {
         Some(Reply::Failed(error)) => {
-            let line = crate::one_line(error.as_ref());
+            let line = dagrun_core::one_line(error.as_ref());
             assert!(line.contains("dagrun.db") && line.contains("full"), "{line}");
         }
         other => panic!("{other:?}"),

@@ -11,11 +11,11 @@ use tokio::sync::oneshot;
 
 use super::run::RunServer;
 use super::{Server, broken, exception};
-use crate::clock::now;
 use crate::driver::Submitted;
 use crate::history::{History, HistoryError, Taken};
 use crate::store::{Begun, Command, Haste, NewRun, StoreError};
 use crate::submission::{self, Checked};
+use dagrun_disk::clock::now;
 
 /// Runs told of in one answer.
 const RUNS: u32 = 10_000;

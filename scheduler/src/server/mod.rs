@@ -435,7 +435,7 @@ impl Drop for Stranger {
 
 /// An exception for a peer.
 pub(crate) fn exception(error: &dyn std::error::Error) -> capnp::Error {
-    capnp::Error::failed(crate::one_line(error))
+    capnp::Error::failed(dagrun_core::one_line(error))
 }
 
 /// An exception for a peer, from the error of a disk that can no longer be written.

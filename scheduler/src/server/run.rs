@@ -9,7 +9,7 @@ use dagrun_core::status::RunState;
 use dagrun_schema::dagrun_capnp::run;
 use dagrun_schema::wire::{self, Message, Scope};
 
-use dagrun_worker::log::Cursor;
+use dagrun_disk::log::Cursor;
 
 use super::{Server, exception, logs, observer};
 use crate::driver::{FAILURES, Happened, Published, run_dir};

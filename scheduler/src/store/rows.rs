@@ -1,7 +1,7 @@
 //! Records as rows: numbers for causes, bytes for outputs, and words for people.
 
 use dagrun_core::engine::{Cause, FollowProblem};
-use dagrun_core::ids::{InstanceId, Micros, RunId, TaskId};
+use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::pipeline::Task;
 use dagrun_core::status::FailureKind;
 
@@ -133,7 +133,7 @@ pub(crate) fn exit_code(cause: Option<Cause>) -> Option<i32> {
 pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
     match cause {
         Cause::Attempt(FailureKind::Exit(code)) => format!("exit code {code}"),
-        Cause::Attempt(FailureKind::Signal(signal)) => format!("ended by signal {signal}"),
+        Cause::Attempt(FailureKind::Signal(signal)) => format!("killed by signal {signal}"),
         Cause::Attempt(FailureKind::Timeout) => "timed out".into(),
         Cause::Attempt(FailureKind::Lost) => "its worker was lost".into(),
         Cause::Attempt(FailureKind::Start) => "could not be started".into(),
@@ -148,7 +148,7 @@ pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
             None => "lost its worker too often".into(),
         },
         Cause::NotStartedInTime => match task.and_then(|task| task.conduct.start_within) {
-            Some(within) => format!("not started within {}", span_text(within)),
+            Some(within) => format!("not started within {within}"),
             None => "not started within `start-within`".into(),
         },
         Cause::TakenOver { from } => format!("taken over from run {from}"),
@@ -157,13 +157,6 @@ pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
         | Cause::Follow { .. }
         | Cause::Scatter { .. } => "its dependencies cannot be met".into(),
     }
-}
-
-/// A length of time as authors write it: `5s`, `90m`, `1500ms`.
-fn span_text(span: Micros) -> String {
-    let units = [(3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
-    let unit = units.into_iter().find(|(size, _)| span.0 >= *size && span.0.is_multiple_of(*size));
-    unit.map_or_else(|| format!("{}us", span.0), |(size, unit)| format!("{}{unit}", span.0 / size))
 }
 
 /// Paths as one value: each with its length before it.
@@ -234,9 +227,9 @@ mod tests {
         let mut task = Task::new("a", dagrun_core::pipeline::TaskAction::Shell(String::new()));
         assert_eq!(cause_text(Cause::LostTooOften, Some(&task)), "lost its worker 6 times");
         for (micros, text) in
-            [(5_000_000, "5s"), (5_400_000_000, "90m"), (1_500_000, "1500ms"), (7, "7us")]
+            [(5_000_000, "5s"), (5_400_000_000, "90m"), (1_500_000, "1.5s"), (7, "7us")]
         {
-            task.conduct.start_within = Some(Micros(micros));
+            task.conduct.start_within = Some(dagrun_core::ids::Micros(micros));
             let expected = format!("not started within {text}");
             assert_eq!(cause_text(Cause::NotStartedInTime, Some(&task)), expected);
         }

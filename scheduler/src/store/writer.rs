@@ -315,7 +315,7 @@ fn refuse(command: Command, error: &Arc<StoreError>, replies: &UnboundedSender<R
             let _ = reply.send(Err(Arc::clone(error)));
         }
         Command::Prepare(job) => {
-            let result = Err(StoreError::Stopped(crate::one_line(error.as_ref())));
+            let result = Err(StoreError::Stopped(dagrun_core::one_line(error.as_ref())));
             let _ =
                 replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
         }

@@ -14,12 +14,12 @@ use super::registry::{self, Function};
 use super::shelf::Shelf;
 use super::{Context, Failure, Fetch, Inline, Inputs, Keeper, panics};
 use crate::attempt::Ended;
-use crate::clock;
 use crate::control::{Control, Stop};
 use crate::data::Patience;
-use crate::log::{Owner, RunLog};
 use crate::outputs::{self, Unpublished};
 use crate::values::{Keeping, ValueId};
+use dagrun_disk::clock;
+use dagrun_disk::log::{Owner, RunLog};
 
 /// What all calls of a worker share.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ pub(super) fn stopped(why: Stop, timeout: Option<Micros>) -> (FailureKind, Strin
         Stop::Cancel => (FailureKind::Cancelled, "cancelled".to_owned()),
         Stop::Leave => (FailureKind::Lost, "its worker stopped".to_owned()),
         Stop::Timeout => {
-            let span = clock::spell(timeout.unwrap_or_default());
+            let span = timeout.unwrap_or_default();
             (FailureKind::Timeout, format!("timed out after {span}"))
         }
     }

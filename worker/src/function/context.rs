@@ -12,9 +12,9 @@ use dagrun_core::recipe::Calling;
 use dagrun_core::status::Stream;
 
 use super::shelf::Shelf;
-use crate::clock;
 use crate::control::Token;
-use crate::log::{Owner, RunLog, Span};
+use dagrun_disk::clock;
+use dagrun_disk::log::{Owner, RunLog, Span};
 
 /// What a function can know of its attempt, and tell about it.
 ///

@@ -14,8 +14,8 @@ use dagrun_core::status::Detail;
 
 use super::call::stopped;
 use crate::attempt::Ended;
-use crate::clock;
 use crate::control::{Control, Stop};
+use dagrun_disk::clock;
 
 /// Whom a watch tells that an attempt has ended without its function having returned.
 pub(crate) type Abandon = Box<dyn Fn(AttemptId, Ended) + Send>;

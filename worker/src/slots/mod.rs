@@ -22,8 +22,8 @@ use crate::attempt::{Attempt, Ended, Runner};
 use crate::control::{Control, Stop};
 use crate::function::watch::{Abandon, Watch};
 use crate::function::{self, Place};
-use crate::log::{Owner, RunLog};
 use crate::values::{Given, Keeping, ValueId};
+use dagrun_disk::log::{Owner, RunLog};
 
 /// What the slots need to know of a task.
 pub trait Plan: fmt::Debug + Send + Sync {

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use dagrun_core::ids::{AttemptId, RunId};
+use dagrun_core::one_line;
 use dagrun_core::payload::{self, Kind, PayloadError, Place, Stored};
 use dagrun_core::recipe::{INLINE, Input, Wants};
 
-use super::keep::one_line;
 use super::{FetchError, Held, ValueError, Values};
 
 /// The inputs of an attempt. Their files are removed when this is dropped.

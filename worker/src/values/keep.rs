@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use dagrun_core::ids::RunId;
+use dagrun_core::one_line;
 use dagrun_core::payload::{self, PayloadError, Place, Stored};
 use dagrun_core::recipe::{INLINE, Keep};
 
@@ -77,15 +78,4 @@ impl Fetch for Values {
         let held = self.get(run, stored, &|| false).map_err(|error| one_line(&error))?;
         held.read().map_err(|error| one_line(&error))
     }
-}
-
-/// An error with its causes.
-pub(super) fn one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -21,12 +21,12 @@ use dagrun_core::ids::{AttemptId, InstanceId, Micros, RunId, TaskId};
 use dagrun_core::payload;
 use dagrun_core::recipe::{self, Argument, Calling, Input, Job, Keep};
 use dagrun_core::status::{FailureKind, State, Stream};
+use dagrun_disk::log::{Cursor, LogReader, RunLog};
 use dagrun_macros::task;
 use dagrun_worker::attempt::Runner;
 use dagrun_worker::control::Stop;
 use dagrun_worker::function::{self, Context, Failure, Gathered, TaskFn};
 use dagrun_worker::groups::Mark;
-use dagrun_worker::log::{Cursor, LogReader, RunLog};
 use dagrun_worker::slots::{Plan, Slots, Work};
 use serde::{Deserialize, Serialize};
 

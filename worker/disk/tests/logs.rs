@@ -1,15 +1,16 @@
 //! The logs of a run: several workers, cursors, damage, size.
 
-mod common;
-
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use common::owner;
 use dagrun_core::ids::{InstanceId, TaskId, Timestamp};
 use dagrun_core::status::{LogChunk, Stream};
-use dagrun_worker::log::{Cursor, LogReader, Owner, RunLog, Span};
+use dagrun_disk::log::{Cursor, LogReader, Owner, RunLog, Span};
+
+fn owner(index: u32) -> Owner {
+    Owner { instance: InstanceId { task: TaskId(0), index }, attempt: 1 }
+}
 
 fn say(log: &RunLog, owner: Owner, at: u64, text: &str) {
     let length = u32::try_from(text.len()).unwrap();
