@@ -12,7 +12,7 @@ use futures::channel::oneshot;
 use futures::future::{Either, FutureExt, select};
 use serde::de::DeserializeOwned;
 
-use crate::dag::{Dag, IntoArgs, MapSource, Origin};
+use crate::dag::{BuildError, Dag, IntoArgs, MapSource, Origin};
 use crate::error::ClusterError;
 use crate::mapped::Mapped;
 use crate::pending::Fate;
@@ -303,6 +303,9 @@ fn submission(pipeline: &Pipeline, options: &Options) -> Result<Submission, Erro
         Some(dir) => dir.clone(),
         None => std::env::current_dir().map_err(ClusterError::System)?,
     };
+    if let Some(error) = BuildError::taken(pipeline, &base_dir) {
+        return Err(error.into());
+    }
     let submission = Submission::new(pipeline, base_dir).map_err(ClientError::Pipeline)?;
     Ok(Submission { seed: options.seed, fail_fast: options.fail_fast, ..submission })
 }

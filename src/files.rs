@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use dagrun_core::output::Kind;
 use dagrun_core::parse::{FileError, Files};
 use dagrun_core::url::Location;
 use dagrun_core::value::RawString;
@@ -181,6 +182,10 @@ impl Files for Disk {
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
             Err(error) => Err(FileError::new(error.to_string())),
         }
+    }
+
+    fn kind(&self, path: &Path) -> Kind {
+        dagrun_disk::kind_of(&self.directory.join(path)).unwrap_or(Kind::Absent)
     }
 }
 

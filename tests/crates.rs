@@ -18,7 +18,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("dagrun-worker", &["dagrun-core", "dagrun-schema", "dagrun-disk"]),
     (
         "dagrun",
-        &["dagrun-core", "dagrun-macros", "dagrun-schema", "dagrun-scheduler", "dagrun-worker"],
+        &[
+            "dagrun-core",
+            "dagrun-macros",
+            "dagrun-schema",
+            "dagrun-disk",
+            "dagrun-scheduler",
+            "dagrun-worker",
+        ],
     ),
     (
         "dagrun-cli",

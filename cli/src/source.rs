@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use dagrun::rpc::{Client, InstancePage, LogPage, Run, Scope, Submission};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
-use dagrun_core::pipeline::Pipeline;
 use dagrun_core::one_line;
+use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::{RunState, RunStatus, RunSummary};
 use dagrun_disk::log::{Cursor, LogReader};
 use dagrun_scheduler::connection::ClusterDir;

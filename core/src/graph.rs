@@ -23,7 +23,7 @@ use crate::pipeline::{
 use crate::space::SpaceError;
 use crate::template::Placeholder;
 
-pub use collisions::{Collision, collisions};
+pub use collisions::{Collision, Taken, collisions, taken};
 pub use cycles::find_cycles;
 pub use only::only;
 

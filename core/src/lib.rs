@@ -12,6 +12,7 @@ mod grids;
 pub mod hash;
 pub mod ids;
 pub mod offer;
+pub mod output;
 pub mod parse;
 pub mod payload;
 pub mod pipeline;

@@ -88,6 +88,14 @@ impl Recipe {
         Recipe::try_from(RecipeData::new(pipeline, task, context)?)
     }
 
+    /// The same, for attempts of a worker with this mark, which no other worker has: a part of the
+    /// names of the directories that its attempts write into.
+    #[must_use]
+    pub fn marked(mut self, mark: &str) -> Recipe {
+        self.data.mark = mark.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+        self
+    }
+
     fn renderer<'a>(
         &'a self,
         index: u32,

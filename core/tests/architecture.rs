@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// The modules, the lowest first: each may import from those before it, and from no other.
 const FLOORS: &[&str] = &[
     // Words and numbers.
-    "hash", "ids", "url", "value", "template", "offer", "status", "payload", "space", "spelling",
-    "problem", // A pipeline, and what follows from it.
+    "hash", "ids", "causes", "output", "url", "value", "template", "offer", "status", "payload",
+    "space", "spelling", "problem", // A pipeline, and what follows from it.
     "pipeline", "grids", "resolve", "recipe", "engine", "graph", "check", "simulate", "draw",
     // The format, and the way back.
     "parse", "unparse", // It only names the others.

@@ -1,12 +1,17 @@
 //! What is wrong with a graph.
 
 use std::fmt;
+use std::path::Path;
 
+use dagrun_core::graph::{self, Graph, Taken};
 use dagrun_core::ids::TaskId;
-use dagrun_core::pipeline::Task;
+use dagrun_core::parse::Files;
+use dagrun_core::pipeline::{Pipeline, Task};
 use dagrun_core::problem;
 use dagrun_core::simulate::SimulateError;
 use dagrun_core::unparse::UnparseError;
+
+use crate::files::Disk;
 
 /// All that is wrong with a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +57,23 @@ impl BuildError {
             help: problem.help,
         };
         BuildError { problems: problems.into_iter().map(problem).collect() }
+    }
+
+    /// Outputs in whose place stands what is never replaced, as far as it can be seen from here.
+    pub(crate) fn taken(pipeline: &Pipeline, base_dir: &Path) -> Option<BuildError> {
+        if pipeline.tasks.iter().all(|task| task.outputs.is_empty()) {
+            return None;
+        }
+        // What is wrong with the graph is reported by whoever submits it.
+        let graph = Graph::new(pipeline).ok()?;
+        let disk = Disk::new(base_dir);
+        let taken = graph::taken(pipeline, &graph, &|path| disk.kind(path));
+        let problem = |taken: Taken| {
+            let message = format!("`{}` {}", taken.path.display(), taken.why);
+            (Some(taken.instance.task), problem::Problem::new(message))
+        };
+        let problems: Vec<_> = taken.into_iter().map(problem).collect();
+        (!problems.is_empty()).then(|| BuildError::new(problems, &pipeline.tasks))
     }
 
     /// Everything, in the order of the tasks.

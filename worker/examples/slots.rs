@@ -36,6 +36,7 @@ fn invocation(argv: Vec<OsString>) -> Invocation {
         shell: false,
         env: names.map(|name| (name.into(), "1".into())).to_vec(),
         working_dir: PathBuf::from("/"),
+        run_dir: std::env::temp_dir().join("runs/1"),
         stdin: None,
         outputs: Vec::new(),
         report_outputs: false,

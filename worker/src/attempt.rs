@@ -23,7 +23,7 @@ use crate::data::{self, DataError, DataErrorKind, Patience};
 use crate::function::{Caller, Fetch, Keeper};
 use crate::groups::{GroupTable, Mark};
 use crate::output::Output;
-use crate::outputs::{self, Unpublished};
+use crate::outputs::{self, Outputs, Records, Unpublished};
 use crate::process::{self, Pipes, Process, Start};
 use crate::program::{self, Programs};
 use crate::values::Values;
@@ -98,7 +98,7 @@ impl Runner {
     /// Attempts keep up to `log_limit` bytes of each stream for the log.
     #[must_use]
     pub fn new(mark: Mark, groups: Option<GroupTable>, log_limit: usize) -> Runner {
-        let caller = Caller::default();
+        let caller = Caller::new(Records::new(mark.as_str()));
         Runner { programs: Programs::new(), mark, groups, log_limit, caller, values: None }
     }
 
@@ -152,24 +152,25 @@ impl Runner {
         let started = clock::now();
         let limit = invocation.timeout.map(Micros::to_duration);
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let (process, pipes) = match self.start(attempt, deadline) {
-            Ok(process) => process,
-            Err(Fault(kind, reason)) => {
-                outputs::discard(&invocation.outputs);
-                return Ended::without_start(kind, reason);
-            }
+        let records = &self.caller.records;
+        let prepared = Outputs::prepare(&invocation.outputs, &invocation.run_dir, records);
+        let begun = prepared.map_err(|(kind, reason)| Fault(kind, reason)).and_then(|outputs| {
+            let (process, pipes) = self.start(attempt, deadline)?;
+            Ok((outputs, process, pipes))
+        });
+        let (outputs, process, pipes) = match begun {
+            Ok(begun) => begun,
+            Err(Fault(kind, reason)) => return Ended::without_start(kind, reason),
         };
         attempt.control.set_started(started);
         let mut output =
             Output::new(attempt.log, attempt.owner, invocation.capture, self.log_limit);
         let ended = self.watch(attempt, deadline, process, pipes, &mut output);
         output.finish();
-        let judged = ended.and_then(|()| settle(attempt, deadline, &mut output));
+        let judged = ended.and_then(|()| settle(attempt, deadline, &outputs, &mut output));
         // Sending outputs away is a part of the attempt.
         let finished = clock::now();
-        if judged.is_err() {
-            outputs::discard(&invocation.outputs);
-        }
+        drop(outputs);
         let (outcome, detail) = conclude(judged, &mut output);
         Ended { outcome, detail, started, finished }
     }
@@ -180,7 +181,6 @@ impl Runner {
         deadline: Option<Instant>,
     ) -> Result<(Process, Pipes), Fault> {
         let invocation = attempt.invocation;
-        outputs::prepare(&invocation.outputs).map_err(cannot_start)?;
         let stdin = match &invocation.stdin {
             Some(path) => Some(open_stdin(path, attempt, deadline)?),
             None => None,
@@ -325,17 +325,21 @@ fn open_stdin(
 fn settle(
     attempt: &Attempt<'_>,
     deadline: Option<Instant>,
+    outputs: &Outputs,
     output: &mut Output<'_>,
 ) -> Result<Detail, Fault> {
     let invocation = attempt.invocation;
     let value = output.value().map_err(|reason| Fault(FailureKind::Capture, reason))?;
     let patience = Patience { wake: Some(attempt.control.wake()), deadline };
-    outputs::publish(&invocation.outputs, patience).map_err(|error| match error {
+    let side_files = outputs.publish(patience).map_err(|error| match error {
         Unpublished::Stopped => stop_fault(attempt.control),
         Unpublished::TimedOut => timeout_fault(attempt),
         Unpublished::Failed(reason) => Fault(FailureKind::MissingOutput, reason),
     })?;
-    let outputs = outputs::reported(&invocation.outputs, invocation.report_outputs);
+    if !side_files.is_empty() {
+        output.note(&outputs::note(&side_files));
+    }
+    let outputs = outputs.reported(invocation.report_outputs);
     Ok(Detail { value, outputs, ..Detail::default() })
 }
 

@@ -136,6 +136,12 @@ impl<'a> Output<'a> {
         self.hand_over();
     }
 
+    /// Adds a remark of dagrun's to the log.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.write(Stream::Note, text.as_bytes());
+        self.hand_over();
+    }
+
     /// The last bytes of standard error.
     pub(crate) fn stderr_tail(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.tail)

@@ -25,11 +25,13 @@ impl Runs {
         run: RunId,
         task: TaskId,
         recipe: &[u8],
+        mark: &str,
         log: impl FnOnce() -> RunLog,
     ) -> bool {
         self.logs.entry(run).or_insert_with(|| Arc::new(log()));
         let plan = self.plans.entry((run, task)).or_insert_with(|| {
             let recipe = serde_json::from_slice::<Recipe>(recipe)
+                .map(|recipe| recipe.marked(mark))
                 .map_err(|error| format!("the worker cannot read the task's recipe: {error}"));
             Arc::new(RecipePlan::new(recipe))
         });

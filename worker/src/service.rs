@@ -111,7 +111,8 @@ impl Service {
     fn learn(&self, recipe: TaskRecipe) {
         let TaskRecipe { run, task, json, log_dir } = recipe;
         let log = || RunLog::new(log_dir, &self.name.borrow());
-        if self.runs.learn(run, task, &json, log) {
+        let mark = self.slots.runner().mark().as_str();
+        if self.runs.learn(run, task, &json, mark, log) {
             self.started.set(true);
             self.await_reaper();
         }

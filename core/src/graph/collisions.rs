@@ -1,17 +1,18 @@
-//! Instances that would write the same file.
+//! Instances that would write the same file, and outputs whose place is taken.
 //!
 //! Arrays whose paths cannot collide are found by looking at their templates; the paths of all
 //! others are rendered, and their hashes sorted: 8 bytes for each.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::hash::StableHash;
 use crate::ids::{InstanceId, TaskId};
+use crate::output::{self, Kind};
 use crate::pipeline::{Pipeline, RunContext};
 use crate::recipe::{PathShape, Recipe};
 use crate::template::Part;
@@ -69,6 +70,55 @@ pub fn collisions(pipeline: &Pipeline, graph: &Graph) -> Vec<Collision> {
     }
     rendered.sort_unstable();
     report(rendered.into_iter().map(|at| &outputs[at]), &repeated(hashes))
+}
+
+/// An output in whose place stands what is never replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The position of the output among those of its task.
+    pub output: usize,
+    /// The path as its author would see it.
+    pub path: PathBuf,
+    /// Why: a fragment that goes on behind the path.
+    pub why: String,
+}
+
+/// Paths that are looked at before a run, at most; the others are looked at by their attempts.
+const MAX_LOOKED_AT: u32 = 100_000;
+
+/// Outputs whose place is taken, at most a few for each task, as far as paths are known before the run.
+/// `kind` sees what stands at a path, which is relative to the pipeline's directory or absolute.
+#[must_use]
+pub fn taken(pipeline: &Pipeline, graph: &Graph, kind: &dyn Fn(&Path) -> Kind) -> Vec<Taken> {
+    let mut found = Vec::new();
+    let mut left = MAX_LOOKED_AT;
+    for output in outputs(pipeline, graph) {
+        let width = match output.paths {
+            Paths::Fixed(_) => output.width.min(1),
+            Paths::Rendered(_) => output.width.min(left),
+        };
+        left = left.saturating_sub(width);
+        let mut reported = 0;
+        for index in 0..width {
+            let Some(text) = output.text(index) else { continue };
+            let Ok(Location::Path(path)) = Location::of(&text) else { continue };
+            let path = Path::new(OsStr::from_bytes(&path));
+            // Without the slash, which would follow a link.
+            let end = path.as_os_str().as_bytes().iter().rposition(|byte| *byte != b'/');
+            let bare = &path.as_os_str().as_bytes()[..end.map_or(0, |last| last + 1)];
+            let standing = kind(Path::new(OsStr::from_bytes(bare)));
+            let Some(why) = standing.refusal(output::is_directory(path)) else { continue };
+            let instance = InstanceId { task: output.task, index };
+            found.push(Taken { instance, output: output.position, path: path.to_owned(), why });
+            reported += 1;
+            if reported == MAX_PER_TASK {
+                break;
+            }
+        }
+    }
+    found
 }
 
 /// Positions of the large arrays whose paths are known to differ from each other, with the shape of
@@ -153,11 +203,15 @@ enum Paths {
 impl Output {
     /// The path of an instance, without `.` and `..`; none when it cannot be rendered.
     fn path(&self, index: u32) -> Option<Vec<u8>> {
-        let path = match &self.paths {
-            Paths::Fixed(path) => path.clone(),
-            Paths::Rendered(recipe) => recipe.output_text(index, self.position).ok()?,
-        };
-        Some(normal(path))
+        self.text(index).map(normal)
+    }
+
+    /// The path of an instance as rendered.
+    fn text(&self, index: u32) -> Option<Vec<u8>> {
+        match &self.paths {
+            Paths::Fixed(path) => Some(path.clone()),
+            Paths::Rendered(recipe) => recipe.output_text(index, self.position).ok(),
+        }
     }
 
     /// The shape of all paths, when it proves that they differ and rendering them would take time.

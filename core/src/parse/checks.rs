@@ -6,7 +6,7 @@ use super::diagnostic::Diagnostic;
 use super::draft::Draft;
 use super::reader::Reader;
 use crate::check::{self, Place};
-use crate::graph::Graph;
+use crate::graph::{self, Graph};
 use crate::ids::TaskId;
 use crate::pipeline::Pipeline;
 use crate::problem::Syntax;
@@ -78,4 +78,22 @@ pub(super) fn whole(
         reader.add(problem);
     }
     None
+}
+
+/// Reports outputs in whose place stands what is never replaced.
+pub(super) fn taken(
+    reader: &mut Reader<'_>,
+    pipeline: &Pipeline,
+    graph: &Graph,
+    drafts: &[Draft<'_>],
+) {
+    let files = reader.files;
+    for taken in graph::taken(pipeline, graph, &|path| files.kind(path)) {
+        let draft = drafts.get(taken.instance.task.at());
+        let Some((_, span, path)) = draft.and_then(|draft| draft.outputs.get(taken.output)) else {
+            continue;
+        };
+        let span = path.as_ref().map_or(span, |path| &path.span).clone();
+        reader.add(Diagnostic::at(span, format!("`{}` {}", taken.path.display(), taken.why)));
+    }
 }

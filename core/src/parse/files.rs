@@ -1,5 +1,8 @@
 //! How the parser sees files without touching any: whoever calls it brings them.
 
+use std::path::Path;
+
+use crate::output::Kind;
 use crate::value::RawString;
 
 /// The files that a pipeline names. Paths are as the author wrote them: relative to the
@@ -23,6 +26,13 @@ pub trait Files {
     /// # Errors
     /// When that cannot be told.
     fn exists(&self, path: &str) -> Result<bool, FileError>;
+
+    /// What stands at a path, whose last component is not followed if it is a link. What cannot be
+    /// seen is absent: whoever writes there will notice.
+    fn kind(&self, path: &Path) -> Kind {
+        let _ = path;
+        Kind::Absent
+    }
 }
 
 /// Why a file could not be seen.

@@ -215,6 +215,7 @@ impl<'t> Top<'t> {
             return None;
         }
         let graph = checks::whole(reader, &pipeline, &self.tasks)?;
+        checks::taken(reader, &pipeline, &graph, &self.tasks);
         Some(Parsed { pipeline, graph })
     }
 }

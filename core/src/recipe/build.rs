@@ -101,6 +101,7 @@ impl RecipeData {
             grouped: groups.is_some(),
             groups,
             report_outputs,
+            mark: String::new(),
         })
     }
 }

@@ -57,6 +57,9 @@ pub struct RecipeData {
     #[serde(skip)]
     pub(super) groups: Option<Arc<[u32]>>,
     pub(super) report_outputs: bool,
+    /// Whose attempts they will be, see [`super::Recipe::marked`].
+    #[serde(skip)]
+    pub(super) mark: String,
 }
 
 /// A task, as far as its parameters and output paths go.

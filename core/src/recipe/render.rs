@@ -15,8 +15,6 @@ use crate::pipeline::{Capture, TaskAction};
 use crate::url;
 use crate::value::Value;
 
-/// Longest file name of the usual file systems, in bytes.
-const MAX_FILE_NAME: usize = 255;
 /// What is wrong with a URL as a working directory.
 const NO_DIRECTORY: &str = "a process runs in a directory of this machine";
 /// Deepest nesting of paths made of paths; a recipe has fewer.
@@ -35,6 +33,8 @@ pub struct Invocation {
     pub env: Vec<(OsString, OsString)>,
     /// Where it runs, absolute.
     pub working_dir: PathBuf,
+    /// The run's own directory, absolute.
+    pub run_dir: PathBuf,
     /// The file fed to standard input, absolute, or its URL; none is empty input.
     pub stdin: Option<PathBuf>,
     /// The files it creates.
@@ -51,18 +51,21 @@ pub struct Invocation {
     pub cpus: u32,
 }
 
-/// A file that an attempt creates.
+/// A file or directory that an attempt creates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputFile {
     /// Its name, as in `out.NAME`.
     pub name: String,
     /// Where it belongs, as rendered (relative to the pipeline's directory, absolute, or a URL).
     pub path: PathBuf,
-    /// Where it belongs, absolute, or its URL: see [`crate::url::remote`].
+    /// Where it belongs, absolute and without a slash at its end, or its URL: see
+    /// [`crate::url::remote`].
     pub target: PathBuf,
-    /// Where the attempt writes it, absolute, different for each attempt: in the same directory; in the
-    /// run's directory when it goes to a URL.
+    /// Where the attempt writes it, absolute: the same name in a directory of the attempt's own, which
+    /// is in the target's directory; in the run's directory when it goes to a URL.
     pub temporary: PathBuf,
+    /// Whether it must be a directory, as a slash at the end of the path says.
+    pub directory: bool,
 }
 
 /// What is known while an attempt is rendered.
@@ -79,6 +82,12 @@ pub(super) struct Renderer<'a> {
 
 pub(super) fn missing(placeholder: &str, problem: impl Into<String>) -> RenderError {
     RenderError::Placeholder { placeholder: placeholder.to_owned(), problem: problem.into() }
+}
+
+/// A path without the slashes at its end.
+fn trimmed(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    &path[..end]
 }
 
 fn os(bytes: Vec<u8>) -> OsString {
@@ -133,6 +142,7 @@ impl Renderer<'_> {
             shell,
             env: self.env(shell)?,
             working_dir,
+            run_dir: data.run_dir().to_owned(),
             stdin: compiled.stdin.as_ref().map(path).transpose()?,
             outputs: self.outputs,
             report_outputs: data.report_outputs,
@@ -318,41 +328,48 @@ impl Renderer<'_> {
 
     fn own_output(&self, name: &str, path: &[u8]) -> Result<OutputFile, RenderError> {
         let target = self.data.absolute(path)?;
-        // `a/` and `a/.` do have a last component, which is not what they mean.
-        let named = url::path_part(path);
-        let file_name = named.file_name();
-        let file_name =
-            file_name.filter(|name| named.as_os_str().as_bytes().ends_with(name.as_bytes()));
         let is_remote = url::remote(&target).is_some();
+        let directory = !is_remote && crate::output::is_directory(&target);
+        let target = match directory {
+            true => PathBuf::from(os(trimmed(target.as_os_str().as_bytes()).to_vec())),
+            false => target,
+        };
+        let named = match is_remote {
+            true => url::path_part(path),
+            false => &target,
+        };
+        // `a/.` does have a last component, which is not what it means.
+        let file_name = named
+            .file_name()
+            .filter(|name| named.as_os_str().as_bytes().ends_with(name.as_bytes()));
         // `s3://bucket` ends with the bucket.
         let file_name = file_name.filter(|_| !is_remote || named.components().count() > 2);
-        let Some(file_name) = file_name else {
+        let Some(file_name) = file_name.filter(|_| !path.is_empty()) else {
             let path = url::redacted(&String::from_utf8_lossy(path)).into_owned();
             return Err(RenderError::NotAFile { name: name.to_owned(), path });
         };
-        let temporary = self.temporary_name(file_name.as_bytes());
         let temporary = match is_remote {
-            true => self.data.outgoing_dir().join(temporary),
-            false => target.with_file_name(temporary),
+            // Keys of different buckets may end alike.
+            true => self.data.outgoing_dir().join(self.attempt_dir(name)).join(file_name),
+            false => target.with_file_name(self.attempt_dir("")).join(file_name),
         };
         let path = PathBuf::from(os(path.to_vec()));
-        Ok(OutputFile { name: name.to_owned(), path, target, temporary })
+        Ok(OutputFile { name: name.to_owned(), path, target, temporary, directory })
     }
 
-    /// A name for the file before it is renamed: hidden, and different for each attempt.
-    fn temporary_name(&self, file_name: &[u8]) -> OsString {
-        let (run, index, attempt) = (self.data.run, self.frame.index, self.attempt);
-        let task = self.data.name();
-        let mut name = b".".to_vec();
-        name.extend_from_slice(file_name);
-        name.extend_from_slice(format!(".dagrun-{run}-{task}-{index}-{attempt}").as_bytes());
-        if name.len() > MAX_FILE_NAME {
-            let hash = StableHash::of(&name);
-            name.truncate(150);
-            let rest = format!(".dagrun-{run}-{hash:016x}-{index}-{attempt}");
-            name.extend_from_slice(rest.as_bytes());
+    /// The name of a directory of the attempt's own: hidden, and that of no other attempt of any run in
+    /// any state directory, as the worker's mark is in it.
+    fn attempt_dir(&self, of: &str) -> OsString {
+        let (run, task, index) = (self.data.run, self.data.own.id, self.frame.index);
+        let mut name = ".dagrun-".to_owned();
+        if !self.data.mark.is_empty() {
+            name.push_str(&format!("{}-", self.data.mark));
         }
-        os(name)
+        name.push_str(&format!("{run}-{task}-{index}-{}", self.attempt));
+        if !of.is_empty() {
+            name.push_str(&format!("-{:016x}", StableHash::of(of.as_bytes())));
+        }
+        name.into()
     }
 
     /// The environment of a `shell` script: constants, parameters, outputs, as a shell can use them.

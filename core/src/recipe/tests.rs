@@ -104,7 +104,7 @@ fn a_mapped_instance_sees_its_upstream() {
     let recipe = recipe(&three(), 1);
     assert!(recipe.inputs().is_empty() && recipe.manifests().is_empty());
     let invocation = recipe.invocation(4, 2, &[]).unwrap();
-    let temporary = "/p/out/.004.csv.dagrun-7-relax-4-2";
+    let temporary = "/p/out/.dagrun-7-1-4-2/004.csv";
     assert_eq!(argv(&invocation), ["relax", "--h=1e-9,2", "/p/mesh/h=1e-9", temporary, "100000"]);
     assert_eq!(invocation.outputs[0].path, Path::new("out/004.csv"));
     assert_eq!(invocation.outputs[0].target, Path::new("/p/out/004.csv"));
@@ -258,7 +258,7 @@ fn shell_tasks_get_everything_in_their_environment() {
     assert_eq!(env("X"), b"x; rm -rf ~\n\xff");
     assert_eq!(env("paths"), b"100000");
     assert_eq!(env("other"), b"1");
-    assert_eq!(env("out_csv"), b"/abs/.out.csv.dagrun-7-shell-0-1");
+    assert_eq!(env("out_csv"), b"/abs/.dagrun-7-0-0-1/out.csv");
 }
 
 #[test]
@@ -271,30 +271,44 @@ fn a_value_never_becomes_two_words_and_stays_bytes() {
 }
 
 #[test]
-fn temporary_names_fit_and_differ() {
+fn an_attempt_writes_real_names_into_a_directory_of_its_own() {
     let long = "n".repeat(250);
     let mut run = task("run", &[template(&[lit("p")])]);
     run.outputs = vec![
-        ("a".into(), Template::literal(&format!("{long}a"))),
-        ("b".into(), Template::literal(&format!("{long}b"))),
+        ("a".into(), Template::literal(&format!("{long}.tar.gz"))),
+        ("b".into(), Template::literal("d/b.npy")),
+        ("c".into(), Template::literal("d/c/")),
+        ("u".into(), Template::literal("s3://x/1/k.json")),
+        ("v".into(), Template::literal("s3://x/2/k.json")),
     ];
     let recipe = recipe(&pipeline(vec![run]), 0);
     let mut seen = Vec::new();
-    for attempt in 1..3 {
-        for output in recipe.invocation(0, attempt, &[]).unwrap().outputs {
-            assert!(output.temporary.file_name().unwrap().len() <= 255);
-            assert_eq!(output.temporary.parent(), output.target.parent());
-            seen.push(output.temporary);
+    for (mark, attempt) in [("0a", 1), ("0a", 2), ("0b", 1)] {
+        let outputs = recipe.clone().marked(mark).invocation(0, attempt, &[]).unwrap().outputs;
+        for output in &outputs {
+            let name = output.temporary.file_name();
+            assert_eq!(name, output.target.file_name());
+            let dir = output.temporary.parent().unwrap();
+            let shown = dir.file_name().unwrap().to_string_lossy();
+            assert!(shown.starts_with(&format!(".dagrun-{mark}-7-0-0-{attempt}")), "{shown}");
+            if crate::url::remote(&output.target).is_none() {
+                assert_eq!(dir.parent(), output.target.parent());
+            }
         }
+        assert_eq!(outputs[2].target, Path::new("/p/d/c"));
+        let slashes: Vec<bool> = outputs.iter().map(|output| output.directory).collect();
+        assert_eq!(slashes, [false, false, true, false, false]);
+        seen.extend(outputs.into_iter().map(|output| output.temporary));
     }
+    let all = seen.len();
     seen.sort();
     seen.dedup();
-    assert_eq!(seen.len(), 4);
+    assert_eq!(seen.len(), all);
 }
 
 #[test]
 fn an_output_must_name_a_file() {
-    for path in ["", "dir/", "..", "/", ".", "dir/."] {
+    for path in ["", "../", "..", "/", "./", ".", "dir/.", "dir/./"] {
         let mut run = task("run", &[template(&[lit("p")])]);
         run.outputs = vec![("a".into(), Template::literal(path))];
         let recipe = recipe(&pipeline(vec![run]), 0);
@@ -488,7 +502,7 @@ fn an_output_at_a_url_is_written_in_the_runs_directory() {
     let pipeline = pipeline(vec![first, second]);
     let first = recipe(&pipeline, 0);
     let invocation = first.invocation(0, 1, &[]).unwrap();
-    let temporary = "/s/runs/7/outgoing/.a.b.json.dagrun-7-first-0-1";
+    let temporary = "/s/runs/7/outgoing/.dagrun-7-0-0-1-338262d8f096398f/a.b.json";
     assert_eq!(argv(&invocation), [temporary]);
     assert_eq!(invocation.outputs[0].target, Path::new("s3://results/a.b.json"));
     assert_eq!(invocation.outputs[0].path, Path::new("s3://results/a.b.json"));

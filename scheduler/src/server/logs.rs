@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use dagrun_core::engine::CancelScope;
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
-use dagrun_schema::wire::{LogPage, Scope};
 use dagrun_disk::log::{Cursor, LogReader};
+use dagrun_schema::wire::{LogPage, Scope};
 use rustc_hash::FxHashSet;
 
 use super::run::resolve;

@@ -204,6 +204,8 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
     config.state_dir = std::path::absolute(&config.state_dir)
         .map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
     let (reply_to, replies) = mpsc::unbounded_channel();
+    // What attempts of killed workers left.
+    dagrun_disk::unfinished::clean(&dagrun_disk::unfinished::records_in(&config.state_dir));
     let store = Store::start(&config.state_dir, reply_to)?;
     let listener = config.listen.map(listen).transpose()?;
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());

@@ -1,4 +1,5 @@
-//! What workers leave on disk and others read, without asking a worker: the logs of runs.
+//! What workers leave on disk and others read, without asking a worker: the logs of runs, the
+//! directories of attempts under way, the kinds and stamps of outputs.
 //!
 //! It knows files and the clock, and nothing of messages, attempts or the database.
 
@@ -6,3 +7,7 @@
 
 pub mod clock;
 pub mod log;
+mod target;
+pub mod unfinished;
+
+pub use target::kind_of;

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use dagrun_core::engine::Outcome;
 use dagrun_core::ids::{Micros, Timestamp};
 use dagrun_core::recipe::{Calling, Input};
-use dagrun_core::status::{Detail, FailureKind};
+use dagrun_core::status::{Detail, FailureKind, Stream};
 
 use super::context::Log;
 use super::pools::Pools;
@@ -16,10 +16,10 @@ use super::{Context, Failure, Fetch, Inline, Inputs, Keeper, panics};
 use crate::attempt::Ended;
 use crate::control::{Control, Stop};
 use crate::data::Patience;
-use crate::outputs::{self, Unpublished};
+use crate::outputs::{self, Outputs, Records, Unpublished};
 use crate::values::{Keeping, ValueId};
 use dagrun_disk::clock;
-use dagrun_disk::log::{Owner, RunLog};
+use dagrun_disk::log::{Owner, RunLog, Span};
 
 /// What all calls of a worker share.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Caller {
     pub(crate) keeper: Arc<dyn Keeper>,
     /// The worker's name, once it has one.
     pub(crate) worker: OnceLock<Arc<str>>,
+    /// Where the directories of attempts under way are written down.
+    pub(crate) records: Records,
     shelf: Arc<Shelf>,
     pools: Pools,
 }
@@ -48,19 +50,18 @@ pub(crate) struct Place<'a> {
     pub(crate) begin: &'a dyn Fn(&Calling),
 }
 
-impl Default for Caller {
-    fn default() -> Caller {
+impl Caller {
+    pub(crate) fn new(records: Records) -> Caller {
         Caller {
             fetch: Arc::new(Inline),
             keeper: Arc::new(Inline),
             worker: OnceLock::new(),
+            records,
             shelf: Arc::default(),
             pools: Pools::default(),
         }
     }
-}
 
-impl Caller {
     /// Makes the call.
     pub(crate) fn call(&self, mut calling: Calling, given: &[Input], place: &Place<'_>) -> Ended {
         if let Some(why) = place.control.stopped() {
@@ -69,13 +70,11 @@ impl Caller {
         }
         let started = clock::now();
         let prepared = registry::find(&calling.function, calling.signature)
+            .map_err(|reason| (FailureKind::Start, reason))
             .and_then(|function| self.prepare(function, &mut calling, given));
-        let (function, mut inputs) = match prepared {
+        let (function, outputs, mut inputs) = match prepared {
             Ok(prepared) => prepared,
-            Err(reason) => {
-                outputs::discard(&calling.outputs);
-                return Ended::without_start(FailureKind::Start, reason);
-            }
+            Err((kind, reason)) => return Ended::without_start(kind, reason),
         };
         // Not before it is called started, so that none is ended early.
         (place.begin)(&calling);
@@ -94,11 +93,9 @@ impl Caller {
                 let (kind, reason) = stopped(why, calling.timeout);
                 Err(Failure::of_kind(kind, reason))
             }
-            None => returned.and_then(|payload| self.settle(&calling, place, payload)),
+            None => returned.and_then(|payload| self.settle(&calling, place, &outputs, payload)),
         };
-        if judged.is_err() {
-            outputs::discard(&calling.outputs);
-        }
+        drop(outputs);
         conclude(judged, started, finished)
     }
 
@@ -107,12 +104,13 @@ impl Caller {
         function: &'static Function,
         calling: &mut Calling,
         given: &[Input],
-    ) -> Result<(&'static Function, Inputs), String> {
-        outputs::prepare(&calling.outputs)?;
+    ) -> Result<(&'static Function, Outputs, Inputs), (FailureKind, String)> {
+        let outputs = Outputs::prepare(&calling.outputs, &calling.run_dir, &self.records)?;
         let args = std::mem::take(&mut calling.args);
         let fetch = self.fetch.clone();
-        let inputs = Inputs::new(function, args, given, calling.fold, calling.run, fetch)?;
-        Ok((function, inputs))
+        let inputs = Inputs::new(function, args, given, calling.fold, calling.run, fetch)
+            .map_err(|reason| (FailureKind::Start, reason))?;
+        Ok((function, outputs, inputs))
     }
 
     /// What a returned value still needs: a place, and the outputs theirs.
@@ -120,6 +118,7 @@ impl Caller {
         &self,
         calling: &Calling,
         place: &Place<'_>,
+        outputs: &Outputs,
         payload: Vec<u8>,
     ) -> Result<Detail, Failure> {
         let control = place.control;
@@ -128,7 +127,7 @@ impl Caller {
         let kept = self.keeper.keep(&Keeping { id, task, keep: *keep, run_dir }, payload);
         let value = kept.map_err(|reason| Failure::of_kind(FailureKind::Capture, reason))?;
         let patience = Patience { wake: Some(control.wake()), deadline: None };
-        outputs::publish(&calling.outputs, patience).map_err(|error| match error {
+        let side_files = outputs.publish(patience).map_err(|error| match error {
             Unpublished::Failed(reason) => Failure::of_kind(FailureKind::MissingOutput, reason),
             Unpublished::Stopped | Unpublished::TimedOut => {
                 let why = control.stopped().unwrap_or(Stop::Cancel);
@@ -136,7 +135,15 @@ impl Caller {
                 Failure::of_kind(kind, reason)
             }
         })?;
-        let outputs = outputs::reported(&calling.outputs, calling.report_outputs);
+        if let Some(log) = place.log
+            && !side_files.is_empty()
+        {
+            let note = outputs::note(&side_files);
+            let length = u32::try_from(note.len()).unwrap_or(u32::MAX);
+            let span = Span { stream: Stream::Note, at: clock::now(), length };
+            log.append(place.owner, &[span], note.as_bytes());
+        }
+        let outputs = outputs.reported(calling.report_outputs);
         Ok(Detail { value: Some(value), outputs, ..Detail::default() })
     }
 

@@ -23,6 +23,7 @@ pub fn invocation<S: Into<OsString>>(dir: &Path, argv: impl IntoIterator<Item = 
         shell: false,
         env: Vec::new(),
         working_dir: dir.to_owned(),
+        run_dir: dir.join("state/runs/7"),
         stdin: None,
         outputs: Vec::new(),
         report_outputs: false,
@@ -42,7 +43,8 @@ pub fn output(dir: &Path, name: &str) -> OutputFile {
         name: name.into(),
         path: PathBuf::from(format!("results/{name}")),
         target: dir.join("results").join(name),
-        temporary: dir.join("results").join(format!(".{name}.1.tmp")),
+        temporary: dir.join("results").join(".dagrun-m-7-0-0-1").join(name),
+        directory: false,
     }
 }
 

@@ -1,0 +1,128 @@
+//! What may stand at an output's path, and what may be put there: one rule, for those who look
+//! before a run and for those who move the product into place.
+
+use std::path::{Path, PathBuf};
+
+/// What stands at a path, without following a link in its last component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Absent,
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link to this path, whether or not something is there.
+    Link(PathBuf),
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A device, or something that nobody knows.
+    Device,
+}
+
+impl Kind {
+    /// The kind in words: `a named pipe`, ``a symbolic link to `x` ``.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Kind::Absent => "nothing".to_owned(),
+            Kind::File => "a regular file".to_owned(),
+            Kind::Directory => "a directory".to_owned(),
+            Kind::Link(to) => format!("a symbolic link to `{}`", to.display()),
+            Kind::Fifo => "a named pipe".to_owned(),
+            Kind::Socket => "a socket".to_owned(),
+            Kind::Device => "a device".to_owned(),
+        }
+    }
+
+    /// Why an output may not replace what stands at its path, if it may not: a fragment that goes on
+    /// behind the path. `directory`: a slash at the end of the path says that it is a directory.
+    #[must_use]
+    pub fn refusal(&self, directory: bool) -> Option<String> {
+        match self {
+            Kind::Absent | Kind::Directory => None,
+            Kind::File if !directory => None,
+            Kind::File => {
+                Some("is a regular file, but the slash at its end means a directory".to_owned())
+            }
+            Kind::Link(_) => Some(format!(
+                "is {}, which is never replaced: remove the link, or write another path",
+                self.words()
+            )),
+            Kind::Fifo | Kind::Socket | Kind::Device => Some(format!(
+                "is {}: only regular files and directories are replaced",
+                self.words()
+            )),
+        }
+    }
+
+    /// Why what an attempt has made cannot take the place of `self`, which [`Kind::refusal`] accepts: a
+    /// fragment that goes on behind the name of the output.
+    #[must_use]
+    pub fn mismatch(&self, product: &Kind, directory: bool) -> Option<String> {
+        match (product, self) {
+            (Kind::File, _) if directory => {
+                Some("is a regular file, but the slash at its end means a directory".to_owned())
+            }
+            (Kind::File, Kind::Directory) => {
+                Some("is a regular file, but a directory is in its place".to_owned())
+            }
+            (Kind::Directory, Kind::File) => {
+                Some("is a directory, but a regular file is in its place".to_owned())
+            }
+            (Kind::File | Kind::Directory, _) => None,
+            (other, _) if directory => Some(format!("is no directory: it is {}", other.words())),
+            (other, _) => Some(format!("is no regular file: it is {}", other.words())),
+        }
+    }
+}
+
+/// Whether an output's path, as rendered, says by a slash at its end that it is a directory.
+#[must_use]
+pub fn is_directory(path: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    path.as_os_str().as_bytes().ends_with(b"/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_and_directories_give_way_and_only_to_their_kind() {
+        let link = || Kind::Link("/dev/null".into());
+        for (at, slash, fits) in [
+            (Kind::Absent, false, true),
+            (Kind::Absent, true, true),
+            (Kind::File, false, true),
+            (Kind::File, true, false),
+            (Kind::Directory, false, true),
+            (Kind::Directory, true, true),
+            (link(), false, false),
+            (link(), true, false),
+            (Kind::Fifo, false, false),
+            (Kind::Socket, true, false),
+            (Kind::Device, false, false),
+        ] {
+            assert_eq!(at.refusal(slash).is_none(), fits, "{at:?} {slash}");
+        }
+        assert!(link().refusal(false).unwrap().contains("`/dev/null`"));
+        for (product, at, slash, fits) in [
+            (Kind::File, Kind::Absent, false, true),
+            (Kind::File, Kind::File, false, true),
+            (Kind::File, Kind::Directory, false, false),
+            (Kind::File, Kind::Absent, true, false),
+            (Kind::Directory, Kind::Absent, false, true),
+            (Kind::Directory, Kind::Absent, true, true),
+            (Kind::Directory, Kind::Directory, true, true),
+            (Kind::Directory, Kind::File, false, false),
+            (link(), Kind::Absent, false, false),
+            (Kind::Fifo, Kind::File, false, false),
+            (Kind::Socket, Kind::Directory, true, false),
+        ] {
+            assert_eq!(at.mismatch(&product, slash).is_none(), fits, "{product:?} {at:?} {slash}");
+        }
+    }
+}
