@@ -13,6 +13,11 @@ fn leftovers(test: &Test, dir: &str) -> Vec<String> {
     names.filter(|name| name.starts_with(".dagrun-")).collect()
 }
 
+#[expect(clippy::print_stderr, reason = "what is skipped is said")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
 const O: &str = "[task.a]\nrun = ['sh', '-c', 'echo new > \"$1\"', 'sh', '{out.o}']\nout.o = 'o'\n";
 
 #[test]
@@ -39,7 +44,7 @@ fn check_and_submit_refuse_what_is_never_replaced() {
             "device" => {
                 let made = Command::new("mknod").arg(&path).args(["c", "1", "3"]).output();
                 if !made.is_ok_and(|made| made.status.success()) {
-                    eprintln!("SKIPPED: only root makes devices");
+                    skipped("only root makes devices");
                     continue;
                 }
             }
@@ -99,7 +104,7 @@ fn the_name_keeps_its_ending() {
 #[test]
 fn programs_that_add_an_ending_find_it_there() {
     if Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no python3");
+        skipped("there is no python3");
         return;
     }
     // As numpy.save does: the ending is added unless it is there.

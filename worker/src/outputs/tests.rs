@@ -172,7 +172,7 @@ fn case(given: &str, made: &str, path: &str) {
 fn a_target_that_changes_its_kind_meanwhile_is_left_alone() {
     let rig = Rig::new();
     let output = rig.output("o");
-    let outputs = rig.prepare(&[output.clone()]).unwrap();
+    let outputs = rig.prepare(std::slice::from_ref(&output)).unwrap();
     fs::write(&output.temporary, "new").unwrap();
     assert!(make("fifo", &output.target));
     let reason = publish(&outputs).unwrap_err();
@@ -226,7 +226,7 @@ fn a_task_that_writes_the_path_itself_is_shown_how_to_write_it() {
         if let Some(old) = old {
             fs::write(&output.target, old).unwrap();
         }
-        let outputs = rig.prepare(&[output.clone()]).unwrap();
+        let outputs = rig.prepare(std::slice::from_ref(&output)).unwrap();
         if !new.is_empty() {
             fs::write(&output.target, format!("{new} longer")).unwrap();
         }
@@ -257,7 +257,7 @@ fn parents_are_made_and_paths_are_not() {
     let mut output = rig.output("o");
     output.target = rig.dir.path().join("results/x/y/o");
     output.temporary = rig.dir.path().join("results/x/y/.dagrun-m-1/o");
-    let outputs = rig.prepare(&[output.clone()]).unwrap();
+    let outputs = rig.prepare(std::slice::from_ref(&output)).unwrap();
     assert!(output.temporary.parent().unwrap().is_dir() && !output.temporary.exists());
     drop(outputs);
     assert_eq!(fs::read_dir(rig.dir.path().join("results/x/y")).unwrap().count(), 0);
