@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use dagrun_core::engine::Scheme;
 use dagrun_core::ids::RunId;
@@ -35,6 +36,8 @@ pub struct ClusterBuilder {
     /// Of each worker.
     pub(crate) offer: Offer,
     pub(crate) scheme: Scheme,
+    /// What a worker process gets to end in.
+    pub(crate) grace: Duration,
 }
 
 impl ClusterBuilder {
@@ -97,6 +100,14 @@ impl ClusterBuilder {
         self
     }
 
+    /// How long a worker process may take to end when the cluster does; 1 s unless set. It is killed then,
+    /// with all that it runs. Workers in this process cannot be killed: the end of the cluster waits for their
+    /// functions, which can ask [`Context::is_cancelled`](crate::Context::is_cancelled).
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
     /// Starts it, and waits until all workers have joined.
     ///
     /// # Errors
@@ -108,11 +119,12 @@ impl ClusterBuilder {
         let session = Session::open(move || {
             async move { Ok(rpc::Client::attach_line(line, token.bytes()).await?) }.boxed_local()
         })?;
-        let cluster = Cluster { client: Client::new(session), _embedded: Mutex::new(embedded) };
-        if self.processes > 0 {
-            crate::processes::all_joined(&cluster.client, self.processes)?;
+        let client = Client::new(session);
+        if let Some(processes) = embedded.processes() {
+            crate::processes::all_joined(&client, processes, self.processes)
+                .inspect_err(|_| client.leave())?;
         }
-        Ok(cluster)
+        Ok(Cluster { client, _embedded: Mutex::new(embedded) })
     }
 
     /// Whether workers reach the scheduler by TCP, and each other where one needs the values of
@@ -133,7 +145,7 @@ impl ClusterBuilder {
 /// # }
 /// ```
 ///
-/// Dropping it ends all that runs.
+/// Dropping it ends all that runs, and waits for that: see [`ClusterBuilder::grace`].
 #[derive(Debug)]
 pub struct Cluster {
     client: Client,
@@ -174,6 +186,7 @@ impl Cluster {
             processes: 0,
             offer: dagrun_worker::whole_machine(),
             scheme: Scheme::default(),
+            grace: Duration::from_secs(1),
         }
     }
 

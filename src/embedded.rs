@@ -78,7 +78,8 @@ impl Embedded {
         }
         let address = scheduler.address().ok_or_else(|| io::Error::other("no address"))?;
         if builder.processes > 0 {
-            let processes = Processes::start(builder.processes, address, token, &builder.offer)?;
+            let processes =
+                Processes::start(builder.processes, address, token, &builder.offer, builder.grace)?;
             self.processes = Some(processes);
             return Ok(());
         }
@@ -96,6 +97,11 @@ impl Embedded {
     pub async fn client(&self) -> Result<Client, ClientError> {
         let (line, token) = self.line();
         Client::attach_line(line, token.bytes()).await
+    }
+
+    /// The workers that are processes.
+    pub(crate) fn processes(&self) -> Option<&Processes> {
+        self.processes.as_ref()
     }
 
     /// A line to the scheduler, and what a client has to present on it.

@@ -100,6 +100,17 @@ pub enum ClusterError {
     /// Worker processes are started from this program, which would run it from the beginning.
     #[error("call dagrun::init() first thing in main(), before Cluster::processes")]
     NotInitialised,
+    /// A worker process ended before it had joined.
+    #[error(
+        "worker process {name} ended before it joined ({status}): it is this program, which becomes a worker in \
+         dagrun::init(); call that first thing in main(), or in a #[test], before anything that can end the process"
+    )]
+    Died {
+        /// Its name.
+        name: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
     /// A worker process did not join in time.
     #[error("{missing} of {wanted} worker processes did not join within {seconds} s")]
     Missing {

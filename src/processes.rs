@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,8 +17,6 @@ use crate::worker_args::WorkerArgs;
 
 /// How long all worker processes may take to join.
 const JOINING: Duration = Duration::from_secs(30);
-/// How long a worker process may take to end once it was told to.
-const ENDING: Duration = Duration::from_secs(15);
 /// A process that lived shorter than this is not started again at once.
 const SHORT_LIFE: Duration = Duration::from_millis(500);
 
@@ -35,6 +33,10 @@ struct Over {
     over: AtomicBool,
     lock: Mutex<()>,
     told: Condvar,
+    /// Whether all have joined: one that dies later is started again.
+    joined: AtomicBool,
+    /// The first that died before, and how.
+    died: Mutex<Option<(String, ExitStatus)>>,
 }
 
 impl Over {
@@ -57,13 +59,21 @@ struct Recipe {
     token: Vec<u8>,
     offer: Offer,
     name: String,
+    /// The test that calls `init`.
+    test: Option<String>,
 }
 
 impl Recipe {
     /// Starts it. It ends when the pipe to it is closed.
     fn start(&self) -> io::Result<(Child, ChildStdin)> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(WorkerArgs::of_child(self.address, &self.name, &self.offer));
+        // In the environment, where nothing else in `main` looks for arguments.
+        let words = WorkerArgs::of_child(self.address, &self.name, &self.offer);
+        command.env(crate::program::CHILD, crate::program::as_child(&words));
+        if let Some(test) = &self.test {
+            // The test calls `init` in the child too. What the harness prints is nobody's output.
+            command.args([test.as_str(), "--exact", "--nocapture"]).stdout(io::stderr());
+        }
         let mut child = command.stdin(Stdio::piped()).spawn()?;
         let Some(mut pipe) = child.stdin.take() else {
             return Err(io::Error::other("no pipe to the worker"));
@@ -80,6 +90,7 @@ impl Processes {
         address: SocketAddr,
         token: &Token,
         offer: &Offer,
+        grace: Duration,
     ) -> Result<Processes, ClusterError> {
         let mut processes = Processes { over: Arc::default(), keepers: Vec::new() };
         for at in 1..=count {
@@ -88,15 +99,27 @@ impl Processes {
                 token: token.bytes().to_vec(),
                 offer: offer.clone(),
                 name: format!("p{at}"),
+                test: crate::program::test(),
             };
             let child = recipe.start()?;
             let over = Arc::clone(&processes.over);
             let keeper = std::thread::Builder::new()
                 .name(format!("keeper-{at}"))
-                .spawn(move || keep(&recipe, child, &over))?;
+                .spawn(move || keep(&recipe, child, &over, grace))?;
             processes.keepers.push(keeper);
         }
         Ok(processes)
+    }
+
+    /// Why they cannot all join: the first that died before that.
+    pub(crate) fn died_early(&self) -> Option<ClusterError> {
+        let died = self.over.died.lock().unwrap_or_else(PoisonError::into_inner).take();
+        died.map(|(name, status)| ClusterError::Died { name, status })
+    }
+
+    /// All have joined.
+    pub(crate) fn have_joined(&self) {
+        self.over.joined.store(true, Ordering::Release);
     }
 
     /// They end soon, and are not to be started again.
@@ -122,19 +145,26 @@ impl Drop for Processes {
 }
 
 /// Keeps one worker process alive until the cluster ends.
-fn keep(recipe: &Recipe, first: (Child, ChildStdin), over: &Over) {
+fn keep(recipe: &Recipe, first: (Child, ChildStdin), over: &Over, grace: Duration) {
     let mut running = Some((first, Instant::now()));
     while let Some(((mut child, pipe), started)) = running.take() {
         while !over.is() {
             match child.try_wait() {
                 Ok(None) => over.pause(Duration::from_millis(20)),
-                Ok(Some(_)) | Err(_) => break,
+                Ok(Some(status)) => {
+                    if !over.joined.load(Ordering::Acquire) {
+                        let mut died = over.died.lock().unwrap_or_else(PoisonError::into_inner);
+                        died.get_or_insert_with(|| (recipe.name.clone(), status));
+                    }
+                    break;
+                }
+                Err(_) => break,
             }
         }
         // The end of the pipe tells it to end.
         drop(pipe);
         if over.is() {
-            end(child);
+            end(child, grace);
             return;
         }
         if started.elapsed() < SHORT_LIFE {
@@ -149,9 +179,10 @@ fn keep(recipe: &Recipe, first: (Child, ChildStdin), over: &Over) {
     }
 }
 
-fn end(mut child: Child) {
+/// Waits for the end of a process, which is killed when it takes longer than `grace`.
+fn end(mut child: Child, grace: Duration) {
     let begun = Instant::now();
-    while begun.elapsed() < ENDING {
+    while begun.elapsed() < grace {
         match child.try_wait() {
             Ok(None) => std::thread::sleep(Duration::from_millis(5)),
             Ok(Some(_)) | Err(_) => return,
@@ -162,13 +193,21 @@ fn end(mut child: Child) {
 }
 
 /// Waits until so many workers have joined.
-pub(crate) fn all_joined(client: &Client, wanted: u32) -> Result<(), ClusterError> {
+pub(crate) fn all_joined(
+    client: &Client,
+    processes: &Processes,
+    wanted: u32,
+) -> Result<(), ClusterError> {
     let begun = Instant::now();
     loop {
         let joined = client.workers().wait().map_or(0, |workers| workers.len());
         let joined = u32::try_from(joined).unwrap_or(u32::MAX);
         if joined >= wanted {
+            processes.have_joined();
             return Ok(());
+        }
+        if let Some(error) = processes.died_early() {
+            return Err(error);
         }
         if begun.elapsed() > JOINING {
             let missing = wanted - joined;

@@ -1,9 +1,11 @@
 //! The roles of a program that uses dagrun: itself, a worker, or the reaper of a worker.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dagrun_core::offer::Offer;
@@ -21,6 +23,20 @@ use crate::worker_args::{HELP, WorkerArgs, Wrong};
 /// The first argument of a program that is to be a worker.
 pub(crate) const WORKER: &str = "worker";
 
+/// The variable by which a process knows that it is a worker of its parent's: the number of the parent, which
+/// processes that a worker starts do not have as theirs, and the words after [`WORKER`].
+pub(crate) const CHILD: &str = "DAGRUN_CHILD";
+/// What stands between them.
+const BETWEEN: char = '\u{1f}';
+
+/// The test that called [`init`] first, by its thread.
+static TEST: OnceLock<String> = OnceLock::new();
+
+thread_local! {
+    /// Whether this thread has called [`init`].
+    static CALLED: Cell<bool> = const { Cell::new(false) };
+}
+
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
 /// Whether [`init`] was called: this program can be started as its own worker.
@@ -33,6 +49,9 @@ pub(crate) fn is_initialised() -> bool {
 /// Started as `my-program worker --cluster NAME`, it joins the cluster as a worker with all its
 /// functions, and does not return from here before it ends; so it is when
 /// [`Cluster::processes`](crate::Cluster::processes) starts it. Otherwise this does nothing.
+///
+/// It works in a `#[test]` too, first thing in the function: the workers run that test again, and become workers
+/// there.
 ///
 /// Pipeline files name functions, so a worker's names must be unique: where two functions of the program share
 /// one, this reports the paths of both and ends the process with exit code 2. Programs that never call it may
@@ -54,10 +73,45 @@ pub fn init() {
         report(&ambiguous.join("\n"));
         std::process::exit(2);
     }
+    CALLED.set(true);
+    if let Some(name) = test_of_thread() {
+        TEST.get_or_init(|| name);
+    }
+    if let Some(words) = of_parent() {
+        std::process::exit(work(words.into_iter().map(OsString::from)));
+    }
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|role| role == WORKER) {
         std::process::exit(work(arguments));
     }
+}
+
+/// The name of a test that calls [`init`], of this thread if it does: tests of `cargo test` have threads of
+/// their own, which are called as they are.
+pub(crate) fn test() -> Option<String> {
+    test_of_thread().filter(|_| CALLED.get()).or_else(|| TEST.get().cloned())
+}
+
+fn test_of_thread() -> Option<String> {
+    std::thread::current().name().filter(|name| *name != "main").map(str::to_owned)
+}
+
+/// What [`CHILD`] is for a worker with these arguments, the first of which is [`WORKER`].
+pub(crate) fn as_child(words: &[impl AsRef<str>]) -> String {
+    let mut value = std::process::id().to_string();
+    for word in words.iter().skip(1) {
+        value.push(BETWEEN);
+        value.push_str(word.as_ref());
+    }
+    value
+}
+
+/// The arguments of this process as a worker of its parent's, if it is one.
+fn of_parent() -> Option<Vec<String>> {
+    let value = std::env::var(CHILD).ok()?;
+    let mut words = value.split(BETWEEN).map(str::to_owned);
+    let parent: u32 = words.next()?.parse().ok()?;
+    (parent == std::os::unix::process::parent_id()).then(|| words.collect())
 }
 
 /// The life of a worker process: its exit code.

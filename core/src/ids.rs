@@ -108,6 +108,15 @@ impl Micros {
         Micros(secs * 1_000_000)
     }
 
+    /// 100 years, the longest that can be set: sums of times do not overflow.
+    pub const MOST: Micros = Micros(36_525 * 86_400_000_000);
+
+    /// A span of the standard library, [`Micros::MOST`] at most.
+    #[must_use]
+    pub fn of(span: std::time::Duration) -> Micros {
+        Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)).min(Micros::MOST)
+    }
+
     /// The same span for the standard library.
     #[must_use]
     pub const fn to_duration(self) -> std::time::Duration {

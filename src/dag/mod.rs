@@ -469,7 +469,7 @@ impl Dag {
         let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.store())?;
         let duration = |instance: dagrun_core::ids::InstanceId| {
             let name = pipeline.tasks.get(instance.task.at()).map_or("", |task| &task.name);
-            options::micros(durations(name, instance.index))
+            dagrun_core::ids::Micros::of(durations(name, instance.index))
         };
         Ok(simulate::simulate(&graph.plan(&pipeline, false), cluster, &duration)?)
     }

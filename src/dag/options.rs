@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use dagrun_core::check::MOST_TIME;
 use dagrun_core::ids::{Micros, TaskId};
 use dagrun_core::pipeline::{Clause, Conduct, MinSuccess, Outcomes, Quantifier, Retry, Targets};
 
@@ -52,6 +51,18 @@ impl Dependency {
     pub fn on(mut self, outcomes: Outcomes) -> Dependency {
         self.on = outcomes;
         self
+    }
+
+    /// They must fail, be skipped or be cancelled.
+    #[must_use]
+    pub fn on_failure(self) -> Dependency {
+        self.on(Outcomes::Failure)
+    }
+
+    /// They must end, in whatever way.
+    #[must_use]
+    pub fn on_finish(self) -> Dependency {
+        self.on(Outcomes::Finish)
     }
 
     fn clause(&self, recorder: &mut Recorder<'_>) -> Clause {
@@ -147,10 +158,6 @@ impl<U: Upstreams> IntoDependency for U {
     }
 }
 
-pub(super) fn micros(span: Duration) -> Micros {
-    Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)).min(MOST_TIME)
-}
-
 impl TaskRef {
     fn change(&self, change: impl FnOnce(&mut Conduct)) {
         self.dag.store().change(self.task, change);
@@ -231,19 +238,19 @@ macro_rules! options {
             /// The longest run time of an attempt. A function is then told to stop, see
             /// [`Context::is_cancelled`](crate::Context::is_cancelled).
             pub fn timeout(self, limit: Duration) -> Self {
-                self.as_ref().change(|options| options.timeout = Some(micros(limit)));
+                self.as_ref().change(|options| options.timeout = Some(Micros::of(limit)));
                 self
             }
 
             /// How long an attempt may take to end once it has been told to; 10 s unless told otherwise.
             pub fn grace(self, grace: Duration) -> Self {
-                self.as_ref().change(|options| options.grace = micros(grace));
+                self.as_ref().change(|options| options.grace = Micros::of(grace));
                 self
             }
 
             /// How long an instance may wait, once it is ready, before its first attempt starts.
             pub fn start_within(self, limit: Duration) -> Self {
-                self.as_ref().change(|options| options.start_within = Some(micros(limit)));
+                self.as_ref().change(|options| options.start_within = Some(Micros::of(limit)));
                 self
             }
 

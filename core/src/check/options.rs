@@ -10,7 +10,7 @@ use crate::problem::{Problem, Syntax};
 pub const MOST_BYTES: u64 = 1_000_000_000_000_000_000;
 
 /// Longest span of time, 100 years: more is a mistake, and sums must not overflow.
-pub const MOST_TIME: Micros = Micros(36_525 * 86_400_000_000);
+pub const MOST_TIME: Micros = Micros::MOST;
 
 /// All options of a task, and what goes with its pattern.
 pub fn options(task: &Task, syntax: Syntax, found: &mut dyn FnMut(Problem)) {

@@ -28,6 +28,32 @@ pub struct Retry {
     pub on: Vec<RetryOn>,
 }
 
+impl Retry {
+    /// So many extra attempts after any failure, without a wait.
+    #[must_use]
+    pub fn times(count: u32) -> Retry {
+        Retry { count, ..Retry::default() }
+    }
+
+    /// With this wait before each.
+    #[must_use]
+    pub fn delay(self, delay: std::time::Duration) -> Retry {
+        Retry { delay: Micros::of(delay), ..self }
+    }
+
+    /// With waits that double, up to `longest`.
+    #[must_use]
+    pub fn exponential(self, longest: std::time::Duration) -> Retry {
+        Retry { exponential: true, max_delay: Micros::of(longest), ..self }
+    }
+
+    /// Only after these failures.
+    #[must_use]
+    pub fn on(self, failures: impl IntoIterator<Item = RetryOn>) -> Retry {
+        Retry { on: failures.into_iter().collect(), ..self }
+    }
+}
+
 /// A kind of failure that is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
