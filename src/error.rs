@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// A handle belongs to another graph than the run, or to a task that the run does not have.
     #[error("the handle does not belong to run {run}: {reason}")]
-    Handle {
+    Foreign {
         /// The run.
         run: RunId,
         /// Why.

@@ -81,7 +81,7 @@ impl Run {
                 Err("it was taken up without its graph, and knows tasks by name only".to_owned())
             }
         };
-        owned.map_err(|reason| Error::Handle { run: self.id, reason })
+        owned.map_err(|reason| Error::Foreign { run: self.id, reason })
     }
 
     /// Asks something about a task of the run.

@@ -110,7 +110,7 @@ fn number(n: u64) -> u64 {
 
 fn refused<T: std::fmt::Debug + Send + 'static>(pending: Pending<T>) -> String {
     match pending.wait().unwrap_err() {
-        Error::Handle { reason, .. } => reason,
+        Error::Foreign { reason, .. } => reason,
         other => panic!("{other}"),
     }
 }
@@ -152,7 +152,7 @@ fn a_run_knows_the_handles_of_its_graph() {
     assert!(first.to_string().ends_with(of_other), "{first}");
     assert_eq!(run.iter(&sevens).count(), 1);
     let (_, first) = run.iter_completed(&sevens).next().unwrap();
-    assert!(matches!(first, Err(Error::Handle { .. })));
+    assert!(matches!(first, Err(Error::Foreign { .. })));
 
     let recorded_late = "its task was recorded in `numbers` after the run was submitted";
     assert_eq!(refused(run.result(&late)), recorded_late);
