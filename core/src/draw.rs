@@ -13,7 +13,7 @@ const MAX_DRAWN: u32 = 32;
 
 /// Something to draw as a box.
 struct Shape {
-    /// A name for it in the drawing's language.
+    /// Its identifier in the drawing's language.
     id: String,
     label: String,
     /// Whether it stands for several instances.
@@ -27,7 +27,7 @@ struct Arrow {
     from: usize,
     to: usize,
     label: String,
-    /// Whether it only orders, and passes nothing on.
+    /// Whether it is for ordering only, and passes no data.
     order_only: bool,
 }
 
@@ -92,7 +92,7 @@ impl Drawing {
     }
 }
 
-/// What to write at an edge, and whether it only orders.
+/// The label of an edge, and whether the edge is for ordering only.
 fn describe(pipeline: &Pipeline, to: TaskId, kind: EdgeKind) -> (String, bool) {
     match kind {
         EdgeKind::Map(1) => ("map".to_owned(), false),

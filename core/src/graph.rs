@@ -1,4 +1,5 @@
-//! The graph of tasks: what is checked, counted and drawn before a run, and the plan made of it.
+//! The graph of tasks: what is checked, counted and drawn before a run, and the plan that is
+//! derived from it.
 
 mod collisions;
 mod cycles;
@@ -66,7 +67,7 @@ pub enum GraphError {
 /// How the instances of two tasks are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdgeKind {
-    /// Element-wise, with so many downstream instances for each upstream one.
+    /// Element-wise, with this many downstream instances for each upstream one.
     Map(u32),
     /// All upstream instances into one, or those of a group.
     Gather,
@@ -86,7 +87,7 @@ pub struct Graph {
     /// A task is the vertex of its number.
     graph: DiGraph<(), EdgeKind>,
     widths: Vec<Width>,
-    /// The tables of those that gather by parameters.
+    /// The group tables of tasks that gather by parameters.
     groups: FxHashMap<TaskId, Arc<[u32]>>,
     order: Vec<TaskId>,
 }
@@ -124,8 +125,8 @@ impl Graph {
         &self.widths
     }
 
-    /// The number of instances of a task; `None` when it is known only at run time, or when there is
-    /// no such task.
+    /// The number of instances of a task; `None` when it is known only at run time, or when there
+    /// is no such task.
     #[must_use]
     pub fn width(&self, task: TaskId) -> Option<u32> {
         self.widths.get(task.at())?.known()
@@ -138,8 +139,8 @@ impl Graph {
         self.widths.get(task.at()).is_some_and(|width| width.is_late())
     }
 
-    /// The group of each instance of the only upstream of a task that gathers by parameters. A group
-    /// is the index of the instance that gathers it.
+    /// The group of each instance of the only upstream of a task that gathers by parameters. A
+    /// group is the index of the instance that gathers it.
     #[must_use]
     pub fn groups(&self, task: TaskId) -> Option<&Arc<[u32]>> {
         self.groups.get(&task)
@@ -184,8 +185,8 @@ impl Graph {
     }
 
     /// The number of dependencies between instances: an upstream of width n and a downstream of
-    /// width m count n × m, but for a map, which counts m, and a gather of groups, which counts n.
-    /// Two tasks count once, however often the one is mentioned by the other. Those from and to
+    /// width m count n × m, except for a map, which counts m, and a gather of groups, which counts
+    /// n. Two tasks count once, however often the one is mentioned by the other. Those from and to
     /// tasks whose width is known only at run time are not counted.
     #[must_use]
     pub fn edges(&self) -> u64 {
@@ -194,7 +195,7 @@ impl Graph {
             let (Some(n), Some(m)) = (self.width(from), self.width(to)) else { continue };
             let (n, m) = (u64::from(n), u64::from(m));
             let count = match kind {
-                // A reference alone is one of single tasks: 1 × m, the same as a map.
+                // A mere reference is to a single task: 1 × m, the same as a map.
                 EdgeKind::Map(_) | EdgeKind::Reference => m,
                 EdgeKind::Gather if self.groups.contains_key(&to) => n,
                 _ => n * m,
@@ -249,14 +250,14 @@ impl Graph {
             _ => None,
         };
         let mut clauses = Vec::new();
-        // What a tolerant gather gathers need not succeed.
+        // The upstreams of a tolerant gather need not succeed.
         if gather.is_none() && !gathered.is_empty() {
             clauses.push(all_succeed(gathered.to_vec()));
         }
         if let Some(scatter) = &scatter {
             clauses.push(all_succeed(vec![scatter.from]));
         }
-        // Long chains of maps are only walked where it matters.
+        // Long chains of maps are walked only where it matters.
         let mapped =
             if task.references.is_empty() { FxHashSet::default() } else { map_chain(pipeline, id) };
         let mut references = task.references.clone();

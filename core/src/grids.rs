@@ -1,5 +1,5 @@
-//! The parameters that tasks have themselves: those of their sweep, and those of the groups of a
-//! gather, whose combinations follow from the sweeps of what it gathers.
+//! The tasks' own parameters: those of their sweep, and those of the groups of a gather, whose
+//! combinations follow from the sweeps of the gathered tasks.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::ids::TaskId;
 use crate::pipeline::{Pattern, Pipeline, Targets};
 use crate::space::{Axis, Grid, Points, Space, SpaceError};
 
-/// What a task has itself.
+/// A task's own parameters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Own {
-    /// Its parameters; none is one instance without any.
+    /// The parameters; `None` is one instance without any.
     pub(crate) grid: Option<Grid>,
     /// For a gather by parameters, the group of each gathered instance. A group is an instance of
     /// the gather and a point of its grid.
@@ -20,7 +20,7 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// How many instances it makes of one upstream instance, element or worker.
+    /// How many instances there are for each upstream instance, element or worker.
     pub(crate) fn width(&self) -> u32 {
         self.grid.as_ref().map_or(1, Grid::width)
     }
@@ -33,12 +33,12 @@ pub(crate) enum GridError {
     Task(TaskId),
     /// Its sweep has no points.
     Space(TaskId, SpaceError),
-    /// Its groups are made of too many instances, of one whose number is not known, or by what is
-    /// no parameter.
+    /// Its groups have too many instances or an unknown number of them, or are formed by something
+    /// that is not a parameter.
     Groups(TaskId),
 }
 
-/// The own parameters of tasks, each made once.
+/// The tasks' own parameters, each computed once.
 #[derive(Debug)]
 pub(crate) struct Grids<'a> {
     pipeline: &'a Pipeline,
@@ -50,7 +50,7 @@ impl<'a> Grids<'a> {
         Grids { pipeline, known: FxHashMap::default() }
     }
 
-    /// What a task has itself; without recursion, as gathers may gather gathers.
+    /// A task's own parameters; without recursion, as gathers may gather gathers.
     pub(crate) fn own(&mut self, task: TaskId) -> Result<Own, GridError> {
         let mut open = vec![task];
         let mut waiting = FxHashSet::default();
@@ -117,7 +117,7 @@ impl<'a> Grids<'a> {
         Some((grids, width))
     }
 
-    /// The groups of so many consecutive instances each of the last task of a chain of maps.
+    /// The groups of this many consecutive instances of the last task of a chain of maps.
     fn parts(&self, chain: &[TaskId], every: u32) -> Option<Result<Own, GridError>> {
         let (_, width) = self.known_grids(chain)?;
         let every = every.max(1);

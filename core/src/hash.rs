@@ -1,4 +1,4 @@
-//! The hashes that leave traces outside a process (keys, seeds, signatures): they must never change.
+//! The hashes that are visible outside a process (keys, seeds, signatures): they must never change.
 
 /// FNV-1a, 64 bits.
 #[must_use]
@@ -13,12 +13,12 @@ pub fn fnv1a(bytes: &[u8]) -> u64 {
 pub(crate) struct StableHash(u64);
 
 impl StableHash {
-    /// The hash of nothing yet.
+    /// The hash of no bytes.
     pub(crate) fn new() -> StableHash {
         StableHash(0xcbf2_9ce4_8422_2325)
     }
 
-    /// Takes in more bytes.
+    /// Hashes more bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);

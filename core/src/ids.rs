@@ -1,4 +1,4 @@
-//! Newtype identifiers, one per noun, so that none can be taken for another.
+//! Newtype identifiers, one per noun, so that none can be mistaken for another.
 
 use std::fmt;
 
@@ -82,7 +82,7 @@ impl Timestamp {
     }
 }
 
-/// As authors write it: `2s`, `1.5s`, `250ms`, `90m`, `2h`.
+/// In the form in which authors write it: `2s`, `1.5s`, `250ms`, `90m`, `2h`.
 impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SECOND: u64 = 1_000_000;

@@ -1,4 +1,4 @@
-//! The heart of dagrun, free of clocks, sockets, threads and files: the pipeline format, parameter
+//! The core of dagrun, free of clocks, sockets, threads and files: the pipeline format, parameter
 //! spaces, the graph, and the deterministic state machine that schedules it.
 
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! What a worker offers to attempts. Who may have it, and when, is for the engine to decide.
+//! What a worker offers to attempts. The engine decides which attempts get it, and when.
 
 /// What a worker offers: the same whether it is asked for, sent, counted or shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// How much of a custom resource there is.
+    /// The amount of a custom resource.
     #[must_use]
     pub fn amount(&self, resource: &str) -> u64 {
         let found = self.resources.iter().find(|(name, _)| name == resource);

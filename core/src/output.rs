@@ -1,9 +1,9 @@
-//! What may stand at an output's path, and what may be put there: one rule, for those who look
-//! before a run and for those who move the product into place.
+//! What may exist at an output's path, and what may replace it: one rule, for the check before a
+//! run and for the code that moves the product into place.
 
 use std::path::{Path, PathBuf};
 
-/// What stands at a path, without following a link in its last component.
+/// What exists at a path, without following a link in its last component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Nothing.
@@ -12,13 +12,13 @@ pub enum Kind {
     File,
     /// A directory.
     Directory,
-    /// A symbolic link to this path, whether or not something is there.
+    /// A symbolic link to this path, whether or not the target exists.
     Link(PathBuf),
     /// A named pipe.
     Fifo,
     /// A socket.
     Socket,
-    /// A device, or something that nobody knows.
+    /// A device, or something of an unknown kind.
     Device,
 }
 
@@ -37,8 +37,8 @@ impl Kind {
         }
     }
 
-    /// Why an output may not replace what stands at its path, if it may not: a fragment that goes on
-    /// behind the path. `directory`: a slash at the end of the path says that it is a directory.
+    /// Why an output may not replace what exists at its path, if it may not: a sentence fragment
+    /// that follows the path. `directory`: the path ends with a slash, which declares a directory.
     #[must_use]
     pub fn refusal(&self, directory: bool) -> Option<String> {
         match self {
@@ -58,8 +58,8 @@ impl Kind {
         }
     }
 
-    /// Why what an attempt has made cannot take the place of `self`, which [`Kind::refusal`] accepts: a
-    /// fragment that goes on behind the name of the output.
+    /// Why the product of an attempt cannot replace `self`, which [`Kind::refusal`] accepts: a
+    /// sentence fragment that follows the name of the output.
     #[must_use]
     pub fn mismatch(&self, product: &Kind, directory: bool) -> Option<String> {
         match (product, self) {
@@ -79,7 +79,7 @@ impl Kind {
     }
 }
 
-/// Whether an output's path, as rendered, says by a slash at its end that it is a directory.
+/// Whether an output's path, as rendered, ends with a slash, which declares a directory.
 #[must_use]
 pub fn is_directory(path: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt as _;

@@ -1,24 +1,24 @@
-//! What is wrong with a pipeline, whichever way it was written: a message, and what would mend it.
-//! Where it stands is added by whoever knows: the parser a place in the file, the builder a task.
+//! Problems of a pipeline, however it was written: a message, and how to correct it. The caller
+//! adds the location: the parser a place in the file, the builder a task.
 
 /// Something that is wrong, without its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// What is wrong, a lowercase fragment.
     pub message: String,
-    /// A few words to stand at the marked place.
+    /// A short label for the marked range.
     pub label: Option<String>,
-    /// What would mend it.
+    /// How to correct it.
     pub help: Option<String>,
 }
 
 impl Problem {
-    /// A problem of which only the message is known.
+    /// A problem with only a message.
     pub fn new(message: impl Into<String>) -> Problem {
         Problem { message: message.into(), label: None, help: None }
     }
 
-    /// With what would mend it.
+    /// Adds how to correct it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Problem {
         self.help = Some(help.into());
@@ -37,7 +37,7 @@ impl<T: Into<String>> From<T> for Problem {
     }
 }
 
-/// How the author writes pipelines, so that help says what can be written there.
+/// How the author writes pipelines, so that help suggests the right syntax.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syntax {
     /// A pipeline file.
@@ -56,7 +56,7 @@ impl Syntax {
         }
     }
 
-    /// What to say in the one and in the other.
+    /// The wording for this syntax.
     pub(crate) fn say(self, toml: impl Into<String>, rust: impl Into<String>) -> String {
         match self {
             Syntax::Toml => toml.into(),

@@ -1,25 +1,26 @@
 //! What a worker needs to run any instance of one task: the task, its space, its run.
 //!
 //! A recipe is made once for each task of a run, sent once to each worker, and then renders
-//! instances from their indices alone, but for what [`RecipeData::inputs`] asks the scheduler for.
+//! instances from their indices and the inputs that [`RecipeData::inputs`] requests from the
+//! scheduler.
 //!
 //! # Key and seed
 //!
 //! `{key}` is `name=text` for each parameter, inherited ones first, joined with commas. Bytes other
-//! than ASCII letters, digits and `._+-` become `_`; when that lost something, or the whole is
-//! longer than 100 bytes and is cut there, `~` and 16 hexadecimal digits follow that tell such keys
-//! apart. Points whose texts are all the same are told apart by `~` and their index. The key of a
-//! task without parameters is its index, `0`, and so it is where the number of instances is known only
-//! at run time.
+//! than ASCII letters, digits and `._+-` become `_`; if that lost information, or the whole is
+//! longer than 100 bytes and is truncated, `~` and 16 hexadecimal digits follow, which distinguish
+//! such keys. Points whose texts are all the same are distinguished by `~` and their index. The key
+//! of a task without parameters is its index, `0`, and likewise where the number of instances is
+//! known only at run time.
 //!
 //! `{seed}` is FNV-1a (64 bits), finished with one step of SplitMix64, over: the run's seed in 8
-//! bytes, little end first; the task's name; for each parameter, in the order of the names' bytes,
-//! its name and its value. Names and values are encoded by
-//! [`Value::write_canonical`](crate::value::Value::write_canonical), names as text. So a seed depends on what a number means,
-//! not on its spelling (`0.1` and `0.10` agree), and neither on the index nor on the order of the
-//! axes; points with the same parameters have the same seed. In a scatter and the maps over one the
-//! element or chunk counts as a parameter called `item`; with `targets = "each"` the number of the
-//! worker counts as one called `index`.
+//! bytes, little-endian; the task's name; for each parameter, in the order of the names' bytes, its
+//! name and its value. Names and values are encoded by
+//! [`Value::write_canonical`](crate::value::Value::write_canonical), names as text. So a seed
+//! depends on the value of a number, not on its spelling (`0.1` and `0.10` agree), and neither on
+//! the index nor on the order of the axes; points with the same parameters have the same seed. In a
+//! scatter and the maps over one the element or chunk counts as a parameter called `item`; with
+//! `targets = "each"` the number of the worker counts as one called `index`.
 //!
 //! # Items
 //!
@@ -67,7 +68,7 @@ use crate::value::Value;
 
 /// A recipe ready for rendering: from an index to all that an attempt of that instance needs.
 ///
-/// What it is made of, [`RecipeData`], is sent once per worker; instances then are index ranges.
+/// What it is made of, [`RecipeData`], is sent once per worker; instances are then index ranges.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "RecipeData")]
 pub struct Recipe {
@@ -105,7 +106,7 @@ impl Recipe {
         Renderer::new((&self.data, &self.compiled), index, attempt, inputs)
     }
 
-    /// The parameters of an instance, inherited ones first; what a scatter gives it is not among
+    /// The parameters of an instance, inherited ones first; the item of a scatter is not among
     /// them.
     #[must_use]
     pub fn params(&self, index: u32) -> Vec<(String, Value)> {
@@ -119,17 +120,17 @@ impl Recipe {
         Frame::new(&self.compiled.own, index).key()
     }
 
-    /// `{seed}` of an instance; `inputs` as for [`Recipe::invocation`], which matter where
+    /// `{seed}` of an instance; `inputs` as for [`Recipe::invocation`]; they matter where
     /// [`RecipeData::item`] is not `None`.
     ///
     /// # Errors
-    /// When the instance's item is missing or no JSON.
+    /// When the instance's item is missing or is not JSON.
     pub fn seed(&self, index: u32, inputs: &[Input]) -> Result<u64, RenderError> {
         self.renderer(index, 1, Some(inputs)).seed()
     }
 
     /// The process that attempt number `attempt` (from 1) of instance `index` starts; `inputs` as
-    /// [`RecipeData::inputs`] asks for them.
+    /// [`RecipeData::inputs`] requests them.
     ///
     /// # Errors
     /// When a placeholder has no value for this instance, or an output path names no file.
@@ -143,8 +144,8 @@ impl Recipe {
     }
 
     /// What attempt number `attempt` (from 1) of instance `index` does; `inputs` as
-    /// [`RecipeData::inputs`] asks for them. Values of inputs may be elsewhere only where they are whole
-    /// arguments of a call, see [`Argument::Input`].
+    /// [`RecipeData::inputs`] requests them. Values of inputs may be stored elsewhere only where
+    /// they are whole arguments of a call, see [`Argument::Input`].
     ///
     /// # Errors
     /// As [`Recipe::invocation`].
@@ -177,9 +178,9 @@ impl Recipe {
         self.renderer(index, 1, None).computed_outputs().map(Some)
     }
 
-    /// The absolute output paths of an instance that ran in the very run that the recipe is of, when
-    /// its index and the run decide them; `None` when they must be looked up. Unlike
-    /// [`Recipe::output_paths`] it does not hold for instances that were taken over.
+    /// The absolute output paths of an instance that ran in the recipe's own run, when its index
+    /// and the run decide them; `None` when they must be looked up. Unlike
+    /// [`Recipe::output_paths`], it is not valid for instances that were taken over.
     #[must_use]
     pub fn own_output_paths(&self, index: u32) -> Option<Vec<PathBuf>> {
         use crate::template::Placeholder as P;

@@ -18,8 +18,8 @@ pub use grid::{Grid, Point};
 pub struct Space {
     /// The axes, in the author's order; the last varies fastest.
     pub axes: Vec<Axis>,
-    /// Groups of axes, by [`Axis::name`], that are paired instead of crossed. A group stands at the
-    /// place of its first member.
+    /// Groups of axes, by [`Axis::name`], that are paired instead of crossed. A group takes the
+    /// position of its first member.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zip: Vec<Vec<String>>,
     /// Partial rows: points that agree with all values of one are dropped.
@@ -33,9 +33,9 @@ pub struct Space {
 /// One axis of a [`Space`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Axis {
-    /// What the author called it: the key in `sweep`.
+    /// Its name as the author wrote it: the key in `sweep`.
     pub name: String,
-    /// The names of its parameters: its own name, but for tables (`csv`, `json` of objects).
+    /// The names of its parameters: its own name, except for tables (`csv`, `json` of objects).
     pub names: Vec<String>,
     /// The points.
     pub points: Points,
@@ -51,7 +51,7 @@ pub enum Points {
     Linspace(Ends),
     /// `n` numbers at equal ratios.
     Geomspace(Ends),
-    /// Powers of ten, at equal distances of the exponents that `Ends` gives.
+    /// Powers of ten, whose exponents are at equal distances between the `Ends`.
     Logspace(Ends),
     /// `first`, `first + step`, …: `n` integers.
     Range {

@@ -1,10 +1,10 @@
-//! Which words may be names, and what a misspelt one may have meant.
+//! Which words may be names, and corrections for misspelt ones.
 
-/// What placeholders without a task or parameter are made of.
+/// The names in placeholders that refer to neither a task nor a parameter.
 pub(crate) const BUILTINS: &[&str] =
     &["index", "key", "seed", "attempt", "item", "run", "vars", "out"];
 
-/// What names are made of, for messages.
+/// The characters of names, for messages.
 pub(crate) const NAMES: &str =
     "names are made of letters, digits, `_` and `-`, and do not begin with a digit or `-`";
 
@@ -16,18 +16,18 @@ pub fn is_name(text: &str) -> bool {
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
-/// Whether a placeholder of this name means something else than a parameter.
+/// Whether a placeholder of this name means something other than a parameter.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     BUILTINS.contains(&name)
 }
 
-/// The candidate that looks most like `word`, when one is close.
+/// The candidate that is most similar to `word`, if one is close.
 pub(crate) fn closest<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
-    // An endless word cannot be a typing error, and comparing it would take as long.
+    // A very long word is not a typing error, and comparing it would be slow.
     if word.len() > 200 {
         return None;
     }

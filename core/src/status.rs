@@ -1,4 +1,4 @@
-//! What is told about runs: the same words for the terminal, JSON, the wire and the history.
+//! The status of runs: the same terms for the terminal, JSON, the wire and the history.
 
 use serde::{Deserialize, Serialize};
 
@@ -81,11 +81,11 @@ impl State {
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum RunState {
-    /// Some instance is not terminal yet.
+    /// At least one instance is not terminal yet.
     Running = 0,
     /// All that had to succeed did.
     Succeeded = 1,
-    /// Some instance failed.
+    /// At least one instance failed.
     Failed = 2,
     /// Cancelled by a user.
     Cancelled = 3,
@@ -179,7 +179,7 @@ pub struct Detail {
 /// How an instance ended, or is at present, and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceResult {
-    /// How it is.
+    /// Its state and attempts.
     pub row: InstanceRow,
     /// Its value, if it has succeeded and has one, see [`crate::payload`].
     pub value: Option<Vec<u8>>,
@@ -236,7 +236,7 @@ pub struct TaskStatus {
     pub running: u32,
     /// Whether its number of instances is known; until then all counts are zero.
     pub width_known: bool,
-    /// How much of those that run is done, by the word of their functions: the sum, in thousandths of
+    /// The progress of running instances, as their functions report it: the sum, in thousandths of
     /// an instance.
     pub partial: u32,
     /// Why its ready instances do not start, when no worker that is present could ever run them;
@@ -317,6 +317,6 @@ pub struct WorkerStatus {
     pub offer: Offer,
     /// Attempts it runs or holds.
     pub running: u32,
-    /// When it was last heard of.
+    /// When its last heartbeat arrived.
     pub last_heartbeat: Timestamp,
 }

@@ -20,11 +20,11 @@ pub struct Template {
 pub enum Part {
     /// Text that stays as it is.
     Literal(String),
-    /// Something to be put in per instance.
+    /// A placeholder that is replaced for each instance.
     Placeholder(Placeholder),
 }
 
-/// What stands between braces, resolved against its pipeline.
+/// The text between braces, resolved against its pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placeholder {
@@ -77,11 +77,11 @@ impl Template {
 pub enum RawPart {
     /// Literal text, with `{{` and `}}` already undone.
     Literal(String),
-    /// A placeholder that nobody has resolved yet.
+    /// A placeholder that has not been resolved yet.
     Hole {
-        /// What stands between the braces, as written.
+        /// The text between the braces, as written.
         text: String,
-        /// Where it stands in the scanned text, in bytes, braces included.
+        /// Its location in the scanned text, in bytes, braces included.
         span: Range<usize>,
     },
 }

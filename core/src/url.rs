@@ -1,9 +1,9 @@
-//! URLs that stand where paths do: which there are, what they mean, and how they are shown.
+//! URLs in place of paths: which are supported, what they mean, and how they are shown.
 //!
 //! A `file://` URL is another way to write an absolute path and becomes that path as soon as it is
-//! looked at. `s3://`, `http://` and `https://` URLs are *remote*: they stay what they are, from the
+//! read. `s3://`, `http://` and `https://` URLs are *remote*: they remain unchanged, from the
 //! pipeline file to the worker that opens them. The text of an S3 URL behind the bucket is the key,
-//! byte for byte; in the other URLs `%20` and its like stand for bytes.
+//! byte for byte; in the other URLs, `%20` and similar sequences represent bytes.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -13,7 +13,7 @@ use std::path::Path;
 /// The beginnings of the URLs that are understood, for messages.
 const KNOWN: &str = "`file://`, `s3://`, `http://` and `https://`";
 
-/// Where something lies.
+/// The location of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location<'a> {
     /// At a path, absolute or not; that of a `file://` URL is absolute.
@@ -22,10 +22,10 @@ pub enum Location<'a> {
     Remote(&'a str),
 }
 
-/// Why something that looks like a URL is none.
+/// Why something that looks like a URL is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// A scheme that nobody knows.
+    /// An unknown scheme.
     #[error("`{0}://` is not supported: use {KNOWN}")]
     Scheme(String),
     /// `file://host/path`.
@@ -71,7 +71,7 @@ pub fn remote(path: &Path) -> Option<&str> {
     }
 }
 
-/// What stands before `://`, when that can be the scheme of a URL.
+/// The text before `://`, if it can be the scheme of a URL.
 #[must_use]
 pub fn scheme(text: &[u8]) -> Option<&str> {
     let end = text.windows(3).position(|window| window == b"://")?;
@@ -83,7 +83,7 @@ pub fn scheme(text: &[u8]) -> Option<&str> {
 
 /// The text without what may be secret: of a URL the user, the password and the query.
 ///
-/// Texts that are no URLs stay as they are.
+/// Texts that are not URLs are unchanged.
 #[must_use]
 pub fn redacted(text: &str) -> Cow<'_, str> {
     let Some(scheme) = scheme(text.as_bytes()) else { return Cow::Borrowed(text) };
@@ -101,7 +101,7 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{head}{user}{}{path}{query}", host.unwrap_or(place)))
 }
 
-/// The part of a text that names something by slashes: a path itself, a URL without its query.
+/// The part of a text that slashes divide into components: a path itself, a URL without its query.
 pub(crate) fn path_part(text: &[u8]) -> &Path {
     let end = match scheme(text) {
         Some("http" | "https") => text.iter().position(|byte| b"?#".contains(byte)),
@@ -110,7 +110,8 @@ pub(crate) fn path_part(text: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(&text[..end.unwrap_or(text.len())]))
 }
 
-/// Bytes with `%20` and its like undone; a `%` that no two hexadecimal digits follow stays.
+/// Bytes with `%20` and similar sequences decoded; a `%` without two hexadecimal digits after it is
+/// kept.
 #[must_use]
 pub fn percent_decoded(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());

@@ -135,7 +135,7 @@ impl Value {
         }
     }
 
-    /// Appends the value as it appears in an argument or a file name: text as it is, numbers as
+    /// Appends the value as it appears in an argument or a file name: text unchanged, numbers as
     /// spelled, `true` or `false`, nothing for null, compact JSON for lists and tables.
     pub fn write_text(&self, out: &mut Vec<u8>) {
         match self {
@@ -225,12 +225,12 @@ impl Value {
     /// [`Value::same_value`]) and different for different ones, in every version of dagrun: seeds
     /// and keys are made of it.
     ///
-    /// A letter for the type, then: nothing for null (`z`), true (`t`) and false (`f`); for a number
-    /// (`n`) the decimal normal form (`-` if negative, its digits without leading and trailing
-    /// zeros, `e`, the exponent of the last digit; `0`, `inf`, `-inf`, `nan`) and a zero byte; for
-    /// text (`s`) the length as 8 bytes, little end first, and the bytes; for lists (`l`) and tables
-    /// (`m`) the number of entries in 8 bytes and the entries, those of tables with their names
-    /// before them, encoded as text.
+    /// A letter for the type, then: nothing for null (`z`), true (`t`) and false (`f`); for a
+    /// number (`n`) the decimal normal form (`-` if negative, its digits without leading and
+    /// trailing zeros, `e`, the exponent of the last digit; `0`, `inf`, `-inf`, `nan`) and a zero
+    /// byte; for text (`s`) the length as 8 bytes, little-endian, and the bytes; for lists (`l`)
+    /// and tables (`m`) the number of entries in 8 bytes and the entries, those of tables with
+    /// their names before them, encoded as text.
     pub fn write_canonical(&self, out: &mut Vec<u8>) {
         match self {
             Value::Null => out.push(b'z'),

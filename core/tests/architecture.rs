@@ -1,4 +1,4 @@
-//! The modules of this crate stand on floors: none imports from one above it.
+//! The modules of this crate form layers: none imports from one above it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&str] = &[
     // Words and numbers.
     "hash", "ids", "causes", "output", "url", "value", "template", "offer", "status", "payload",
-    "space", "spelling", "problem", // A pipeline, and what follows from it.
+    "space", "spelling", "problem", // A pipeline, and what is derived from it.
     "pipeline", "grids", "resolve", "recipe", "engine", "graph", "check", "simulate", "draw",
-    // The format, and the way back.
+    // The format, reading and writing.
     "parse", "unparse", // It only names the others.
     "lib",
 ];
 
 /// The files of the state machine, likewise.
 const ENGINE: &[&str] = &[
-    // What goes in and out, and data that know nothing of each other's owners.
+    // Events and actions, and data that do not know each other's owners.
     "transition",
     "clause",
     "plan",
@@ -28,10 +28,10 @@ const ENGINE: &[&str] = &[
     "groups",
     "workers",
     "scheme",
-    "deadlines", // A run, then a run with what it shares.
+    "deadlines", // A run, then a run with its shared state.
     "run",
     "held",
-    "turn", // What may happen to it, by topic.
+    "turn", // The operations on it, by topic.
     "cascade",
     "cancel",
     "follow",
@@ -41,7 +41,7 @@ const ENGINE: &[&str] = &[
     "dispatch",
     "attempts",
     "wake",
-    // For those who look on.
+    // For observers.
     "explain",
     "invariants",
     "mod",

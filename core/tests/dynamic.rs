@@ -1,4 +1,4 @@
-//! Widths that are known only at run time, groups, and what their instances are given: from the text
+//! Widths that are known only at run time, groups, and the inputs of their instances: from the text
 //! of a file to plans and processes.
 
 mod sources;
@@ -36,7 +36,7 @@ fn recipe(parsed: &Parsed, name: &str) -> Recipe {
     let context =
         RunContext { run: 7, run_dir: "/s/runs/7".into(), base_dir: "/p".into(), seed: 42 };
     let made = Recipe::new(&parsed.pipeline, id, &context).unwrap();
-    // What a worker gets renders the same.
+    // The recipe that a worker receives renders the same.
     let sent: Recipe = serde_json::from_slice(&serde_json::to_vec(&*made).unwrap()).unwrap();
     assert_eq!(sent.inputs(), made.inputs());
     made
@@ -143,7 +143,7 @@ fn instances_of_a_scatter_get_their_items() {
     assert_eq!(words[7], "/p/o/.a b-2.dagrun-7-s-5-1");
     let seed = s.seed(5, std::slice::from_ref(&input)).unwrap();
     assert_eq!(words[6], seed.to_string());
-    // What the item means decides, not where it stands or how it is spelled.
+    // The value of the item decides, not its position or spelling.
     let same = item(r#"{"name":"a b","size":1.5}"#);
     assert_eq!(s.seed(1, &[same]).unwrap(), seed);
     assert_ne!(s.seed(4, std::slice::from_ref(&input)).unwrap(), seed);
@@ -178,7 +178,7 @@ fn a_map_over_a_scatter_has_its_items() {
     };
     let invocation = m.invocation(10, 1, &[of_s, item(r#"{"name":"n"}"#)]).unwrap();
     assert_eq!(words(&invocation), ["m", "n", "2", "y", "/p/o/n-2", "v"]);
-    // One that does not look at the item is not sent it.
+    // A task that does not use the item is not sent it.
     let plain = recipe(&parsed, "plain");
     assert!(plain.inputs().is_empty());
     assert_eq!(plain.item().map(|spec| spec.factor), Some(Some(2)));
@@ -393,7 +393,8 @@ proptest! {
             let own = by.iter().map(|name| ((*name).to_owned(), params[*name].clone()));
             let own: Vec<_> = own.collect();
             let next = seen.len() as u32;
-            // Groups are numbered as they first appear, and have what all of theirs share.
+            // Groups are numbered in order of first appearance, and have the values that all their
+            // instances share.
             prop_assert_eq!(*seen.entry(format!("{own:?}")).or_insert(next), *group);
             prop_assert_eq!(g.params(*group), own);
         }

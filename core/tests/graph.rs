@@ -45,8 +45,8 @@ fn param(name: &str) -> Placeholder {
     Placeholder::Param(name.to_owned(), Vec::new())
 }
 
-/// mesh ×4 → relax (map ×3) → report (gather), report → notify (after), mesh → notify (reference of
-/// a single task `setup`).
+/// mesh ×4 → relax (map ×3) → report (gather), report → notify (after), mesh → notify
+/// (reference of a single task `setup`).
 fn example() -> Pipeline {
     let mut mesh = task("mesh");
     mesh.sweep = range("h", 4);
@@ -117,7 +117,7 @@ fn too_wide_and_dangling() {
 fn a_part_of_a_pipeline_keeps_its_meaning() {
     let mut pipeline = example();
     pipeline.tasks.insert(0, task("unrelated"));
-    // Everything has moved by one.
+    // Every task has moved by one position.
     pipeline.tasks[2].pattern = Pattern::Map(TaskId(1));
     pipeline.tasks[3].pattern = Pattern::Gather(vec![TaskId(2)]);
     pipeline.tasks[3].references = vec![TaskId(5)];
@@ -207,7 +207,7 @@ proptest! {
         }
     }
 
-    /// What the templates prove, and what hashing finds, against rendering everything.
+    /// Compares what the templates prove and hashing finds with rendering everything.
     #[test]
     fn collisions_are_found(
         width in prop_oneof![20 => 1u32..40, 1 => Just(5000u32)],
@@ -269,7 +269,7 @@ fn collisions_of_large_arrays() {
     assert_eq!(collision.path, std::path::Path::new("out/77777.json"));
     assert_eq!((collision.first.task, collision.first.index), (TaskId(0), 77_777));
     assert_eq!((collision.second.task, collision.second.index), (TaskId(2), 0));
-    // A path for all: the first few are enough.
+    // One path for all instances: the first few are enough.
     tasks[0].outputs = path(&[Ok("same")]);
     assert_eq!(found(&tasks).len(), 4);
 }

@@ -1,5 +1,5 @@
-//! Files that programs write: a hundred thousand tasks, or as many upstreams of one task, in time and
-//! memory for what is written.
+//! Files that programs write: a hundred thousand tasks, or as many upstreams of one task, in time
+//! and memory in proportion to the text.
 
 mod sources;
 
@@ -38,7 +38,7 @@ fn checked(source: &str) -> Parsed {
     parsed
 }
 
-/// As many tasks, and one after them that says `last` of each name.
+/// As many tasks, and one after them with the text that `last` makes of their names.
 fn fan_in(last: impl FnOnce(&[String]) -> String) -> String {
     let names: Vec<String> = (0..TASKS - 1).map(|task| format!("t{task}")).collect();
     let mut source = String::new();

@@ -1,5 +1,5 @@
-//! The pipeline format from outside: a corpus of files with something wrong and what is said of
-//! each, files that use every key, and texts that nobody would write.
+//! The pipeline format from outside: a corpus of invalid files with the messages for each, files
+//! that use every key, and random texts.
 
 mod sources;
 
@@ -31,7 +31,7 @@ fn check(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
     parse(source, &options, &TestFiles)
 }
 
-/// `line:column: message`, then what is marked, the label and the help.
+/// `line:column: message`, then the marked text, the label and the help.
 fn rendered(source: &str, problems: &[Diagnostic]) -> String {
     let mut text = String::new();
     for problem in problems {
@@ -56,7 +56,7 @@ fn fields(task: &Task) -> serde_json::Map<String, serde_json::Value> {
     }
 }
 
-/// A pipeline, one line for each key that the smallest task does not have the same.
+/// Prints a pipeline, one line for each key that differs from that of the smallest task.
 fn told(parsed: &Parsed) -> String {
     let pipeline = &parsed.pipeline;
     let smallest = check("task.a.run = 'a'").unwrap();
@@ -230,7 +230,7 @@ fn a_million_points_cost_no_memory_each() {
     assert!(serde_json::to_string(&parsed.pipeline).unwrap().len() < 2000);
 }
 
-/// What mutations put into a text.
+/// The pieces that mutations insert into a text.
 const PIECES: [&str; 24] = [
     "{",
     "}",

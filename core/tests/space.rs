@@ -23,7 +23,7 @@ fn all(grid: &Grid) -> Vec<Vec<(String, Value)>> {
     (0..grid.width()).map(|index| grid.params(index)).collect()
 }
 
-/// What a space means, written down as loops.
+/// The meaning of a space, written as loops.
 fn reference(space: &Space, lengths: &[usize]) -> Vec<Vec<(String, Value)>> {
     let group_of =
         |axis: usize| space.zip.iter().position(|group| group.contains(&space.axes[axis].name));
@@ -117,7 +117,7 @@ proptest! {
         let json = serde_json::to_string(&grid).unwrap();
         let back: Grid = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(all(&back), all(&grid));
-        // Whoever shares a text with another point is known to.
+        // Every point that shares its texts with another is known as a duplicate.
         let texts: Vec<Vec<_>> =
             all(&grid).iter().map(|point| point.iter().map(|(_, v)| v.to_text()).collect()).collect();
         for index in 0..grid.width() {

@@ -121,7 +121,7 @@ fn long_constants_are_written_as_what_they_mean() {
     assert_eq!(serde_json::from_slice::<Vec<f64>>(&json).unwrap(), long);
 }
 
-/// Text of all sorts but NUL.
+/// Any text without NUL.
 fn any_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("{"),

@@ -1,4 +1,5 @@
-//! Long values: what becomes of them, along which edges they go, how commands are given them.
+//! Long values: where they are kept, along which edges they are passed, and how commands receive
+//! them.
 
 mod sources;
 

@@ -1,5 +1,6 @@
-//! A chain of a hundred thousand tasks, and a task with as many upstreams, through the machine: run to
-//! the end, and cancelled in the middle. What the machine does is counted, and grows with the run.
+//! A chain of a hundred thousand tasks, and a task with as many upstreams, through the machine: run
+//! to the end, and cancelled in the middle. The machine's actions are counted, and grow in
+//! proportion to the run.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ struct Done {
     revoked: u64,
 }
 
-/// A machine with one worker that ends at once what it is handed.
+/// A machine with one worker that ends every attempt at once.
 struct Rig {
     engine: Engine,
     now: u64,
@@ -120,7 +121,7 @@ fn run(plan: fn(usize) -> Vec<TaskPlan>, tasks: usize) -> Done {
     rig.done
 }
 
-/// Cancels it when half of it has ended.
+/// Cancels a run when half of it has ended.
 fn cancel(plan: fn(usize) -> Vec<TaskPlan>, tasks: usize) -> Done {
     let mut rig = Rig::new(plan(tasks));
     for _ in 0..tasks / 2 {
@@ -138,7 +139,7 @@ fn cancel(plan: fn(usize) -> Vec<TaskPlan>, tasks: usize) -> Done {
     rig.done
 }
 
-/// Fails at its beginning, so that all the rest is skipped at once.
+/// A run that fails at its beginning, so that all the rest is skipped at once.
 fn cascade(tasks: usize) -> Done {
     let mut rig = Rig::new(chain(tasks));
     rig.end(Outcome::Failed(FailureKind::Exit(1)));
@@ -146,7 +147,7 @@ fn cascade(tasks: usize) -> Done {
     rig.done
 }
 
-/// What is done for ten times as many tasks is ten times as much, but for a constant.
+/// Ten times as many tasks take ten times as many actions, except for a constant.
 #[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 fn grows_with_its_size(what: impl Fn(usize) -> Done) {
     let begin = Instant::now();

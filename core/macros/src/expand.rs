@@ -1,4 +1,4 @@
-//! What the attribute makes of a function.
+//! Expands the attribute: the code that is generated for a function.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -8,7 +8,7 @@ use syn::{Attribute, Ident, ItemFn, LitStr, Type};
 use crate::options::Options;
 use crate::signature::{Param, Signature, plain};
 
-/// The value that stands for the function, the function itself, and its registration.
+/// The value that represents the function, the function itself, and its registration.
 pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature) -> TokenStream {
     let name = function.sig.ident.clone();
     let krate = &options.krate;
@@ -40,7 +40,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature
 
         #(#cfgs)*
         const _: () = {
-            // Within, the name is that of the function.
+            // Inside the block below, the name refers to the function.
             const __DAGRUN_TASK: #name = #name;
             // Decided by the type: a `Result` may be called by any name.
             const __DAGRUN_FALLIBLE: bool = {
@@ -49,7 +49,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature
                 #private::Probe::<#returned>::FALLIBLE
             };
             const _: () = {
-            // Inputs are values of their own, whether or not the function needs them so.
+            // Inputs are passed by value, whether or not the function needs to own them.
             #[allow(clippy::needless_pass_by_value)]
             #inner
             #(#implementations)*
@@ -58,18 +58,18 @@ pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature
     }
 }
 
-/// Where errors about generated code that uses a type are shown.
+/// The span at which errors in generated code that uses a type are reported.
 fn span(ty: &Type) -> Span {
     ty.span().resolved_at(Span::call_site())
 }
 
-/// `price(…)` goes on working.
+/// Keeps calls such as `price(…)` working.
 fn callable(private: &TokenStream, function: &ItemFn) -> TokenStream {
     let name = &function.sig.ident;
     let output = &function.sig.output;
     let types = function.sig.inputs.iter().map(|input| match input {
         syn::FnArg::Typed(typed) => &*typed.ty,
-        // Was refused before.
+        // Already refused when the signature was read.
         syn::FnArg::Receiver(receiver) => &*receiver.ty,
     });
     let types: Vec<_> = types.collect();
@@ -108,7 +108,7 @@ fn task_fn(
     }
 }
 
-/// How a worker calls it.
+/// The registration by which a worker finds and calls it.
 fn registration(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenStream {
     let inputs: Vec<_> = signature
         .inputs()
@@ -140,7 +140,7 @@ fn registration(private: &TokenStream, name: &Ident, signature: &Signature) -> T
     }
 }
 
-/// An expression for the function's value, which leaves early where there is none.
+/// An expression for the function's value, which returns early if there is none.
 fn judged(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenStream {
     let mut inputs = 0usize..;
     let args = signature.params.iter().map(|param| match param {
@@ -153,7 +153,7 @@ fn judged(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenSt
     let call = quote!(#name(#(#args),*));
     let returned = &signature.returned;
     let failure = quote_spanned! {span(returned)=>
-        // The first of these traits that the error has, from the most telling to the least.
+        // The first of these traits that the error implements, from the most specific to the least.
         (&&&&&#private::Raised(&error)).failure()
     };
     quote! {
@@ -169,7 +169,8 @@ fn judged(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenSt
     }
 }
 
-/// A fold, where there are two inputs; whether they are of the type of the value is seen when it is made.
+/// A fold, if there are two inputs. Whether their types are that of the value is checked when the
+/// fold runs.
 fn fold(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenStream {
     let types: Vec<_> = signature.inputs().map(|(_, ty)| ty).collect();
     let [first, second] = types[..] else {

@@ -1,8 +1,8 @@
-//! `#[dagrun::task]`: makes a function a task that pipelines call by its name.
+//! `#[dagrun::task]`: turns a function into a task that pipelines call by name.
 //!
-//! What a program sees of it is described at the macro's re-export in `dagrun`. Here a function is
-//! read (`signature`) and written again (`expand`) as a value that can be called, that says what it takes and
-//! gives, and that is registered with the program.
+//! The macro's re-export in `dagrun` describes its use. This crate parses a function (`signature`)
+//! and expands it (`expand`) into a value that can be called, that knows its inputs and its result,
+//! and that is registered with the program.
 
 mod expand;
 mod options;
@@ -12,7 +12,7 @@ mod tests;
 
 use proc_macro::TokenStream;
 
-/// Makes a function a task.
+/// Turns a function into a task.
 ///
 /// ```ignore
 /// /// What an option is worth.
@@ -22,17 +22,18 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// The function has up to six inputs, each of a type that is `DeserializeOwned`, and where it wants
-/// to, one `&Context` anywhere among them. It returns a value that is `Serialize + DeserializeOwned`, or
-/// a `Result` of one, written as such; errors are [`std::error::Error`]s, `Failure`, or anything that
+/// The function has up to six inputs, each of a type that is `DeserializeOwned`, and optionally one
+/// `&Context` anywhere among them. It returns a value that is `Serialize + DeserializeOwned`, or a
+/// `Result` of one, under any name; errors are [`std::error::Error`]s, `Failure`, or anything that
 /// is `Display`.
 ///
-/// The name stands for a value of a type of the same name afterwards: it can be called as before,
-/// handed to the builder, and `*price` is a plain function pointer. As with every constant of that kind, a
-/// variable or parameter cannot have its name where it is in scope: write `let prices = dag.map(price, …)`, not `let price`.
+/// The name then denotes a value of a type of the same name: it can be called as before and passed
+/// to the builder, and `*price` is a plain function pointer. As with every such constant, no
+/// variable or parameter can have its name where it is in scope: write
+/// `let prices = dag.map(price, …)`, not `let price`.
 ///
-/// Options: `name = "…"`, what pipelines call it, when it is not the function's own name;
-/// `crate = path`, where `dagrun` is to be found, when it is not `::dagrun`.
+/// Options: `name = "…"`, the task's name in pipelines, if it is not the function's own;
+/// `crate = path`, the path of `dagrun`, if it is not `::dagrun`.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     let item = proc_macro2::TokenStream::from(item);
@@ -41,7 +42,7 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
         let signature = signature::Signature::read(&function.sig)?;
         Ok(expand::expand(&options, &function, &signature))
     });
-    // The function itself is kept, so that those who call it do not complain as well.
+    // The function itself is kept, so that its callers do not fail to compile as well.
     expanded
         .unwrap_or_else(|error| {
             let error = error.to_compile_error();

@@ -1,13 +1,13 @@
-//! What stands in the attribute's parentheses.
+//! The attribute's arguments.
 
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, LitStr, Path, Result, Token};
 
 /// The options of a task.
 pub(crate) struct Options {
-    /// What pipelines call it.
+    /// Its name in pipelines.
     pub(crate) name: Option<LitStr>,
-    /// Where `dagrun` is to be found.
+    /// The path of `dagrun`.
     pub(crate) krate: Path,
 }
 

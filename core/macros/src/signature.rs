@@ -1,16 +1,16 @@
-//! What a function takes and gives, as far as it can be seen in its text.
+//! A function's inputs and result, as far as its source text shows them.
 
 use proc_macro2::Span;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Error, FnArg, Ident, Pat, PatType, Result, ReturnType, Type};
 
-/// Inputs that a task has at most.
+/// The maximum number of inputs of a task.
 const MAX_INPUTS: usize = 6;
 
 /// A function that can be a task.
 pub(crate) struct Signature {
-    /// What it is given, in order.
+    /// Its parameters, in order.
     pub(crate) params: Vec<Param>,
     /// The type that it returns.
     pub(crate) returned: Type,
@@ -20,7 +20,7 @@ pub(crate) struct Signature {
 pub(crate) enum Param {
     /// A value.
     Input {
-        /// Its name, as pipelines have it.
+        /// Its name in pipelines.
         name: String,
         /// Its type.
         ty: Box<Type>,
@@ -30,7 +30,7 @@ pub(crate) enum Param {
 }
 
 impl Signature {
-    /// Reads it, and says what keeps the function from being a task.
+    /// Reads it, and reports what prevents the function from being a task.
     pub(crate) fn read(sig: &syn::Signature) -> Result<Signature> {
         refuse_qualifiers(sig)?;
         let params = sig.inputs.iter().map(param).collect::<Result<Vec<_>>>()?;

@@ -1,4 +1,5 @@
-//! What is no task, and where the compiler is told so. What tasks do is tested in `dagrun-worker`.
+//! Functions that cannot be tasks, and where the compiler reports it. What tasks do is tested in
+//! `dagrun-worker`.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -6,7 +7,7 @@ use quote::{ToTokens, quote};
 use crate::options::Options;
 use crate::signature::Signature;
 
-/// What is said about a function.
+/// The error that is reported for a function.
 fn refused(function: TokenStream) -> String {
     let function: syn::ItemFn = syn::parse2(function).unwrap();
     Signature::read(&function.sig).err().unwrap().to_string()

@@ -1,12 +1,12 @@
-//! What must not compile, and what the compiler says of it: edges between tasks that do not fit, and functions that
-//! cannot be tasks.
+//! Programs that must not compile, and the compiler's messages: edges between tasks that do not
+//! fit, and functions that cannot be tasks.
 //!
-//! The messages are those of one compiler. With another one this is skipped, and only the doc-tests
-//! marked `compile_fail` tell that such programs are refused.
+//! The messages are those of one compiler. With any other version this test is skipped, and only
+//! the doc-tests marked `compile_fail` check that such programs are refused.
 
 use std::process::Command;
 
-/// The compiler whose messages are kept beside the programs.
+/// The compiler whose messages are stored beside the programs.
 const RUSTC: &str = "rustc 1.95.";
 
 #[test]

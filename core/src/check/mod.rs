@@ -1,8 +1,8 @@
-//! What a sound pipeline holds, besides what its names mean ([`crate::resolve`]): the rules of names,
-//! texts and options, of a task and of the whole. Each stands here and nowhere else. The parser, the
-//! builder and the scheduler, which trusts neither, all ask here.
+//! The rules of a valid pipeline, other than the meaning of its names ([`crate::resolve`]): rules
+//! for names, texts and options, for a task and for the whole. Each rule is written here and
+//! nowhere else. The parser, the builder and the scheduler, which trusts neither, all apply them.
 //!
-//! Nothing here knows where something is written. Problems are given back without a place.
+//! Nothing here knows the location of what it checks. Problems are returned without one.
 
 mod options;
 mod whole;
@@ -70,7 +70,7 @@ pub fn pipeline_name(name: &str) -> Option<Problem> {
     filled(name, "the name").or_else(control)
 }
 
-/// A text that a process is given.
+/// A text that is passed to a process.
 #[must_use]
 pub fn text(text: &str) -> Option<Problem> {
     text.contains('\0').then(|| Problem::new("the text contains a NUL character"))
@@ -108,12 +108,12 @@ pub fn clause(count: usize, syntax: Syntax) -> Option<Problem> {
     (count == 0).then(|| Problem::new("the clause names no tasks").help(help()))
 }
 
-/// A path or a URL: a scheme that nobody knows, as far as it can be seen.
+/// A path or a URL: an unknown scheme, as far as the literal text shows it.
 #[must_use]
 pub fn location(path: &Template) -> Option<Problem> {
     let Some(Part::Literal(start)) = path.parts.first() else { return None };
     match Location::of(start.as_bytes()) {
-        // What follows may complete it.
+        // The parts that follow may complete it.
         Err(UrlError::Incomplete(_) | UrlError::Host) if path.parts.len() > 1 => None,
         Err(error) => Some(Problem::new(error.to_string())),
         Ok(_) => None,
@@ -129,8 +129,8 @@ pub fn directory(path: &Template, syntax: Syntax) -> Option<Problem> {
     location(path).or_else(|| remote.then(|| Problem::new(message())))
 }
 
-/// A task that neither the parser nor the builder need have made: everything that can be seen of it
-/// without the others. The first problem.
+/// A task of any origin, not necessarily made by the parser or the builder: everything that can be
+/// checked without the other tasks. Returns the first problem.
 #[must_use]
 pub fn task(task: &Task) -> Option<Problem> {
     let mut first = None;
@@ -158,7 +158,7 @@ fn texts(task: &Task) -> Option<Problem> {
     program(first, Syntax::Toml).or_else(words).or_else(|| surroundings(task))
 }
 
-/// What a process has around it.
+/// The first problem with the paths and the environment of a process.
 fn surroundings(task: &Task) -> Option<Problem> {
     let paths = task.outputs.iter().map(|(_, path)| path).chain(&task.stdin);
     let path = |path: &Template| {

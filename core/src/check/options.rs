@@ -82,7 +82,7 @@ fn resources(resources: &[(String, u64)], syntax: Syntax, add: &mut dyn FnMut(Op
     }
 }
 
-/// The key of a pattern that makes a task have other instances than its own.
+/// The key of a pattern by which a task's instances depend on those of other tasks.
 fn pattern_key(pattern: &Pattern) -> Option<&'static str> {
     match pattern {
         Pattern::Own => None,

@@ -6,7 +6,7 @@ use crate::pipeline::{MinSuccess, Pattern, Pipeline, Task};
 use crate::problem::{Problem, Syntax};
 use crate::url;
 
-/// What of a pipeline a problem is about.
+/// The part of a pipeline that a problem is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// All of it.
@@ -22,7 +22,7 @@ pub enum Place {
 /// The graph of a pipeline each task of which is sound by itself.
 ///
 /// # Errors
-/// Everything that is wrong with the whole.
+/// All problems of the whole.
 pub fn whole(pipeline: &Pipeline, syntax: Syntax) -> Result<Graph, Vec<(Place, Problem)>> {
     let graph = Graph::new(pipeline).map_err(|error| vec![broken(pipeline, &error, syntax)])?;
     let mut problems = Vec::new();
@@ -61,7 +61,7 @@ fn broken(pipeline: &Pipeline, error: &GraphError, syntax: Syntax) -> (Place, Pr
     (Place::Task(*task), Problem::new(message))
 }
 
-/// What makes a task wait for another.
+/// The kind of edge by which a task waits for another.
 fn kind(pipeline: &Pipeline, from: TaskId, to: TaskId, syntax: Syntax) -> &'static str {
     let Some(task) = pipeline.tasks.get(to.at()) else { return "after" };
     let names = |mut clauses: std::slice::Iter<'_, crate::pipeline::Clause>| {
@@ -105,8 +105,9 @@ fn twice_written(pipeline: &Pipeline, collision: &Collision) -> Problem {
     Problem::new(message).help(help)
 }
 
-/// Tasks that wait for each other, as [`crate::graph::find_cycles`] gives them: each with what makes it
-/// wait for the one before. Besides the problem, the two tasks whose edge closes the cycle.
+/// Tasks that wait for each other, as [`crate::graph::find_cycles`] gives them: each with what
+/// makes it wait for the one before. Besides the problem, the two tasks whose edge closes the
+/// cycle.
 pub fn cycle<'n>(
     tasks: &[TaskId],
     name: impl Fn(TaskId) -> &'n str,

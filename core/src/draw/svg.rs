@@ -8,7 +8,7 @@ const BOX_HEIGHT: f64 = 34.0;
 const ROW_GAP: f64 = 22.0;
 const COLUMN_GAP: f64 = 96.0;
 const MARGIN: f64 = 24.0;
-/// Width of a character of the 14-pixel font, on the safe side.
+/// Width of a character of the 14-pixel font, rounded up to be safe.
 const CHAR: f64 = 8.6;
 
 /// Where a box is.
@@ -146,7 +146,7 @@ fn push_box(shape: &Shape, place: Place, out: &mut String) {
         ));
     };
     if shape.array {
-        // A pile of boxes.
+        // A stack of boxes.
         frame(6.0, "#d3e5f2");
         frame(3.0, "#deecf6");
     }

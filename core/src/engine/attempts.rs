@@ -1,4 +1,4 @@
-//! What workers report of attempts, and what becomes of their instances.
+//! Reports of workers on attempts, and their effects on instances.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::ids::{AttemptId, InstanceId, Micros, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Retry;
 use crate::status::{Detail, FailureKind, State};
 
-/// An attempt that has left its worker's hands.
+/// An attempt that its worker no longer holds.
 struct Attempt {
     instance: InstanceId,
     number: u32,
@@ -91,7 +91,7 @@ impl Engine {
             }
             turn.settle();
         }
-        // Among what was given back there may be more of them.
+        // The returned instances may include more of them.
         self.drop_followers(now, id, &followers, out);
     }
 }
@@ -118,7 +118,7 @@ impl Turn<'_> {
             }
             _ if lease.cancelled => self.end_cancelled(attempt),
             Outcome::Returned | Outcome::Started => self.give_back(attempt.instance),
-            // A worker that shuts down ends what it runs: no fault of the task's.
+            // A worker that shuts down ends what it runs: the task is not at fault.
             Outcome::Failed(FailureKind::Lost | FailureKind::Cancelled) => self.lost(attempt),
             Outcome::Failed(kind) => {
                 self.learn_duration(&attempt);
@@ -128,7 +128,7 @@ impl Turn<'_> {
         self.settle();
     }
 
-    /// What a lease's end means to its worker and its task, whatever the outcome.
+    /// Accounts for the end of a lease at its worker and its task, whatever the outcome.
     fn unlease(&mut self, worker: WorkerId, lease: &Lease) {
         if let Some(needs) = self.hub.classes.get(lease.class) {
             self.hub.workers.update(worker, |held| held.vacate(needs));
@@ -156,7 +156,7 @@ impl Turn<'_> {
         }));
     }
 
-    /// Notes how long an attempt took, and says it.
+    /// Notes how long an attempt took, and returns it.
     fn learn_duration(&mut self, attempt: &Attempt) -> Micros {
         let took = attempt.finished.since(attempt.started).0.clamp(1, u64::MAX / 16);
         let task = self.run.task_mut(attempt.instance.task);
@@ -192,13 +192,13 @@ impl Turn<'_> {
 
     fn end_cancelled(&mut self, mut attempt: Attempt) {
         if !attempt.ran {
-            attempt.number -= 1; // It was never made.
+            attempt.number -= 1; // The attempt was never made.
         }
         self.conclude(attempt, State::Cancelled, Some(Cause::Cancelled));
     }
 
-    /// The instance is the next of its task again. What is bound to a worker that is being lost is
-    /// skipped with all else that is, see `drop_followers`.
+    /// Puts the instance at the front of its task's queue again. Instances bound to a worker that
+    /// is being lost are skipped later, all at once, see `drop_followers`.
     fn give_back(&mut self, instance: InstanceId) {
         let InstanceId { task, index } = instance;
         let span = Span { first: index, count: 1 };

@@ -1,4 +1,4 @@
-//! Cancelling: what waits ends at once, what runs is taken back from its worker.
+//! Cancelling: waiting instances end at once, running attempts are revoked from their workers.
 
 use rustc_hash::FxHashMap;
 
@@ -39,7 +39,8 @@ impl Turn<'_> {
     /// Ends everything in scope.
     fn end_all(mut self, scope: CancelScope) {
         self.run.ending |= scope == CancelScope::Run;
-        // First all of them, then what follows from it: otherwise one would start the next.
+        // End all of them before drawing consequences: otherwise the end of one would start the
+        // next.
         for (task, span) in self.run.parts(scope) {
             self.cancel_waiting(task, span);
         }

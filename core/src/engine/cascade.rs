@@ -1,4 +1,4 @@
-//! What an outcome means to those downstream: who becomes ready, who can never run.
+//! The effects of an outcome downstream: which instances become ready, which can never run.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::ids::{InstanceId, TaskId};
 use crate::status::State;
 
 impl Turn<'_> {
-    /// A submitted run: what can be decided before anything has happened.
+    /// Starts a submitted run: decides what can be decided before any event.
     pub(super) fn begin(&mut self) {
         let plan = Arc::clone(&self.run.plan);
         for (task, plan) in (0..).map(TaskId).zip(&plan.tasks) {
@@ -29,7 +29,7 @@ impl Turn<'_> {
                 for group in &mut self.run.task_mut(task).rare_mut().groups {
                     group.judge(gather.min_success);
                 }
-                // Groups that were out of reach from the start.
+                // Groups that could never be met from the start.
                 for span in groups_with(self.run, task, Verdict::Dead) {
                     let root = InstanceId { task, index: span.first };
                     self.skip(task, span, Cause::Upstream { root });
@@ -171,7 +171,8 @@ impl Turn<'_> {
         }
         self.run.task_mut(task).rare_mut().doomed.get_or_insert(cause);
         if self.run.task_plan(task).map.is_none() {
-            // It stands for what it would have scattered, so that those downstream know.
+            // One instance represents those that it would have scattered, so that downstream tasks
+            // are decided.
             self.queue.push_back(Step::Width(task, 1));
         }
     }
@@ -193,15 +194,15 @@ fn groups_with(run: &Run, task: TaskId, verdict: Verdict) -> Vec<Span> {
 }
 
 impl State {
-    /// Whether it waits, and no worker has it.
+    /// Whether it waits, and no worker holds it.
     pub(super) fn waits(self) -> bool {
         matches!(self, State::Blocked | State::Ready | State::Backoff)
     }
 }
 
 impl Cause {
-    /// Whether a skip for this reason fails the run: nobody asked for it, and nothing that failed
-    /// accounts for it.
+    /// Whether a skip for this reason fails the run: it was not requested, and no failed instance
+    /// explains it.
     fn is_a_failure(self) -> bool {
         match self {
             Cause::Follow { why, .. } => why != FollowProblem::Outcome,
@@ -210,7 +211,7 @@ impl Cause {
         }
     }
 
-    /// The instance at the beginning of the chain, when it is another than the one that ended.
+    /// The instance at the beginning of the chain, if it is not the one that ended.
     pub(super) fn root(self) -> Option<InstanceId> {
         match self {
             Cause::After { root, .. }

@@ -12,7 +12,7 @@ pub(super) struct ClauseRun {
     pub(super) verdict: Verdict,
 }
 
-/// What can be said of a clause or a group.
+/// The verdict on a clause or a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Not known yet.
@@ -24,8 +24,8 @@ pub(super) enum Verdict {
 }
 
 impl ClauseRun {
-    /// Decides an open clause when nothing is pending: an empty set is met; otherwise whatever came
-    /// decided nothing, so all of `all` were hits and none of `any` was.
+    /// Decides an open clause when nothing is pending: an empty set is met; otherwise no outcome
+    /// decided it, so all of `all` were hits and none of `any` was.
     pub(super) fn settle(&mut self, quantifier: Quantifier) {
         if self.pending == 0 && self.verdict == Verdict::Open {
             self.verdict = match quantifier {
@@ -45,8 +45,8 @@ pub(super) fn counts(on: Outcomes, success: bool) -> bool {
     }
 }
 
-/// What a clause says when `pending` upstreams are left and the latest is a hit or not; the clause
-/// was open before.
+/// The verdict on a clause that was open, when `pending` upstreams are left and the latest is a hit
+/// or not.
 pub(super) fn verdict(quantifier: Quantifier, pending: u64, hit: bool) -> Verdict {
     match (quantifier, hit, pending) {
         (Quantifier::All, false, _) | (Quantifier::Any, false, 0) => Verdict::Dead,

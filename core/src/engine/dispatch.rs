@@ -1,5 +1,5 @@
-//! Who runs what: ready instances go to workers with capacity, idle workers get what others hold
-//! ahead.
+//! Placement: ready instances are assigned to workers with capacity, and idle workers get attempts
+//! that others hold ahead.
 
 use super::needs::{ClassId, Needs};
 use super::ready::{ReadyKey, Span};
@@ -13,8 +13,8 @@ use crate::status::State;
 /// between short attempts.
 const WORK_AHEAD: Micros = Micros(10_000);
 
-/// Attempts up to this long are held one ahead when nothing more urgent can come: beside longer
-/// ones it does not count that a slot waits for the scheduler.
+/// Attempts up to this long are held one ahead when nothing more urgent can come: for longer ones
+/// the time that a slot waits for the scheduler is negligible.
 const WORTH_ONE_AHEAD: Micros = Micros(100_000);
 
 /// Look for something more urgent only in runs with at most this many tasks.
@@ -27,7 +27,7 @@ const MOST_AHEAD: u64 = 2048;
 /// least `least`.
 fn ahead(mean: Micros, least: u64) -> u32 {
     match WORK_AHEAD.0.checked_div(mean.0) {
-        // Nobody knows yet.
+        // Not known yet.
         None => 0,
         Some(attempts) => u32::try_from(attempts.clamp(least, MOST_AHEAD)).unwrap_or(0),
     }
@@ -161,7 +161,7 @@ impl Hub {
         let most = free.min(backlog.div_ceil(2)) as usize;
         let suits = |class| {
             let needs = self.classes.get(class);
-            // What is for the victim alone would only come back to it.
+            // Attempts bound to the victim would only return to it.
             let free = |needs: &&Needs| needs.own.is_none();
             needs.filter(free).is_some_and(|needs| self.workers.could_start(thief, needs))
         };

@@ -1,4 +1,4 @@
-//! What goes into the state machine and what comes out.
+//! The events and actions of the state machine.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub enum Event {
         run: RunId,
         /// Its graph.
         plan: Arc<RunPlan>,
-        /// What had happened before it began.
+        /// What had succeeded before it began.
         past: Arc<Past>,
     },
     /// A client wants something cancelled.
@@ -71,7 +71,7 @@ pub struct WorkerInfo {
     pub functions: Vec<(String, u64)>,
 }
 
-/// What a worker says of consecutive attempts.
+/// A worker's report on consecutive attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The first attempt.
@@ -87,7 +87,7 @@ pub struct Report {
     /// What else is known.
     pub detail: Option<Box<Detail>>,
     /// How many elements the captured JSON array has, when the task feeds a scatter and its value
-    /// is an array. The host counts them before it hands the report on.
+    /// is an array. The host counts them before it passes the report on.
     pub items: Option<u32>,
 }
 
@@ -133,7 +133,7 @@ pub enum Action {
         worker: WorkerId,
         /// Which.
         attempts: Vec<AttemptId>,
-        /// How hard.
+        /// The mode of the revocation.
         mode: RevokeMode,
     },
     /// Write down what happened, then notify observers.
@@ -147,7 +147,8 @@ pub enum Action {
         /// Its number of instances. A task whose upstream gave no array has one, skipped.
         width: u32,
     },
-    /// Let go of values that a worker keeps and nobody needs any more. Others may have copies.
+    /// Release values that a worker keeps and no instance needs any more. Other workers may have
+    /// copies.
     Release {
         /// The worker.
         worker: WorkerId,
@@ -182,7 +183,7 @@ pub struct Assignment {
     pub number: u32,
 }
 
-/// How hard attempts are taken back.
+/// The mode in which attempts are revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevokeMode {
     /// Only those that have not started: the worker answers [`Outcome::Returned`] for these.
@@ -191,7 +192,7 @@ pub enum RevokeMode {
     Cancel,
 }
 
-/// A fact for the journal. Ranges are consecutive instances with the same story.
+/// A fact for the journal. A range is a number of consecutive instances with the same history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The run.
@@ -245,7 +246,7 @@ pub enum Cause {
         /// What about it.
         why: FollowProblem,
     },
-    /// The array it was to scatter is none, or has more elements than `max-items`.
+    /// The value to scatter is not an array, or has more elements than `max-items`.
     Scatter {
         /// The instance whose value it is.
         root: InstanceId,

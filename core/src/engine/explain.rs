@@ -1,4 +1,4 @@
-//! Why an instance is in its state: what it waits for, why no worker has it yet.
+//! Why an instance is in its state: what it waits for, why no worker runs it yet.
 
 use super::Engine;
 use super::clause::Verdict;
@@ -15,11 +15,11 @@ const NAMED: usize = 5;
 pub enum Explanation {
     /// It waits for upstreams.
     Blocked(Vec<Missing>),
-    /// Its task does not know yet how many instances it has.
+    /// The number of its task's instances is not known yet.
     WidthUnknown(Vec<Missing>),
     /// It could start.
     Ready(NotStarted),
-    /// A worker has it.
+    /// A worker holds it.
     Leased {
         /// The worker.
         worker: WorkerId,

@@ -60,7 +60,7 @@ impl Turn<'_> {
         let problem = match (verdict, quantifier, self.followed_workers(to, follow)) {
             (None | Some(Verdict::Open), ..) => return,
             (Some(Verdict::Met), ..) if total == 0 => {
-                // An empty set is met, and places nothing.
+                // An empty set is met, and does not constrain placement.
                 self.apply_verdict(verdict, to, clause, root);
                 return;
             }
@@ -129,7 +129,8 @@ impl Turn<'_> {
         self.skip_task(to, Cause::Follow { clause, root, why });
     }
 
-    /// A worker is lost: what of the task was bound to it and has not started never will.
+    /// A worker is lost: the task's instances that were bound to it and have not started never
+    /// will.
     fn drop_follower(mut self, lost: WorkerId, task: TaskId) {
         // An instance that it follows, to name in the reason.
         let upstream = self.run.task_plan(task).followed().next();
@@ -148,7 +149,7 @@ impl Turn<'_> {
 }
 
 impl Engine {
-    /// A worker is lost: what was bound to it and has not started never will.
+    /// A worker is lost: instances that were bound to it and have not started never will.
     pub(super) fn drop_followers(
         &mut self,
         now: Timestamp,

@@ -43,7 +43,7 @@ impl GroupRun {
         groups
     }
 
-    /// Decides an open group as soon as its answer is known. Returns the verdict when this decided
+    /// Decides an open group as soon as its verdict is known. Returns the verdict when this decided
     /// it.
     pub(super) fn judge(&mut self, min_success: Option<MinSuccess>) -> Option<Verdict> {
         if self.verdict != Verdict::Open {

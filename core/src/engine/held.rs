@@ -1,10 +1,11 @@
-//! Long values that stay with the workers that made them: who has which, how many instances still
-//! want it, and who can let go of it.
+//! Long values that stay with the workers that made them: which worker holds which, how many
+//! instances still need it, and which workers can release it.
 //!
-//! A run has none of this until the first such value is reported. Then a value has a counter of the
-//! instances that are given it and have not ended, kept up to date as states are written, and is
-//! released when it comes to zero. What a lost worker held is forgotten here: those that want it
-//! are started all the same and fail for want of it. (This is where making it again would begin.)
+//! A run keeps no such state until the first long value is reported. From then on each value has a
+//! counter of the instances that consume it and have not ended, kept up to date as states are
+//! written; at zero the value is released. Values that a lost worker held are forgotten here: their
+//! consumers are started all the same and fail because the value is missing. (Recomputing it would
+//! begin here.)
 
 use rustc_hash::FxHashMap;
 
@@ -18,11 +19,11 @@ use crate::status::State;
 #[derive(Debug, Default)]
 pub(super) struct HeldValues {
     tasks: FxHashMap<TaskId, OfTask>,
-    /// Edges by downstream: whose end may be the last that an upstream's value waits for.
+    /// Edges by downstream task: its end may be the last that an upstream's value waits for.
     into: FxHashMap<TaskId, Vec<ValueEdge>>,
-    /// And by upstream.
+    /// Edges by upstream task.
     from: FxHashMap<TaskId, Vec<ValueEdge>>,
-    /// To be let go.
+    /// Values to be released.
     released: Vec<(WorkerId, InstanceId)>,
 }
 
@@ -30,7 +31,7 @@ pub(super) struct HeldValues {
 #[derive(Debug, Default)]
 struct OfTask {
     held: FxHashMap<u32, HeldValue>,
-    /// How many bytes of them each worker has.
+    /// How many bytes of them each worker holds.
     bytes: FxHashMap<WorkerId, u64>,
     /// Those that were held of each group, for each task that gathers by groups.
     groups: FxHashMap<(TaskId, u32), Vec<u32>>,
@@ -40,7 +41,7 @@ struct OfTask {
 struct HeldValue {
     worker: WorkerId,
     bytes: u64,
-    /// Instances that are given it and have not ended; a task of unknown width counts as one.
+    /// Instances that consume it and have not ended; a task of unknown width counts as one.
     left: u64,
 }
 
@@ -99,7 +100,7 @@ impl HeldValues {
         }
     }
 
-    /// A task that counted as one has so many instances.
+    /// A task that counted as one instance now has this many.
     pub(super) fn widened(&mut self, task: TaskId, width: u32) {
         let HeldValues { tasks, into, released, .. } = self;
         let edges = into.get(&task).into_iter().flatten();
@@ -132,15 +133,15 @@ impl HeldValues {
         Some(self.tasks.get(&instance.task)?.held.get(&instance.index)?.worker)
     }
 
-    /// What has become free since the last call, by worker.
+    /// The values to be released since the last call, by worker.
     pub(super) fn take_released(&mut self) -> Vec<(WorkerId, InstanceId)> {
         let mut released = std::mem::take(&mut self.released);
         released.sort_unstable();
         released
     }
 
-    /// How many bytes of what an instance is given each worker has, the most first. Of what it
-    /// gathers all counts, whatever its group.
+    /// How many bytes of an instance's inputs each worker holds, the most first. All of what it
+    /// gathers counts, whatever its group.
     pub(super) fn near(&self, instance: InstanceId) -> Vec<(WorkerId, u64)> {
         let mut near: Vec<(WorkerId, u64)> = Vec::new();
         let mut add = |worker: WorkerId, bytes: u64| match near
@@ -197,7 +198,7 @@ impl OfTask {
     }
 }
 
-/// How many instances that are given the value of instance `index` have not ended.
+/// How many consumers of the value of instance `index` have not ended.
 fn wanting(run: &Run, edge: &ValueEdge, index: u32) -> u64 {
     let to = run.task(edge.to);
     let all = u64::from(to.counts.total() - to.counts.terminal());
@@ -231,7 +232,7 @@ fn is_grouped(run: &Run, task: TaskId) -> bool {
 }
 
 impl HeldValues {
-    /// Compares the counters with what the states say.
+    /// Compares the counters with the states.
     pub(super) fn check(&self, run: &Run, present: impl Fn(WorkerId) -> bool) {
         assert!(self.released.is_empty(), "what is free has been released");
         for (task, of) in &self.tasks {

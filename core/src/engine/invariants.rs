@@ -10,10 +10,10 @@ use crate::pipeline::Quantifier;
 use crate::status::{RunState, State};
 
 impl Engine {
-    /// Compares everything that is kept incrementally with what the states say.
+    /// Compares everything that is kept incrementally with the states.
     ///
     /// # Panics
-    /// When something does not agree. Costs as much as there are instances and edges.
+    /// When something does not agree. Takes time in proportion to instances and edges.
     pub fn check_invariants(&self) {
         let mut leased: FxHashMap<(RunId, InstanceId), u32> = FxHashMap::default();
         for (id, worker) in self.hub.workers.iter() {
@@ -84,7 +84,7 @@ impl Run {
             let ClauseRun { pending, verdict, .. } = self.clause(task, number);
             let (expected, left) = judge(self, task, number);
             assert_eq!(pending, left, "pending of clause {number} of {task}");
-            // Where an upstream ran decides on `follow` as well.
+            // For `follow`, the worker on which an upstream ran matters as well.
             if (number as usize) < others {
                 assert_eq!(verdict, expected, "verdict on clause {number} of {task}");
             }

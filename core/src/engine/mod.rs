@@ -5,7 +5,7 @@
 //! scheduler, the server, the tests and the simulator.
 //!
 //! A task's instances are implied: one byte of state each, ranges in the ready queue, one counter
-//! per clause. What is true only of attempts in flight lives in a lease of their worker. Finishing
+//! per clause. What concerns only attempts in flight is kept in a lease of their worker. Finishing
 //! an instance costs its out-edges; blocked instances are never rescanned.
 
 mod attempts;
@@ -68,7 +68,7 @@ impl Engine {
         Engine::default()
     }
 
-    /// A machine that places attempts by `scheme`; `seed` is for those that draw lots.
+    /// A machine that places attempts by `scheme`; `seed` is for the random ones.
     #[must_use]
     pub fn with_scheme(scheme: Scheme, seed: u64) -> Engine {
         let hub = Hub { scheme, random: SplitMix(seed), ..Hub::default() };
@@ -101,7 +101,7 @@ impl Engine {
             Event::Reported { worker, reports } => self.report(now, worker, reports, out),
             Event::Tick => self.wake(now, out),
         }
-        // First all that follows from the event, then what fail-fast makes of it.
+        // First all consequences of the event, then those of fail-fast.
         for run in std::mem::take(&mut self.hub.failing) {
             if let Some(turn) = self.turn(now, run, out) {
                 turn.fail_fast();
@@ -178,14 +178,14 @@ impl Engine {
         Some(&self.runs.get(&run)?.plan)
     }
 
-    /// The run and instance of an attempt in a worker's hands.
+    /// The run and instance of an attempt that a worker holds.
     #[must_use]
     pub fn instance_of(&self, worker: WorkerId, attempt: AttemptId) -> Option<(RunId, InstanceId)> {
         let lease = self.hub.workers.get(worker)?.leases.get(&attempt)?;
         Some((lease.run, lease.instance))
     }
 
-    /// Attempts in a worker's hands, or `None` when the worker is not present.
+    /// How many attempts a worker holds, or `None` when the worker is not present.
     #[must_use]
     pub fn held_by(&self, worker: WorkerId) -> Option<usize> {
         Some(self.hub.workers.get(worker)?.leases.len())
@@ -217,7 +217,7 @@ impl Engine {
         turn.settle();
     }
 
-    /// What an event means to a run, from here on; `None` when it is unknown.
+    /// Begins a turn for a run; `None` when the run is unknown.
     fn turn<'a>(
         &'a mut self,
         now: Timestamp,

@@ -9,8 +9,8 @@ use crate::ids::InstanceId;
 use crate::status::State;
 
 impl Turn<'_> {
-    /// Puts what is done where it belongs. To be called when all tasks have begun, and before
-    /// anything follows from that.
+    /// Takes over what succeeded before the run. Must be called when all tasks have begun, and
+    /// before their consequences are drawn.
     pub(super) fn take_over(&mut self, past: &Past) {
         let tasks = self.run.tasks.len();
         for &(task, width) in past.widths.iter().filter(|(task, _)| task.at() < tasks) {
@@ -19,7 +19,7 @@ impl Turn<'_> {
         for &(task, items) in past.items.iter().filter(|(task, _)| task.at() < tasks) {
             self.run.task_mut(task).rare_mut().items += items;
         }
-        // First all of them, then what follows: nobody may see half of it.
+        // Write all states before drawing consequences: no consequence may see only some of them.
         for done in &past.done {
             let Done { task, worker, .. } = *done;
             for span in self.run.succeed_at_once(done) {
@@ -32,7 +32,7 @@ impl Turn<'_> {
 }
 
 impl Run {
-    /// Moves those of the instances that there are, and that wait, to success; says which.
+    /// Moves those of the instances that exist and wait to success; returns which.
     fn succeed_at_once(&mut self, done: &Done) -> Vec<Span> {
         let Some(task) = self.tasks.get(done.task.at()) else { return Vec::new() };
         let first = done.first_index.min(task.instances());

@@ -12,7 +12,7 @@ use crate::pipeline::{Clause, Conduct, MinSuccess, Scatter, Targets};
 pub struct RunPlan {
     /// The tasks; a [`TaskId`] is a position.
     pub tasks: Vec<TaskPlan>,
-    /// Which tasks are given values of which others, each pair once for each way.
+    /// Which tasks consume values of which others, each pair once for each way.
     pub values: Vec<ValueEdge>,
     /// Cancel the rest as soon as an instance has failed for good.
     pub fail_fast: bool,
@@ -20,18 +20,18 @@ pub struct RunPlan {
     pub seed: u64,
 }
 
-/// Instances of one task are given values of instances of another.
+/// Instances of one task consume values of instances of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValueEdge {
     /// The upstream task.
     pub from: TaskId,
-    /// The task that is given its values.
+    /// The task that consumes its values.
     pub to: TaskId,
-    /// Which instance which.
+    /// Which instance consumes which value.
     pub of: Consumed,
 }
 
-/// Which values an instance is given of an upstream.
+/// Which values of an upstream an instance consumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Consumed {
     /// Each instance that of the only one.
@@ -74,9 +74,9 @@ pub struct TaskPlan {
 /// How many instances a task has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
-    /// So many.
+    /// This many.
     Known(u32),
-    /// It is known only while the run goes on.
+    /// It is known only during the run.
     Late {
         /// How many instances each element, or worker, makes.
         each: u32,
@@ -100,14 +100,14 @@ impl Width {
         width
     }
 
-    /// Whether it is known only while the run goes on.
+    /// Whether it is known only during the run.
     #[must_use]
     pub fn is_late(self) -> bool {
         self.known().is_none()
     }
 }
 
-/// Only what is known equals a number.
+/// Only a known width can equal a number.
 impl PartialEq<u32> for Width {
     fn eq(&self, width: &u32) -> bool {
         self.known() == Some(*width)
@@ -153,7 +153,7 @@ pub(super) enum Edge {
 }
 
 impl RunPlan {
-    /// The tasks that others follow: where they ran matters. By position.
+    /// The tasks that others follow: where they ran matters. Indexed by task.
     #[must_use]
     pub fn followed(&self) -> Vec<bool> {
         let mut followed = vec![false; self.tasks.len()];
@@ -213,13 +213,13 @@ impl Default for TaskPlan {
     }
 }
 
-/// What had happened before a run began. The host has written it down: the machine gives no records
-/// of it.
+/// What had happened before a run began. The host has recorded it: the machine emits no records of
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Past {
     /// Instances that have succeeded, by task and index.
     pub done: Vec<Done>,
-    /// How many instances a task has that finds out only while the run goes on. Given for every
+    /// The number of instances of tasks whose width is known only during the run. Given for every
     /// such task that has instances in `done`.
     pub widths: Vec<(TaskId, u32)>,
     /// How many elements the instances in `done` of a task captured in all, where they are
@@ -254,10 +254,10 @@ impl Past {
     }
 
     /// The tasks whose instances cannot be taken over although they succeeded, as it is not certain
-    /// that there will be the same instances again: a scatter of which the source runs again, a
-    /// task for each worker that runs again somewhere, and what maps one of them.
+    /// that the same instances will exist again: a scatter whose source runs again, a task for each
+    /// worker that runs again on any worker, and tasks that map one of these.
     ///
-    /// `widths` says how many instances each task had in the run that `done` is of.
+    /// `widths` gives the number of instances of each task in the run that `done` belongs to.
     #[must_use]
     pub fn unsettled(plan: &RunPlan, widths: &[u32], done: &[Done]) -> Vec<TaskId> {
         let mut left: Vec<u64> = widths.iter().map(|width| u64::from(*width)).collect();

@@ -1,8 +1,8 @@
-//! The longest remaining path of each task: who is urgent.
+//! The longest remaining path of each task: how urgent it is.
 //!
-//! A weight is the run time of an attempt in microseconds: that of the plan, or else the mean of
-//! what this run has seen of the task. What is not known is taken for the mean of what is, and for
-//! 1 as long as nothing is: then a path is as long as it has tasks.
+//! A weight is the run time of an attempt in microseconds: that of the plan, or else the mean over
+//! the task's attempts in this run so far. An unknown weight is taken to be the mean of the known
+//! ones, and 1 as long as none is known: then the length of a path is its number of tasks.
 
 use super::plan::RunPlan;
 
@@ -40,9 +40,10 @@ pub(super) fn ranks(plan: &RunPlan, weights: &[u64]) -> Vec<u64> {
 
 /// When the ranks of a run are computed again, because more is known of how long its tasks take.
 ///
-/// A task is worth it after 1, 2, 4, 8, … of its instances. However many tasks there are, the time
-/// per finished instance stays bounded: a computation visits every task and edge, and waits until
-/// as many instances as an eighth of these have ended since the last, fewer at the beginning.
+/// A task causes a new computation after 1, 2, 4, 8, … of its instances. The time per finished
+/// instance stays bounded, however many tasks there are: a computation visits every task and edge,
+/// and waits until as many instances as an eighth of these have ended since the last, fewer at the
+/// beginning.
 #[derive(Debug, Default)]
 pub(super) struct Ranking {
     /// Instances that succeeded, of tasks whose weight the plan does not know.
@@ -54,8 +55,8 @@ pub(super) struct Ranking {
 }
 
 impl Ranking {
-    /// Another instance was seen, the one of this number of its task. `size` is the number of tasks
-    /// and edges. Returns whether it is time.
+    /// Notes another instance, number `of_task` of its task. `size` is the number of tasks and
+    /// edges. Returns whether the ranks are to be computed again.
     pub(super) fn see(&mut self, of_task: u64, size: u64) -> bool {
         self.seen += 1;
         self.outdated |= of_task.is_power_of_two();
@@ -79,7 +80,7 @@ mod tests {
     fn many_tasks_are_not_ranked_often() {
         for size in [0, 10, 1_000, 3_000_000] {
             let mut ranking = Ranking::default();
-            // Tasks of one instance: each of them is news.
+            // Tasks of one instance: each of them is new information.
             let times = (0..size).filter(|_| ranking.see(1, size)).count() as u64;
             assert!(times <= 16.max(size), "{times} times for {size}");
             assert!(size < 1_000 || times <= 16, "{times} times for {size}");

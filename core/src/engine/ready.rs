@@ -1,4 +1,4 @@
-//! Who is next: instances that could start, as ranges per task, and the order among tasks.
+//! The ready set: instances that could start, as ranges per task, and the order among tasks.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,7 +22,7 @@ impl Span {
         (self.first..self.end()).contains(&index)
     }
 
-    /// What is left of it without one instance, in order.
+    /// The parts that remain without one instance, in order.
     pub(super) fn without(self, index: u32) -> Vec<Span> {
         if !self.contains(index) {
             return vec![self];
@@ -116,8 +116,8 @@ pub(super) struct ReadyKey {
     pub(super) run: RunId,
 }
 
-/// All tasks with ready instances, apart by what they need: when one class finds no capacity, the
-/// others may.
+/// All tasks with ready instances, separated by what they need: when one class finds no capacity,
+/// the others may.
 #[derive(Debug, Default)]
 pub(super) struct ReadyTasks {
     by_class: BTreeMap<ClassId, BTreeSet<ReadyKey>>,

@@ -63,7 +63,7 @@ pub(super) struct Rare {
     pub(super) pin: Option<WorkerId>,
     /// The worker of each instance, with `targets = "each"`.
     pub(super) each: Vec<WorkerId>,
-    /// What its instances end with as soon as their number is known.
+    /// The cause with which its instances end as soon as their number is known.
     pub(super) doomed: Option<Cause>,
 }
 
@@ -88,7 +88,7 @@ impl TaskRun {
     }
 }
 
-/// What happened before to an instance that is tried again.
+/// The history of an instance that is tried again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     /// Attempts that ended without success.
@@ -123,7 +123,7 @@ pub(super) struct Run {
     pub(super) failed: bool,
     pub(super) state: RunState,
     dirty: Vec<TaskId>,
-    /// It is among those of [`super::turn::Hub`] that have dirty tasks.
+    /// Whether it is in the list of [`super::turn::Hub`] of runs with dirty tasks.
     pub(super) noted: bool,
     pub(super) ranking: Ranking,
 }
@@ -232,7 +232,7 @@ impl Run {
     }
 
     /// The one place where states are written; called by [`super::turn::Turn::transition`] only,
-    /// but for what had happened before the run began.
+    /// except for what had succeeded before the run began.
     pub(super) fn transition(&mut self, task: TaskId, span: Span, to: State) {
         let run = &mut self.tasks[task.at()];
         let start = run.offset + span.first as usize;
@@ -308,8 +308,8 @@ impl Run {
         &mut self.clauses[self.tasks[task.at()].first_clause + clause as usize]
     }
 
-    /// Tells a clause that `count` of its upstream instances became terminal, and whether they are
-    /// what it counts. Returns the verdict when this decided it.
+    /// Notifies a clause that `count` of its upstream instances became terminal, and whether they
+    /// are hits. Returns the verdict if this decided it.
     pub(super) fn count_outcome(
         &mut self,
         task: TaskId,
@@ -327,8 +327,8 @@ impl Run {
         (run.verdict != Verdict::Open).then_some(run.verdict)
     }
 
-    /// Tells a clause how many instances an upstream of hitherto unknown width has. Returns the
-    /// verdict when this decided it.
+    /// Notifies a clause of the width of an upstream whose width was unknown. Returns the verdict
+    /// if this decided it.
     pub(super) fn count_width(&mut self, task: TaskId, clause: u32, width: u32) -> Option<Verdict> {
         let quantifier = self.plan.tasks[task.at()].clauses[clause as usize].quantifier;
         let run = self.clause_mut(task, clause);
@@ -368,7 +368,7 @@ impl Run {
     }
 }
 
-/// A clause before anything has happened. An upstream of unknown width stands for one instance.
+/// A clause before any event. An upstream of unknown width counts as one instance.
 fn begin(clause: &Clause, tasks: &[TaskRun]) -> ClauseRun {
     let mut run = ClauseRun { pending: 0, total: 0, verdict: Verdict::Open };
     for upstream in &clause.upstreams {

@@ -14,7 +14,7 @@ pub enum Scheme {
     /// The least loaded.
     #[default]
     LeastLoad,
-    /// The one that got work the longest time ago.
+    /// The one that was given work least recently.
     Lru,
     /// Any, with equal probability.
     PlainRandom,

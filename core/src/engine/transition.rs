@@ -2,12 +2,12 @@
 
 use crate::status::State;
 
-/// Whether an instance may go from one state to another.
+/// Whether an instance may move from one state to another.
 #[must_use]
 pub fn is_legal(from: State, to: State) -> bool {
     use State::{Backoff, Blocked, Cancelled, Failed, Leased, Ready, Skipped, Succeeded};
     match from {
-        // Straight to success goes what had succeeded before the run began.
+        // What had succeeded before the run began moves straight to success.
         Blocked => matches!(to, Ready | Succeeded | Skipped | Cancelled),
         Ready => matches!(to, Leased | Failed | Skipped | Cancelled),
         Leased => matches!(to, Ready | Backoff | Succeeded | Failed | Cancelled),

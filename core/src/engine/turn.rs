@@ -1,6 +1,6 @@
-//! A turn: one run, taken once, and what it shares with all others, for as long as something
-//! follows from an event. The moves that all topics need are here; each topic adds its own in its
-//! own file.
+//! A turn: one run, looked up once, and the state that it shares with all others, until all
+//! consequences of an event are drawn. The operations that all topics need are here; each topic
+//! adds its own in its own file.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -61,7 +61,7 @@ pub(super) enum Step {
     Width(TaskId, u32),
 }
 
-/// What an event means to one run.
+/// The handling of an event for one run.
 pub(super) struct Turn<'a> {
     pub(super) now: Timestamp,
     pub(super) run: &'a mut Run,
@@ -105,7 +105,7 @@ impl<'a> Turn<'a> {
         };
         hub.live -= 1;
         if let Some(held) = hub.held.get_mut(&run.id) {
-            held.release_all(); // Nobody will be given anything of it any more.
+            held.release_all(); // No instance will consume any of its values any more.
         }
         self.out.push(Action::RunFinished { run: run.id, state: run.state });
     }
@@ -152,7 +152,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Ends those instances of the span that `wanted` names, and that no worker holds, without an
-    /// attempt; says which.
+    /// attempt; returns which.
     pub(super) fn withdraw(
         &mut self,
         task: TaskId,
@@ -168,7 +168,7 @@ impl<'a> Turn<'a> {
         self.delist(task);
         let whole = span == self.run.all(task);
         if whole {
-            // What is ready is among those that end.
+            // The ready instances are among those that end.
             self.run.task_mut(task).ready.clear();
         }
         for span in &spans {
@@ -201,7 +201,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Writes down instances that ended without an attempt.
+    /// Records instances that ended without an attempt.
     fn record(&mut self, task: TaskId, span: Span, state: State, cause: Cause) {
         self.out.push(Action::Record(Record {
             run: self.run.id,

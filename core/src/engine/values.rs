@@ -1,5 +1,5 @@
-//! Long values that stay with the workers that made them: noted when they are reported, a reason to
-//! place others near them, released when nobody wants them any more.
+//! Long values that stay with the workers that made them: noted when they are reported, considered
+//! when consumers are placed, released when no instance needs them any more.
 
 use super::held::HeldValues;
 use super::needs::Needs;
@@ -27,8 +27,8 @@ impl Turn<'_> {
         }
     }
 
-    /// A worker with capacity that has some of what an instance is given: the one that has most of
-    /// it. None: the scheme decides.
+    /// The worker with capacity that holds the most of an instance's inputs; `None` leaves the
+    /// choice to the scheme.
     pub(super) fn near_values(&self, instance: InstanceId, needs: &Needs) -> Option<Capacity> {
         let held = self.hub.held.get(&self.run.id).filter(|_| needs.pin.is_none())?;
         let near = held.near(instance).into_iter();
@@ -39,7 +39,7 @@ impl Turn<'_> {
 }
 
 impl Hub {
-    /// Has workers release what has become free since the last call.
+    /// Instructs workers to release the values that became unneeded since the last call.
     pub(super) fn release(&mut self, out: &mut Vec<Action>) {
         for (&run, held) in &mut self.held {
             for of_worker in held.take_released().chunk_by(|a, b| a.0 == b.0) {

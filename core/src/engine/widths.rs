@@ -1,5 +1,5 @@
-//! Widths that are known only while the run goes on: scatters, one instance per worker, and what
-//! maps them.
+//! Widths that are known only during the run: scatters, one instance per worker, and tasks that map
+//! them.
 
 use super::clause::Verdict;
 use super::plan::Edge;
@@ -65,7 +65,7 @@ impl Turn<'_> {
         }
     }
 
-    /// A task has its instances now: notify those downstream, and go on with it.
+    /// The width of a task is known now: notify downstream tasks, and continue with it.
     pub(super) fn learn_width(&mut self, task: TaskId, width: u32) {
         if self.run.task(task).width.is_some() {
             return;

@@ -1,4 +1,4 @@
-//! Workers that are present, what they hold, and how loaded they are.
+//! Workers that are present, the attempts that they hold, and their load.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -9,7 +9,7 @@ use super::WorkerInfo;
 use super::needs::{ClassId, Needs};
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, WorkerId};
 
-/// An attempt in a worker's hands. It exists as long as the instance is `leased`.
+/// An attempt that a worker holds. It exists as long as the instance is `leased`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
     pub(super) run: RunId,
@@ -18,7 +18,7 @@ pub(super) struct Lease {
     pub(super) number: u32,
     pub(super) cpus: u32,
     pub(super) class: ClassId,
-    /// The worker said that it runs.
+    /// The worker reported that it runs.
     pub(super) started: bool,
     /// Asked back so that an idle worker can have it.
     pub(super) asked_back: bool,
@@ -30,7 +30,7 @@ pub(super) struct Lease {
 pub(super) type Leases = HashMap<AttemptId, Lease, BuildHasherDefault<InSequence>>;
 
 /// Keeps neighbours together: attempts are numbered by the machine itself, and end about in the
-/// order of their numbers. Scattered over the table each of them would be a cache miss.
+/// order of their numbers. If they were scattered over the table, each would be a cache miss.
 #[derive(Debug, Default)]
 pub(super) struct InSequence(u64);
 
@@ -44,7 +44,7 @@ impl Hasher for InSequence {
     }
 
     fn finish(&self) -> u64 {
-        // The table takes the place from the low bits, and distinguishes neighbours by the 7
+        // The table derives the bucket from the low bits, and distinguishes neighbours by the 7
         // highest.
         const TAG: u64 = 0x7f << 57;
         (self.0 & !TAG) | (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) & TAG)
@@ -260,7 +260,8 @@ impl Workers {
         });
     }
 
-    /// Notes that an attempt runs; `None` when the worker does not hold it, or has said so before.
+    /// Notes that an attempt runs; `None` when the worker does not hold it, or has already reported
+    /// it.
     pub(super) fn start(&mut self, id: WorkerId, attempt: AttemptId) -> Option<Lease> {
         let worker = self.workers.get_mut(&id)?;
         let lease = worker.leases.get_mut(&attempt).filter(|lease| !lease.started)?;
@@ -367,7 +368,8 @@ fn capacity(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
     if !worker.suits(id, needs) {
         return 0;
     }
-    // What occupies more than slots is not handed out ahead: only slots are kept by the worker.
+    // Attempts that occupy more than slots are not handed out ahead: workers themselves enforce
+    // only slots.
     let ahead = if needs.only_slots() { ahead } else { 0 };
     let slots = worker.info.offer.slots;
     let limit = slots.saturating_add(slots.saturating_mul(ahead));

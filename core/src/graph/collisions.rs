@@ -1,4 +1,4 @@
-//! Instances that would write the same file, and outputs whose place is taken.
+//! Instances that would write the same file, and outputs whose path is occupied.
 //!
 //! Arrays whose paths cannot collide are found by looking at their templates; the paths of all
 //! others are rendered, and their hashes sorted: 8 bytes for each.
@@ -35,18 +35,18 @@ pub struct Collision {
     pub second_output: usize,
 }
 
-/// Reported for one task at most.
+/// The maximum number of reports for one task.
 const MAX_PER_TASK: usize = 4;
 /// Arrays up to this width are always rendered.
 const SMALL: u32 = 4096;
-/// Templates of so many arrays are compared with everything else; further arrays are rendered.
+/// Templates of this many arrays are compared with everything else; further arrays are rendered.
 const MAX_SHAPES: usize = 64;
 
 /// Instances that would write the same file, at most a few for each task.
 ///
 /// Paths are compared without looking at the file system: `a/../b` is `b`. Paths that hold captured
-/// values or the number of the attempt are not known before the run and are left out, and so are those
-/// of arrays whose width is not known. `graph` is that of the pipeline.
+/// values or the number of the attempt are not known before the run and are left out, and so are
+/// those of arrays whose width is not known. `graph` is that of the pipeline.
 #[must_use]
 pub fn collisions(pipeline: &Pipeline, graph: &Graph) -> Vec<Collision> {
     let outputs = outputs(pipeline, graph);
@@ -58,7 +58,7 @@ pub fn collisions(pipeline: &Pipeline, graph: &Graph) -> Vec<Collision> {
         for index in 0..outputs[at].width {
             let Some(path) = outputs[at].path(index) else { continue };
             hashes.push(StableHash::of(&path));
-            // An array that was left out because of its template may hold this very path.
+            // An array that was left out because of its template may contain this path.
             proven.retain(|(other, shape)| {
                 let apart = !shape.may_be(&path);
                 if !apart {
@@ -72,7 +72,7 @@ pub fn collisions(pipeline: &Pipeline, graph: &Graph) -> Vec<Collision> {
     report(rendered.into_iter().map(|at| &outputs[at]), &repeated(hashes))
 }
 
-/// An output in whose place stands what is never replaced.
+/// An output at whose path there is something that is never replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// The instance.
@@ -81,15 +81,17 @@ pub struct Taken {
     pub output: usize,
     /// The path as its author would see it.
     pub path: PathBuf,
-    /// Why: a fragment that goes on behind the path.
+    /// Why: a sentence fragment that follows the path.
     pub why: String,
 }
 
-/// Paths that are looked at before a run, at most; the others are looked at by their attempts.
+/// The maximum number of paths that are examined before a run; the others are examined by their
+/// attempts.
 const MAX_LOOKED_AT: u32 = 100_000;
 
-/// Outputs whose place is taken, at most a few for each task, as far as paths are known before the run.
-/// `kind` sees what stands at a path, which is relative to the pipeline's directory or absolute.
+/// Outputs whose path is occupied, at most a few for each task, as far as paths are known before
+/// the run. `kind` returns what exists at a path, which is relative to the pipeline's directory or
+/// absolute.
 #[must_use]
 pub fn taken(pipeline: &Pipeline, graph: &Graph, kind: &dyn Fn(&Path) -> Kind) -> Vec<Taken> {
     let mut found = Vec::new();
@@ -238,8 +240,8 @@ fn outputs(pipeline: &Pipeline, graph: &Graph) -> Vec<Output> {
         let width = graph.width(id);
         let mut recipe = None;
         for (position, (_, template)) in task.outputs.iter().enumerate() {
-            // How often an array of unknown width will write is not known; the same path for all of
-            // its instances is still one that no other task may have.
+            // The number of files that an array of unknown width writes is not known; but a path
+            // that all of its instances share is one that no other task may have.
             let (width, paths) = match (template.parts.as_slice(), width) {
                 ([Part::Literal(path)], width) => {
                     (width.unwrap_or(1), Paths::Fixed(path.clone().into_bytes()))

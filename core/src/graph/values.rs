@@ -1,11 +1,11 @@
-//! Which tasks are given values of which others.
+//! Which tasks consume values of which others.
 
 use crate::engine::{Consumed, TaskPlan, ValueEdge};
 use crate::ids::TaskId;
 use crate::pipeline::{Pattern, Pipeline};
 
-/// The edges along which values go. Items of a scatter are not among them: arrays that are scattered
-/// go through the scheduler.
+/// The edges along which values are passed. Items of a scatter are not among them: scattered arrays
+/// pass through the scheduler.
 pub(super) fn edges(pipeline: &Pipeline, plans: &[TaskPlan]) -> Vec<ValueEdge> {
     let mut edges = Vec::new();
     for (to, task) in (0..).map(TaskId).zip(&pipeline.tasks) {

@@ -14,7 +14,7 @@ use crate::spelling;
 use crate::url;
 use crate::value::Value;
 
-/// What may stand beside the kind in the table of an axis.
+/// The keys that may accompany the kind in the table of an axis.
 fn modifiers(kind: &str) -> &'static [&'static str] {
     match kind {
         "linspace" | "geomspace" | "logspace" => &["n"],
@@ -24,7 +24,7 @@ fn modifiers(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// The table of an axis, taken apart.
+/// The table of an axis, split into its keys.
 struct Written<'t, 'i> {
     axis: &'t str,
     kind: &'static str,
@@ -34,7 +34,7 @@ struct Written<'t, 'i> {
 }
 
 impl Reader<'_> {
-    /// Reads an axis; tells what is wrong when there is none.
+    /// Reads an axis; reports what is wrong if it is invalid.
     pub(super) fn axis<'t, 'i>(&mut self, key: &'t Key<'i>, node: &'t Node<'i>) -> Option<Axis> {
         let name = &**key.get_ref();
         let points = match node.get_ref() {

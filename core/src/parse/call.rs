@@ -1,4 +1,4 @@
-//! `call` and `args`: a function by name and what it is given.
+//! `call` and `args`: a function by name and its arguments.
 
 use toml::de::DeValue;
 
@@ -8,7 +8,7 @@ use super::draft::{Draft, DraftAction, DraftArg, Fields};
 use super::reader::Reader;
 use crate::pipeline::Capture;
 
-/// Keys that say something about a process, of which a function has none of its own.
+/// Keys that concern a process, which a function does not have.
 const OF_PROCESSES: [(&str, &str); 4] = [
     ("capture", "what the function returns is its value"),
     ("stdin", "give it what it reads as an argument"),
@@ -49,7 +49,7 @@ impl Reader<'_> {
 }
 
 impl<'t> Draft<'t> {
-    /// Tells of keys that do not go with what the task does, and puts the arguments to their call.
+    /// Reports keys that do not fit the task's action, and adds the arguments to their call.
     pub(super) fn call_goes_together(&mut self, reader: &mut Reader<'_>, own: &Fields<'t, '_>) {
         let find = |name: &str| own.iter().find(|(key, _)| key.get_ref() == name);
         let args = self.args.take();

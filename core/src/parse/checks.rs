@@ -1,4 +1,4 @@
-//! Checks of the whole: files that must be there, widths, outputs that would be written twice.
+//! Checks of the whole: files that must exist, widths, outputs that would be written twice.
 
 use rustc_hash::FxHashMap;
 
@@ -40,7 +40,7 @@ pub(super) fn inputs(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
     }
 }
 
-/// How to refer to a file that a task of the pipeline makes.
+/// How to refer to a file that a task of the pipeline creates.
 fn written_by(drafts: &[Draft<'_>], path: &str) -> Option<String> {
     drafts.iter().find_map(|draft| {
         let (name, _, _) = draft
@@ -80,7 +80,7 @@ pub(super) fn whole(
     None
 }
 
-/// Reports outputs in whose place stands what is never replaced.
+/// Reports outputs at whose path there is something that is never replaced.
 pub(super) fn taken(
     reader: &mut Reader<'_>,
     pipeline: &Pipeline,

@@ -28,7 +28,7 @@ impl Reader<'_> {
         let mut plain = None;
         for item in items {
             match item.get_ref() {
-                // All plain names are one clause, where the first of them stands.
+                // All plain names form one clause, at the position of the first of them.
                 DeValue::String(_) => {
                     let Some(name) = self.name(item) else { continue };
                     let at = *plain.get_or_insert(clauses.len());

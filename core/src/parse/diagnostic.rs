@@ -1,6 +1,6 @@
 //! Problems of a pipeline file: where they are, what they are, and what would help.
 //!
-//! Rendering them with a snippet is not done here, that is for the command line.
+//! They are not rendered here: the command line does that, with a snippet of the source.
 
 use std::fmt;
 use std::ops::Range;
@@ -16,9 +16,9 @@ pub struct Diagnostic {
     pub message: String,
     /// Where it is, in bytes of the source; `None` when it is not in the file (`--set`).
     pub span: Option<Range<usize>>,
-    /// A few words to stand at the marked place.
+    /// A short label for the marked range.
     pub label: Option<String>,
-    /// What would mend it.
+    /// How to correct it.
     pub help: Option<String>,
     /// The line of the span's start, from 1.
     pub line: u32,

@@ -18,17 +18,17 @@ pub(super) type Node<'i> = Spanned<DeValue<'i>>;
 /// How deep tables and arrays may nest. Readers of the tree may recurse.
 const MAX_DEPTH: usize = 64;
 
-/// How many syntax errors are told; after a wrong quote the rest would be noise.
+/// The maximum number of syntax errors reported; after a wrong quote the rest would be noise.
 const MAX_SYNTAX_ERRORS: usize = 20;
 
-/// Reads a document. `None` when it is too broken to look at what it means.
+/// Reads a document. `None` when it is too broken to be interpreted.
 pub(super) fn read<'i>(source: &'i str, problems: &mut Problems) -> Option<DeTable<'i>> {
     let (root, errors) = DeTable::parse_recoverable(source);
     let mut readable = true;
     let mut doubled_table = 0..0;
     for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
         let span = error.span().unwrap_or(source.len()..source.len());
-        // A doubled key loses nothing else of the file, so its meaning can still be looked at.
+        // After a duplicate key the rest of the file is intact, so it can still be interpreted.
         if error.message() == "duplicate key" {
             if doubled_table.contains(&span.start) {
                 continue;
@@ -39,7 +39,7 @@ pub(super) fn read<'i>(source: &'i str, problems: &mut Problems) -> Option<DeTab
             problems.add(Diagnostic::at(span, message).label("again here"));
         } else {
             readable = false;
-            // A key without a value is taken for one with an unquoted string of nothing.
+            // A key without a value is parsed as a key with an empty unquoted string.
             let nothing = source.get(span.clone()).is_none_or(|text| text.trim().is_empty());
             let message = match error.message() {
                 text if nothing && text.starts_with("string values must be quoted") => {
@@ -57,8 +57,8 @@ pub(super) fn read<'i>(source: &'i str, problems: &mut Problems) -> Option<DeTab
     }
 }
 
-/// The extent of the table whose header is at `at`: where that is doubled, so are its keys. Empty
-/// when there is no header.
+/// The extent of the table whose header is at `at`: if the header is duplicated, so are its keys.
+/// Empty when there is no header.
 fn table_at(source: &str, at: usize) -> Range<usize> {
     let line = source.get(..at).map_or("", |before| before.rsplit('\n').next().unwrap_or(before));
     if !line.trim_start().starts_with('[') {
@@ -81,7 +81,7 @@ pub(super) fn read_loose(text: &str, problems: &mut Problems) -> Option<Value> {
     Some(to_value(text, &Spanned::new(span, value?)))
 }
 
-/// The value when it nests no deeper than the limit; else it is taken apart without recursion,
+/// The value when it nests no deeper than the limit; otherwise it is dismantled without recursion,
 /// because the destructor of a deep tree would overflow the stack.
 fn bounded<'i>(root: DeValue<'i>, problems: &mut Problems) -> Option<DeValue<'i>> {
     let Some(span) = too_deep(&root) else { return Some(root) };
@@ -146,8 +146,8 @@ pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// The value as it stands in `source`: numbers keep their spelling, without digit separators;
-/// dates become text.
+/// The value as written in `source`: numbers keep their spelling, without digit separators; dates
+/// become text.
 pub(super) fn to_value(source: &str, node: &Node<'_>) -> Value {
     let spelling = || source.get(node.span()).unwrap_or_default();
     match node.get_ref() {
@@ -167,8 +167,8 @@ pub(super) fn to_value(source: &str, node: &Node<'_>) -> Value {
     }
 }
 
-/// Where the first byte of a string's text stands in the source, when the text stands there as
-/// it is: without escapes and without line endings that TOML changes.
+/// The position in the source of the first byte of a string's text, if the source contains the text
+/// verbatim: without escapes and without line endings that TOML changes.
 pub(super) fn plain_start(source: &str, node: &Node<'_>, text: &str) -> Option<usize> {
     let span = node.span();
     let raw = source.get(span.clone())?;

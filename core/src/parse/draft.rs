@@ -1,5 +1,5 @@
-//! A task as it is written: data, made by `task` and its like and read by `link`. Names are not
-//! resolved.
+//! A task as it is written: data, made by `task` and similar modules and read by `link`. Names are
+//! not resolved.
 
 use std::ops::Range;
 
@@ -41,7 +41,7 @@ pub(super) struct Draft<'t> {
     pub(super) name: &'t str,
     pub(super) span: Range<usize>,
     pub(super) action: Option<DraftAction<'t>>,
-    /// Only until it is known that there is a call.
+    /// Set only until the arguments are moved to the call.
     pub(super) args: Option<Vec<(&'t str, DraftArg<'t>)>>,
     pub(super) pattern: DraftPattern<'t>,
     pub(super) sweep: Option<Sweep>,
@@ -58,11 +58,11 @@ pub(super) struct Draft<'t> {
     pub(super) inputs: Vec<Name<'t>>,
     pub(super) env: Vec<(&'t str, Text<'t>)>,
     pub(super) working_dir: Option<Text<'t>>,
-    /// `min_success` apart, whose place is kept.
+    /// All but `min_success`, whose location is kept as well.
     pub(super) conduct: Conduct,
-    /// What is not known of it because of problems that have been reported.
+    /// What is unknown about it because of problems that have been reported.
     pub(super) unknown: Gap,
-    /// Whether that is so of what it does.
+    /// Whether its action is unknown for the same reason.
     pub(super) unknown_action: bool,
 }
 
@@ -92,13 +92,13 @@ impl<'t> Draft<'t> {
         }
     }
 
-    /// A task that cannot be looked at.
+    /// A task that cannot be read.
     pub(super) fn unreadable(name: &'t str, span: Range<usize>) -> Draft<'t> {
         let unknown = Gap { params: true, outputs: true, capture: true };
         Draft { unknown, unknown_action: true, ..Draft::new(name, span) }
     }
 
-    /// What of the task needs no names: its texts and what it waits for are still missing.
+    /// The part of the task that needs no names: its texts and what it waits for are still missing.
     pub(super) fn task(&self) -> Task {
         let outputs = self.outputs.iter();
         let outputs = outputs.map(|(name, _, _)| ((*name).to_owned(), Template::default()));

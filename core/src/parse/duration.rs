@@ -1,13 +1,13 @@
-//! Lengths of time as people write them: `90s`, `1m30s`, `500ms`, `1.5h`.
+//! Durations as people write them: `90s`, `1m30s`, `500ms`, `1.5h`.
 
 use crate::check::MOST_TIME;
 use crate::ids::Micros;
 
-/// Microseconds of each unit. Longer names come before their beginnings.
+/// Microseconds of each unit. Longer names come before their prefixes.
 const UNITS: [(&str, f64); 6] =
     [("us", 1.0), ("ms", 1e3), ("s", 1e6), ("m", 60e6), ("h", 3_600e6), ("d", 86_400e6)];
 
-/// Reads a text such as `1m30s`; units may be parted by spaces.
+/// Reads a text such as `1m30s`; units may be separated by spaces.
 pub(super) fn parse(text: &str) -> Option<Micros> {
     let mut rest = text.trim();
     if rest.is_empty() {

@@ -1,4 +1,4 @@
-//! How the parser sees files without touching any: whoever calls it brings them.
+//! The parser's view of files; it opens none itself: the caller provides them.
 
 use std::path::Path;
 
@@ -24,18 +24,18 @@ pub trait Files {
     /// Whether there is a file or directory of this path.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// When that cannot be determined.
     fn exists(&self, path: &str) -> Result<bool, FileError>;
 
-    /// What stands at a path, whose last component is not followed if it is a link. What cannot be
-    /// seen is absent: whoever writes there will notice.
+    /// What exists at a path, whose last component is not followed if it is a link. What cannot be
+    /// examined counts as absent: an attempt to write there reports it.
     fn kind(&self, path: &Path) -> Kind {
         let _ = path;
         Kind::Absent
     }
 }
 
-/// Why a file could not be seen.
+/// Why a file could not be examined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct FileError {

@@ -1,5 +1,5 @@
-//! From drafts to tasks: names are resolved by the rules of [`crate::resolve`], and what is wrong is
-//! given its place in the file.
+//! From drafts to tasks: names are resolved by the rules of [`crate::resolve`], and problems get
+//! their location in the file.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -29,7 +29,7 @@ struct Edge {
     span: Range<usize>,
 }
 
-/// The tasks of a file, on their way from drafts.
+/// The tasks of a file while they are made from drafts.
 pub(super) struct Linker<'r, 'a, 't> {
     reader: &'r mut Reader<'a>,
     drafts: &'r [Draft<'t>],
@@ -53,7 +53,7 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
         Linker { reader, drafts, names, edges: Vec::new(), complete: true }
     }
 
-    /// Resolves all tasks; `None` when something of one could not be.
+    /// Resolves all tasks; `None` when a part of one could not be resolved.
     pub(super) fn tasks(&mut self) -> Option<Vec<Task>> {
         for (id, draft) in (0..).map(TaskId).zip(self.drafts) {
             let pattern = self.pattern(id, draft);
@@ -240,7 +240,7 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
         (gathers && captures).then_some(upstream)
     }
 
-    /// Reports tasks that wait for each other; whether there are none.
+    /// Reports tasks that wait for each other; returns whether there are none.
     pub(super) fn no_cycles(self) -> bool {
         let pairs: Vec<_> =
             self.edges.iter().map(|edge| (edge.upstream, edge.downstream)).collect();
@@ -265,7 +265,7 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
     }
 }
 
-/// Where it stands what is wrong with a task.
+/// The location of a task's problem.
 fn place(draft: &Draft<'_>, spot: Spot) -> Range<usize> {
     let span = match (spot, &draft.pattern) {
         (Spot::By(at), DraftPattern::Gather(gather)) => gather.by.get(at).map(|by| &by.span),

@@ -1,10 +1,10 @@
-//! From the text of a `pipeline.toml` to a checked [`Pipeline`], or to all that is wrong with it.
+//! From the text of a `pipeline.toml` to a checked [`Pipeline`], or to a list of all its problems.
 //!
-//! The work is done in layers, each of which knows nothing of the next: `document` (TOML),
-//! `reader` (values of the expected type), `task`, `sweep`, `axis`, `clauses`, `text` (keys by
-//! themselves, which make a `draft`), `link` (what refers to what), `checks` (the whole). The rules of
-//! the language are those of [`crate::resolve`] and [`crate::check`]; what is added here is where in the
-//! file a problem is. Files are seen only through [`Files`], so that nothing here does I/O.
+//! The work is done in layers, each of which knows nothing of the next: `document` (TOML), `reader`
+//! (values of the expected type), `task`, `sweep`, `axis`, `clauses`, `text` (keys by themselves,
+//! which make a `draft`), `link` (what refers to what), `checks` (the whole). The rules of the
+//! language are those of [`crate::resolve`] and [`crate::check`]; the parser adds the location of a
+//! problem in the file. Files are seen only through [`Files`], so that nothing here does I/O.
 
 mod axis;
 mod call;
@@ -46,13 +46,13 @@ use draft::{Draft, Fields};
 use link::Linker;
 use reader::Reader;
 
-/// What comes from elsewhere than the file.
+/// The parser's input other than the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ParseOptions<'a> {
     /// The pipeline's name when the file gives none: the file's stem.
     pub file_stem: &'a str,
-    /// Variables to override: name and text (`--set`). A text that is a TOML value is taken as
-    /// that, any other as a string.
+    /// Variables to override: name and text (`--set`). A text that is a TOML value is parsed as
+    /// one, any other is a string.
     pub set: &'a [(String, String)],
 }
 

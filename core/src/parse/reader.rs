@@ -1,4 +1,4 @@
-//! Reading single values of the expected type, and telling what is wrong with others.
+//! Reading single values of the expected type, and reporting those of other types.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ pub(super) struct Name<'t> {
     pub(super) span: Range<usize>,
 }
 
-/// The source, what has been found wrong with it, and the files it may name.
+/// The source, the problems found so far, and the files it may name.
 pub(super) struct Reader<'a> {
     pub(super) source: &'a str,
     pub(super) files: &'a dyn Files,
@@ -33,14 +33,14 @@ impl Reader<'_> {
         self.problems.add(problem);
     }
 
-    /// Adds a problem at its place, if there is one; whether there is none.
+    /// Adds a problem at its location, if there is one; returns whether there is none.
     pub(super) fn report(&mut self, span: Range<usize>, problem: Option<Problem>) -> bool {
         let sound = problem.is_none();
         problem.into_iter().for_each(|problem| self.add(Diagnostic::of(span.clone(), problem)));
         sound
     }
 
-    /// Tells that a value is of another type than `expected` (with its article).
+    /// Reports that a value is not of the type `expected` (with its article).
     pub(super) fn mismatch(&mut self, node: &Node<'_>, expected: &str) -> Diagnostic {
         let found = kind(node.get_ref());
         Diagnostic::at(node.span(), format!("expected {expected}, found {found}"))
@@ -64,7 +64,7 @@ impl Reader<'_> {
         self.report(node.span(), check::text(text)).then_some(text)
     }
 
-    /// A string with something in it.
+    /// A string that is not empty.
     pub(super) fn filled_string<'t>(&mut self, node: &'t Node<'_>, what: &str) -> Option<&'t str> {
         let text = self.string(node)?;
         self.report(node.span(), check::filled(text, what)).then_some(text)
@@ -164,7 +164,7 @@ impl Reader<'_> {
         self.string(node).map(|text| Name { text, span: node.span() })
     }
 
-    /// A name, or a list of names; `expected` says so with their kind.
+    /// A name, or a list of names; `expected` describes both, with their kind.
     pub(super) fn names<'t>(
         &mut self,
         node: &'t Node<'_>,
@@ -198,7 +198,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Any value, as long as a process can take it.
+    /// Any value that can be passed to a process.
     pub(super) fn value(&mut self, node: &Node<'_>) -> Value {
         if holds_nul(node.get_ref()) {
             self.report(node.span(), check::text("\0"));
@@ -206,12 +206,12 @@ impl Reader<'_> {
         document::to_value(self.source, node)
     }
 
-    /// Whether a key may name something; tells when not.
+    /// Whether a key may name something; reports if not.
     pub(super) fn checked_name(&mut self, key: &Key<'_>, what: &str) -> bool {
         self.report(key.span(), check::name(key.get_ref(), what))
     }
 
-    /// Tells of a key that nothing knows.
+    /// Reports an unknown key.
     pub(super) fn unknown_key(&mut self, key: &Key<'_>, place: &str, known: &[&str]) {
         let name = key.get_ref();
         let help = spelling::did_you_mean(name, known.iter().copied())

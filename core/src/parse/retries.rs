@@ -1,4 +1,5 @@
-//! `retries`: a count, or a table that says when the next attempt is made, and after what.
+//! `retries`: a count, or a table that also sets the delay before the next attempt, and the
+//! failures that cause one.
 
 use toml::de::DeValue;
 

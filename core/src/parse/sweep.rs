@@ -1,4 +1,4 @@
-//! `sweep` and `combine`: the axes of a task's own parameters and how they are crossed.
+//! `sweep` and `combine`: the axes of a task's own parameters and how they are combined.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::value::Value;
 /// A row of parameter values.
 type Row = Vec<(String, Value)>;
 
-/// The parameter space of a task, with the places of what it is made of.
+/// The parameter space of a task, with the locations of its parts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sweep {
     pub(super) space: Space,
@@ -27,7 +27,7 @@ pub(super) struct Sweep {
     exclude: Vec<Range<usize>>,
     /// The place of each include row.
     include: Vec<Range<usize>>,
-    /// Whether something was wrong with it, so that its parameters are not all known.
+    /// Whether it has a problem, so that not all of its parameters are known.
     pub(super) faulty: bool,
 }
 
@@ -103,7 +103,8 @@ impl Reader<'_> {
         let mut sweep = Sweep::default();
         let before = self.problems.len();
         let mut axes = self.table(node, "a table of axes").unwrap_or_default();
-        // Beside the axes is as good a place as beside the sweep, unless an axis has that name.
+        // `combine` may be written beside the axes as well as beside the sweep, unless an axis has
+        // that name.
         let inside = axes.iter().position(|(key, value)| {
             key.get_ref() == "combine" && combine.is_none() && is_combine(value)
         });
@@ -135,7 +136,7 @@ impl Reader<'_> {
         sweep
     }
 
-    /// Tells what is wrong with one axis by itself.
+    /// Reports what is wrong with one axis by itself.
     fn axis_is_sound(&mut self, axis: &Axis, span: Range<usize>) -> bool {
         for name in &axis.names {
             if !self.report(span.clone(), check::parameter(name)) {

@@ -1,4 +1,4 @@
-//! Axes that stand in files: tables of CSV, JSON documents, lines of text.
+//! Axes that are read from files: tables of CSV, JSON documents, lines of text.
 
 use crate::value::{RawString, Value};
 
@@ -34,7 +34,7 @@ pub(super) enum TableError {
     Nul { row: usize },
 }
 
-/// What editors may put before a text.
+/// The text without the byte order mark that editors may put before it.
 fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
@@ -131,7 +131,7 @@ pub(super) fn lines(bytes: &[u8]) -> Result<Table, TableError> {
     without_nul(Table { names: Vec::new(), rows })
 }
 
-/// No process can be given a NUL character.
+/// A NUL character cannot be passed to a process.
 fn without_nul(table: Table) -> Result<Table, TableError> {
     match table.rows.iter().position(|row| row.iter().any(holds_nul)) {
         Some(row) => Err(TableError::Nul { row: row + 1 }),

@@ -47,12 +47,12 @@ impl<'t> Draft<'t> {
         draft
     }
 
-    /// Tells when more than one of `run`, `shell` and `call` is there.
+    /// Reports when more than one of `run`, `shell` and `call` is present.
     fn one_action(&mut self, reader: &mut Reader<'_>, own: &Fields<'_, '_>) {
         exclusive(reader, own, &["run", "shell", "call"], "does exactly one of them");
     }
 
-    /// Tells when patterns are mixed that do not go together.
+    /// Reports patterns that cannot be combined.
     fn one_pattern(&mut self, reader: &mut Reader<'_>, own: &Fields<'_, '_>) {
         if !exclusive(reader, own, &["map", "scatter", "gather"], "follows at most one of them") {
             self.unknown.params = true;
@@ -72,7 +72,7 @@ impl<'t> Draft<'t> {
         }
     }
 
-    /// Tells of keys that need another one or exclude it, and drops defaults that do not matter here.
+    /// Reports keys that need another one or exclude it, and drops defaults that do not apply here.
     fn goes_together(
         &mut self,
         reader: &mut Reader<'_>,
@@ -219,7 +219,7 @@ impl<'t> Draft<'t> {
         }
     }
 
-    /// A key that nothing knows: what it may have meant is not told to be missing.
+    /// An unknown key: what it may have been meant to set is not reported as missing.
     fn other_key(&mut self, reader: &mut Reader<'_>, key: &Key<'_>) {
         let name = &**key.get_ref();
         reader.unknown_key(key, "a task", TASK);
@@ -233,7 +233,7 @@ impl<'t> Draft<'t> {
     }
 }
 
-/// Tells of the second of keys of which there can be only one; whether there was at most one.
+/// Reports the second of keys of which only one is allowed; returns whether there was at most one.
 fn exclusive(reader: &mut Reader<'_>, own: &Fields<'_, '_>, keys: &[&str], rule: &str) -> bool {
     let mut found = own.iter().filter(|(key, _)| keys.contains(&&**key.get_ref()));
     let (Some((first, _)), Some((second, _))) = (found.next(), found.next()) else { return true };
@@ -243,7 +243,7 @@ fn exclusive(reader: &mut Reader<'_>, own: &Fields<'_, '_>, keys: &[&str], rule:
     false
 }
 
-/// The keys of `[defaults]` that tasks can have, the others told.
+/// The keys of `[defaults]` that tasks can have; the others are reported.
 pub(super) fn defaults<'t, 'i>(reader: &mut Reader<'_>, node: &'t Node<'i>) -> Fields<'t, 'i> {
     let mut fields = reader.table(node, "a table of task keys").unwrap_or_default();
     fields.retain(|(key, _)| {

@@ -17,15 +17,15 @@ use crate::template::{RawPart, scan};
 pub(super) struct Text<'t> {
     /// The text, as TOML decoded it; for a word of a `run` string, without its quotes.
     pub(super) text: Cow<'t, str>,
-    /// Where the whole string stands in the source.
+    /// The location of the whole string in the source.
     pub(super) span: Range<usize>,
     place: Place,
 }
 
-/// How offsets into a text become places in the source.
+/// How offsets into a text are mapped to locations in the source.
 #[derive(Clone, Debug)]
 enum Place {
-    /// The text stands in the source as it is, from here.
+    /// The source contains the text verbatim, from this offset.
     Plain(usize),
     /// The places of its placeholders, in order.
     Holes(Vec<Range<usize>>),
@@ -66,14 +66,14 @@ impl Reader<'_> {
         Some(Text::new(self.source, node, text))
     }
 
-    /// A string with placeholders and something in it.
+    /// A string with placeholders that is not empty.
     pub(super) fn filled_text<'t>(&mut self, node: &'t Node<'_>, what: &str) -> Option<Text<'t>> {
         let text = self.filled_string(node, what)?;
         Some(Text::new(self.source, node, text))
     }
 
     /// The argument vector of `run`: a list of words, or a string that is split into words by the
-    /// rules of a POSIX shell, before anything is put in for its placeholders.
+    /// rules of a POSIX shell, before its placeholders are replaced.
     pub(super) fn argv<'t>(&mut self, node: &'t Node<'_>) -> Option<Vec<Text<'t>>> {
         let words = match node.get_ref() {
             DeValue::String(_) => self.split_words(node)?,
@@ -115,8 +115,8 @@ impl Reader<'_> {
     }
 }
 
-/// Gives the words of a split string the places of their placeholders: splitting keeps their
-/// order. Where it tore one apart, the whole string stays marked.
+/// Gives the words of a split string the places of their placeholders: splitting keeps their order.
+/// If it broke one apart, the whole string stays marked.
 fn place_words(whole: &Text<'_>, words: &mut [Text<'_>]) {
     let Some(places) = holes(whole) else { return };
     let counts: Vec<_> = words.iter().map(|word| holes(word).map(|holes| holes.len())).collect();

@@ -1,11 +1,12 @@
-//! Values in files: the ending of the name says what a payload is, so that people and programs can
-//! open the file as it is.
+//! Values in files: the extension of the name shows the kind of a payload, so that people and
+//! programs can open the file as it is.
 
 use std::path::Path;
 
 use super::{BYTES, Kind, MESSAGE_PACK, PayloadError, TAG, kind};
 
-/// The ending of a file's name for a payload, without a dot, and what of the payload goes into it.
+/// The extension of a file's name for a payload, without a dot, and the part of the payload that is
+/// written to the file.
 ///
 /// # Errors
 /// When it is malformed, or a reference.
@@ -18,7 +19,7 @@ pub fn file_form(payload: &[u8]) -> Result<(&'static str, &[u8]), PayloadError> 
     }
 }
 
-/// What must come before the content of a file to make it a payload.
+/// The prefix that makes the content of a file a payload.
 #[must_use]
 pub fn file_head(path: &Path) -> &'static [u8] {
     match path.extension().map(std::ffi::OsStr::as_encoded_bytes) {

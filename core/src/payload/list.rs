@@ -1,4 +1,4 @@
-//! Lists of payloads: putting one together, and taking one apart.
+//! Lists of payloads: building and splitting them.
 
 use std::ops::Range;
 
@@ -104,7 +104,7 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<u32> {
     Some(bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
 }
 
-/// Where the value at `start` ends. Does not recurse: what is nested is only counted.
+/// Where the value at `start` ends. Does not recurse: nested values are only counted.
 fn end_of(packed: &[u8], start: usize) -> Option<usize> {
     let (mut at, mut open) = (start, 1u64);
     while open > 0 {
@@ -157,7 +157,7 @@ pub(crate) fn push_element(packed: &[u8], to: &mut Vec<u8>) {
     to.extend_from_slice(packed);
 }
 
-/// Whether a payload is bytes that stand for themselves.
+/// Whether a payload is plain bytes.
 #[must_use]
 pub fn is_bytes(payload: &[u8]) -> bool {
     payload.starts_with(&[TAG, BYTES])

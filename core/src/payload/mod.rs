@@ -1,9 +1,9 @@
-//! How a value travels: the bytes of an instance's value, and what they are.
+//! Payloads: how the value of an instance is encoded as bytes.
 //!
-//! Most values are JSON documents, as commands capture them. What a function returns is JSON where
-//! that is short and loses nothing, MessagePack otherwise (numbers that are not finite, long arrays), and
-//! bytes are themselves. A value that is kept elsewhere is a reference. All but JSON begin with a
-//! byte that neither JSON nor MessagePack ever begins with, and one for the kind:
+//! Most values are JSON documents, as commands capture them. The result of a function is JSON if
+//! that is short and lossless, MessagePack otherwise (numbers that are not finite, long arrays);
+//! bytes are stored as they are. A value that is stored elsewhere is a reference. All but JSON
+//! begin with a byte that neither JSON nor MessagePack ever begins with, and one for the kind:
 //!
 //! | bytes | kind |
 //! | --- | --- |
@@ -37,15 +37,15 @@ const BYTES: u8 = b'b';
 const MESSAGE_PACK: u8 = b'm';
 const STORED: u8 = b'r';
 
-/// Values up to this many bytes are tried as JSON, so that people can read them.
+/// Values up to this many bytes are encoded as JSON if possible, so that people can read them.
 const SHORT: usize = 4096;
 
-/// What the bytes of a value are.
+/// The kind of a value's encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {
     /// A JSON document.
     Json(&'a [u8]),
-    /// Bytes that stand for themselves.
+    /// Plain bytes.
     Bytes(&'a [u8]),
     /// A MessagePack document; structures are maps by the names of their fields.
     MessagePack(&'a [u8]),
@@ -53,10 +53,10 @@ pub enum Kind<'a> {
     Stored(Stored),
 }
 
-/// Where a value is that does not travel with reports.
+/// The location of a value that is not sent with reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Who has it.
+    /// Where it is stored.
     pub place: Place,
     /// Its length in bytes, of the payload as a whole.
     pub bytes: u64,
@@ -64,7 +64,7 @@ pub struct Stored {
     pub checksum: u64,
 }
 
-/// Who has a value.
+/// Where a value is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The store of a worker, as the value of this instance of the run.
@@ -73,7 +73,7 @@ pub enum Place {
     File(PathBuf),
 }
 
-/// Why bytes are no value, or not of the type wanted.
+/// Why bytes are not a value, or not one of the requested type.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
@@ -98,13 +98,13 @@ pub enum PayloadError {
     /// The value is elsewhere and must be fetched first.
     #[error("the value is not here")]
     Elsewhere,
-    /// The bytes begin like a payload and are none.
+    /// The bytes begin like a payload but are not one.
     #[error("the bytes of the value are malformed")]
     Malformed,
 }
 
 impl PayloadError {
-    /// What is wrong, without the place in a line of JSON that nobody has seen.
+    /// What is wrong, without the position in JSON text that the user has never seen.
     #[must_use]
     pub fn reason(&self) -> String {
         let text = self.to_string();
@@ -119,10 +119,10 @@ impl PayloadError {
     }
 }
 
-/// What these bytes are. Bytes with the tag and an unknown kind are none.
+/// The kind of these bytes. Bytes with the tag and an unknown kind are not a payload.
 ///
 /// # Errors
-/// When they begin with the tag and make no sense.
+/// When they begin with the tag and are malformed.
 pub fn kind(payload: &[u8]) -> Result<Kind<'_>, PayloadError> {
     match payload {
         [TAG, BYTES, rest @ ..] => Ok(Kind::Bytes(rest)),
@@ -190,11 +190,11 @@ impl Stored {
     }
 }
 
-/// The payload of a value: its bytes where it is [`Bytes`], JSON where that is short and says all,
+/// The payload of a value: its bytes where it is [`Bytes`], JSON where that is short and lossless,
 /// MessagePack otherwise.
 ///
 /// # Errors
-/// When the value refuses to be written.
+/// When the value cannot be serialised.
 pub fn encode<T: Serialize + 'static>(value: &T) -> Result<Vec<u8>, PayloadError> {
     if let Some(bytes) = (value as &dyn Any).downcast_ref::<Bytes>() {
         return Ok(tagged(BYTES, bytes));
@@ -241,7 +241,7 @@ pub fn decode<T: DeserializeOwned + 'static>(payload: &Bytes) -> Result<T, Paylo
             }
             match (found, bytes) {
                 (Some(found), _) => Ok(found),
-                // Another type that can be made of bytes.
+                // Another type that deserialises from bytes.
                 (None, Some(bytes)) => Ok(rmp_serde::from_slice(&rmp_serde::to_vec(&bytes)?)?),
                 (None, None) => Err(PayloadError::Malformed),
             }
@@ -249,7 +249,7 @@ pub fn decode<T: DeserializeOwned + 'static>(payload: &Bytes) -> Result<T, Paylo
     }
 }
 
-/// The error with its place in the value, which reading it once more has shown.
+/// The error with its position in the value, which a second read has found.
 fn located<T, E: Into<PayloadError>>(
     error: E,
     again: Result<T, serde_path_to_error::Error<E>>,
@@ -287,7 +287,7 @@ pub fn to_json(payload: &[u8]) -> Result<Cow<'_, [u8]>, PayloadError> {
     }
 }
 
-/// The payload of bytes that stand for themselves.
+/// The payload of plain bytes.
 #[must_use]
 pub fn of_bytes(bytes: &[u8]) -> Vec<u8> {
     tagged(BYTES, bytes)

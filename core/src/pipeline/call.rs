@@ -1,4 +1,4 @@
-//! Calls of functions, and what these are given.
+//! Calls of functions, and their arguments.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +14,10 @@ pub struct Call {
     /// The signature that it must have; any when the caller does not know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<u64>,
-    /// What it is given.
+    /// Its arguments.
     pub args: Args,
-    /// Whether it takes two values and gives one of the same type, and is applied to all values of
-    /// its only argument, a list, from the left.
+    /// Whether it is a fold: a function of two values that returns one of the same type, applied
+    /// from the left to all values of its only argument, a list.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fold: bool,
 }
@@ -38,7 +38,7 @@ impl Call {
         templates
     }
 
-    /// The tasks whose values it is given all at once.
+    /// The tasks whose values are passed to it as one list.
     pub(crate) fn gathered(&self) -> Vec<TaskId> {
         let mut open: Vec<&Arg> = self.args.iter().collect();
         let mut gathered = Vec::new();
@@ -53,7 +53,7 @@ impl Call {
         gathered
     }
 
-    /// Gives every task that an argument mentions another number.
+    /// Renumbers every task that an argument mentions.
     pub(crate) fn renumber(&mut self, renumber: &dyn Fn(&mut TaskId)) {
         let mut open: Vec<&mut Arg> = self.args.iter_mut().collect();
         while let Some(arg) = open.pop() {
@@ -90,7 +90,7 @@ pub enum Args {
 }
 
 impl Args {
-    /// All of them, those that are within others not counted.
+    /// The top-level arguments, without those nested in others.
     pub fn iter(&self) -> impl Iterator<Item = &Arg> {
         let (named, listed) = match self {
             Args::Named(named) => (named.as_slice(), &[][..]),
@@ -118,7 +118,7 @@ pub enum Arg {
     Value(Value),
     /// The same for all instances, a payload: see [`crate::payload`].
     Payload(RawString),
-    /// Text. One that is a placeholder and nothing else stands for that value itself, not its text.
+    /// Text. A text that consists of one placeholder is that value itself, not its text.
     Text(Template),
     /// A list.
     List(Vec<Arg>),

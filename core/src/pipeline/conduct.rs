@@ -38,7 +38,7 @@ pub struct Conduct {
     /// Whether it runs even when the run is being cancelled.
     #[serde(skip_serializing_if = "is_default")]
     pub always: bool,
-    /// Higher first.
+    /// Higher priorities come first.
     #[serde(skip_serializing_if = "is_default")]
     pub priority: i32,
     /// Memory that an attempt occupies on its worker, in bytes.
@@ -86,7 +86,7 @@ pub const DEFAULT_GRACE: Micros = Micros::from_secs(10);
 /// How often a lost attempt is made again, unless the author says otherwise.
 pub const DEFAULT_MAX_LOST: u32 = 5;
 
-// What is left at its default is not written: there may be a million tasks.
+// Options left at their default are not written: there may be a million tasks.
 
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -121,7 +121,7 @@ pub enum Targets {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MinSuccess {
-    /// At least so many, or all when there are fewer.
+    /// At least this many, or all if there are fewer.
     Count(u32),
     /// At least this part of them, in 1/10,000, rounded up.
     Part(u32),
@@ -133,7 +133,7 @@ impl From<u32> for MinSuccess {
     }
 }
 
-/// A part from 0 to 1; less and more than that are these.
+/// A part from 0 to 1; values outside are clamped.
 impl From<f64> for MinSuccess {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn from(part: f64) -> MinSuccess {

@@ -1,4 +1,4 @@
-//! The checked pipeline: what the TOML parser and the builder make, and all else works from.
+//! The checked pipeline: made by the TOML parser and the builder, and the basis of everything else.
 //!
 //! Nothing here has been rendered: instances are implied by [`Task::pattern`] and [`Task::sweep`].
 
@@ -32,7 +32,7 @@ pub struct Pipeline {
     pub tasks: Vec<Task>,
 }
 
-/// What an attempt needs to know of its run, besides its task.
+/// What an attempt needs to know about its run, other than its task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunContext {
     /// The run's id, `{run.id}`.

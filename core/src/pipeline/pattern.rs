@@ -18,8 +18,8 @@ pub enum Pattern {
     /// One instance for each distinct combination of these parameters of the task's, after its
     /// instances of that combination.
     GatherBy(TaskId, Vec<String>),
-    /// One instance for each so many consecutive instances of the task's, after these; the last one
-    /// may have fewer. Its parameter `part` counts them. At least one.
+    /// One instance for each block of this many consecutive instances of the task, after these; the
+    /// last block may have fewer. Its parameter `part` counts them. At least one.
     GatherEvery(TaskId, u32),
     /// As many instances as the JSON array that the upstream captures has elements or parts.
     Scatter(Scatter),
@@ -78,21 +78,21 @@ impl Pattern {
 pub struct Scatter {
     /// The task that captures the array; of several instances, their arrays one after the other.
     pub from: TaskId,
-    /// What an instance gets of it.
+    /// The part of it that each instance gets.
     pub split: Split,
     /// More elements than this are an error.
     pub max_items: Option<u32>,
 }
 
-/// What an instance of a scatter gets.
+/// The part of an array that an instance of a scatter gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
     /// One element.
     Each,
-    /// An array of up to so many consecutive elements.
+    /// An array of up to this many consecutive elements.
     Chunk(u32),
-    /// One of so many contiguous, balanced arrays; never an empty one.
+    /// One of this many contiguous, balanced arrays; never an empty one.
     Parts(u32),
 }
 

@@ -1,4 +1,4 @@
-//! Extra attempts, and after which failures they are made.
+//! Extra attempts, and the failures after which they are made.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +22,8 @@ pub struct Retry {
     /// Whether each wait is a random part of itself, between a half and the whole.
     #[serde(default)]
     pub jitter: bool,
-    /// The failures that are tried again; empty is all. `lost` has no effect here: lost attempts are
-    /// made again anyway.
+    /// The failures that are tried again; empty is all. `lost` has no effect here: lost attempts
+    /// are made again anyway.
     #[serde(default)]
     pub on: Vec<RetryOn>,
 }

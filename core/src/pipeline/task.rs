@@ -1,4 +1,4 @@
-//! A task: what it does, how it relates to others, and what goes in and out of it.
+//! A task: what it does, how it relates to others, and its inputs and outputs.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::ids::TaskId;
 use crate::space::Space;
 use crate::template::{Placeholder, Template};
 
-/// A task and everything the author said about it.
+/// A task and everything that the author specified for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Its name.
@@ -54,7 +54,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// A single task of which nothing else is said: every key as if it were absent.
+    /// A single task without other options: as if every other key were absent.
     #[must_use]
     pub fn new(name: impl Into<String>, action: TaskAction) -> Task {
         Task {
@@ -75,7 +75,7 @@ impl Task {
         }
     }
 
-    /// Whether it may have another number of instances than one: these are named with their index.
+    /// Whether its number of instances may differ from one: these are named with their index.
     #[must_use]
     pub fn is_array(&self) -> bool {
         self.sweep.is_some()
@@ -101,8 +101,7 @@ impl Task {
             .flat_map(Template::placeholders)
     }
 
-    /// The upstreams of whose instances it is given values, each once: by a placeholder, or all at
-    /// once.
+    /// The upstreams whose values it consumes, each once: through a placeholder, or all at once.
     pub(crate) fn consumed(&self) -> Vec<(TaskId, bool)> {
         let mut consumed: Vec<(TaskId, bool)> = self
             .placeholders()

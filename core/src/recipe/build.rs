@@ -1,4 +1,4 @@
-//! What of a pipeline goes into the recipe of one task.
+//! Building the recipe of one task from a pipeline.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -63,7 +63,7 @@ impl RecipeData {
                 }
             }
         }
-        // A function may ask for its seed.
+        // A function may request its seed.
         let needs_item = matches!(task.action, TaskAction::Shell(_) | TaskAction::Call(_))
             || task.placeholders().any(|p| matches!(p, Placeholder::Item(_) | Placeholder::Seed));
         inputs.extend(own.item().filter(|_| needs_item));
@@ -194,7 +194,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Whether the output paths of a task follow from the index alone. All tasks must agree on the
-    /// answer, since the one decides what to report and the others what to expect.
+    /// answer, since one decides what to report and the others what to expect.
     fn computable(&mut self, id: TaskId) -> bool {
         self.computable_in(id, MAX_LEVELS)
     }
@@ -210,7 +210,8 @@ impl<'a> Builder<'a> {
             | Placeholder::Item(_)
             | Placeholder::Attempt
             | Placeholder::Out(_) => false,
-            // The instance may have run in an earlier run, whose directory they lie in.
+            // The instance may have run in an earlier run, whose directory then contains the
+            // outputs.
             Placeholder::RunId | Placeholder::RunDir => false,
             Placeholder::Seed => !self.has_items(id),
             Placeholder::UpstreamOut(upstream, _) => {

@@ -48,13 +48,13 @@ pub struct Calling {
     pub cpus: u32,
     /// Longest run time.
     pub timeout: Option<Micros>,
-    /// How long it may take to return once it has been told to.
+    /// How long it may take to return once it has been asked to stop.
     pub grace: Micros,
     /// The files it creates.
     pub outputs: Vec<OutputFile>,
-    /// Whether `outputs` must travel with the report, as they cannot be computed elsewhere.
+    /// Whether `outputs` must be sent with the report, as they cannot be computed elsewhere.
     pub report_outputs: bool,
-    /// What becomes of a long result.
+    /// How a long result is kept.
     pub keep: Keep,
 }
 
@@ -106,7 +106,7 @@ impl Renderer<'_> {
                 name.as_ref().map_or_else(String::new, |name| format!("{name}=")).into_bytes();
             match self.json(arg) {
                 Ok(json) => word.extend_from_slice(&json),
-                // Its value is somewhere else.
+                // Its value is stored elsewhere.
                 Err(_) => word.extend_from_slice("…".as_bytes()),
             }
             words.push(word);

@@ -1,4 +1,4 @@
-//! Templates made ready for rendering: names looked up, constants put in.
+//! Templates prepared for rendering: names resolved, constants inserted.
 
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
@@ -39,11 +39,11 @@ pub(super) enum Piece {
     Value(usize, Vec<String>, String),
     /// A manifest: its path without group and ending, and whether it is that of a group.
     Manifest(Vec<u8>, bool),
-    /// Something that can have no value: the placeholder, and why.
+    /// Something that cannot have a value: the placeholder, and why.
     Missing(String, &'static str),
 }
 
-/// Where a parameter is found.
+/// The location of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// Position among the grids of the scope.
@@ -151,7 +151,7 @@ impl Compiled {
         for (scope, bare) in data.related.iter().zip(related) {
             let compiler = Compiler { data, lookup, scope, compiled: &bare };
             let outputs = all(&compiler, &scope.outputs)?;
-            // Paths of related tasks are rendered without inputs; hostile data may want some.
+            // Paths of related tasks are rendered without inputs; malicious data may refer to some.
             let reported = |piece: &Piece| match piece {
                 Piece::Reported(..) | Piece::Value(..) => true,
                 Piece::Seed => scope.item().is_some(),
@@ -183,7 +183,7 @@ fn bare_scope(data: &RecipeData, scope: &Scope) -> CompiledScope {
     compiled
 }
 
-/// Where tasks stand in the lists of a recipe.
+/// The positions of tasks in the lists of a recipe.
 struct Lookup {
     inputs: FxHashMap<TaskId, usize>,
     related: FxHashMap<TaskId, usize>,
@@ -313,7 +313,7 @@ pub(super) fn dotted(name: &str, then: &str, fields: &[String]) -> String {
 }
 
 impl CompiledCall {
-    /// What arguments are made of, other than values that are whole arguments.
+    /// The parts of arguments, other than values that are whole arguments.
     pub(super) fn parts(&self) -> Vec<&Piece> {
         let whole = |arg: &&CompiledArg| match arg {
             CompiledArg::Whole(Piece::Value(_, fields, _)) => fields.is_empty(),
@@ -379,7 +379,7 @@ fn compile(arg: &Arg, compiler: &Compiler<'_>) -> Result<CompiledArg, RecipeErro
     })
 }
 
-/// The payload of a value: text that is one stands for itself.
+/// The payload of a value; a text that is a payload is returned as it is.
 pub(super) fn payload_of(value: &Value) -> Vec<u8> {
     if let Value::String(text) = value
         && text.0.first() == Some(&TAG)

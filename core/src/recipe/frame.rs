@@ -21,7 +21,8 @@ impl<'a> Frame<'a> {
         let mut rest = index;
         for (at, grid) in scope.grids.iter().enumerate().rev() {
             let width = grid.width().max(1);
-            // The outermost grid takes what is left, so that an index beyond the end has no point.
+            // The outermost grid takes the remaining quotient, so that an index beyond the end has
+            // no point.
             let known = scope.root == Root::Grid;
             let own = if at == 0 && known { rest } else { rest % width };
             points[at] = grid.point(own);
@@ -35,7 +36,7 @@ impl<'a> Frame<'a> {
         self.scope.root != Root::Grid
     }
 
-    /// The number of the worker that the instance, or the one that it maps, is for.
+    /// The number of the worker to which the instance, or the one that it maps, belongs.
     pub(super) fn worker(&self) -> Option<u32> {
         match self.scope.root {
             Root::Workers(factor) => Some(self.index / factor.max(1)),

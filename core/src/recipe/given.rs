@@ -1,4 +1,4 @@
-//! What a recipe consists of, what it asks for, and what is given to it.
+//! The data of a recipe, the inputs that it requests, and their values.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -16,7 +16,7 @@ use crate::template::Template;
 use crate::url::{self, Location};
 use crate::value::{RawString, Value};
 
-/// A recipe as it is sent: plain data, nothing looked up in it yet. [`super::Recipe`] renders it.
+/// A recipe as it is sent: plain data with unresolved names. [`super::Recipe`] renders it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecipeData {
     pub(super) own: Scope,
@@ -30,7 +30,7 @@ pub struct RecipeData {
     pub(super) cpus: u32,
     pub(super) run: u64,
     pub(super) seed: u64,
-    // Not `PathBuf`: JSON has no place for paths that are not UTF-8.
+    // Not `PathBuf`: JSON cannot hold paths that are not UTF-8.
     pub(super) run_dir: RawString,
     pub(super) base_dir: RawString,
     /// The constants that placeholders mention; all of them for `shell`.
@@ -47,7 +47,7 @@ pub struct RecipeData {
     /// The tasks of whose instances all values are arguments, with their names.
     #[serde(default)]
     pub(super) gathered: Vec<(TaskId, String)>,
-    /// What becomes of a long value.
+    /// How a long value is kept.
     #[serde(default)]
     pub(super) keep: Keep,
     /// Whether each instance has manifests of its own.
@@ -57,12 +57,12 @@ pub struct RecipeData {
     #[serde(skip)]
     pub(super) groups: Option<Arc<[u32]>>,
     pub(super) report_outputs: bool,
-    /// Whose attempts they will be, see [`super::Recipe::marked`].
+    /// The mark of the worker that makes the attempts, see [`super::Recipe::marked`].
     #[serde(skip)]
     pub(super) mark: String,
 }
 
-/// A task, as far as its parameters and output paths go.
+/// The parameters and output paths of a task.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Scope {
     pub(super) id: TaskId,
@@ -82,9 +82,9 @@ pub(super) enum Root {
     /// Its parameters, or nothing.
     #[default]
     Grid,
-    /// Items, with so many instances of the scope's task for each part.
+    /// Items, with this many instances of the scope's task for each part.
     Items(u32),
-    /// Workers, with so many instances of the scope's task for each.
+    /// Workers, with this many instances of the scope's task for each.
     Workers(u32),
 }
 
@@ -95,7 +95,7 @@ pub struct InputSpec {
     pub task: TaskId,
     /// Instance `i` needs instance `i / factor` of it; without a factor, instance 0.
     pub factor: Option<u32>,
-    /// What of it.
+    /// What it is.
     #[serde(default)]
     pub kind: InputKind,
 }
@@ -107,8 +107,8 @@ pub enum InputKind {
     /// The value and outputs of the instance [`InputSpec::upstream_index`] of the task.
     #[default]
     Instance,
-    /// The part [`InputSpec::upstream_index`] of the [`super::Items`] of the task, which scatters, as the
-    /// input's value; no outputs.
+    /// The part [`InputSpec::upstream_index`] of the [`super::Items`] of the task, which scatters,
+    /// as the input's value; no outputs.
     Item,
 }
 
@@ -120,7 +120,8 @@ pub struct ManifestSpec {
     /// The group of each instance of `upstream`, when each instance of the recipe's task has a
     /// manifest of its own: that of instance `g` lists the instances of group `g` only.
     pub groups: Option<Arc<[u32]>>,
-    /// Whether it is a file of values for a function, see [`super::values`], and not one of JSON lines.
+    /// Whether it is a file of values for a function, see [`super::values`], and not one of JSON
+    /// lines.
     pub values: bool,
     /// Without the group and the ending.
     pub(super) stem: PathBuf,
@@ -133,8 +134,8 @@ pub struct Input {
     pub value: Option<Vec<u8>>,
     /// The upstream instance's reported output paths; empty when they can be computed.
     pub outputs: Vec<Vec<u8>>,
-    /// A file with the value, where that is long: what a command is given in its place. Workers make
-    /// it.
+    /// A file with the value, if that is long: it is passed to a command instead of the value.
+    /// Workers create it.
     pub file: Option<PathBuf>,
 }
 
@@ -200,7 +201,7 @@ impl RecipeData {
         &self.own.name
     }
 
-    /// For what an [`Input`] must come with each instance, in this order.
+    /// The specifications of the [`Input`]s that each instance needs, in this order.
     #[must_use]
     pub fn inputs(&self) -> &[InputSpec] {
         &self.inputs
@@ -213,27 +214,27 @@ impl RecipeData {
         self.own.item()
     }
 
-    /// The same, with this for long values instead of [`Keep::Report`].
+    /// The same, with this policy for long values instead of [`Keep::Report`].
     #[must_use]
     pub fn keeping(mut self, keep: Keep) -> RecipeData {
         self.keep = keep;
         self
     }
 
-    /// The name of the task that an input is of.
+    /// The name of the task that an input belongs to.
     #[must_use]
     pub fn input_task(&self, input: usize) -> Option<&str> {
         self.input_names.get(input).map(|(name, _)| name.as_str())
     }
 
-    /// What becomes of a long value.
+    /// How a long value is kept.
     #[must_use]
     pub fn keep(&self) -> Keep {
         self.keep
     }
 
-    /// The manifests that must exist before an instance starts: those that placeholders mention. Ask
-    /// one that was made by [`RecipeData::new`]: the groups are not sent.
+    /// The manifests that must exist before an instance starts: those that placeholders mention.
+    /// Valid only on a recipe made by [`RecipeData::new`]: the groups are not sent.
     #[must_use]
     pub fn manifests(&self) -> Vec<ManifestSpec> {
         let spec = |values: bool| {
@@ -248,7 +249,7 @@ impl RecipeData {
         lines.chain(self.gathered.iter().map(spec(true))).collect()
     }
 
-    /// Whether the output paths of an attempt must travel with its report.
+    /// Whether the output paths of an attempt must be sent with its report.
     #[must_use]
     pub fn reports_outputs(&self) -> bool {
         self.report_outputs
@@ -271,7 +272,7 @@ impl RecipeData {
         Path::new(std::ffi::OsStr::from_bytes(&self.base_dir.0))
     }
 
-    /// A path as rendered, made absolute; a remote URL stays what it is.
+    /// A path as rendered, made absolute; a remote URL is unchanged.
     pub(super) fn absolute(&self, rendered: &[u8]) -> Result<PathBuf, RenderError> {
         match Location::of(rendered) {
             Ok(Location::Path(path)) => {
@@ -286,12 +287,12 @@ impl RecipeData {
         }
     }
 
-    /// The directory for what is on its way to a URL.
+    /// The directory for outputs that will be uploaded to a URL.
     pub(super) fn outgoing_dir(&self) -> PathBuf {
         self.run_dir().join("outgoing")
     }
 
-    /// Where the manifests of an upstream belong, without group and ending.
+    /// The path of the manifests of an upstream, without group and extension.
     pub(super) fn manifest_stem(&self, upstream: &str) -> PathBuf {
         let file = format!("{}.{upstream}", self.own.name);
         self.run_dir().join("manifests").join(file)
@@ -309,8 +310,8 @@ impl Scope {
         }
     }
 
-    /// How many instances of this task there are for each one of `upstream`, when this task maps it,
-    /// directly or through others.
+    /// How many instances of this task there are for each one of `upstream`, when this task maps
+    /// it, directly or through others.
     pub(super) fn factor(&self, upstream: TaskId) -> Option<u32> {
         let mapped = self.chain.iter().rev().skip(1).find(|link| link.0 == upstream);
         mapped.map(|link| link.1)
@@ -326,7 +327,7 @@ impl InputSpec {
 }
 
 impl ManifestSpec {
-    /// Where the manifest for instance `index` belongs, absolute; the same for all when there are no
+    /// The absolute path of the manifest for instance `index`; the same for all if there are no
     /// groups.
     #[must_use]
     pub fn path(&self, index: u32) -> PathBuf {

@@ -1,5 +1,5 @@
-//! `{key}` and `{seed}`: what an instance is called, whatever its index. Both are part of the
-//! contract with users' files and must never change; see the page of [`super`].
+//! `{key}` and `{seed}`: the identity of an instance, independent of its index. Users' files depend
+//! on both, so they must never change; see the documentation of [`super`].
 
 use std::borrow::Cow;
 
@@ -7,7 +7,8 @@ use super::frame::Frame;
 use crate::hash::StableHash;
 use crate::value::{Value, write_canonical_text};
 
-/// Longest readable part of a key, in bytes: a file name has room for 255 with what users add.
+/// Longest readable part of a key, in bytes: a file name can have 255 bytes, including what users
+/// add.
 const MAX_TEXT: usize = 100;
 
 impl Frame<'_> {
@@ -44,7 +45,7 @@ impl Frame<'_> {
     pub(super) fn seed(&self, run_seed: u64, item: Option<&Value>) -> u64 {
         let mut encoded = run_seed.to_le_bytes().to_vec();
         write_canonical_text(self.task_name().as_bytes(), &mut encoded);
-        // Neither name can be one of a parameter.
+        // Neither name can be that of a parameter.
         let item = item.map(|item| ("item", Cow::Borrowed(item)));
         let worker =
             self.worker().map(|worker| ("index", Cow::Owned(Value::Number(worker.to_string()))));

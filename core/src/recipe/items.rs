@@ -8,8 +8,8 @@ use crate::pipeline::Split;
 /// How many elements an array has; `None` when the value is no array. The value is a payload, see
 /// [`crate::payload`].
 ///
-/// A JSON document is taken for valid JSON, as whoever captured it has checked: only its outermost
-/// level is looked at.
+/// A JSON document is assumed to be valid, as it was checked when it was captured: only its
+/// outermost level is scanned.
 #[must_use]
 pub fn count_items(value: &[u8]) -> Option<u32> {
     let mut count = 0u32;
@@ -22,8 +22,8 @@ pub fn count_items(value: &[u8]) -> Option<u32> {
     Some(count)
 }
 
-/// What the instances of one scatter task get: the elements of the captured arrays of all instances
-/// of its upstream, one array after the other.
+/// The items of one scatter task: the elements of the captured arrays of all instances of its
+/// upstream, one array after the other.
 ///
 /// Made once for each scatter task of a run, by [`Items::push`] of each value in index order. Keeps
 /// the text of each element as it was captured, and 8 bytes for each.
@@ -42,8 +42,8 @@ impl Items {
         Items { split, text: Vec::new(), ends: Vec::new() }
     }
 
-    /// Appends the elements of an array and returns how many they are; `None`, and nothing is
-    /// appended, when the value is no array.
+    /// Appends the elements of an array and returns their number; `None`, and nothing is appended,
+    /// when the value is not an array.
     pub fn push(&mut self, value: &[u8]) -> Option<u32> {
         let (text, ends) = (self.text.len(), self.ends.len());
         let told = match payload::kind(value).ok()? {
@@ -76,7 +76,7 @@ impl Items {
         self.ends.is_empty()
     }
 
-    /// How many bytes the elements are.
+    /// The size of the elements in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.text.len()
@@ -88,8 +88,8 @@ impl Items {
         self.split.width(self.len())
     }
 
-    /// What part number `part` is, as a payload: one element, or an array of those of a chunk.
-    /// `None` when there are not so many parts. Takes time for the part alone.
+    /// Part number `part` as a payload: one element, or an array of those of a chunk. `None` when
+    /// there are not so many parts. Takes time for the part alone.
     #[must_use]
     pub fn part(&self, part: u32) -> Option<Vec<u8>> {
         if u64::from(part) >= self.parts() {

@@ -1,18 +1,18 @@
-//! What becomes of values that are too long to travel with reports.
+//! How values are kept that are too long to be sent with reports.
 
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::{Pattern, Pipeline, TaskAction};
 use crate::template::Placeholder;
 
-/// Values of up to so many bytes travel with the report.
+/// Values of up to this many bytes are sent with the report.
 pub const INLINE: usize = 64 << 10;
 
-/// What becomes of an instance's value that is longer than [`INLINE`].
+/// How an instance's value that is longer than [`INLINE`] is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keep {
-    /// It travels with the report all the same.
+    /// It is sent with the report all the same.
     #[default]
     Report,
     /// It stays in the store of the worker that made it.
@@ -22,13 +22,15 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// What becomes of the long values of each task.
+    /// How the long values of each task are kept.
     ///
-    /// - What is scattered travels with the report, since the scheduler cuts it into parts.
-    /// - What a command finds in a manifest is there if a command captured it, and otherwise a file.
-    /// - What other tasks are given stays with its worker.
-    /// - What nobody is given, or is marked [`Conduct::keep`](crate::pipeline::Conduct::keep), is a file: it
-    ///   is there to be read after the run.
+    /// - A value that is scattered is sent with the report, since the scheduler cuts it into parts.
+    /// - A value that a command reads from a manifest is in the manifest if a command captured it,
+    ///   and otherwise in a file.
+    /// - A value that other tasks consume stays with its worker.
+    /// - A value that no task consumes, or that is marked
+    ///   [`Conduct::keep`](crate::pipeline::Conduct::keep), is a file, so that it can be read after
+    ///   the run.
     #[must_use]
     pub fn of_tasks(pipeline: &Pipeline) -> Vec<Keep> {
         let count = pipeline.tasks.len();

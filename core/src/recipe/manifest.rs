@@ -1,4 +1,4 @@
-//! The lines of manifests: an instance and what it left, for tasks that gather it.
+//! The lines of manifests: an instance and its results, for tasks that gather it.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -13,9 +13,10 @@ impl Recipe {
     /// `{"index":7,"params":{…},"state":"succeeded","value":…,"out":{"price":"…"}}`.
     ///
     /// `state` is the word of a state. `value` is a payload and becomes JSON, null when there is
-    /// none or it is elsewhere; a file is named as `"value-file"` then. `outputs` are the reported paths, empty when they can be computed. Paths are written
-    /// absolute, so that they can be opened from anywhere; an instance that did not succeed has no
-    /// files, and `out` is empty.
+    /// none or it is elsewhere; a value in a file then appears as `"value-file"`. `outputs` are the
+    /// reported paths, empty when they can be computed. Paths are written absolute, so that they
+    /// can be opened from anywhere; an instance that did not succeed has no files, and `out` is
+    /// empty.
     #[must_use]
     pub fn manifest_line(
         &self,

@@ -26,8 +26,8 @@ pub struct Invocation {
     /// Program and arguments, never empty. For a `shell` task `bash -euo pipefail -c SCRIPT`; for a
     /// `call`, which starts no process, the function and its arguments in words for people.
     pub argv: Vec<OsString>,
-    /// Whether this is a `shell` task: where bash is missing, `sh -eu -c` and the last element of
-    /// `argv` do instead.
+    /// Whether this is a `shell` task: where bash is missing, `sh -eu -c` with the last element of
+    /// `argv` is used instead.
     pub shell: bool,
     /// Variables to add to the worker's environment, in order: a later one of the same name wins.
     pub env: Vec<(OsString, OsString)>,
@@ -35,13 +35,13 @@ pub struct Invocation {
     pub working_dir: PathBuf,
     /// The run's own directory, absolute.
     pub run_dir: PathBuf,
-    /// The file fed to standard input, absolute, or its URL; none is empty input.
+    /// The file fed to standard input, absolute, or its URL; `None` is empty input.
     pub stdin: Option<PathBuf>,
     /// The files it creates.
     pub outputs: Vec<OutputFile>,
-    /// Whether `outputs` must travel with the report, as they cannot be computed elsewhere.
+    /// Whether `outputs` must be sent with the report, as they cannot be computed elsewhere.
     pub report_outputs: bool,
-    /// What becomes of standard output.
+    /// How standard output is used.
     pub capture: Capture,
     /// Longest run time.
     pub timeout: Option<Micros>,
@@ -56,15 +56,16 @@ pub struct Invocation {
 pub struct OutputFile {
     /// Its name, as in `out.NAME`.
     pub name: String,
-    /// Where it belongs, as rendered (relative to the pipeline's directory, absolute, or a URL).
+    /// Its final path, as rendered (relative to the pipeline's directory, absolute, or a URL).
     pub path: PathBuf,
-    /// Where it belongs, absolute and without a slash at its end, or its URL: see
+    /// Its final path, absolute and without a slash at its end, or its URL: see
     /// [`crate::url::remote`].
     pub target: PathBuf,
-    /// Where the attempt writes it, absolute: the same name in a directory of the attempt's own, which
-    /// is in the target's directory; in the run's directory when it goes to a URL.
+    /// The absolute path that the attempt writes: the same name in a directory of the attempt's
+    /// own, which is in the target's directory, or in the run's directory if the output is uploaded
+    /// to a URL.
     pub temporary: PathBuf,
-    /// Whether it must be a directory, as a slash at the end of the path says.
+    /// Whether it must be a directory, as declared by a slash at the end of the path.
     pub directory: bool,
 }
 
@@ -74,7 +75,7 @@ pub(super) struct Renderer<'a> {
     pub(super) compiled: &'a Compiled,
     frame: Frame<'a>,
     pub(super) attempt: u32,
-    /// None before the run.
+    /// `None` before the run.
     pub(super) inputs: Option<&'a [Input]>,
     pub(super) outputs: Vec<OutputFile>,
     depth: u32,
@@ -264,7 +265,7 @@ impl Renderer<'_> {
         Ok(self.frame.seed(self.data.seed, item.transpose()?.as_ref()))
     }
 
-    /// An input; before the run none, and the placeholder is put in its place.
+    /// An input; before the run there is none, and the placeholder is kept instead.
     pub(super) fn input(
         &self,
         at: usize,
@@ -292,7 +293,7 @@ impl Renderer<'_> {
         if self.depth > MAX_DEPTH {
             return Err(missing("out", "paths refer to each other"));
         }
-        // What an index means upstream is the same as for an input.
+        // The upstream index is computed as for an input.
         let kind = InputKind::Instance;
         let spec = InputSpec { task: self.data.task(), factor, kind };
         let renderer = Renderer {
@@ -338,7 +339,7 @@ impl Renderer<'_> {
             true => url::path_part(path),
             false => &target,
         };
-        // `a/.` does have a last component, which is not what it means.
+        // `a/.` has a last component, `a`, which is not what its author means.
         let file_name = named
             .file_name()
             .filter(|name| named.as_os_str().as_bytes().ends_with(name.as_bytes()));
@@ -349,7 +350,7 @@ impl Renderer<'_> {
             return Err(RenderError::NotAFile { name: name.to_owned(), path });
         };
         let temporary = match is_remote {
-            // Keys of different buckets may end alike.
+            // Keys of different buckets may have the same last component.
             true => self.data.outgoing_dir().join(self.attempt_dir(name)).join(file_name),
             false => target.with_file_name(self.attempt_dir("")).join(file_name),
         };
@@ -357,8 +358,8 @@ impl Renderer<'_> {
         Ok(OutputFile { name: name.to_owned(), path, target, temporary, directory })
     }
 
-    /// The name of a directory of the attempt's own: hidden, and that of no other attempt of any run in
-    /// any state directory, as the worker's mark is in it.
+    /// The name of a directory of the attempt's own: hidden, and different from that of any other
+    /// attempt of any run in any state directory, as it contains the worker's mark.
     fn attempt_dir(&self, of: &str) -> OsString {
         let (run, task, index) = (self.data.run, self.data.own.id, self.frame.index);
         let mut name = ".dagrun-".to_owned();
@@ -372,7 +373,8 @@ impl Renderer<'_> {
         name.into()
     }
 
-    /// The environment of a `shell` script: constants, parameters, outputs, as a shell can use them.
+    /// The environment of a `shell` script: constants, parameters, outputs, as a shell can use
+    /// them.
     fn shell_env(&self, env: &mut Vec<(OsString, OsString)>) -> Result<(), RenderError> {
         let usable = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
         for (name, value) in &self.data.vars {

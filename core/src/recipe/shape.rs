@@ -1,4 +1,4 @@
-//! What the template of an output says of all its paths at once.
+//! What all paths of an output have in common, derived from its template.
 
 use super::compile::Piece;
 use super::{Recipe, RenderError};
@@ -32,8 +32,8 @@ impl Recipe {
         self.renderer(index, 1, None).output_text(output)
     }
 
-    /// The shape of an output's paths when it can be seen that no two instances share one: the
-    /// template holds an index or a key that can be read off the path.
+    /// The shape of an output's paths if it proves that no two instances share one: the template
+    /// contains an index or a key that can be recovered from the path.
     pub(crate) fn output_shape(&self, output: usize) -> Option<PathShape> {
         let (_, pieces) = self.compiled.own.outputs.get(output)?;
         let plain = |piece: &Piece| {
@@ -50,11 +50,11 @@ impl Recipe {
     }
 }
 
-/// Whether piece `at` is an index or a key, and every path tells which one.
+/// Whether piece `at` is an index or a key that can be recovered from every path.
 fn is_readable(pieces: &[Piece], at: usize) -> bool {
     let part_of: fn(u8) -> bool = match &pieces[at] {
         Piece::Index(_) => |byte| byte.is_ascii_digit(),
-        // A key holds everything else that is usual in file names.
+        // A key may contain any other character that is usual in file names.
         Piece::Key => |byte| byte != b'/',
         _ => return false,
     };

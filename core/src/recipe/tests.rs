@@ -63,7 +63,7 @@ fn context() -> RunContext {
 
 fn recipe(pipeline: &Pipeline, task: u32) -> Recipe {
     let recipe = Recipe::new(pipeline, TaskId(task), &context()).unwrap();
-    // What a worker gets renders the same.
+    // The recipe that a worker receives renders the same.
     serde_json::from_slice(&serde_json::to_vec(&*recipe).unwrap()).unwrap()
 }
 
@@ -197,7 +197,7 @@ fn paths_with_the_directory_of_the_run_are_reported() {
         assert!(first.reports_outputs() && first.output_paths(0).unwrap().is_none());
         let made = first.invocation(0, 1, &[]).unwrap().outputs[0].target.clone();
         assert_eq!(first.own_output_paths(0), Some(vec![made]));
-        // Another run may have made it.
+        // Another run may have created it.
         let input =
             Input { value: None, outputs: vec![b"/elsewhere/x".to_vec()], ..Input::default() };
         let second = recipe(&pipeline, 1).invocation(0, 1, &[input]).unwrap();

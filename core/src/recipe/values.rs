@@ -1,7 +1,7 @@
 //! The file with the values of the instances that a function gathers.
 //!
 //! Eight bytes `DAGRUNV1`, then a record for each listed instance, in index order. All numbers are
-//! little end first.
+//! little-endian.
 //!
 //! | bytes | what |
 //! | --- | --- |
@@ -16,7 +16,7 @@ use std::io::{self, Read, Write};
 use crate::status::State;
 
 const MAGIC: [u8; 8] = *b"DAGRUNV1";
-/// Longest payload that is read: longer values are references.
+/// The longest payload that is read: longer values are references.
 const LONGEST: u64 = 1 << 30;
 
 /// An instance that is listed.
@@ -77,7 +77,7 @@ impl<R: Read> Values<R> {
 
     fn record(&mut self) -> io::Result<Option<Listed>> {
         let mut head = [0; 14];
-        // The end is an end only between records.
+        // The file may end only between records.
         if self.from.read(&mut head[..1])? == 0 {
             return Ok(None);
         }

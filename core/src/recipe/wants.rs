@@ -1,4 +1,4 @@
-//! How the values of inputs are used, so that a worker knows what to do with long ones.
+//! How the values of inputs are used, so that a worker knows how to provide long ones.
 
 use super::Recipe;
 use super::compile::{Compiled, CompiledCall, Piece};
@@ -7,16 +7,16 @@ use super::given::{InputKind, RecipeData};
 /// How an attempt uses the value of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
-    /// A command is given all of it: as text, or when it is long as the path of a file, see
+    /// A command gets all of it: as text, or, if it is long, as the path of a file, see
     /// [`super::Input::file`].
     pub whole: bool,
-    /// Something is made of it: it must be here, as it is.
+    /// Something is derived from it: its bytes must be present.
     pub here: bool,
 }
 
 impl Recipe {
-    /// How attempts use the values of [`RecipeData::inputs`], in the same order. Values that are whole
-    /// arguments of a function are neither: these may be references.
+    /// How attempts use the values of [`RecipeData::inputs`], in the same order. Values that are
+    /// whole arguments of a function are neither: these may be references.
     #[must_use]
     pub fn wants(&self) -> Vec<Wants> {
         wants(&self.data, &self.compiled)
@@ -42,7 +42,7 @@ fn wants(data: &RecipeData, compiled: &Compiled) -> Vec<Wants> {
     outputs.chain(in_call).for_each(|piece| note(piece, false));
     for (wants, input) in wants.iter_mut().zip(&data.inputs) {
         if input.kind == InputKind::Item {
-            *wants = Wants::default(); // They always travel with the instance.
+            *wants = Wants::default(); // They are always sent with the instance.
         }
     }
     wants

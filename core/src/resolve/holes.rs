@@ -1,4 +1,4 @@
-//! Placeholders: what stands between braces, and what it means for one task.
+//! Placeholders: the text between braces, and its meaning for one task.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use crate::problem::{Problem, Syntax};
 use crate::spelling::{BUILTINS, closest, did_you_mean, is_name, listed};
 use crate::template::{Part, Placeholder, RawPart, Template, parse_index_format, scan};
 
-/// What to say to those who did not mean a placeholder.
+/// The help for authors who did not mean a placeholder.
 const LITERAL: &str = "literal braces are doubled: {{ and }}";
 
-/// Where a text stands.
+/// The location of a text.
 #[derive(Clone, Copy, Debug)]
 pub struct Site {
-    /// In which task.
+    /// The task that it belongs to.
     pub task: TaskId,
     /// Whether it is the path of an output.
     pub of_output: bool,
@@ -29,7 +29,7 @@ impl Site {
     }
 }
 
-/// What is found in a text, besides its meaning.
+/// The findings in a text, other than its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// Something that is wrong.
@@ -44,9 +44,9 @@ struct Hole<'h> {
     of_output: bool,
     /// As written, without braces.
     text: &'h str,
-    /// What stands before the first dot.
+    /// The part before the first dot.
     head: &'h str,
-    /// What stands after each dot.
+    /// The parts after each dot.
     fields: Vec<&'h str>,
 }
 
@@ -64,8 +64,8 @@ impl Hole<'_> {
 }
 
 impl Names<'_> {
-    /// Resolves a text. `found` is given what is found in it, each with the number of the
-    /// placeholder, from 0 (`usize::MAX` is the text as a whole), and its place in the text in bytes.
+    /// Resolves a text. `found` is called for each finding, with the number of the placeholder,
+    /// from 0 (`usize::MAX` is the text as a whole), and its location in the text in bytes.
     pub fn template(
         &self,
         site: Site,
@@ -171,7 +171,7 @@ impl Names<'_> {
         Err(wrong(format!("`{{{}}}` outside of a scatter", hole.text), help))
     }
 
-    /// What can be said of a task in a placeholder.
+    /// The help that lists the placeholders of a task.
     fn task_help(&self, task: TaskId) -> String {
         let name = self.name(task);
         let mut forms: Vec<_> =
@@ -185,7 +185,7 @@ impl Names<'_> {
         format!("write {}", listed(forms.iter().map(String::as_str)))
     }
 
-    /// A name that means nothing, and what it may have meant.
+    /// The problem of an unknown name, with a name that may have been meant.
     fn unknown(&self, hole: &Hole<'_>) -> Resolved {
         let scope = self.scope(hole.task);
         if scope.unknown || self.tasks_unknown && !hole.fields.is_empty() {
@@ -356,7 +356,7 @@ impl Names<'_> {
     /// What a task captured, or a field of it.
     ///
     /// # Errors
-    /// When it captures nothing that has such fields, or no single instance is meant; `None` follows
+    /// When its captured value has no such fields, or no single instance is meant; `None` follows
     /// from a reported problem.
     pub fn value(
         &self,

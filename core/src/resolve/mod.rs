@@ -1,7 +1,8 @@
-//! What the names in a pipeline mean: tasks, parameters, variables, outputs and values. The rules of
-//! placeholders stand here and nowhere else; the parser and the builder both ask [`Names`].
+//! The meaning of names in a pipeline: tasks, parameters, variables, outputs and values. The rules
+//! of placeholders are written here and nowhere else; the parser and the builder both use
+//! [`Names`].
 //!
-//! Nothing here knows where a name is written. Problems are given back without a place.
+//! Nothing here knows the location of a name. Problems are returned without one.
 
 mod holes;
 mod scopes;
@@ -22,11 +23,11 @@ pub use holes::{Found, Site};
 use scopes::Scope;
 pub use scopes::Spot;
 
-/// Misspelt names of tasks are compared with all others only so often.
+/// How many misspelt names of tasks are compared with all others.
 const MAX_GUESSES: u32 = 100;
 
-/// What is not known of a task because of a problem that has been reported: nothing that may only
-/// follow from it is reported as well.
+/// What is unknown about a task because of a problem that has been reported: problems that may
+/// merely follow from it are not reported.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gap {
     /// Its parameters, and whether it is an array.
@@ -39,23 +40,23 @@ pub struct Gap {
 
 /// The tasks and variables of a pipeline by name.
 ///
-/// Of each task the name, `pattern`, `sweep`, `targets`, `capture` and the names of the outputs must be
-/// there before [`Names::link`] is called; all else may come later.
+/// The name, `pattern`, `sweep`, `targets`, `capture` and the names of the outputs of each task
+/// must be set before [`Names::link`] is called; everything else may be set later.
 #[derive(Debug)]
 pub struct Names<'n> {
     /// The tasks, in the author's order.
     pub tasks: Vec<Task>,
-    /// What is not known of each task; empty when everything is.
+    /// What is unknown about each task; empty when nothing is.
     pub gaps: Vec<Gap>,
-    /// Whether there may be tasks of which not even the name is known.
+    /// Whether there may be tasks whose very names are unknown.
     pub tasks_unknown: bool,
-    /// Whether there may be variables of which not even the name is known.
+    /// Whether there may be variables whose very names are unknown.
     pub vars_unknown: bool,
     syntax: Syntax,
     ids: FxHashMap<Cow<'n, str>, TaskId>,
     vars: FxHashMap<&'n str, &'n Value>,
     scopes: Vec<Scope>,
-    /// Every task with each one that it gathers; only made where a list is long.
+    /// Every task with each one that it gathers; computed only if a list is long.
     gathers: OnceCell<FxHashSet<(TaskId, TaskId)>>,
     /// Owners of parameters that gathers by parameters have, by gather and position in `by`.
     owners: RefCell<FxHashMap<(TaskId, usize), Option<TaskId>>>,
@@ -100,7 +101,8 @@ impl<'n> Names<'n> {
     /// The task that another one names as its upstream, under this key.
     ///
     /// # Errors
-    /// When there is no such task, or it is the task itself; `None` follows from a reported problem.
+    /// When there is no such task, or it is the task itself; `None` follows from a reported
+    /// problem.
     pub fn upstream(&self, task: TaskId, name: &str, key: &str) -> Result<TaskId, Option<Problem>> {
         let Some(upstream) = self.id(name) else {
             if self.tasks_unknown {
@@ -160,7 +162,7 @@ impl<'n> Names<'n> {
         )
     }
 
-    /// The task whose name looks most like this one.
+    /// The task whose name is most similar to this one.
     fn guess_task(&self, name: &str) -> Option<&str> {
         self.guesses.set(self.guesses.get() + 1);
         if self.guesses.get() > MAX_GUESSES {
@@ -188,7 +190,7 @@ impl<'n> Names<'n> {
     }
 
     fn gathers(&self, task: TaskId, upstream: TaskId) -> bool {
-        /// Few enough to be looked through.
+        /// Few enough for a linear search.
         const FEW: usize = 8;
         let gathered = self.pattern(task).gathered();
         if gathered.len() <= FEW {
@@ -203,8 +205,8 @@ impl<'n> Names<'n> {
         all.contains(&(task, upstream))
     }
 
-    /// The single task that a placeholder makes its task wait for; `None` when it only names what the
-    /// pattern waits for anyway.
+    /// The single task that a placeholder makes its task wait for; `None` when it names a task for
+    /// which the pattern waits anyway.
     #[must_use]
     pub fn reference(&self, task: TaskId, placeholder: &Placeholder) -> Option<TaskId> {
         match placeholder {
@@ -226,7 +228,7 @@ pub struct References {
 impl References {
     /// Notes a task.
     pub fn add(&mut self, task: TaskId) {
-        // Few enough to be looked through, mostly.
+        // Usually few enough for a linear search.
         const FEW: usize = 8;
         if self.order.len() < FEW {
             if !self.order.contains(&task) {

@@ -22,7 +22,7 @@ pub(super) struct Scope {
     pub(super) unknown: bool,
 }
 
-/// What of a task is wrong with its place in the whole.
+/// The part of a task to which a problem of its relation to other tasks belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
     /// A parameter that makes groups, by position.
@@ -34,7 +34,8 @@ pub enum Spot {
 }
 
 impl Names<'_> {
-    /// Follows the patterns, after which placeholders can be resolved; gives what is wrong with them.
+    /// Resolves the scopes of all tasks along their patterns, after which placeholders can be
+    /// resolved; returns the problems of the patterns.
     pub fn link(&mut self) -> Vec<(TaskId, Spot, Problem)> {
         self.scopes = self.find_scopes();
         let mut problems = Vec::new();
@@ -100,7 +101,8 @@ impl Names<'_> {
         }
     }
 
-    /// That of a task; a task that does not exist has nothing, of which nothing more is said.
+    /// The scope of a task; that of a task that does not exist is unknown, and causes no further
+    /// problems.
     pub(super) fn scope(&self, task: TaskId) -> Scope {
         let none = Scope { params: None, root: task, array: false, unknown: true };
         self.scopes.get(task.at()).copied().unwrap_or(none)
@@ -110,7 +112,8 @@ impl Names<'_> {
     /// by this parameter gathers.
     pub(super) fn param(&self, task: TaskId, name: &str) -> Option<TaskId> {
         let mut next = self.scope(task).params;
-        // What is found through gathers is kept, as each may be asked from the next of a long chain.
+        // Results found through gathers are cached, as each may be needed by the next of a long
+        // chain.
         let mut gathers = Vec::new();
         let mut found = None;
         // A cycle of maps is cut by the number of steps.
@@ -190,8 +193,9 @@ impl Names<'_> {
         }
     }
 
-    /// Groups that cannot be made: by what is no parameter, or of an array whose width is not known
-    /// before the run. The parameters of what maps over such a gather are then unknown.
+    /// Groups that cannot be formed: by something that is not a parameter, or of an array whose
+    /// width is not known before the run. The parameters of tasks that map over such a gather are
+    /// then unknown.
     fn groups(&mut self, problems: &mut Vec<(TaskId, Spot, Problem)>) {
         for at in 0..self.tasks.len() {
             let Pattern::GatherBy(upstream, by) = &self.tasks[at].pattern else { continue };
@@ -256,7 +260,7 @@ fn column(space: &Space, name: &str) -> Option<(usize, usize)> {
     })
 }
 
-/// Whether a value is one that JSON cannot express, whose fields are not looked at.
+/// Whether a value is one that JSON cannot express; its fields are not examined.
 fn is_payload(value: &Value) -> bool {
     matches!(value, Value::String(text) if text.0.first() == Some(&TAG))
 }

@@ -1,8 +1,8 @@
 //! Runs without processes: the state machine of the scheduler, simulated workers, simulated time.
 //!
-//! [`simulate`] predicts how long a run takes on a cluster that need not exist. Placement, order and
-//! the queues of the workers are the real ones; starting processes and talking cost nothing, and every
-//! attempt succeeds.
+//! [`simulate`] predicts how long a run takes on a cluster that need not exist. Placement, order
+//! and the queues of the workers are the real ones; starting processes and communication take no
+//! time, and every attempt succeeds.
 
 mod path;
 mod widths;
@@ -42,12 +42,12 @@ pub struct Cluster {
     pub scheme: Scheme,
 }
 
-/// How a run would go.
+/// The prediction for a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// From the submission to the last end.
     pub makespan: Micros,
-    /// What no number of slots can shorten: the longest path of durations through the instances.
+    /// A lower bound for any number of slots: the longest path of durations through the instances.
     pub critical_path: Micros,
     /// The instances on that path, in their order.
     pub path: Vec<InstanceId>,
@@ -77,7 +77,7 @@ pub struct Ran {
     pub finished: Micros,
 }
 
-/// Why there is nothing to predict.
+/// Why nothing can be predicted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SimulateError {
     /// No workers, or workers without slots.
@@ -93,7 +93,7 @@ pub enum SimulateError {
         /// The slots of each worker.
         has: u32,
     },
-    /// Nothing runs and nothing can start, though not all has ended.
+    /// Nothing runs and nothing can start, although some instances have not ended.
     #[error("the run stops short: nothing can start any more after {ended} instances")]
     Stuck {
         /// How many instances had run.
@@ -104,9 +104,9 @@ pub enum SimulateError {
 /// Predicts how `plan` runs on `cluster`, when an attempt of each instance takes as long as
 /// `durations` says.
 ///
-/// The weights of the tasks, from which the longest remaining path of each follows, become the means
-/// of the given durations. A scatter has one element, unless [`with_widths`] says otherwise. Memory,
-/// resources, names of workers and `start-within` are not looked at.
+/// The weights of the tasks, from which the longest remaining path of each follows, become the
+/// means of the given durations. A scatter has one element, unless [`with_widths`] says otherwise.
+/// Memory, resources, names of workers and `start-within` are ignored.
 ///
 /// # Errors
 /// See [`SimulateError`].
@@ -118,7 +118,7 @@ pub fn simulate(
     simulate_with(plan, cluster, durations, &mut |_| {})
 }
 
-/// [`simulate`], telling of each instance at its end.
+/// [`simulate`], with a report on each instance at its end.
 ///
 /// # Errors
 /// See [`SimulateError`].
@@ -130,7 +130,7 @@ pub fn simulate_with(
 ) -> Result<Prediction, SimulateError> {
     check(plan, cluster)?;
     let plan = unbounded(with_widths(plan, &|_| None));
-    // What the plan of the state machine leaves open until there are workers is known here.
+    // Widths that the state machine learns only from its workers are known here in advance.
     let mut known = widths::per_worker(&plan, cluster.workers);
     weigh(&mut known, durations);
     let mut plan = plan;
@@ -184,7 +184,8 @@ fn check(plan: &RunPlan, cluster: Cluster) -> Result<(), SimulateError> {
     }
 }
 
-/// The plan without what depends on workers that are not all alike, and on the time of day.
+/// The plan without options that select workers by their abilities, or limit the wait before the
+/// first attempt.
 fn unbounded(mut plan: RunPlan) -> RunPlan {
     for task in &mut plan.tasks {
         task.function = None;
@@ -234,7 +235,7 @@ struct Simulation<'a> {
     /// A [`WorkerId`] is a position.
     workers: Vec<Worker>,
     running: BinaryHeap<Reverse<Running>>,
-    /// On their way to the state machine.
+    /// Reports that have not been delivered to the state machine.
     reports: VecDeque<(WorkerId, Vec<Report>)>,
     durations: &'a dyn Fn(InstanceId) -> Micros,
     observe: &'a mut dyn FnMut(Ran),
@@ -282,8 +283,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Ends everything that ends now. Each worker fills its slots from its own queue, then tells of
-    /// it all at once.
+    /// Ends everything that ends now. Each worker fills its slots from its own queue, then reports
+    /// everything at once.
     fn end_attempts(&mut self) {
         let mut group: Option<(WorkerId, Vec<Report>)> = None;
         while let Some(Reverse(running)) = self.running.peek().copied() {
@@ -291,7 +292,7 @@ impl Simulation<'_> {
                 break;
             }
             self.running.pop();
-            // The heap gives what ends at the same time by worker.
+            // The heap yields attempts that end at the same time ordered by worker.
             if let Some((worker, reports)) = group.take_if(|(worker, _)| *worker != running.worker)
             {
                 self.fill(worker, reports);
@@ -369,7 +370,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// A worker gives back what has not started; what runs goes on to its end.
+    /// A worker gives back what has not started; running attempts continue to their end.
     fn withdraw(&mut self, id: WorkerId, attempts: &[AttemptId], mode: RevokeMode) {
         let Some(worker) = self.workers.get_mut(id.0 as usize) else { return };
         let outcome = match mode {

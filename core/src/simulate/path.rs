@@ -1,4 +1,5 @@
-//! The longest path of durations through the instances of a plan: what a run takes with slots for all.
+//! The longest path of durations through the instances of a plan: how long a run takes with
+//! unlimited slots.
 
 use crate::engine::{GatherPlan, RunPlan, TaskPlan};
 use crate::ids::{InstanceId, Micros, TaskId};
@@ -54,7 +55,7 @@ pub(super) fn longest(
         }
         all[id.at()] = times;
     }
-    // Of what is skipped, the moments are the ends of those that ran before.
+    // The moments of skipped instances are the ends of the instances that ran before them.
     let last = all.iter().filter(|times| times.ran).map(|times| times.last).max();
     let (length, mut at) = last.unwrap_or_default();
     let mut instances = Vec::new();
@@ -66,7 +67,7 @@ pub(super) fn longest(
     Some(Longest { length: Micros(length), instances })
 }
 
-/// When a task's instances may run, or that they never will.
+/// When a task's instances may run, or whether they never will.
 fn waits(task: &TaskPlan, all: &[Times]) -> Times {
     let clauses = task.clauses.iter().map(|clause| met(clause, all));
     let gather = task.gather.iter().map(|gather| gathered(gather, all));

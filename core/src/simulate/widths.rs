@@ -1,4 +1,4 @@
-//! Widths that a real run finds out as it goes, and a simulation has to know before.
+//! Widths that a real run learns as it proceeds, and that a simulation must know in advance.
 
 use crate::engine::{RunPlan, TaskPlan, Width};
 use crate::pipeline::{Split, Targets};
@@ -6,9 +6,9 @@ use crate::pipeline::{Split, Targets};
 use super::path::topological;
 use crate::ids::TaskId;
 
-/// The plan with the number of instances of each scatter as `widths` says, and of what maps them as
-/// follows from that. Where `widths` has no answer, a scatter into parts has all of them, any other one
-/// element.
+/// The plan with the number of instances of each scatter given by `widths`, and the widths of the
+/// tasks that map them derived from it. Where `widths` returns none, a scatter into parts has all
+/// of them, any other has one element.
 #[must_use]
 pub fn with_widths(plan: &RunPlan, widths: &dyn Fn(TaskId) -> Option<u32>) -> RunPlan {
     resolve(plan, |id, task| {
@@ -21,13 +21,14 @@ pub fn with_widths(plan: &RunPlan, widths: &dyn Fn(TaskId) -> Option<u32>) -> Ru
     })
 }
 
-/// The plan in which tasks with an instance for each worker, and what maps them, are as wide as they
-/// are with so many workers.
+/// The plan in which tasks with an instance for each worker, and the tasks that map them, are as
+/// wide as they are with this many workers.
 pub(super) fn per_worker(plan: &RunPlan, workers: u32) -> RunPlan {
     resolve(plan, |_, task| (task.conduct.targets == Targets::Each).then_some(workers))
 }
 
-/// Gives the tasks for which `known` has an answer that width, and their maps the ones that follow.
+/// Sets the width of the tasks for which `known` returns one, and the widths of their maps that
+/// follow from it.
 fn resolve(plan: &RunPlan, known: impl Fn(TaskId, &TaskPlan) -> Option<u32>) -> RunPlan {
     let mut plan = plan.clone();
     for id in topological(&plan).unwrap_or_default() {

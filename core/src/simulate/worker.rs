@@ -1,11 +1,11 @@
-//! A worker without processes: slots, and a queue in front of them as a real worker has it.
+//! A worker without processes: slots, and a queue in front of them as in a real worker.
 
 use std::collections::VecDeque;
 
 use crate::engine::Assignment;
 use crate::ids::{AttemptId, InstanceId};
 
-/// What a worker holds that has not started, and its free slots.
+/// The attempts that a worker holds and has not started, and its free slots.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) free: u32,
@@ -30,7 +30,7 @@ impl Worker {
         }
     }
 
-    /// Starts the head of the queue, when there is room for it.
+    /// Starts the head of the queue if enough slots are free.
     pub(super) fn take(&mut self) -> Option<(AttemptId, InstanceId)> {
         let head = self.queue.front_mut()?;
         self.free = self.free.checked_sub(head.cpus)?;
@@ -46,7 +46,7 @@ impl Worker {
         Some((attempt, instance))
     }
 
-    /// Takes attempts out of the queue, wherever they stand, and gives those that were there.
+    /// Removes attempts from the queue, at any position, and returns those that were found.
     pub(super) fn withdraw(&mut self, attempts: &[AttemptId]) -> Vec<AttemptId> {
         let mut withdrawn = Vec::new();
         for queued in std::mem::take(&mut self.queue) {

@@ -1,7 +1,7 @@
-//! Which points of a grid cannot be told apart by the texts of their parameters.
+//! Points of a grid that the texts of their parameters do not distinguish.
 //!
-//! What is compared are 64-bit hashes: a point may be taken for a duplicate when it is none, which
-//! makes its key longer and does no harm.
+//! Only 64-bit hashes are compared: a point may be mistaken for a duplicate, which makes its key
+//! longer but does no harm.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -17,8 +17,8 @@ impl Grid {
         self.known_duplicates().contains(self, point)
     }
 
-    /// Whether no two points have the same texts. Takes time for all rows of the axes when it is
-    /// first asked for.
+    /// Whether no two points have the same texts. Takes time for all rows of the axes on the first
+    /// call.
     #[must_use]
     pub fn all_distinct(&self) -> bool {
         self.known_duplicates().is_empty()

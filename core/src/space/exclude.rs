@@ -4,7 +4,7 @@
 const BLOCK: usize = 512;
 const WORDS: usize = BLOCK / 64;
 
-/// A set of positions, from which the n-th can be asked.
+/// A set of positions with access to the n-th member.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     words: Vec<u64>,
@@ -40,7 +40,7 @@ impl Kept {
         }
     }
 
-    /// Brings the directory up to date; to be called after the last [`Kept::remove`].
+    /// Brings the directory up to date; must be called after the last [`Kept::remove`].
     pub(super) fn index(&mut self) {
         self.before.clear();
         self.count = 0;

@@ -10,10 +10,10 @@ use super::exclude::Kept;
 use super::{Space, SpaceError};
 use crate::value::Value;
 
-/// More points than this are not looked at for `exclude`: 32 MiB of bits.
+/// The maximum number of points before `exclude`: 32 MiB of bits.
 const MAX_EXCLUDED_FROM: u32 = 1 << 28;
 
-/// A checked [`Space`], whose points can be asked for by index.
+/// A checked [`Space`] with access to its points by index.
 ///
 /// Cheap to clone. Serialised as its space.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,11 +38,11 @@ struct Inner {
     /// The include rows, values in the order of `names`.
     include: Vec<Vec<Value>>,
     width: u32,
-    /// Looked for when first asked for.
+    /// Computed on first use.
     duplicates: OnceLock<Duplicates>,
 }
 
-/// The points that cannot be told apart by the texts of their parameters; see `duplicates`.
+/// The points that the texts of their parameters do not distinguish; see `duplicates`.
 #[derive(Debug, Default)]
 pub(super) struct Duplicates {
     /// For each dimension the positions whose texts it has more than once.
@@ -287,7 +287,7 @@ impl Inner {
 
 /// Removes the product of the matching positions.
 fn remove(kept: &mut Kept, dimensions: &[Dimension], matching: &[Option<Vec<u32>>]) {
-    // Behind the last constrained dimension everything goes, in one piece.
+    // Beyond the last constrained dimension everything is removed, in one piece.
     let Some(last) = matching.iter().rposition(Option::is_some) else { return };
     let choices: Vec<(u32, Cow<'_, [u32]>)> = dimensions[..=last]
         .iter()

@@ -6,7 +6,7 @@ use std::io::Write;
 use super::{Axis, AxisProblem, Ends, Points, RangeError};
 use crate::value::Value;
 
-/// `f64` in JSON as text, because not every JSON reader gives back the very same number.
+/// `f64` in JSON as text, because not every JSON reader returns exactly the same number.
 pub(super) mod exact {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

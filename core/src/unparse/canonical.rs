@@ -1,4 +1,4 @@
-//! The one form of a task in which it can be compared with what is read from a text.
+//! The canonical form of a task, in which it can be compared with one read from a text.
 
 use super::Written;
 use crate::payload::{self, Kind, TAG};
@@ -7,8 +7,8 @@ use crate::space::Points;
 use crate::template::{Part, Template};
 use crate::value::Value;
 
-/// Brings a task into its form: without the signature of its function, payloads as the values that they
-/// mean, constants as constants.
+/// Brings a task into its canonical form: without the signature of its function, payloads as the
+/// values that they encode, constants as constants.
 pub(super) fn task(task: &mut Task) -> Written<()> {
     if let TaskAction::Call(call) = &mut task.action {
         call.signature = None;
@@ -76,7 +76,7 @@ fn literal(template: &Template) -> Option<String> {
     template.parts.iter().map(literal).collect()
 }
 
-/// A payload becomes the value that it means.
+/// Replaces a payload by the value that it encodes.
 fn value(value: &mut Value) -> Written<()> {
     let Value::String(text) = value else { return Ok(()) };
     if text.0.first() != Some(&TAG) {
@@ -86,7 +86,7 @@ fn value(value: &mut Value) -> Written<()> {
     Ok(())
 }
 
-/// The value that a payload means.
+/// The value that a payload encodes.
 fn meant(payload: &[u8]) -> Written<Value> {
     let meant = match payload::kind(payload) {
         Ok(Kind::MessagePack(_)) => payload::to_json(payload)

@@ -1,8 +1,8 @@
 //! From a [`Pipeline`] back to the text of a `pipeline.toml`.
 //!
-//! The text is read again before it is given out: what comes of it is the same pipeline, but that
-//! signatures of functions are left out, which the format does not have, and that long constants are
-//! written as what they mean. Axes are written out where they came from files.
+//! The text is parsed again before it is returned: the result is the same pipeline, except that
+//! signatures of functions are omitted, as the format has none, and that encoded constants are
+//! written as the values that they encode. Axes that came from files are written out.
 
 mod canonical;
 mod sweep;
@@ -24,7 +24,7 @@ use value::{doubled, key, string};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}the file format cannot express {reason}", prefix(task.as_deref()))]
 pub struct UnparseError {
-    /// The task that it is about; `None` is the pipeline as a whole.
+    /// The task concerned; `None` is the pipeline as a whole.
     pub task: Option<String>,
     /// What cannot be expressed.
     pub reason: String,
@@ -40,8 +40,8 @@ type Written<T> = Result<T, String>;
 /// The pipeline in the file format.
 ///
 /// # Errors
-/// At the first task of which something cannot be expressed: arguments without names, folds, gathers of
-/// every so many instances, constants that are not JSON, values that TOML does not have.
+/// At the first task that cannot be expressed: arguments without names, folds, gathers of blocks of
+/// instances, constants that are not JSON, values that TOML does not have.
 pub fn to_toml(pipeline: &Pipeline) -> Result<String, UnparseError> {
     let whole = |reason: String| UnparseError { task: None, reason };
     let mut canonical = pipeline.clone();
@@ -68,7 +68,7 @@ pub fn to_toml(pipeline: &Pipeline) -> Result<String, UnparseError> {
     Ok(out)
 }
 
-/// Fails when the text means something else than the pipeline.
+/// Fails when the text describes a different pipeline.
 fn read_again(text: &str, pipeline: &Pipeline) -> Result<(), UnparseError> {
     let read = match parse(text, &ParseOptions::default(), &AllFiles) {
         Ok(read) => read.pipeline,
@@ -88,7 +88,7 @@ fn read_again(text: &str, pipeline: &Pipeline) -> Result<(), UnparseError> {
     Err(UnparseError { task, reason })
 }
 
-/// Whether files are there is not looked at.
+/// Files that all exist: their existence is not checked.
 struct AllFiles;
 
 impl Files for AllFiles {

@@ -5,7 +5,7 @@ use super::{Written, list, table};
 use crate::space::{Axis, Ends, Points, Space};
 use crate::value::Value;
 
-/// What stands in `sweep`, and in `combine` if anything does.
+/// The contents of `sweep`, and of `combine` if it has any.
 pub(super) fn sweep(space: &Space) -> Written<(String, Option<String>)> {
     if space.axes.is_empty() {
         return Err("a sweep without axes".to_owned());

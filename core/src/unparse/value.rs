@@ -56,7 +56,7 @@ pub(super) fn key(name: &str) -> Written<String> {
     }
 }
 
-/// A text with its braces doubled, so that they are no placeholders.
+/// A text with its braces doubled, so that they are not read as placeholders.
 pub(super) fn doubled(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")
 }

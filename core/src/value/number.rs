@@ -1,4 +1,4 @@
-//! Spellings of numbers: what is valid JSON, and which of them mean the same.
+//! Spellings of numbers: which are valid JSON, and which are equal.
 
 use std::borrow::Cow;
 
@@ -70,7 +70,7 @@ pub(super) fn to_json(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// One spelling for all spellings of the same number: sign, digits without leading and trailing
-/// zeros, `e` and the exponent of the last digit. A text that is no number stands for itself.
+/// zeros, `e` and the exponent of the last digit. A text that is not a number is returned as it is.
 pub(super) fn canonical(text: &str) -> Cow<'_, str> {
     if let Some(integer) = radix_integer(text) {
         return canonical(&integer.to_string()).into_owned().into();
@@ -96,7 +96,7 @@ pub(super) fn canonical(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed("0");
     }
     let power = if exponent.is_empty() { Ok(0) } else { exponent[1..].parse::<i64>() };
-    // An exponent beyond 64 bits: no machine computes with it, its spelling will do.
+    // An exponent beyond 64 bits: no computation uses it, so its spelling is kept.
     let Ok(power) = power else { return Cow::Borrowed(text) };
     let power = i128::from(power) - fraction.len() as i128 + dropped as i128;
     digits.push('e');

@@ -275,7 +275,7 @@ fn several_slots_no_double_start() {
         rig.took = took;
         let mut rig = rig.worker(1, 2).worker(2, 2).submit();
         rig.drain(|_| false);
-        // That no attempt is handed out twice the rig checks itself.
+        // The rig itself checks that no attempt is handed out twice.
         let starts: BTreeSet<_> =
             rig.starts.iter().map(|(instance, number, _)| (*instance, *number)).collect();
         assert_eq!((starts.len(), rig.starts.len()), (222, 222));

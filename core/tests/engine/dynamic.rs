@@ -232,7 +232,7 @@ fn after_outcome_known_before_submit() {
             rig.drain(|instance| instance.task.0 == 1 && instance.index < failing);
             assert_eq!(rig.states(2), [expected], "{quantifier:?} {on:?}, {failing} fail");
 
-            // The dependents come to be when all that they wait for has ended.
+            // The dependents are created when everything that they wait for has ended.
             let list = after_on(Quantifier::All, &[0], Outcomes::Finish);
             let mut late = map(2, 1);
             late.clauses.push(clause(quantifier, &[0], on));

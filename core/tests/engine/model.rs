@@ -1,5 +1,5 @@
 //! Random graphs with arrays, random outcomes, random order of events, against a model that keeps
-//! every instance and knows no counters.
+//! every instance and uses no counters.
 
 use std::collections::BTreeMap;
 
@@ -96,7 +96,7 @@ fn agree(rig: &Rig, model: &Model<'_>) {
     }
 }
 
-/// Picks that are reduced modulo what there is, so that every shrunk input is valid.
+/// Choices that are reduced modulo the number of candidates, so that every shrunk input is valid.
 #[derive(Clone, Debug)]
 struct TaskPick {
     width: u32,
@@ -225,7 +225,7 @@ proptest! {
         check_end(&rig, |state| state == expected);
     }
 
-    /// Workers come, go and steal, users cancel: every instance still ends exactly once.
+    /// Workers join, leave and steal, users cancel: every instance still ends exactly once.
     #[test]
     fn survives_churn(
         picks in prop::collection::vec(task_pick(), 1..9),

@@ -1,4 +1,4 @@
-//! Which of the tasks that could start comes first: what a run learns of their durations.
+//! Which of the tasks that could start comes first: what a run learns about their durations.
 
 use dagrun_core::engine::{MapEdge, TaskPlan};
 use dagrun_core::ids::{Micros, TaskId};

@@ -1,4 +1,4 @@
-//! Runs that take over what an earlier one brought to success.
+//! Runs that take over instances that succeeded in an earlier run.
 
 use dagrun_core::engine::{
     Cause, Done, Event, Explanation, FollowProblem, GatherPlan, MapEdge, Past, RunPlan, TaskPlan,
@@ -82,7 +82,7 @@ fn a_scatter_that_was_begun_goes_on() {
 
 #[test]
 fn a_scatter_of_which_nothing_is_done_counts_what_its_source_captured() {
-    // Two of three arrays are there, with 4 elements together; the third one has 1.
+    // Two of three arrays exist, with 4 elements together; the third one has 1.
     let past = Past { done: vec![done(0, 0, 2)], items: vec![(TaskId(0), 4)], ..Past::default() };
     let mut rig = Rig::new(vec![array(3), scatter(0)]).past(past).worker(1, 1).submit();
     assert!(rig.widths.is_empty());

@@ -88,7 +88,7 @@ fn follow_never_ran() {
 
 #[test]
 fn follow_dead_worker() {
-    // Gone before the upstream's other conditions are met.
+    // The worker is lost before the upstream's other conditions are met.
     let mut third = follow(&[0]);
     third.clauses.insert(0, clause(Quantifier::All, &[1], Outcomes::Success));
     let mut rig = two_and(third);
@@ -100,7 +100,7 @@ fn follow_dead_worker() {
     rig.ok(1, 0);
     assert_eq!(rig.finished, [RunState::Failed]);
 
-    // Gone while it runs there: the attempt is lost, and there is nowhere to run again.
+    // The worker is lost while it runs there: the attempt is lost, and no other worker may run it.
     let mut rig = two_and(follow(&[0]));
     rig.ok(1, 0);
     rig.ok(0, 0);
@@ -275,7 +275,7 @@ fn jitter_keeps_between_a_half_and_the_whole() {
     assert!(waits.len() > 15, "they differ");
 }
 
-/// Runs a wide sweep on four workers and says how many attempts each got.
+/// Runs a wide sweep on four workers and returns how many attempts each was given.
 fn spread(scheme: Scheme) -> Vec<usize> {
     let mut rig = Rig::new(vec![array(400)]).scheme(scheme, 1);
     for id in 1..=4 {
@@ -404,12 +404,12 @@ fn fail_fast_goes_by_every_failure_that_counts() {
         fail_fast: true,
         ..RunPlan::default()
     };
-    // One that cannot follow.
+    // An instance that cannot follow.
     let mut rig = Rig::of(plan(follow(&[0, 1]))).worker(1, 1).worker(2, 1).submit();
     rig.ok(0, 0);
     rig.ok(1, 0);
     assert_eq!(rig.states(3)[1..], [State::Cancelled; 3]);
-    // One that a user cancels.
+    // An instance that a user cancels.
     let mut rig = Rig::of(plan(array(2))).worker(1, 1).worker(2, 1).submit();
     rig.cancel(CancelScope::Instance(at(2, 1)));
     assert_eq!(rig.states(3), [State::Cancelled; 4]);

@@ -1,4 +1,4 @@
-//! Workers without processes: they keep what they are handed and end it when the test says so.
+//! Workers without processes: they hold what they are given and end it when the test requests it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use dagrun_core::status::{Detail, FailureKind, RunState, State};
 
 pub(crate) const RUN: RunId = RunId(1);
 
-/// An attempt in a worker's hands.
+/// An attempt that a worker holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     pub(crate) instance: InstanceId,
@@ -40,9 +40,9 @@ pub(crate) struct Rig {
     pub(crate) workers: BTreeMap<WorkerId, FakeWorker>,
     pub(crate) records: Vec<Record>,
     pub(crate) finished: Vec<RunState>,
-    /// How long the value is that a worker keeps of an attempt that succeeds, if any.
+    /// The length of the value that a worker keeps of an attempt that succeeds, if any.
     pub(crate) keeps: Option<u64>,
-    /// Who keeps which values.
+    /// The worker that keeps each value.
     pub(crate) kept: BTreeMap<InstanceId, WorkerId>,
     /// Every start: instance, attempt number, worker.
     pub(crate) starts: Vec<(InstanceId, u32, WorkerId)>,
@@ -78,7 +78,7 @@ pub(crate) fn with(mut task: TaskPlan, change: impl FnOnce(&mut Conduct)) -> Tas
     task
 }
 
-/// The task with an instance for each element or worker, known only while the run goes on.
+/// The task with an instance for each element or worker, a width known only during the run.
 pub(crate) fn late(task: TaskPlan) -> TaskPlan {
     TaskPlan { width: Width::Late { each: 1 }, ..task }
 }
@@ -138,7 +138,7 @@ impl Rig {
         self.event(Event::WorkerJoined { worker, info });
     }
 
-    /// The worker is gone with all that it held.
+    /// The worker is lost with everything that it held.
     pub(crate) fn kill(&mut self, id: u32) {
         self.workers.remove(&WorkerId(id));
         self.kept.retain(|_, worker| *worker != WorkerId(id));
@@ -154,7 +154,7 @@ impl Rig {
         self.deliver(event);
     }
 
-    /// Answers of workers arrive at the same time as what they answer.
+    /// Answers of workers arrive at the same time as the requests.
     fn deliver(&mut self, event: Event) {
         let mut actions = Vec::new();
         self.engine.handle(Timestamp(self.now), event, &mut actions);
@@ -245,7 +245,7 @@ impl Rig {
         }
     }
 
-    /// All attempts that run: worker, attempt, what it is.
+    /// All attempts that run: worker, id, attempt.
     pub(crate) fn running(&self) -> Vec<(WorkerId, AttemptId, Held)> {
         self.workers
             .iter()

@@ -1,5 +1,5 @@
-//! Values that workers keep: released when nobody can be given them any more, and not before; work goes
-//! where they are.
+//! Values that workers keep: released when no instance can consume them any more, and not before;
+//! consumers are placed near them.
 
 use dagrun_core::engine::{
     CancelScope, Consumed, GatherPlan, MapEdge, Outcome, RunPlan, TaskPlan, ValueEdge,
@@ -10,8 +10,8 @@ use dagrun_core::status::State;
 
 use crate::rig::{RUN, Rig, after, array, at, clause, late, with};
 
-/// The edges along which values could go in a plan: maps, gathers, and clauses that wait for the
-/// success of a single task.
+/// The edges along which values could be passed in a plan: maps, gathers, and clauses that wait for
+/// the success of a single task.
 pub(crate) fn value_edges(tasks: &[TaskPlan]) -> Vec<ValueEdge> {
     let mut edges = Vec::new();
     for (to, plan) in (0..).map(TaskId).zip(tasks) {
@@ -177,8 +177,8 @@ fn what_a_lost_worker_held_is_forgotten() {
 
 #[test]
 fn work_goes_where_most_of_its_input_is() {
-    // Upstreams: one short and one long value on different workers; what is given both goes to the
-    // long one's, though the other is idle as well.
+    // Upstreams: one short and one long value on different workers; the consumer of both is placed
+    // with the long one, although the other worker is idle as well.
     let both = after(&[0, 1]);
     for long in [0, 1] {
         let mut rig = rig(vec![TaskPlan::default(), TaskPlan::default(), both.clone()]);

@@ -1,4 +1,4 @@
-//! The simulator: what it predicts of small graphs, of large ones, and how good its schedules are.
+//! The simulator: its predictions for small and large graphs, and how good its schedules are.
 
 mod quality;
 mod schemes;
@@ -32,7 +32,7 @@ fn with(mut task: TaskPlan, change: impl FnOnce(&mut Conduct)) -> TaskPlan {
     task
 }
 
-/// The task, as wide as is known only while the run goes on.
+/// The task with a width that is known only during the run.
 fn late(task: TaskPlan) -> TaskPlan {
     TaskPlan { width: Width::Late { each: 1 }, ..task }
 }
@@ -141,7 +141,7 @@ fn what_follows_a_skipped_task_has_its_path_through_what_decided_that() {
 
 #[test]
 fn the_longer_remaining_path_goes_first() {
-    // Two slots; 0 and 1 are short and lead nowhere, 2 leads to 3.
+    // Two slots; 0 and 1 are short and have no downstream tasks, 3 waits for 2.
     let tasks = vec![array(1), array(1), array(1), after(&[2])];
     let prediction = predict(tasks, 1, 2, &[4, 4, 2, 6]);
     assert_eq!(prediction.makespan, Micros(8 * SECOND));
@@ -182,8 +182,8 @@ fn an_instance_that_fits_nowhere_is_an_error() {
     assert_eq!(result, Err(SimulateError::Stuck { ended: 0 }));
 }
 
-/// Short attempts are handed out ahead of the slots, long ones are not: both have to end up balanced,
-/// which takes asking some of them back.
+/// Short attempts are handed out ahead of the slots, long ones are not: both must end up balanced,
+/// which requires that some of them are stolen.
 #[test]
 fn short_attempts_are_balanced_in_the_end() {
     let durations = |instance: InstanceId| Micros(500 + u64::from(instance.index % 7) * 100);

@@ -1,4 +1,4 @@
-//! How close the schedules come to the best possible ones, on graphs small enough to know these.
+//! How close the schedules come to the best possible ones, on graphs small enough to compute these.
 
 use dagrun_core::engine::RunPlan;
 use dagrun_core::ids::{InstanceId, Micros};
@@ -78,7 +78,7 @@ impl Graph {
         tails
     }
 
-    /// The best makespan there is, no more than `known`.
+    /// The best possible makespan, at most `known`.
     fn optimum(&self, known: u64) -> u64 {
         let mut search = Search { graph: self, tails: self.tails(), best: known };
         search.branch(&Partial {
@@ -91,7 +91,7 @@ impl Graph {
     }
 }
 
-/// Tasks that have their places, in the order of their starts.
+/// The tasks scheduled so far, in the order of their starts.
 #[derive(Clone)]
 struct Partial {
     ends: Vec<Option<u64>>,
@@ -102,13 +102,14 @@ struct Partial {
     left: u64,
 }
 
-/// Branch and bound over all schedules without preemption, idle slots included: a slot may wait while
-/// tasks are ready, which can be better than any schedule that a scheduler without foresight makes.
+/// Branch and bound over all schedules without preemption, idle slots included: a slot may wait
+/// while tasks are ready, which can be better than any schedule that a scheduler without foresight
+/// makes.
 ///
-/// It takes the tasks in each order in which they could start, and starts each as early as its upstreams,
-/// the slots and the start before it allow. None is lost by that: take any schedule, go through it in the
-/// order of its starts, and each task starts no later than it did. Which of the free slots it takes is
-/// all the same, as none that follow start before it.
+/// It takes the tasks in each order in which they could start, and starts each as early as its
+/// upstreams, the slots and the start before it allow. This loses no optimum: take any schedule, go
+/// through it in the order of its starts, and each task starts no later than it did. Which of the
+/// free slots it takes does not matter, as none of the following tasks starts before it.
 struct Search<'a> {
     graph: &'a Graph,
     tails: Vec<u64>,
@@ -156,7 +157,8 @@ impl Search<'_> {
 
 #[test]
 fn the_search_finds_what_takes_foresight() {
-    // x ends at 1 and lets y and z start, which the last task waits for; starting l at once is worse.
+    // After x ends at 1, y and z can start, for which the last task waits; starting l at once is
+    // worse.
     let graph = Graph {
         durations: vec![1, 10, 10, 10, 10],
         upstreams: vec![vec![], vec![], vec![0], vec![0], vec![2, 3]],

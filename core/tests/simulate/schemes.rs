@@ -9,7 +9,8 @@ use crate::{array, plan};
 
 const WIDTH: usize = 2_000;
 
-/// Durations around a second: all alike, skewed (log-normal), or few that are very long (Pareto).
+/// Durations around a second: all alike, skewed (log-normal), or with a few that are very long
+/// (Pareto).
 fn durations(kind: usize, seed: u64) -> Vec<Micros> {
     let mut random = Random(seed);
     let mut unit = || (random.next() >> 11) as f64 / (1u64 << 53) as f64;

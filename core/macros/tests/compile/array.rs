@@ -1,4 +1,4 @@
-//! A whole array is given where one value is taken.
+//! A whole array is passed where one value is expected.
 
 #[path = "tasks/mod.rs"]
 mod tasks;

@@ -1,4 +1,4 @@
-//! There are more inputs than the function has.
+//! More inputs are passed than the function has.
 
 #[path = "tasks/mod.rs"]
 mod tasks;

@@ -1,4 +1,4 @@
-//! What is reduced and what comes of it are of different types.
+//! The reduced values and the result are of different types.
 
 #[path = "tasks/mod.rs"]
 mod tasks;

@@ -1,4 +1,4 @@
-//! The result of a task is not of the type that is asked for.
+//! The result of a task is not of the requested type.
 
 #[path = "tasks/mod.rs"]
 mod tasks;

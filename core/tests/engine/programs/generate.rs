@@ -1,4 +1,4 @@
-//! Random pipelines, of everything that the language has.
+//! Random pipelines that use every feature of the language.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use dagrun_core::pipeline::{
 
 use crate::values::value_edges;
 
-/// SplitMix64, so that a program is its seed.
+/// SplitMix64, so that a seed determines a program.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -37,7 +37,7 @@ impl Random {
 /// A random pipeline: up to 8 tasks, each with upstreams among those before it.
 pub(super) fn program(random: &mut Random) -> RunPlan {
     let mut tasks: Vec<TaskPlan> = Vec::new();
-    // Static widths are carried along, to know where groups are possible.
+    // Static widths are tracked, to know where groups are possible.
     let mut widths: Vec<Option<u32>> = Vec::new();
     for at in 0..2 + random.below(7) {
         let mut plan = task(random);
@@ -45,7 +45,7 @@ pub(super) fn program(random: &mut Random) -> RunPlan {
         for _ in 0..if at > 0 { random.below(3) } else { 0 } {
             plan.clauses.push(clause(random, at));
         }
-        // With one instance for each worker, each has its place already.
+        // With one instance for each worker, each is already bound to its worker.
         if at > 0 && plan.conduct.targets != Targets::Each && random.one_in(4) {
             plan.follows = 1 + random.below(2);
             plan.clauses.extend((0..plan.follows).map(|_| clause(random, at)));
@@ -85,7 +85,7 @@ fn task(random: &mut Random) -> TaskPlan {
     TaskPlan { width: width.into(), conduct: conduct.into(), weight, ..TaskPlan::default() }
 }
 
-/// Gives a task a pattern, and says its width if that is known.
+/// Sets a task's pattern, and returns its width if that is known.
 fn pattern(
     random: &mut Random,
     at: u32,

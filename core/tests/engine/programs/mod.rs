@@ -1,9 +1,10 @@
-//! Random pipelines of all patterns, nested, with failures, retries, deadlines, cancels, workers that
-//! join and die, against a model that keeps every instance and edge and judges all of them from scratch.
+//! Random pipelines of all patterns, nested, with failures, retries, deadlines, cancels, workers
+//! that join and are lost, against a model that keeps every instance and edge and judges all of
+//! them from scratch.
 //!
-//! `DAGRUN_PROGRAMS` says how many (default 3,000), `DAGRUN_SEED` where to begin. With
-//! `DAGRUN_PROGRAM_SECONDS` it goes on with more of them until so much time has passed. A failure prints
-//! its seed.
+//! `DAGRUN_PROGRAMS` sets how many (default 3,000), `DAGRUN_SEED` the first seed. With
+//! `DAGRUN_PROGRAM_SECONDS` the test continues with more programs until that time has passed. A
+//! failure prints its seed.
 
 mod generate;
 mod reference;
@@ -32,7 +33,7 @@ struct Pair {
     random: Random,
     rig: Rig,
     model: Model,
-    /// How often attempts of an instance failed, those that were followed by another.
+    /// How often attempts of an instance failed that were followed by another.
     failures: BTreeMap<InstanceId, u32>,
     /// How often an instance lost its worker.
     losses: BTreeMap<InstanceId, u32>,
@@ -42,7 +43,7 @@ struct Pair {
     opened: BTreeSet<InstanceId>,
     joined: u32,
     checked_starts: usize,
-    /// The run is being ended, and whether a user wanted that.
+    /// Whether the run is being ended, and whether a user requested that.
     ending: bool,
     cancelled: bool,
 }
@@ -103,7 +104,7 @@ impl Pair {
             _ if !running.is_empty() => self.end(&running),
             _ if self.rig.engine.next_deadline().is_some() => self.tick(),
             _ if self.joined < MOST_WORKERS => self.join(),
-            // What is left needs a worker that will not come.
+            // The remaining instances need a worker that will never join.
             _ if !self.ending => self.cancel(CancelScope::Run),
             _ => {
                 let task = TaskId(self.random.below(self.model.plan.tasks.len() as u32));
@@ -120,8 +121,8 @@ impl Pair {
         self.rig.join_offering(self.joined, offer);
     }
 
-    /// A worker dies: what it held is ready again, if it has not been lost too often and was not being
-    /// cancelled. What is bound to that worker then never runs.
+    /// A worker is lost: the instances that it held are ready again, unless they were lost too
+    /// often or were being cancelled. Instances bound to that worker then never run.
     fn kill(&mut self) {
         let ids: Vec<WorkerId> = self.rig.workers.keys().copied().collect();
         if ids.is_empty() {
@@ -149,8 +150,8 @@ impl Pair {
     }
 
     fn cancel(&mut self, scope: CancelScope) {
-        // What a worker has ends only when this answers, also where it has not started; by then the rest of a
-        // run with fail-fast has ended.
+        // Attempts that a worker holds end only when it answers, even those that have not started;
+        // by then the rest of a run with fail-fast has ended.
         let workers = self.rig.workers.values();
         let leased = workers.flat_map(|worker| worker.held.values().map(|held| held.instance));
         let leased: BTreeSet<InstanceId> = leased.collect();
@@ -172,7 +173,7 @@ impl Pair {
         self.rig.cancel(scope);
     }
 
-    /// Time passes, until the next deadline at most times.
+    /// Time passes, usually until the next deadline.
     fn tick(&mut self) {
         if let Some(next) = self.rig.engine.next_deadline()
             && !self.random.one_in(4)
@@ -196,7 +197,7 @@ impl Pair {
         self.failures.contains_key(&instance) || self.losses.contains_key(&instance)
     }
 
-    /// Ends a running attempt and tells the model what it needs to know.
+    /// Ends a running attempt and reports to the model what it needs to know.
     fn end(&mut self, running: &[(WorkerId, dagrun_core::ids::AttemptId, Held)]) {
         let (worker, id, Held { instance, cancelled, .. }) = self.random.pick(running);
         let items = (!self.random.one_in(12)).then(|| self.random.below(4));
@@ -266,7 +267,8 @@ impl Pair {
         self.check_idle(&verdicts);
     }
 
-    /// Whether the run has failed: something ended badly, or was skipped for a reason of its own.
+    /// Whether the run has failed: an instance failed, or was skipped for a reason that no failure
+    /// explains.
     fn failed(&self) -> bool {
         let own = |cause: &Option<Cause>| match cause {
             Some(Cause::Follow { why, .. }) => *why != FollowProblem::Outcome,
@@ -302,7 +304,7 @@ impl Pair {
         }
     }
 
-    /// What has become ready, or is so again without an attempt, must start in time.
+    /// Instances that have become ready, or are ready again without an attempt, must start in time.
     fn note_due(&mut self, verdicts: &Verdicts) {
         let mut ready: Vec<InstanceId> = std::mem::take(&mut self.rig.returned);
         for (task, verdicts) in (0..).zip(verdicts) {
@@ -348,7 +350,7 @@ impl Pair {
         }
     }
 
-    /// No worker idles while there is something that it may run.
+    /// No worker idles while there is an instance that it may run.
     fn check_idle(&self, verdicts: &Verdicts) {
         let idle = self.rig.workers.iter().filter(|(_, fake)| fake.held.is_empty());
         for (worker, _) in idle {

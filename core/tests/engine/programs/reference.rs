@@ -1,7 +1,7 @@
 //! The model: every instance and edge, judged from scratch from what is known to have happened.
 //!
-//! Where the machine is free to choose, the model takes the choice as given: on which worker an attempt
-//! ran, which workers were there when a task for each of them could start.
+//! Where the machine is free to choose, the model takes the choice as given: on which worker an
+//! attempt ran, which workers were present when a task for each of them could start.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub(super) struct End {
     worker: Option<WorkerId>,
     /// Whether it ended because that worker was lost.
     lost: bool,
-    /// Its place in the order of all ends.
+    /// Its position in the order of all ends.
     order: usize,
 }
 
@@ -37,16 +37,16 @@ pub(super) struct Model {
     pub(super) plan: RunPlan,
     /// Instances that ended by themselves or were cancelled.
     pub(super) ends: BTreeMap<InstanceId, End>,
-    /// What those that feed a scatter captured.
+    /// What the instances that feed a scatter captured.
     pub(super) items: BTreeMap<InstanceId, Option<u32>>,
     /// Tasks that were cancelled before their width was known.
     doomed: BTreeSet<TaskId>,
-    /// The workers that are there.
+    /// The workers that are present.
     present: BTreeSet<WorkerId>,
-    /// The workers that were there when a task for each of them could start.
+    /// The workers that were present when a task for each of them could start.
     each: BTreeMap<TaskId, Vec<WorkerId>>,
-    /// Widths, once known, and whether the one instance stands for what can never be known. A worker
-    /// that is followed may go later, which does not undo them.
+    /// Widths, once known, and whether the one instance stands for what can never be known. A
+    /// worker that is followed may be lost later, which does not undo them.
     widths: BTreeMap<TaskId, (u32, bool)>,
 }
 
@@ -82,7 +82,7 @@ impl Model {
         self.ends.get_mut(&instance).unwrap().lost = true;
     }
 
-    /// Takes what the machine was free to choose, now that these workers are there.
+    /// Adopts what the machine was free to choose, now that these workers are present.
     pub(super) fn observe(&mut self, present: impl Iterator<Item = WorkerId>) -> Verdicts {
         self.present = present.collect();
         loop {
@@ -245,8 +245,8 @@ impl Model {
         clause(plan.quantifier, plan.on, &members.collect::<Vec<_>>())
     }
 
-    /// The worker to which a clause of `follow` leads: none when it is over no instances, or else the
-    /// verdict that stands in the way.
+    /// The worker that a clause of `follow` selects: `None` when it is over no instances, or the
+    /// verdict that prevents a selection.
     fn followed(&self, plan: &Clause, known: &Verdicts) -> Result<Option<WorkerId>, Verdict> {
         let members = members(plan, known);
         let verdict = self.clause(plan, known);
@@ -263,7 +263,7 @@ impl Model {
         let pending = members.iter().any(|member| matches!(member, None | Some((_, Wait | Run))));
         match plan.quantifier {
             Quantifier::Any => {
-                // With a lost worker nothing was there to follow when the upstream ended.
+                // An instance that ended because its worker was lost offers no worker to follow.
                 match ran.iter().filter(|end| !end.lost).find_map(|end| end.worker) {
                     Some(worker) => Ok(Some(worker)),
                     None => Err(if pending { Wait } else { Never }),
@@ -281,7 +281,7 @@ impl Model {
         }
     }
 
-    /// Ends what is in scope and in no worker's hands.
+    /// Ends the instances in scope that no worker holds.
     pub(super) fn end_all(
         &mut self,
         scope: CancelScope,

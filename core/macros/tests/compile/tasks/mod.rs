@@ -1,4 +1,4 @@
-//! Tasks to be put together wrongly.
+//! Tasks that the other files combine wrongly.
 
 #![allow(dead_code)]
 
