@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// An error with everything that caused it, in one line; a cause that the text ends with already is
-/// not repeated.
+/// An error with all its causes, on one line; a cause with which the text already ends is not
+/// repeated.
 #[must_use]
 pub fn one_line(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -11,18 +11,18 @@ pub use svg::to_svg;
 /// Arrays up to this width are drawn instance by instance when that is asked for.
 const MAX_DRAWN: u32 = 32;
 
-/// Something to draw as a box.
+/// A node, drawn as a box.
 struct Shape {
     /// Its identifier in the drawing's language.
     id: String,
     label: String,
-    /// Whether it stands for several instances.
+    /// Whether it represents several instances.
     array: bool,
     /// The task and, when drawn alone, the instance.
     task: TaskId,
 }
 
-/// Something to draw as an arrow.
+/// An edge, drawn as an arrow.
 struct Arrow {
     from: usize,
     to: usize,

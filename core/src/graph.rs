@@ -206,8 +206,8 @@ impl Graph {
         pairs.into_values().fold(0, u64::saturating_add)
     }
 
-    /// The plan for the state machine. `pipeline` is the one that the graph was made of; weights
-    /// and the seed are for the caller to fill in.
+    /// The plan for the state machine. `pipeline` is the one that the graph was made of; the caller
+    /// fills in the weights and the seed.
     #[must_use]
     pub fn plan(&self, pipeline: &Pipeline, fail_fast: bool) -> RunPlan {
         let tasks = pipeline.tasks.iter().zip(&self.widths);

@@ -14,8 +14,8 @@ use crate::space::{Axis, Grid, Points, Space, SpaceError};
 pub(crate) struct Own {
     /// The parameters; `None` is one instance without any.
     pub(crate) grid: Option<Grid>,
-    /// For a gather by parameters, the group of each gathered instance. A group is an instance of
-    /// the gather and a point of its grid.
+    /// For a gather by parameters, the group of each gathered instance. A group is both an instance
+    /// of the gather and a point of its grid.
     pub(crate) groups: Option<Arc<[u32]>>,
 }
 

@@ -18,7 +18,7 @@ pub struct Template {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// Text that stays as it is.
+    /// Literal text.
     Literal(String),
     /// A placeholder that is replaced for each instance.
     Placeholder(Placeholder),

@@ -173,8 +173,8 @@ impl Value {
         }
     }
 
-    /// Whether the value of an axis is the one that an exclude row wants: as
-    /// [`Value::same_value`], and text that spells a number (a cell of a table) counts as a number.
+    /// Whether the value of an axis matches that of an exclude row: as [`Value::same_value`], and
+    /// text that spells a number (a cell of a table) counts as a number.
     pub(crate) fn matches(&self, wanted: &Value) -> bool {
         if let (Value::String(text), Value::Number(wanted)) = (self, wanted) {
             return text.as_str().is_some_and(|text| {

@@ -109,7 +109,7 @@ fn fan_in(tasks: usize) -> Vec<TaskPlan> {
     first.chain([after(0..tasks - 1)]).collect()
 }
 
-/// Runs `plan` of so many tasks to its end.
+/// Runs `plan` with this many tasks to its end.
 fn run(plan: fn(usize) -> Vec<TaskPlan>, tasks: usize) -> Done {
     let mut rig = Rig::new(plan(tasks));
     while rig.state.is_none() {

@@ -20,7 +20,7 @@ use crate::spelling::{NAMES, is_name, is_reserved};
 use crate::template::{Part, Template};
 use crate::url::{self, Location, UrlError};
 
-/// What may name a task, a parameter, a variable, an output or a resource; `what` says which.
+/// What may name a task, a parameter, a variable, an output or a resource; `what` is the kind.
 #[must_use]
 pub fn name(name: &str, what: &str) -> Option<Problem> {
     if is_name(name) {
@@ -39,7 +39,7 @@ pub fn parameter(given: &str) -> Option<Problem> {
     })
 }
 
-/// A group of so many axes that are paired.
+/// A group of this many axes that are paired.
 #[must_use]
 pub fn paired(axes: usize) -> Option<Problem> {
     (axes < 2).then(|| Problem::new("a zip group pairs at least two axes"))
@@ -76,7 +76,7 @@ pub fn text(text: &str) -> Option<Problem> {
     text.contains('\0').then(|| Problem::new("the text contains a NUL character"))
 }
 
-/// A text that must not be empty; `what` says what it is.
+/// A text that must not be empty; `what` names it.
 #[must_use]
 pub fn filled(text: &str, what: &str) -> Option<Problem> {
     text.trim().is_empty().then(|| Problem::new(format!("{what} is empty")))
@@ -90,7 +90,7 @@ pub fn program(first: Option<&str>, syntax: Syntax) -> Option<Problem> {
     first.is_none_or(str::is_empty).then(problem)
 }
 
-/// A pipeline with so many tasks.
+/// A pipeline with this many tasks.
 #[must_use]
 pub fn tasks(count: usize, syntax: Syntax) -> Option<Problem> {
     let problem = || match syntax {
@@ -101,7 +101,7 @@ pub fn tasks(count: usize, syntax: Syntax) -> Option<Problem> {
     (count == 0).then(problem)
 }
 
-/// A clause of `after` or `follow` that names so many tasks.
+/// A clause of `after` or `follow` that names this many tasks.
 #[must_use]
 pub fn clause(count: usize, syntax: Syntax) -> Option<Problem> {
     let help = || syntax.say("give it `all = [..]` or `any = [..]`", "give it a handle");

@@ -1,4 +1,4 @@
-//! The rules of a task's options and of what goes with its pattern.
+//! The rules of a task's options and of the keys that belong to its pattern.
 
 use rustc_hash::FxHashSet;
 
@@ -12,7 +12,7 @@ pub const MOST_BYTES: u64 = 1_000_000_000_000_000_000;
 /// Longest span of time, 100 years: more is a mistake, and sums must not overflow.
 pub const MOST_TIME: Micros = Micros::MOST;
 
-/// All options of a task, and what goes with its pattern.
+/// Checks all options of a task, and the keys that belong to its pattern.
 pub fn options(task: &Task, syntax: Syntax, found: &mut dyn FnMut(Problem)) {
     let Conduct { cpus, memory, targets: workers, min_success, .. } = &task.conduct;
     let key = |key: &str| format!("`{}`", syntax.key(key));
@@ -145,7 +145,7 @@ pub fn tolerance(least: MinSuccess, syntax: Syntax) -> Option<Problem> {
     matches!(least, MinSuccess::Part(10_001..)).then(|| Problem::new(message()))
 }
 
-/// A gather of so many tasks.
+/// A gather of this many tasks.
 #[must_use]
 pub fn gathers(count: usize) -> Option<Problem> {
     (count == 0).then(|| Problem::new("`gather` names no task"))

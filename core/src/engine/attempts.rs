@@ -164,7 +164,7 @@ impl Turn<'_> {
         Micros(took)
     }
 
-    /// An instance succeeded after so many microseconds.
+    /// An instance succeeded after this many microseconds.
     fn learn_weight(&mut self, task: TaskId, took: u64) {
         if self.run.task_plan(task).weight.0 > 0 {
             return;

@@ -99,7 +99,7 @@ impl Turn<'_> {
         self.apply_verdict(verdict, to, clause, ended.root);
     }
 
-    /// A clause has been decided, or not.
+    /// Applies the verdict on a clause, if it is decided.
     pub(super) fn apply_verdict(
         &mut self,
         verdict: Option<Verdict>,

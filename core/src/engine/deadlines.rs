@@ -1,4 +1,4 @@
-//! What is due at a time: the next attempt after a wait, the end of a wait for the first.
+//! Deadlines: the next attempt after a delay, and the latest start of a first attempt.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -19,7 +19,7 @@ pub enum Event {
         /// What had succeeded before it began.
         past: Arc<Past>,
     },
-    /// A client wants something cancelled.
+    /// A client requested a cancellation.
     CancelRequested {
         /// The run.
         run: RunId,
@@ -136,7 +136,7 @@ pub enum Action {
         /// The mode of the revocation.
         mode: RevokeMode,
     },
-    /// Write down what happened, then notify observers.
+    /// Record what happened, then notify observers.
     Record(Record),
     /// A task's width is known now: until then it had no instances.
     WidthKnown {

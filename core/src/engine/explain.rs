@@ -7,7 +7,7 @@ use super::workers::Worker;
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::State;
 
-/// At most so many instances are named.
+/// The maximum number of instances that are named.
 const NAMED: usize = 5;
 
 /// Why an instance is in its state.
@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// Why the ready instances of a task can never start with the workers that are present; `None`
-    /// when some worker could run them, or none is ready.
+    /// when some worker could run them, or no instance is ready.
     #[must_use]
     pub fn stuck(&self, id: RunId, task: TaskId) -> Option<NotStarted> {
         let state = self.runs.get(&id)?.tasks.get(task.at())?;

@@ -46,7 +46,7 @@ impl Turn<'_> {
         }
     }
 
-    /// A clause of `follow` has been decided, or not, by its last outcome.
+    /// Applies the verdict on a clause of `follow`, if it is decided, and chooses the worker.
     pub(super) fn settle_follow(
         &mut self,
         verdict: Option<Verdict>,
@@ -83,7 +83,7 @@ impl Turn<'_> {
         workers.map_or(&[], Vec::as_slice)
     }
 
-    /// Why no upstream of a clause of `any` offers a worker: none had an outcome that counts, or
+    /// Why no upstream of a clause of `any` provides a worker: none had an outcome that counts, or
     /// none of those that had one ever ran.
     fn why_none(&self, to: TaskId, clause: u32) -> FollowProblem {
         let plan = &self.run.task_plan(to).clauses[clause as usize];

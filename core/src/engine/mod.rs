@@ -1,8 +1,8 @@
 //! The deterministic state machine: events in, actions out, no I/O.
 //!
 //! [`Engine::handle`] takes one [`Event`] at a time and appends [`Action`]s;
-//! [`Engine::next_deadline`] says when [`Event::Tick`] is due. The same machine runs the embedded
-//! scheduler, the server, the tests and the simulator.
+//! [`Engine::next_deadline`] returns when [`Event::Tick`] is due. The same machine runs the
+//! embedded scheduler, the server, the tests and the simulator.
 //!
 //! A task's instances are implied: one byte of state each, ranges in the ready queue, one counter
 //! per clause. What concerns only attempts in flight is kept in a lease of their worker. Finishing

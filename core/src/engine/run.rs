@@ -40,7 +40,7 @@ pub(super) struct TaskRun {
     pub(super) rank: u64,
     /// Mean duration of its attempts so far; zero when none has ended.
     pub(super) mean: Micros,
-    /// How many of its instances succeeded, if the plan does not say how long they take.
+    /// How many of its instances succeeded, if the plan does not specify how long they take.
     pub(super) seen: u64,
     /// How long those took in all, in microseconds.
     pub(super) spent: u64,

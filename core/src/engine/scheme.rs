@@ -29,7 +29,7 @@ impl Scheme {
     pub const ALL: [Scheme; 5] =
         [Scheme::LeastLoad, Scheme::Lru, Scheme::PlainRandom, Scheme::TwoBin, Scheme::Weighted];
 
-    /// The word for it.
+    /// Its name.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

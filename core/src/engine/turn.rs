@@ -50,14 +50,14 @@ pub(super) struct Conclusion {
     pub(super) worker: Option<WorkerId>,
 }
 
-/// Something whose consequences are still to be drawn.
+/// A change whose consequences have not been drawn yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// Instances became terminal.
     Ended(Conclusion),
     /// All clauses of a task are met.
     Open(TaskId),
-    /// A task of hitherto unknown width has so many instances.
+    /// A task whose width was unknown has this many instances.
     Width(TaskId, u32),
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Turn<'a> {
     pub(super) run: &'a mut Run,
     pub(super) hub: &'a mut Hub,
     pub(super) out: &'a mut Vec<Action>,
-    /// Everything that follows goes through here, never through recursion, so that a chain of any
+    /// All consequences pass through this queue, never through recursion, so that a chain of any
     /// length is safe.
     pub(super) queue: VecDeque<Step>,
 }

@@ -8,14 +8,14 @@ use crate::ids::{InstanceId, TaskId, Timestamp};
 use crate::status::State;
 
 impl Turn<'_> {
-    /// Instances became ready: their first attempt must start in time, if the task says so.
+    /// Instances became ready: their first attempt must start in time, if the task limits the wait.
     pub(super) fn bound_wait(&mut self, task: TaskId, span: Span) {
         if let Some(within) = self.run.task_plan(task).conduct.start_within {
             self.hub.deadlines.start(self.now.plus(within), self.run.id, task, span);
         }
     }
 
-    /// Those of the instances that are ready, and have not been tried, fail.
+    /// Fails those of the instances that are ready and have not been tried.
     fn start_overdue(mut self, task: TaskId, span: Span) {
         let mut never = vec![span];
         for index in span.first..span.first + span.count {

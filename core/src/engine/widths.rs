@@ -37,7 +37,7 @@ impl Turn<'_> {
         } else if plan.conduct.targets == Targets::Each {
             let mut workers: Vec<WorkerId> = self.hub.workers.iter().map(|(id, _)| id).collect();
             workers.sort_unstable();
-            // Without any, the first that joins will do; see `open_waiting`.
+            // If there are none, the first that joins is used; see `open_waiting`.
             if let Ok(width @ 1..) = u32::try_from(workers.len()) {
                 let id = self.run.id;
                 for worker in &workers {
@@ -125,7 +125,7 @@ impl Turn<'_> {
 }
 
 impl Engine {
-    /// Tasks for each worker that found none, now that there is one.
+    /// Opens tasks for each worker that found no worker, now that there is one.
     pub(super) fn open_waiting(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         let mut waiting: Vec<(RunId, TaskId)> = Vec::new();
         for (id, run) in &self.runs {

@@ -265,7 +265,7 @@ fn outputs(pipeline: &Pipeline, graph: &Graph) -> Vec<Output> {
     outputs
 }
 
-/// A path without empty components, `.` and, as far as possible, `..`; a remote URL as it is.
+/// A path without empty components, `.` and, as far as possible, `..`; a remote URL is unchanged.
 fn normal(path: Vec<u8>) -> Vec<u8> {
     let path = match Location::of(&path) {
         Ok(Location::Path(std::borrow::Cow::Owned(path))) => path,

@@ -1,4 +1,4 @@
-//! A part of a pipeline: some tasks and all that they need.
+//! A part of a pipeline: some tasks and everything that they need.
 
 use crate::ids::TaskId;
 use crate::pipeline::{Pipeline, Task, TaskAction};
@@ -79,7 +79,7 @@ fn renumbered(task: &Task, new_ids: &[TaskId]) -> Task {
 fn templates(task: &mut Task) -> impl Iterator<Item = &mut Template> {
     let argv: &mut [Template] = match &mut task.action {
         TaskAction::Run(argv) => argv,
-        // Those of a call are done.
+        // The templates of a call have been handled already.
         TaskAction::Shell(_) | TaskAction::Call(_) => &mut [],
     };
     let named = task.outputs.iter_mut().chain(&mut task.env).map(|(_, template)| template);

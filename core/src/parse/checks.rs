@@ -52,7 +52,7 @@ fn written_by(drafts: &[Draft<'_>], path: &str) -> Option<String> {
     })
 }
 
-/// The graph; reports what is wrong with the whole.
+/// Builds the graph; reports the problems of the whole.
 pub(super) fn whole(
     reader: &mut Reader<'_>,
     pipeline: &Pipeline,

@@ -126,7 +126,7 @@ pub(super) enum DraftPattern<'t> {
 #[derive(Clone, Debug)]
 pub(super) struct DraftGather<'t> {
     pub(super) tasks: Vec<Name<'t>>,
-    /// The parameters that make the groups; none is one group.
+    /// The parameters that form the groups; without any there is one group.
     pub(super) by: Vec<Name<'t>>,
     pub(super) min_success: Option<(MinSuccess, Range<usize>)>,
 }

@@ -80,10 +80,10 @@ impl Default for Conduct {
     }
 }
 
-/// How long a process may take to end after SIGTERM, unless the author says otherwise.
+/// How long a process may take to end after SIGTERM, unless the author sets another time.
 pub const DEFAULT_GRACE: Micros = Micros::from_secs(10);
 
-/// How often a lost attempt is made again, unless the author says otherwise.
+/// How often a lost attempt is made again, unless the author sets another number.
 pub const DEFAULT_MAX_LOST: u32 = 5;
 
 // Options left at their default are not written: there may be a million tasks.

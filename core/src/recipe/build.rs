@@ -127,7 +127,7 @@ struct Builder<'a> {
     pipeline: &'a Pipeline,
     makers: Grids<'a>,
     grids: Vec<(TaskId, Grid)>,
-    /// Whether the paths of a task can be computed in so many levels.
+    /// Whether the paths of a task can be computed within this many levels.
     known: FxHashMap<(TaskId, u8), bool>,
 }
 

@@ -63,7 +63,7 @@ pub struct Calling {
 pub enum Argument {
     /// A payload, see [`crate::payload`].
     Value(Vec<u8>),
-    /// The value of the input at this position, as it is.
+    /// The value of the input at this position, unchanged.
     Input(usize),
     /// The values in this file, see [`super::values`].
     Gathered(PathBuf),
@@ -181,7 +181,7 @@ impl Renderer<'_> {
         }
     }
 
-    /// The payload of the value that a placeholder stands for; text for those that stand for text.
+    /// The payload of a placeholder's value; text for placeholders of text.
     fn whole(&self, piece: &Piece) -> Result<Vec<u8>, RenderError> {
         match piece {
             Piece::Param(place, fields) => Ok(payload_of(&*self.param(*place, fields)?)),

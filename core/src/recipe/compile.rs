@@ -88,7 +88,7 @@ pub(super) struct CompiledCall {
 #[derive(Clone, Debug)]
 pub(super) enum CompiledArg {
     Constant(Vec<u8>),
-    /// The value that a placeholder stands for.
+    /// The value of a placeholder.
     Whole(Piece),
     Text(Pieces),
     List(Vec<CompiledArg>),

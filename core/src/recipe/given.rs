@@ -159,7 +159,7 @@ pub enum RecipeError {
 /// Why an instance could not be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    /// A placeholder's value has no such field, or is of the wrong type.
+    /// A placeholder's value has no such field, or has the wrong type.
     #[error("{{{placeholder}}}: {problem}")]
     Placeholder {
         /// The placeholder, without braces.

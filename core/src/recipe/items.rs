@@ -89,7 +89,7 @@ impl Items {
     }
 
     /// Part number `part` as a payload: one element, or an array of those of a chunk. `None` when
-    /// there are not so many parts. Takes time for the part alone.
+    /// there is no such part. Takes time for the part alone.
     #[must_use]
     pub fn part(&self, part: u32) -> Option<Vec<u8>> {
         if u64::from(part) >= self.parts() {

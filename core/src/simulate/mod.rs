@@ -101,12 +101,12 @@ pub enum SimulateError {
     },
 }
 
-/// Predicts how `plan` runs on `cluster`, when an attempt of each instance takes as long as
-/// `durations` says.
+/// Predicts how `plan` runs on `cluster`, where `durations` gives how long an attempt of each
+/// instance takes.
 ///
 /// The weights of the tasks, from which the longest remaining path of each follows, become the
-/// means of the given durations. A scatter has one element, unless [`with_widths`] says otherwise.
-/// Memory, resources, names of workers and `start-within` are ignored.
+/// means of the given durations. A scatter has one element, unless [`with_widths`] sets another
+/// number. Memory, resources, names of workers and `start-within` are ignored.
 ///
 /// # Errors
 /// See [`SimulateError`].
@@ -267,7 +267,7 @@ impl Simulation<'_> {
                 return Ok(());
             }
             let end = self.running.peek().map(|Reverse(running)| running.end);
-            // A deadline that has passed without effect is none.
+            // A deadline that has passed without effect does not count.
             let deadline = self.engine.next_deadline().filter(|deadline| *deadline > self.now);
             match (end, deadline) {
                 (Some(end), deadline) if deadline.is_none_or(|deadline| end <= deadline) => {

@@ -1,5 +1,5 @@
 //! Reading and writing JSON. Not serde_json, for three reasons: numbers keep their spelling without
-//! the magic map of its `arbitrary_precision`, lone surrogates stand for bytes that are not UTF-8,
+//! the magic map of its `arbitrary_precision`, lone surrogates represent bytes that are not UTF-8,
 //! and tables keep their order.
 
 use super::{RawString, Value};

@@ -300,7 +300,7 @@ impl Rig {
         self.finish(task, index, Outcome::Failed(FailureKind::Exit(1)));
     }
 
-    /// Ends everything that runs, until nothing does; `fails` says which instances fail.
+    /// Ends everything that runs, until nothing does; `fails` decides which instances fail.
     pub(crate) fn drain(&mut self, fails: impl Fn(InstanceId) -> bool) {
         while let Some((worker, id, held)) = self.running().first().copied() {
             let outcome = match fails(held.instance) {

@@ -45,8 +45,8 @@ pub(super) struct Model {
     present: BTreeSet<WorkerId>,
     /// The workers that were present when a task for each of them could start.
     each: BTreeMap<TaskId, Vec<WorkerId>>,
-    /// Widths, once known, and whether the one instance stands for what can never be known. A
-    /// worker that is followed may be lost later, which does not undo them.
+    /// Widths, once known, and whether the one instance represents a width that can never be known.
+    /// A worker that is followed may be lost later, which does not undo them.
     widths: BTreeMap<TaskId, (u32, bool)>,
 }
 
@@ -317,7 +317,7 @@ impl Model {
     }
 }
 
-/// The upstream instances of a clause; `None` stands for a task of unknown width.
+/// The upstream instances of a clause; `None` represents a task of unknown width.
 fn members(plan: &Clause, known: &Verdicts) -> Vec<Option<(InstanceId, Verdict)>> {
     let of = |upstream: &TaskId| match &known[upstream.at()] {
         None => vec![None],
@@ -349,7 +349,7 @@ fn hit(on: Outcomes, verdict: Verdict) -> Option<bool> {
     }
 }
 
-/// A clause over upstream instances; `None` stands for a task of unknown width.
+/// A clause over upstream instances; `None` represents a task of unknown width.
 fn clause(quantifier: Quantifier, on: Outcomes, members: &[Option<Verdict>]) -> Verdict {
     let hits: Vec<Option<bool>> = members.iter().map(|member| hit(on, (*member)?)).collect();
     let (yes, no) = (hits.contains(&Some(true)), hits.contains(&Some(false)));
