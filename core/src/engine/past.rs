@@ -32,7 +32,7 @@ impl Turn<'_> {
 }
 
 impl Run {
-    /// Moves those of the instances that exist and wait to success; returns which.
+    /// Moves to success those of the instances that exist and are blocked; returns which.
     fn succeed_at_once(&mut self, done: &Done) -> Vec<Span> {
         let Some(task) = self.tasks.get(done.task.at()) else { return Vec::new() };
         let first = done.first_index.min(task.instances());

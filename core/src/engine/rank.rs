@@ -1,8 +1,9 @@
 //! The longest remaining path of each task: how urgent it is.
 //!
 //! A weight is the run time of an attempt in microseconds: that of the plan, or else the mean over
-//! the task's attempts in this run so far. An unknown weight is taken to be the mean of the known
-//! ones, and 1 as long as none is known: then the length of a path is its number of tasks.
+//! the task's successful attempts in this run so far. An unknown weight is taken to be the mean of
+//! the known ones, and 1 as long as none is known: then the length of a path is its number of
+//! tasks.
 
 use super::plan::RunPlan;
 
