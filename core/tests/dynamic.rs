@@ -140,7 +140,7 @@ fn instances_of_a_scatter_get_their_items() {
     let words = words(&invocation);
     let text = r#"{"name":"a b","size":1.50}"#;
     assert_eq!(words[..6], ["s", text, "a b", "2", "5", "5"]);
-    assert_eq!(words[7], "/p/o/.a b-2.dagrun-7-s-5-1");
+    assert_eq!(words[7], "/p/o/.dagrun-7-1-5-1/a b-2");
     let seed = s.seed(5, std::slice::from_ref(&input)).unwrap();
     assert_eq!(words[6], seed.to_string());
     // The value of the item decides, not its position or spelling.
@@ -284,8 +284,8 @@ fn groups_are_instances_with_their_parameters() {
     let listed: Vec<u32> = (0..6).filter(|index| manifests[0].lists(1, *index)).collect();
     assert_eq!(listed, [2, 3]);
     let invocation = by.invocation(1, 1, &[]).unwrap();
-    let csv = "/p/.h_0.2.csv.dagrun-7-by-1-1".replace("h_", "h=");
-    assert_eq!(words(&invocation), ["cat", path.to_str().unwrap(), "0.2", "h=0.2", &csv]);
+    let csv = "/p/.dagrun-7-1-1-1/h=0.2.csv";
+    assert_eq!(words(&invocation), ["cat", path.to_str().unwrap(), "0.2", "h=0.2", csv]);
     assert_eq!(by.params(0), [("h".to_owned(), Value::Number("0.1".into()))]);
     let plot = recipe(&parsed, "plot");
     let words_of_plot = words(&plot.invocation(1, 1, &[]).unwrap());
