@@ -1,4 +1,4 @@
-//! Connection files: where a cluster's scheduler listens and what it asks for at the door.
+//! Connection files: the address of a cluster's scheduler, and the token that it requires.
 //!
 //! Each cluster has a folder (mode 0700) of its name with `client.json` and `worker.json` (mode
 //! 0600). They differ in the token, so that a worker's machine never holds a client's authority.
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// The version of the files.
 const VERSION: u32 = 1;
 
-/// How long a scheduler may take to accept before it counts as dead.
+/// The scheduler counts as dead when it has not accepted a connection within this time.
 const ALIVE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why a connection file could not be used or written.
@@ -25,7 +25,7 @@ pub enum ConnectionError {
     /// The name cannot be that of a folder.
     #[error("cluster name {0:?} is not made of letters, digits, `.`, `_` and `-`")]
     Name(String),
-    /// No environment variable says where files may be kept.
+    /// No environment variable gives a place for the files.
     #[error("neither DAGRUN_CLUSTERS_DIR, XDG_STATE_HOME nor HOME is set")]
     NoHome,
     /// There is no such cluster.
@@ -52,25 +52,25 @@ pub enum ConnectionError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// The file asks for something that this version does not have.
+    /// The file requires a feature that this version lacks.
     #[error("{} needs a newer dagrun: {what}", path.display())]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What it asks for.
+        /// The feature that it requires.
         what: &'static str,
     },
     /// The system refused.
     #[error("cannot {doing} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The system has no randomness to give.
+    /// The system provides no random bytes.
     #[error("cannot make a secret: {0}")]
     Random(getrandom::Error),
 }
@@ -78,7 +78,7 @@ pub enum ConnectionError {
 /// Who a connection file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Submits and looks on.
+    /// Submits and observes runs.
     Client,
     /// Runs attempts.
     Worker,
@@ -102,7 +102,7 @@ impl Token {
     /// A new secret of 32 random bytes.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// When the system provides no random bytes.
     pub fn random() -> Result<Token, ConnectionError> {
         let mut bytes = vec![0; Token::BYTES];
         getrandom::fill(&mut bytes).map_err(ConnectionError::Random)?;
@@ -112,7 +112,7 @@ impl Token {
     /// Bytes of a secret.
     pub const BYTES: usize = 32;
 
-    /// A secret that somebody else made.
+    /// A secret that was generated elsewhere.
     #[must_use]
     pub fn from_bytes(bytes: [u8; Token::BYTES]) -> Token {
         Token(bytes.to_vec())
@@ -131,7 +131,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// What a connection file says.
+/// The content of a connection file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Connection {
@@ -141,7 +141,7 @@ pub struct Connection {
     pub cluster: String,
     /// Where the scheduler listens.
     pub address: SocketAddr,
-    /// What it asks for.
+    /// The token that it requires.
     pub token: Token,
     /// The scheduler's process.
     pub pid: u32,
@@ -162,7 +162,7 @@ impl ClusterDir {
     /// `$XDG_STATE_HOME/dagrun/clusters`, or `~/.local/state/dagrun/clusters`.
     ///
     /// # Errors
-    /// When the name is not one, or no variable says where.
+    /// When the name is invalid, or no environment variable gives the place.
     pub fn of(name: &str) -> Result<ClusterDir, ConnectionError> {
         ClusterDir::below(&clusters_dir()?, name)
     }
@@ -170,7 +170,7 @@ impl ClusterDir {
     /// The folder of the cluster `name` below `clusters`.
     ///
     /// # Errors
-    /// When the name is not one.
+    /// When the name is invalid.
     pub fn below(clusters: &Path, name: &str) -> Result<ClusterDir, ConnectionError> {
         let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let dots_only = name.bytes().all(|byte| byte == b'.');
@@ -192,17 +192,17 @@ impl ClusterDir {
         &self.path
     }
 
-    /// Where the scheduler keeps its state unless it is told otherwise.
+    /// The default state directory of the scheduler.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
         self.path.join("state")
     }
 
-    /// Makes the folder, and refuses when a scheduler of this name is alive. To be called before a
+    /// Creates the folder, and fails when a scheduler of this name is alive. Call it before a
     /// scheduler starts.
     ///
     /// # Errors
-    /// When a live scheduler has the name, or the folder cannot be made.
+    /// When a live scheduler has the name, or the folder cannot be created.
     pub fn claim(&self) -> Result<(), ConnectionError> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
@@ -213,7 +213,7 @@ impl ClusterDir {
                 pid: found.pid,
                 address: found.address,
             }),
-            // A file of a dead scheduler, none, or a broken one: it will be replaced.
+            // The file of a dead scheduler, no file, or a broken one: it will be replaced.
             _ => Ok(()),
         }
     }
@@ -248,7 +248,7 @@ impl ClusterDir {
         let path = self.path.join(role.file());
         let temporary = self.path.join(format!(".{}.{}", role.file(), std::process::id()));
         let failed = |source| self.io("write", &path, source);
-        // Left behind by a process that was killed and had our number.
+        // Left behind by a killed process that had the same process id.
         let _ = fs::remove_file(&temporary);
         let mut text =
             serde_json::to_vec_pretty(connection).map_err(io::Error::from).map_err(failed)?;
@@ -280,7 +280,8 @@ impl ClusterDir {
     pub fn withdraw(&self) {
         for role in [Role::Client, Role::Worker] {
             if self.read(role).is_ok_and(|found| found.pid == std::process::id()) {
-                // What cannot be removed is stale from now on, and replaced by the next.
+                // A file that cannot be removed is stale from now on; the next scheduler replaces
+                // it.
                 let _ = fs::remove_file(self.path.join(role.file()));
             }
         }
@@ -294,7 +295,7 @@ impl ClusterDir {
 /// Where the folders of clusters lie.
 ///
 /// # Errors
-/// When no environment variable says.
+/// When no environment variable gives the place.
 pub fn clusters_dir() -> Result<PathBuf, ConnectionError> {
     let variable =
         |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

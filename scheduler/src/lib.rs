@@ -7,8 +7,8 @@
 //!        └────────────── dispatch, updates ────────┘  └──────── committed ───────┘   history ◄──┘
 //! ```
 //!
-//! One thread speaks RPC and owns the state machine; a second one owns the database. What a client
-//! is told has been committed before.
+//! One thread speaks RPC and owns the state machine; a second one owns the database. Whatever is
+//! sent to a client has been committed before.
 
 pub mod connection;
 pub mod history;

@@ -1,4 +1,4 @@
-//! What a client submits: hostile until it has been checked again.
+//! A client's submission: untrusted until it has been checked here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use dagrun_schema::wire::Submission;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmissionError {
-    /// The pipeline is not JSON, or not of a pipeline.
+    /// The pipeline is not JSON, or not the JSON of a pipeline.
     #[error("the pipeline cannot be read")]
     Json(#[from] serde_json::Error),
     /// The graph is broken.
@@ -26,7 +26,7 @@ pub enum SubmissionError {
     /// There is nothing to run.
     #[error("the pipeline has no tasks")]
     Empty,
-    /// A task that no checked pipeline holds.
+    /// A task that a checked pipeline cannot contain.
     #[error("task {task}: {problem}")]
     Task {
         /// The task's name.
@@ -41,11 +41,11 @@ pub enum SubmissionError {
 pub(crate) struct Checked {
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) plan: RunPlan,
-    /// The number of instances of each task; none where it is known only later.
+    /// The number of instances of each task; `None` where it is known only later.
     pub(crate) widths: Vec<Option<u32>>,
 }
 
-/// Checks what a client of ours has checked before, and makes the plan.
+/// Repeats the checks that our own client makes, and builds the plan.
 pub(crate) fn check(submission: &Submission) -> Result<Checked, SubmissionError> {
     if !submission.base_dir.is_absolute() {
         return Err(SubmissionError::BaseDir(submission.base_dir.clone()));
@@ -55,7 +55,7 @@ pub(crate) fn check(submission: &Submission) -> Result<Checked, SubmissionError>
         return Err(SubmissionError::Empty);
     }
     for task in &pipeline.tasks {
-        // Needs that no worker could meet are none of it: such a task waits.
+        // Needs that no worker could meet are not checked: such a task waits.
         if let Some(problem) = rules::task(task) {
             let (task, problem) = (task.name.escape_debug().to_string(), problem.message);
             return Err(SubmissionError::Task { task, problem });

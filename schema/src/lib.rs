@@ -21,7 +21,7 @@ pub mod wire;
 /// The version of the protocol; both sides must speak the same.
 pub const PROTOCOL_VERSION: u32 = dagrun_capnp::PROTOCOL_VERSION;
 
-/// FNV-1a of a schema's text: tells whether the committed code belongs to it.
+/// FNV-1a of a schema's text: shows whether the committed code belongs to it.
 #[must_use]
 pub fn fingerprint(schema: &[u8]) -> u64 {
     dagrun_core::hash::fnv1a(schema)

@@ -1,4 +1,4 @@
-//! The committed Rust belongs to the schema, and messages survive the way there and back.
+//! The committed Rust belongs to the schema, and messages survive a round trip.
 
 use std::path::Path;
 use std::process::Command;

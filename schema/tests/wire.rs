@@ -1,4 +1,4 @@
-//! Whatever is written is read again as it was; whatever else comes is refused and never panics.
+//! Whatever is written is read back unchanged; anything else is refused and never panics.
 
 use capnp::traits::OwnedStruct;
 use dagrun_core::engine::{Assignment, Outcome, Report};
@@ -54,7 +54,7 @@ fn counts() -> impl Strategy<Value = Counts> {
     any::<[u32; 8]>().prop_map(Counts)
 }
 
-/// Not the time that stands for none.
+/// Excludes the time that stands for `None`.
 fn time() -> impl Strategy<Value = Option<Timestamp>> {
     option::of((1..u64::MAX).prop_map(Timestamp))
 }
@@ -218,12 +218,12 @@ proptest! {
         }
     }
 
-    /// Words of any kind in place of a message.
+    /// Arbitrary words in place of a message.
     #[test]
     fn nonsense_is_no_panic(words in vec(any::<u64>(), 1..64), small in any::<bool>()) {
         let bytes: Vec<u8> = words
             .iter()
-            // Small numbers are pointers to something within the message more often.
+            // Small numbers are more often pointers to something within the message.
             .flat_map(|word| if small { word & 0x0000_0007_0000_001f } else { *word }.to_le_bytes())
             .collect();
         let segments: &[&[u8]] = &[&bytes];

@@ -1,5 +1,5 @@
-//! From an assignment of the state machine to what a worker is sent: inputs looked up, and held
-//! back while a manifest or a value is on its way.
+//! Turns an assignment of the state machine into what is sent to a worker: looks inputs up, and
+//! holds the assignment back until its manifests and values are ready.
 
 use dagrun_core::engine::{Assignment, Outcome, Report, RevokeMode};
 use dagrun_core::ids::{AttemptId, InstanceId, TaskId, Timestamp, WorkerId};
@@ -13,7 +13,7 @@ use super::run::{LiveRun, ManifestKey, TaskRecipe};
 use super::worker::Outgoing;
 use crate::store::{ManifestJob, PrepareJob, Prepared};
 
-/// Bytes of inputs that travel with one assignment; a range of more is split.
+/// Bytes of inputs that travel with one assignment; a range with more is split.
 const ASSIGNMENT_BYTES: usize = 1024 * 1024;
 
 /// Assignments that wait for the store.
@@ -30,7 +30,7 @@ struct Waiting {
     manifests: Vec<ManifestKey>,
     /// The items that this one reads.
     items: Vec<TaskId>,
-    /// Attempts that were taken back meanwhile, and have been answered for.
+    /// Attempts that were revoked meanwhile, and whose outcome has been reported.
     revoked: FxHashSet<AttemptId>,
 }
 
@@ -57,8 +57,8 @@ impl Driver {
         if jobs.is_empty() && values.is_empty() && own.is_empty() {
             return self.send(worker, assignment, &FxHashMap::default());
         }
-        // Those of manifests are needed while these are written, the own ones only afterwards:
-        // there another assignment may be reading them.
+        // Items of manifests are needed while the manifests are written. The assignment's own items
+        // are needed only afterwards: another assignment may be reading them already.
         let mut items: Vec<TaskId> =
             own.into_iter().filter(|task| run.loading.insert(*task)).collect();
         let listed = jobs.iter().filter_map(|job| Some(job.item?.task));
@@ -83,7 +83,7 @@ impl Driver {
         Ok(())
     }
 
-    /// The store has done what an assignment waited for.
+    /// The store has prepared what an assignment waited for.
     pub(super) fn prepared(&mut self, prepared: Prepared, inbox: &Inbox) {
         let Some(waiting) = self.held.waiting.remove(&prepared.ticket) else { return };
         let Waiting { worker, assignment, values, manifests, items, revoked } = waiting;
@@ -119,8 +119,8 @@ impl Driver {
         }
     }
 
-    /// Whether items that an assignment needs have been dropped since they were read, or were being
-    /// read for another one that failed.
+    /// Whether items that an assignment needs have been dropped since they were read, or were to be
+    /// read for another assignment, which failed.
     fn lacks_items(&mut self, assignment: &Assignment) -> bool {
         let Some(run) = self.runs.get_mut(&assignment.run) else { return false };
         let Ok(recipe) = run.recipe(assignment.task) else { return false };
@@ -128,7 +128,7 @@ impl Driver {
         needed.any(|spec| run.items(spec.task).is_none())
     }
 
-    /// Takes attempts back: those that are held are answered for here, the others at the worker.
+    /// Revokes attempts: those that are held back are reported here, the others by the worker.
     pub(super) fn revoke(
         &mut self,
         worker: WorkerId,
@@ -222,8 +222,8 @@ fn inputs_of(
     inputs.collect()
 }
 
-/// The manifests that an assignment needs and that are not on disk: what to remember of them, and
-/// how to make them.
+/// The manifests that an assignment needs and that are not on disk: their keys, and how to write
+/// them.
 fn missing_manifests(
     run: &LiveRun,
     recipe: &TaskRecipe,
@@ -252,7 +252,7 @@ fn missing_manifests(
     Ok((keys, jobs))
 }
 
-/// The instances of an assignment that have a manifest of their own, or the first for all.
+/// The instances of an assignment that have a manifest each; index 0 when all share one.
 fn manifest_indices(spec: &ManifestSpec, assignment: &Assignment) -> std::ops::Range<u32> {
     match spec.groups {
         None => 0..1,
@@ -293,7 +293,7 @@ fn contains(assignment: &Assignment, attempt: AttemptId) -> bool {
     offset.is_some_and(|offset| offset < u64::from(assignment.count))
 }
 
-/// The parts of an assignment around the attempts that were taken back.
+/// The parts of an assignment around the attempts that were revoked.
 fn remaining(assignment: Assignment, revoked: &FxHashSet<AttemptId>) -> Vec<Assignment> {
     if revoked.is_empty() {
         return vec![assignment];

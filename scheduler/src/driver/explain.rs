@@ -1,4 +1,4 @@
-//! What the state machine knows of instances at this moment, with the names of workers: for
+//! What the state machine knows about instances at present, with the names of workers: for
 //! `explain` and `status`.
 
 use dagrun_core::engine::{Explanation, NotStarted, RunPlan, TaskPlan, WorkerInfo};
@@ -10,23 +10,23 @@ use rustc_hash::FxHashMap;
 
 use super::Driver;
 
-/// What is known of an instance at this moment.
+/// What is known about an instance at present.
 #[derive(Debug)]
 pub(crate) struct Situation {
     /// Why it is in its state.
     pub(crate) explanation: Explanation,
-    /// The name of the worker that has it.
+    /// The name of the worker that holds it.
     pub(crate) worker: Option<String>,
     /// Why no worker that is present could ever run it.
     pub(crate) unsuited: Option<String>,
 }
 
-/// Functions that are named to those who look for another one.
+/// Functions that are listed when the one asked for is missing.
 const SHOWN: usize = 12;
 
 impl Driver {
-    /// Why a call of the plan could be made by none of the workers that are present: the task, and
-    /// the reason. With no workers there is no reason: they may come.
+    /// Why no worker that is present could make some call of the plan: the task, and the reason.
+    /// Without workers there is no reason, since suitable ones may still join.
     pub(crate) fn lacks_function(&self, plan: &RunPlan) -> Option<(TaskId, String)> {
         let infos: Vec<&WorkerInfo> = self.workers.values().map(|worker| &worker.info).collect();
         if infos.is_empty() {
@@ -36,7 +36,7 @@ impl Driver {
         tasks.find_map(|(id, task)| Some((id, without_function(task, &infos)?)))
     }
 
-    /// What is known of an instance; `None` when it or its run is unknown.
+    /// What is known about an instance; `None` when it or its run is unknown.
     pub(crate) fn situation(&self, run: RunId, instance: InstanceId) -> Option<Situation> {
         let explanation = self.engine.explain(run, instance)?;
         let worker = match &explanation {
@@ -51,8 +51,8 @@ impl Driver {
         Some(Situation { explanation, worker, unsuited })
     }
 
-    /// Says of each task how much of what runs is done, and why its ready instances can never start
-    /// where that is so.
+    /// Adds to each task the progress of its running attempts, and the reason when its ready
+    /// instances can never start.
     pub(crate) fn annotate(&self, status: &mut RunStatus) {
         for (worker, live) in &self.workers {
             for (attempt, thousandths) in live.progress() {
@@ -80,7 +80,7 @@ impl Driver {
         })
     }
 
-    /// Puts the states of this moment where the journal knows only that something will follow.
+    /// Puts the present state into rows whose instances have not ended according to the journal.
     pub(crate) fn overlay(&self, run: RunId, rows: &mut [InstanceRow]) {
         let mut notes: FxHashMap<TaskId, Option<String>> = FxHashMap::default();
         for row in rows.iter_mut().filter(|row| !row.state.is_terminal()) {
@@ -107,7 +107,7 @@ impl Driver {
     }
 }
 
-/// What stands in the way, when none of the workers that are present suits.
+/// Why none of the workers that are present is suitable.
 fn unsuited(plan: &TaskPlan, workers: &[&WorkerInfo]) -> String {
     let mut candidates = workers.to_vec();
     if let Targets::Named(names) = &plan.conduct.targets {
@@ -149,8 +149,8 @@ fn unsuited(plan: &TaskPlan, workers: &[&WorkerInfo]) -> String {
     }
 }
 
-/// Why none of these workers could make the call of a task; `None` when one could, or it makes
-/// none.
+/// Why none of these workers could make the call of a task; `None` when one could, or the task
+/// makes no call.
 pub(super) fn without_function(plan: &TaskPlan, workers: &[&WorkerInfo]) -> Option<String> {
     let (name, signature) = plan.function.as_ref()?;
     if workers.iter().any(|worker| worker.has(name, *signature)) {
@@ -166,7 +166,7 @@ pub(super) fn without_function(plan: &TaskPlan, workers: &[&WorkerInfo]) -> Opti
         .flat_map(|worker| &worker.functions)
         .map(|(name, _)| name.as_str())
         .collect();
-    // Those of views, which every worker has.
+    // The functions of views, which every worker has.
     known.retain(|name| !name.starts_with("dagrun::"));
     known.sort_unstable();
     known.dedup();

@@ -1,4 +1,4 @@
-//! What has happened and waits for the driver.
+//! Events that wait for the driver.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use dagrun_schema::wire::{AttemptProgress, Submission};
 
 /// Something that happened.
 pub(crate) enum Happened {
-    /// A run has been written down and may start.
+    /// A run has been recorded and may start.
     Submitted(RunId, Arc<RunPlan>, Arc<Past>),
-    /// A client wants something cancelled.
+    /// A client cancels a run or a part of it.
     Cancel(RunId, CancelScope),
     /// A worker registered.
     Joined(WorkerId, WorkerInfo),
-    /// A worker is alive.
+    /// A sign of life from a worker.
     Heard(WorkerId),
-    /// How far attempts of a worker say that they have come, from 0 to 1.
+    /// The progress that attempts of a worker report, from 0 to 1.
     Progress(WorkerId, Vec<AttemptProgress>),
     /// A worker reported.
     Reports(WorkerId, Vec<Report>),
-    /// The scheduler answers for attempts that it never sent.
+    /// The scheduler reports on attempts that it never sent.
     Unsent(WorkerId, Vec<Report>),
     /// A call to a worker has returned.
     Sent(WorkerId),
@@ -38,15 +38,15 @@ pub(crate) struct Submitted {
     pub(crate) submission: Arc<Submission>,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) plan: Arc<RunPlan>,
-    /// The number of instances of each task; none where it is known only later.
+    /// The number of instances of each task; `None` where it is known only later.
     pub(crate) widths: Vec<Option<u32>>,
     /// What it takes over.
     pub(crate) past: Arc<Past>,
     pub(crate) started: Timestamp,
 }
 
-/// What has happened, in order. Pushing never waits and never calls anything else, so it may be
-/// done while the driver is borrowed and from a `Drop`.
+/// Events, in order. Pushing never waits and never calls anything else, so it may be done while the
+/// driver is borrowed and from a `Drop`.
 #[derive(Default)]
 pub(crate) struct Inbox {
     queue: RefCell<Vec<Happened>>,
@@ -59,17 +59,17 @@ impl Inbox {
         self.filled.notify_one();
     }
 
-    /// Makes the driver look for what is to be done.
+    /// Makes the driver look for work.
     pub(crate) fn wake(&self) {
         self.filled.notify_one();
     }
 
-    /// Everything that waits.
+    /// Takes all waiting events.
     pub(super) fn take(&self) -> Vec<Happened> {
         std::mem::take(&mut *self.queue.borrow_mut())
     }
 
-    /// Waits until something was pushed since the last call.
+    /// Waits until an event has been pushed since the last call.
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
     }

@@ -1,8 +1,9 @@
-//! Hosts the state machine: events in batches, actions out to workers, the store and observers.
+//! Hosts the state machine: passes events to it in batches, and its actions to workers, the store
+//! and observers.
 //!
-//! The driver lives on the RPC thread and is never borrowed across an await. Whatever happens goes
-//! through the [`Inbox`]; [`serve`] takes it out in batches. What clients may see is in
-//! [`Published`], and gets there only after the store has acknowledged it.
+//! The driver lives on the RPC thread and is never borrowed across an await. All events go through
+//! the [`Inbox`]; [`serve`] takes it out in batches. What clients may see is in [`Published`], and
+//! gets there only after the store has acknowledged it.
 
 mod dispatch;
 mod explain;
@@ -43,10 +44,10 @@ pub(crate) use self::published::{FAILURES, ObserverState, Published};
 pub(crate) use self::run::run_dir;
 pub(crate) use self::worker::Joining;
 
-/// Records that may wait for the disk before workers have to wait with their reports.
+/// Records that may wait for the disk before workers have to hold their reports back.
 const BACKLOG: usize = 100_000;
 
-/// The driver and its inbox, shared by all that runs on the RPC thread.
+/// The driver and its inbox, shared by everything on the RPC thread.
 pub(crate) struct Shared {
     pub(crate) driver: RefCell<Driver>,
     pub(crate) inbox: Inbox,
@@ -65,20 +66,21 @@ pub(crate) struct Driver {
     runs: FxHashMap<RunId, LiveRun>,
     workers: BTreeMap<WorkerId, LiveWorker>,
     next_worker: u32,
-    /// Workers that kept values and have gone, the last first.
+    /// Workers that kept values and were lost, the last first.
     gone: VecDeque<(WorkerId, String)>,
-    /// Changes with the workers that are present.
+    /// Changes whenever a worker joins or is lost.
     peers_version: u64,
-    /// Some worker keeps, or kept, values that others may need.
+    /// Whether some worker keeps, or kept, values that others may need.
     values_kept: bool,
-    /// Workers that have gone, to be written down after the records of the batch at hand.
+    /// Lost workers, to be recorded after the records of the current batch.
     left: Vec<WorkerId>,
     /// How many workers are present, for observers.
     present: Rc<Cell<u32>>,
     held: Held,
-    /// To be sent after the records of the batch at hand.
+    /// To be sent after the records of the current batch.
     prepares: Vec<PrepareJob>,
-    /// The last batch sent to the store, and the records of those not yet acknowledged.
+    /// The number of the last batch sent to the store, and the record counts of those not yet
+    /// acknowledged.
     batch: u64,
     unwritten: VecDeque<(u64, usize)>,
     backlog: usize,
@@ -87,7 +89,7 @@ pub(crate) struct Driver {
     halted: Option<Arc<StoreError>>,
 }
 
-/// What clients may learn once it is on disk.
+/// What clients may see once it is on disk.
 #[derive(Default)]
 struct News {
     counts: Vec<(RunId, TaskDelta)>,
@@ -104,7 +106,7 @@ impl News {
     }
 }
 
-/// What a batch of events amounts to.
+/// The result of a batch of events.
 #[derive(Default)]
 struct Batch {
     entries: Vec<Entry>,
@@ -158,7 +160,7 @@ impl Shared {
     }
 }
 
-/// Runs the driver until the store is gone.
+/// Runs the driver until the store has ended.
 pub(crate) async fn serve(shared: Rc<Shared>, mut replies: UnboundedReceiver<Reply>) {
     loop {
         let deadline = shared.driver.borrow().next_deadline();
@@ -202,7 +204,7 @@ impl Shared {
         }
     }
 
-    /// Takes what is in the inbox, and does all that follows from it.
+    /// Takes everything from the inbox and processes it.
     fn step(self: &Rc<Self>) {
         let mut driver = self.driver.borrow_mut();
         let now = now();
@@ -241,7 +243,7 @@ impl Driver {
                 self.engine.handle(now, Event::CancelRequested { run, scope }, actions);
             }
             Happened::Joined(worker, info) => {
-                // It may have gone again meanwhile.
+                // It may have been lost again meanwhile.
                 if self.workers.contains_key(&worker) {
                     self.engine.handle(now, Event::WorkerJoined { worker, info }, actions);
                 }
@@ -325,7 +327,7 @@ impl Driver {
             }
         }
         self.write(batch);
-        // Only now: what was written before still names them.
+        // Only now: the records written above still name these workers.
         for worker in self.left.drain(..) {
             self.store.send(Command::Left { worker, at: now }, Haste::Whenever);
         }
@@ -339,7 +341,7 @@ impl Driver {
             run.keep_payload(&record);
             run.note_duration(&record);
             if record.state.is_terminal() {
-                // Kept even if nobody wants to know: somebody may, before it is written.
+                // Kept even without an observer: one may attach before it is written.
                 let Record { task, first_index: first, count, state, .. } = record;
                 batch.news.ended.push((record.run, Ended { task, first, count, state }));
             }
@@ -365,7 +367,7 @@ impl Driver {
         }
     }
 
-    /// Sends a batch to the store, and puts aside what becomes public when it is written.
+    /// Sends a batch to the store, and keeps what becomes public when it is written.
     fn write(&mut self, batch: Batch) {
         if self.halted.is_some() {
             return;
@@ -396,7 +398,7 @@ impl Driver {
         }
     }
 
-    /// Whether anybody wants to know of the instances that have ended.
+    /// Whether any observer follows the instances that have ended.
     fn is_watched(&self, news: &News) -> bool {
         let mut watched = self.runs.iter().filter(|(_, run)| run.published.is_detailed());
         watched.any(|(id, _)| news.ended.iter().any(|(run, _)| run == id))
@@ -448,8 +450,7 @@ impl Driver {
         }
     }
 
-    /// The store has failed: nothing is started any more, what runs is ended, and clients are
-    /// notified.
+    /// The store has failed: starts nothing more, ends what runs, and notifies clients.
     fn halt(&mut self, error: Arc<StoreError>, inbox: &Inbox) {
         let problem = dagrun_core::one_line(error.as_ref());
         self.halted = Some(error);
@@ -462,8 +463,8 @@ impl Driver {
         }
     }
 
-    /// Takes a run in at once, so that it can be asked after; the machine learns of it through the
-    /// inbox.
+    /// Registers a run at once, so that clients can query it; the state machine receives it through
+    /// the inbox.
     pub(crate) fn submit(&mut self, submitted: Submitted, inbox: &Inbox) {
         let (run, plan) = (submitted.run, Arc::clone(&submitted.plan));
         let past = Arc::clone(&submitted.past);
@@ -475,23 +476,23 @@ impl Driver {
         inbox.push(Happened::Submitted(run, plan, past));
     }
 
-    /// What stands in the way of new runs.
+    /// Why no new run can start, if so.
     pub(crate) fn problem(&self) -> Option<Arc<StoreError>> {
         self.halted.clone()
     }
 
-    /// The public side of a run that has not ended.
+    /// The public side of a live run.
     pub(crate) fn published(&self, run: RunId) -> Option<Rc<Published>> {
         self.runs.get(&run).map(|run| Rc::clone(&run.published))
     }
 
-    /// Asks the store for something.
+    /// The store.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 }
 
-/// Whether it is a limit that was exceeded, and not the attempt's own words that count.
+/// Whether a limit was exceeded, so that the attempt's own reason does not count.
 fn is_limit(cause: Option<Cause>) -> bool {
     matches!(cause, Some(Cause::LostTooOften | Cause::NotStartedInTime))
 }

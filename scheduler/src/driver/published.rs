@@ -1,4 +1,4 @@
-//! What clients may see of a live run, all of it on disk already, and who looks on.
+//! What clients may see of a live run, all of it on disk already, and its observers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -9,10 +9,10 @@ use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State, TaskStatu
 use dagrun_schema::wire::{Ended, TaskDelta, Update};
 use tokio::sync::Notify;
 
-/// Failures that are kept for those who attach later, and sent in one update.
+/// Failures that are kept for observers that attach later, and sent in one update.
 pub(crate) const FAILURES: usize = 16;
 
-/// Ranges of instances that an observer may be behind with.
+/// Ranges of ended instances that are kept for a slow observer.
 const ENDED: usize = 16_384;
 
 /// The public side of a run.
@@ -26,7 +26,7 @@ pub(crate) struct Published {
     finished: Cell<Option<Timestamp>>,
     /// The first failures of the run.
     failures: RefCell<Vec<Failure>>,
-    /// Why the run cannot go on, although it has not ended.
+    /// Why the run cannot continue, although it has not ended.
     problem: RefCell<Option<String>>,
     workers: Rc<Cell<u32>>,
     observers: RefCell<Vec<Weak<ObserverState>>>,
@@ -37,18 +37,18 @@ pub(crate) struct ObserverState {
     published: Rc<Published>,
     dirty: RefCell<BTreeSet<TaskId>>,
     failures: RefCell<Vec<Failure>>,
-    /// Instances that have ended; none when it does not want to know.
+    /// Instances that have ended; `None` when it has not asked for them.
     instances: Option<RefCell<Instances>>,
     changed: Notify,
-    /// Something that programs wait for has happened.
+    /// Notified of events that programs wait for.
     hurry: Notify,
 }
 
-/// Instances of which an observer has not been sent the end.
+/// Ended instances that an observer has not been sent yet.
 #[derive(Default)]
 struct Instances {
     ended: Vec<Ended>,
-    /// There were more than are remembered.
+    /// Whether there were more than are kept.
     lost: bool,
 }
 
@@ -73,7 +73,8 @@ impl Instances {
 }
 
 impl Published {
-    /// `tasks` are the name of each, its instances by state, and whether their number is known.
+    /// `tasks` holds for each task its name, its instances by state, and whether their number is
+    /// known.
     pub(super) fn new(
         run: RunId,
         name: String,
@@ -105,7 +106,7 @@ impl Published {
         }
     }
 
-    /// The run by task, or why it cannot go on.
+    /// The run by task, or why it cannot continue.
     pub(crate) fn status(&self) -> Result<RunStatus, String> {
         if let Some(problem) = &*self.problem.borrow() {
             return Err(problem.clone());
@@ -130,7 +131,7 @@ impl Published {
         })
     }
 
-    /// Why the run cannot go on, if it cannot.
+    /// Why the run cannot continue, if it cannot.
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem.borrow().clone()
     }
@@ -142,8 +143,8 @@ impl Published {
         Some((delta.task, delta.counts.total()))
     }
 
-    /// A new observer, who has been sent nothing yet; `detailed` if it wants to know which
-    /// instances have ended. Those that already have are in the history.
+    /// A new observer, which has been sent nothing yet. With `detailed` it is sent the instances
+    /// that end from now on; those that already have are in the history.
     pub(crate) fn observe(self: &Rc<Self>, detailed: bool) -> Rc<ObserverState> {
         let tasks = u32::try_from(self.task_names.len()).unwrap_or(u32::MAX);
         let observer = Rc::new(ObserverState {
@@ -188,7 +189,7 @@ impl Published {
         push_bounded(&self.failures, failure);
     }
 
-    /// Whether anybody wants to know which instances have ended.
+    /// Whether any observer asked for the instances that have ended.
     pub(super) fn is_detailed(&self) -> bool {
         let observers = self.observers.borrow();
         observers.iter().filter_map(Weak::upgrade).any(|observer| observer.instances.is_some())
@@ -258,17 +259,17 @@ impl ObserverState {
         self.published.is_over()
     }
 
-    /// Why the run cannot go on, if it cannot.
+    /// Why the run cannot continue, if it cannot.
     pub(crate) fn problem(&self) -> Option<String> {
         self.published.problem()
     }
 
-    /// Whether it wants to know which instances have ended.
+    /// Whether it asked for the instances that have ended.
     pub(crate) fn is_detailed(&self) -> bool {
         self.instances.is_some()
     }
 
-    /// Everything not sent yet, merged; sent from now on.
+    /// Takes everything not sent yet, merged; it counts as sent from now on.
     pub(crate) fn take(&self) -> Update {
         let published = &self.published;
         let dirty = std::mem::take(&mut *self.dirty.borrow_mut());

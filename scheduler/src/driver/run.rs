@@ -1,5 +1,5 @@
-//! What the driver keeps of a run while it lives: its recipes in use, values that instances will
-//! be given, and its public side. Nothing here grows with instances that wait.
+//! What the driver keeps of a live run: its recipes in use, values for instances still to start,
+//! and its public side. Nothing here grows with the number of waiting instances.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use super::inbox::Submitted;
 use super::published::Published;
 use crate::store::{ItemsJob, Listed};
 
-/// Bytes of values kept for a run; beyond, they are read back from the store.
+/// Bytes of values kept for a run; values beyond that are read back from the store.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The directory of a run within a state directory: `{run.dir}`.
@@ -35,36 +35,37 @@ pub(super) struct LiveRun {
     pub(super) manifests: FxHashSet<ManifestKey>,
     /// Items that are being read, by the task that scatters them.
     pub(super) loading: FxHashSet<TaskId>,
-    /// What becomes of long values of each task.
+    /// Where long values of each task are kept.
     keeps: Vec<Keep>,
     pipeline: Arc<Pipeline>,
     context: RunContext,
-    /// None where it is not known yet.
+    /// `None` where it is not known yet.
     widths: Vec<Option<u32>>,
     /// Tasks whose captured arrays are scattered.
     scattered: FxHashSet<TaskId>,
     items: FxHashMap<TaskId, Arc<Items>>,
     item_bytes: usize,
-    /// How long attempts that succeeded took in all, and how many they were, by task.
+    /// Total duration and number of the attempts that succeeded, by task.
     durations: Vec<(u64, u64)>,
     recipes: FxHashMap<TaskId, Rc<TaskRecipe>>,
-    /// Tasks whose values or outputs other instances are given.
+    /// Tasks whose values or outputs are inputs of other instances.
     consumed: FxHashSet<TaskId>,
     payloads: FxHashMap<InstanceId, Input>,
     payload_bytes: usize,
 }
 
-/// A manifest: whose it is, what it lists, and for which instance if each has its own.
+/// Identifies a manifest: the task it belongs to, the task it lists, and the instance if each has
+/// its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ManifestKey {
     pub(super) task: TaskId,
     pub(super) upstream: TaskId,
     pub(super) index: u32,
-    /// Whether it is one of values rather than lines.
+    /// Whether it holds values rather than lines.
     pub(super) values: bool,
 }
 
-/// A task's recipe, and what it asks for.
+/// A task's recipe, and what it needs.
 pub(super) struct TaskRecipe {
     pub(super) json: Vec<u8>,
     pub(super) inputs: Vec<InputSpec>,
@@ -76,7 +77,8 @@ pub(super) struct TaskRecipe {
     listed: RefCell<FxHashMap<TaskId, Arc<Recipe>>>,
 }
 
-/// The instances of each group, in order: those of group `g` lie between `starts[g]` and the next.
+/// The instances of each group, in order: those of group `g` begin at `starts[g]` and end where the
+/// next group begins.
 struct Members {
     starts: Vec<u32>,
     instances: Vec<u32>,
@@ -161,12 +163,12 @@ impl LiveRun {
         }
     }
 
-    /// How many instances a task has by now.
+    /// The number of instances of a task; 0 while it is unknown.
     pub(super) fn width(&self, task: TaskId) -> u32 {
         self.widths.get(task.at()).copied().flatten().unwrap_or(0)
     }
 
-    /// A task knows its number of instances now.
+    /// Sets the number of instances of a task that has become known.
     pub(super) fn widen(&mut self, task: TaskId, width: u32) {
         if let Some(slot) = self.widths.get_mut(task.at()) {
             *slot = Some(width);
@@ -193,14 +195,14 @@ impl LiveRun {
         self.items.get(&task).cloned()
     }
 
-    /// How to read the items that a task scatters.
+    /// The job that reads the items that a task scatters.
     pub(super) fn items_job(&self, task: TaskId) -> Option<ItemsJob> {
         let Pattern::Scatter(scatter) = self.task(task)?.pattern else { return None };
         Some(ItemsJob { task, scatter, width: self.width(scatter.from) })
     }
 
-    /// Keeps items that were read. The last ones are kept whatever their size: to read them back
-    /// for each of their instances would take quadratic time.
+    /// Keeps items that were read. The latest are kept whatever their size: reading them back for
+    /// each of their instances would take quadratic time.
     pub(super) fn keep_items(&mut self, task: TaskId, items: &Arc<Items>) {
         let bytes = items.bytes() + 8 * usize::try_from(items.len()).unwrap_or(usize::MAX / 8);
         if self.item_bytes.saturating_add(bytes) > CACHE_BYTES {
@@ -212,7 +214,7 @@ impl LiveRun {
         }
     }
 
-    /// Notes how long attempts took that succeeded.
+    /// Adds the duration of attempts that succeeded.
     pub(super) fn note_duration(&mut self, record: &Record) {
         if record.state == State::Succeeded
             && record.started.0 > 0
@@ -224,7 +226,7 @@ impl LiveRun {
         }
     }
 
-    /// How long attempts that succeeded took on average, by task.
+    /// The mean duration of the attempts that succeeded, by task.
     pub(super) fn durations(&self) -> Vec<Option<Micros>> {
         let mean = |(total, count): &(u64, u64)| total.checked_div(*count).map(Micros);
         self.durations.iter().map(mean).collect()
@@ -269,7 +271,7 @@ impl LiveRun {
         Ok(made)
     }
 
-    /// Keeps a value or outputs that other instances will be given.
+    /// Keeps a value or outputs that are inputs of other instances.
     pub(super) fn keep_payload(&mut self, record: &Record) {
         let Some(detail) = record.detail.as_deref() else { return };
         let nothing = detail.value.is_none() && detail.outputs.is_empty();
@@ -308,7 +310,7 @@ impl LiveRun {
     }
 }
 
-/// What is known of each task before anything of it runs.
+/// The counts of each task before anything of it runs.
 fn initial_counts(widths: &[Option<u32>], past: &Past) -> Vec<Counts> {
     let mut counts = vec![Counts::default(); widths.len()];
     for (counts, width) in counts.iter_mut().zip(widths) {

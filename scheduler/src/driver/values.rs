@@ -10,12 +10,12 @@ use dagrun_core::status::{Detail, FailureKind};
 use super::Driver;
 
 impl Driver {
-    /// A value that is elsewhere must be at the worker that reports it, as that of the very
-    /// instance, or in a file of the run. With any other reference the attempt has failed.
+    /// A referenced value must be kept by the worker that reports it, as the value of that
+    /// instance, or be in a file of the run. Any other reference makes the attempt fail.
     pub(super) fn check_references(&mut self, worker: WorkerId, reports: &mut [Report]) {
         for report in reports.iter_mut().filter(|report| report.outcome == Outcome::Succeeded) {
             let value = report.detail.as_deref().and_then(|detail| detail.value.as_deref());
-            // What begins like a payload and is none would be passed on.
+            // Malformed bytes that begin like a payload would otherwise be passed on.
             let problem = match value.map(payload::kind) {
                 None => None,
                 Some(Err(_)) => Some("its value is malformed"),

@@ -1,5 +1,5 @@
-//! The workers that are present: what they offer, what they are being sent, when they were last
-//! heard of.
+//! The workers that are present: what they offer, what is being sent to them, and when they last
+//! sent anything.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -17,13 +17,13 @@ use super::inbox::{Happened, Inbox};
 use super::run::LiveRun;
 use crate::store::{Command, Haste};
 
-/// Calls that a worker may have unanswered.
+/// Outstanding calls to one worker.
 const IN_FLIGHT: u32 = 4;
 /// Assignments in one call, and about how many bytes of inputs.
 const CALL_ASSIGNMENTS: usize = 256;
 const CALL_BYTES: usize = 1024 * 1024;
 
-/// Workers that have gone, whose names are sent to the others.
+/// Lost workers whose names are kept and sent to the others.
 const GONE: usize = 256;
 
 /// A worker that has registered.
@@ -39,14 +39,14 @@ pub(super) struct LiveWorker {
     pub(super) last_heard: Timestamp,
     pub(super) info: WorkerInfo,
     host: String,
-    /// None: it keeps its values to itself.
+    /// `None` when it does not serve its values to others.
     door: Option<Door>,
-    /// The list of other workers that it was sent last, by its number.
+    /// The version of the list of other workers that it was sent last.
     peers_sent: u64,
     client: wire_worker::Client,
     outbox: VecDeque<Outgoing>,
     in_flight: u32,
-    /// How far those of its attempts have come that say so, in thousandths.
+    /// The progress of those of its attempts that report it, in thousandths.
     progress: FxHashMap<AttemptId, u32>,
     /// The recipes that it has.
     known: FxHashMap<RunId, rustc_hash::FxHashSet<TaskId>>,
@@ -75,13 +75,13 @@ impl LiveWorker {
         }
     }
 
-    /// Attempts have come so far, from 0 to 1.
+    /// Records the progress of attempts, from 0 to 1.
     pub(super) fn come_to(&mut self, progress: impl IntoIterator<Item = AttemptProgress>) {
         let thousandths = |one: AttemptProgress| (one.attempt, (one.fraction * 1000.0) as u32);
         self.progress.extend(progress.into_iter().map(thousandths));
     }
 
-    /// Attempts that have ended are done.
+    /// Drops the progress of attempts that have ended.
     pub(super) fn have_ended(&mut self, reports: &[Report]) {
         if self.progress.is_empty() {
             return;
@@ -145,7 +145,7 @@ impl LiveWorker {
         }
     }
 
-    /// One call for as many of the assignments at the head of the outbox as may go together.
+    /// One call with as many of the assignments at the head of the outbox as fit into it.
     fn dispatch_call(&mut self, runs: &mut FxHashMap<RunId, LiveRun>) -> Answer {
         let mut assignments = Vec::new();
         let mut recipes: Vec<wire::TaskRecipe> = Vec::new();
@@ -199,8 +199,8 @@ impl Driver {
         (WorkerId(self.next_worker), name)
     }
 
-    /// Takes a worker in at once, so that its name is taken; the machine learns of it through the
-    /// inbox.
+    /// Registers a worker at once, so that its name is taken; the state machine receives it through
+    /// the inbox.
     pub(crate) fn welcome(&mut self, joining: Joining, inbox: &Inbox) {
         let Joining { worker, info, host, door, client } = joining;
         let at = dagrun_disk::clock::now();
@@ -224,7 +224,7 @@ impl Driver {
     }
 
     pub(super) fn lost(&mut self, worker: WorkerId, now: Timestamp, actions: &mut Vec<Action>) {
-        // The second one to notice finds it gone.
+        // The loss may be noticed twice; the second time there is nothing left to do.
         if let Some(live) = self.workers.remove(&worker) {
             if live.door.is_some() {
                 self.gone.truncate(GONE - 1);
@@ -244,14 +244,14 @@ impl Driver {
         }
     }
 
-    /// The worker of this name on this host, should it be present.
+    /// The worker of this name on this host, if it is present.
     pub(crate) fn worker_called(&self, name: &str, host: &str) -> Option<WorkerId> {
         let mut workers = self.workers.iter();
         let found = workers.find(|(_, live)| live.info.name == name && live.host == host);
         found.map(|(id, _)| *id)
     }
 
-    /// Whether the session of this worker is still on.
+    /// Whether this worker is still present.
     pub(crate) fn is_present(&self, worker: WorkerId) -> bool {
         self.workers.contains_key(&worker)
     }
@@ -285,7 +285,7 @@ impl Driver {
         }
     }
 
-    /// Tells a worker of the others, unless it knows of them.
+    /// Sends a worker the list of the others, unless it has the current one.
     pub(super) fn introduce(&mut self, worker: WorkerId) {
         let version = self.peers_version;
         let known = self.workers.get(&worker).is_none_or(|live| live.peers_sent == version);
@@ -306,21 +306,21 @@ impl Driver {
         }
     }
 
-    /// Has values let go of: by the worker that keeps them, and by those that may have copies.
+    /// Releases values: at the worker that keeps them, and at those that may have copies.
     pub(super) fn release(&mut self, run: RunId, values: &[InstanceId]) {
         for worker in self.workers.values_mut().filter(|worker| worker.known.contains_key(&run)) {
             worker.push(Outgoing::Release(run, values.to_vec()));
         }
     }
 
-    /// Asks all workers to end. To be followed by a push to the inbox.
+    /// Asks all workers to end. The caller must wake the inbox afterwards.
     pub(crate) fn shut_workers_down(&mut self) {
         for worker in self.workers.values_mut() {
             worker.push(Outgoing::Shutdown);
         }
     }
 
-    /// Makes the calls that are due; their ends come back through the inbox.
+    /// Makes the calls that are due; their completion comes back through the inbox.
     pub(super) fn pump(&mut self, shared: &Rc<super::Shared>) {
         for (id, worker) in &mut self.workers {
             while worker.in_flight < IN_FLIGHT {

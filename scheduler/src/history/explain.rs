@@ -1,4 +1,4 @@
-//! `explain`: why an instance is where it is, and how each of its attempts went, in sentences.
+//! `explain`: why an instance is in its state, and how each of its attempts went, in sentences.
 
 use std::rc::Rc;
 
@@ -13,8 +13,8 @@ use super::{History, HistoryError};
 use crate::driver::Situation;
 
 impl History {
-    /// Why an instance is where it is, as far as the journal tells, and how each of its attempts went:
-    /// lines for people.
+    /// Why an instance is in its state, according to the journal, and how each of its attempts
+    /// went: lines for people.
     ///
     /// # Errors
     /// When there is no such instance or the database cannot be read.
@@ -22,7 +22,7 @@ impl History {
         self.explain_live(run, task, index, None)
     }
 
-    /// The same with what the scheduler knows at this moment.
+    /// The same with what the scheduler knows at present.
     pub(crate) fn explain_live(
         &self,
         run: RunId,
@@ -77,7 +77,7 @@ impl History {
         Ok(if told { end } else { format!("{end}: {reason}") })
     }
 
-    /// What the journal tells of an instance that has not ended.
+    /// What the journal records about an instance that has not ended.
     fn journal_of(
         &self,
         reasons: &Reasons,
@@ -103,7 +103,7 @@ impl History {
         }])
     }
 
-    /// The upstreams of an instance that have not ended, as far as the journal tells.
+    /// The upstreams of an instance that have not ended according to the journal.
     fn open_upstreams(
         &self,
         reasons: &Reasons,
@@ -153,7 +153,7 @@ impl History {
     }
 }
 
-/// A line for a task of which instances have not ended.
+/// A line for a task that has instances that have not ended.
 fn open_text(status: &RunStatus, words: &str, upstream: TaskId) -> Option<String> {
     let task = status.tasks.get(upstream.at())?;
     let (name, total) = (&task.name, task.counts.total());
@@ -167,7 +167,7 @@ fn open_text(status: &RunStatus, words: &str, upstream: TaskId) -> Option<String
     }
 }
 
-/// What the scheduler tells of an instance that has not ended.
+/// What the scheduler knows about an instance that has not ended.
 fn live(
     reasons: &Reasons,
     instance: InstanceId,
@@ -282,7 +282,7 @@ fn attempts(story: &[Rc<EventRow>]) -> Vec<String> {
     for event in story.iter().filter(|event| event.attempt > 0) {
         match attempts.last_mut() {
             Some((last, started)) if last.attempt == event.attempt => {
-                // What comes after an attempt's end is not its own.
+                // Later rows do not belong to this attempt.
                 if last.state == State::Leased {
                     *last = event;
                     *started = if event.started.0 > 0 { event.started } else { *started };

@@ -1,4 +1,4 @@
-//! Reading the journal: the rows that tell of a range of instances, and what they come to.
+//! Reading the journal: the rows of a range of instances, and their outcome.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -27,12 +27,12 @@ pub(crate) struct EventRow {
     payload: Input,
 }
 
-/// What the journal says of one instance.
+/// The newest rows of one instance.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entry {
     /// The newest row.
     pub(crate) last: Option<Rc<EventRow>>,
-    /// The newest row that tells of an attempt.
+    /// The newest row that belongs to an attempt.
     pub(crate) attempt: Option<Rc<EventRow>>,
 }
 
@@ -56,9 +56,9 @@ impl EventRow {
     }
 }
 
-/// Rows that begin at most so far before index `?3`, as a hint and a condition …
+/// A hint and a condition for short rows, which begin fewer than 64 before index `?3` …
 const SHORT: (&str, &str) = ("", "e.first_index > ?3 - 64 AND e.count <= 64");
-/// … and all others. SQLite refuses the hint when the index does not hold all rows that are meant.
+/// … and for all others. SQLite refuses the hint when the index does not hold all rows that match.
 const LONG: (&str, &str) = ("INDEXED BY events_long", "e.count > 64");
 
 const COLUMNS: &str = "e.first_index, e.seq, e.count, e.state, e.attempt, w.name, e.started,
@@ -90,7 +90,7 @@ fn read(row: &Row<'_>, with_payload: bool) -> rusqlite::Result<EventRow> {
     })
 }
 
-/// The rows that tell of the instances in `indices`, in the order in which they were written.
+/// The rows of the instances in `indices`, in the order in which they were written.
 ///
 /// Short rows begin shortly before the range, long ones are found through their own index: see
 /// [`crate::store`]'s tables.
@@ -121,7 +121,7 @@ fn overlapping(
     Ok(rows)
 }
 
-/// What the journal says of each instance in `indices`.
+/// The newest rows of each instance in `indices`.
 pub(crate) fn window(
     database: &Connection,
     run: RunId,
@@ -145,7 +145,7 @@ pub(crate) fn window(
     Ok(entries)
 }
 
-/// All rows that tell of one instance, in the order in which they were written.
+/// All rows of one instance, in the order in which they were written.
 pub(crate) fn story(
     database: &Connection,
     run: RunId,
@@ -156,7 +156,7 @@ pub(crate) fn story(
     Ok(rows.into_iter().map(Rc::new).collect())
 }
 
-/// What the journal says of one instance.
+/// The newest rows of one instance.
 pub(crate) fn entry(
     database: &Connection,
     run: RunId,

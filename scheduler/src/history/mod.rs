@@ -1,7 +1,7 @@
-//! The reading side of a state directory: what runs there were, how they went, and why.
+//! The reading side of a state directory: which runs there were, how they went, and why.
 //!
-//! A [`History`] is opened read-only, by the scheduler and by programs that have none at hand. It
-//! sees what has been committed; what runs at this moment only a scheduler knows.
+//! A [`History`] is opened read-only, by the scheduler and by programs without access to one. It
+//! shows what has been committed; only a scheduler knows what is running at present.
 
 mod explain;
 pub(crate) mod journal;
@@ -35,10 +35,10 @@ use dagrun_schema::wire::{InstancePage, Submission};
 /// Instances that are read from the journal at once.
 const WINDOW: u32 = 4_096;
 
-/// Where every run begins.
+/// The first instance of every run.
 const FIRST: InstanceId = InstanceId { task: TaskId(0), index: 0 };
 
-/// Why the history could not tell.
+/// Why the history could not answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HistoryError {
@@ -53,13 +53,13 @@ pub enum HistoryError {
     Read {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
     /// There is no such run.
     #[error("there is no run {0}")]
     UnknownRun(RunId),
-    /// The run has not ended, and only one that has can be retried.
+    /// The run has not ended, so it cannot be retried.
     #[error("run {0} has not ended: only a run that has can be retried")]
     NotEnded(RunId),
     /// The pipeline of the run is not one that this version can run.
@@ -88,12 +88,12 @@ pub enum HistoryError {
         /// The task's number of instances.
         width: u32,
     },
-    /// The file that has a value could not be read.
+    /// The file that holds a value could not be read.
     #[error("cannot read {}", path.display())]
     Value {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The instance has no value.
@@ -118,7 +118,7 @@ impl History {
     /// Opens the history of a state directory.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
+    /// When there is no history, or it cannot be read.
     pub fn open(state_dir: &Path) -> Result<History, HistoryError> {
         let database =
             open_reader(state_dir)?.ok_or_else(|| HistoryError::Missing(state_dir.to_owned()))?;
@@ -173,7 +173,7 @@ impl History {
         self.run_row(run, sql, |row| row.get(0))
     }
 
-    /// What was submitted.
+    /// The submission of a run.
     ///
     /// # Errors
     /// When there is no such run or the database cannot be read.
@@ -280,8 +280,8 @@ impl History {
         Ok(tasks)
     }
 
-    /// Up to `limit` instances from `from` on, in task and index order; with `failed_only` those
-    /// alone that failed. An instance that the journal does not know yet is given as blocked.
+    /// Up to `limit` instances from `from` on, in task and index order; with `failed_only` only
+    /// those that failed. An instance that is not in the journal yet is listed as blocked.
     ///
     /// # Errors
     /// When there is no such run or the database cannot be read.
@@ -292,7 +292,8 @@ impl History {
         limit: u32,
         failed_only: bool,
     ) -> Result<InstancePage, HistoryError> {
-        // All of a page is of one moment, and read without asking for each row whether the file changed.
+        // One transaction gives a consistent page, and saves checking for each row whether the file
+        // changed.
         let _moment = self.read(self.database.unchecked_transaction())?;
         self.owner(run)?;
         let limit = limit.max(1);
@@ -335,7 +336,7 @@ impl History {
         self.read(query())
     }
 
-    /// Appends rows from `at` on; the index at which the task goes on, if it does.
+    /// Appends rows from `at` on; returns the index at which the task continues, if it does.
     fn all_rows(
         &self,
         run: RunId,
@@ -415,7 +416,7 @@ impl History {
         self.with_reasons(run, |reasons| self.read(reasons.of(&self.database, task, event)))
     }
 
-    /// Does something with what the reasons of a run are made of.
+    /// Calls a function with the sources of a run's reasons.
     fn with_reasons<T>(
         &self,
         run: RunId,
@@ -475,7 +476,7 @@ impl History {
     }
 }
 
-/// Whether there is a reason for what became of an instance: success needs none.
+/// Whether the end of an instance has a reason to show: success needs none.
 fn is_told(event: &journal::EventRow) -> bool {
     event.state != State::Succeeded || event.cause.is_some()
 }

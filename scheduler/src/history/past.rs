@@ -1,5 +1,5 @@
-//! What a new run can take over from one that has ended: the instances that succeeded, but for those
-//! whose files are gone and those that may not be the same again.
+//! What a new run can take over from one that has ended: the instances that succeeded, except those
+//! whose files are missing and those that may differ in the new run.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -28,24 +28,24 @@ pub(crate) struct Taken {
     pub(crate) spans: Arc<[TakenSpan]>,
     /// Name and host of each worker in `spans`, by row.
     pub(crate) workers: Vec<(i64, String, String)>,
-    /// The same for the state machine, without workers.
+    /// The same for the state machine, without the workers.
     pub(crate) past: Past,
-    /// Whether that is all there is.
+    /// Whether nothing of the run is left to be done.
     pub(crate) whole: bool,
 }
 
-/// No worker has this number: those of a scheduler begin with 1.
+/// No worker has this number: a scheduler's workers are numbered from 1.
 const GONE: WorkerId = WorkerId(0);
 
-/// The value of a row where it is but a reference to one, by its first bytes.
+/// The value of a row if its first bytes make it a reference; otherwise NULL.
 const REFERENCE: &str = "CASE WHEN substr(value, 1, 2) = x'C172' THEN value END";
 
-/// How to see whether the files of a task are still there.
+/// How to check whether the files of a task still exist.
 enum Files<'a> {
     None,
     /// Their paths follow from the index.
     Computed(Box<Recipe>),
-    /// The journal has their paths, relative to this directory.
+    /// Their paths are in the journal, relative to this directory.
     Reported {
         base_dir: &'a Path,
         outputs: usize,
@@ -58,16 +58,17 @@ struct Succeeded<'a> {
     files: Files<'a>,
     /// Whether its captured arrays are scattered.
     scattered: bool,
-    /// Whether it matters where it ran.
+    /// Whether other tasks follow it, so that the worker matters.
     followed: bool,
     items: u64,
     spans: Vec<TakenSpan>,
 }
 
 impl History {
-    /// What a new run of the same submission takes over of a run that has ended.
+    /// What a new run of the same submission takes over from a run that has ended.
     ///
-    /// Takes time for every instance that succeeded and its files; memory for the gaps between them.
+    /// Takes time in proportion to the instances that succeeded and their files, and memory in
+    /// proportion to the gaps between them.
     pub(crate) fn take_over(
         &self,
         run: RunId,
@@ -105,7 +106,7 @@ impl History {
         })
     }
 
-    /// The status of a run, unless it has not ended.
+    /// The status of a run that has ended.
     pub(crate) fn check_ended(&self, run: RunId) -> Result<RunStatus, HistoryError> {
         match self.status(run)? {
             status if status.state == RunState::Running => Err(HistoryError::NotEnded(run)),
@@ -130,7 +131,7 @@ impl History {
         Ok(())
     }
 
-    /// Name and host of the workers that matter.
+    /// Name and host of the workers in the spans.
     fn workers_of(&self, found: &[Succeeded<'_>]) -> rusqlite::Result<Vec<(i64, String, String)>> {
         let spans = found.iter().flat_map(|task| &task.spans);
         let mut rows: Vec<i64> = spans.filter_map(|span| span.worker).collect();
@@ -176,7 +177,7 @@ impl Succeeded<'_> {
             false => 0,
             true => match value.as_deref().and_then(count_items) {
                 Some(items) => items,
-                // What is no array has failed the run: it must be made again.
+                // A value that is not an array has failed the run: its instance must run again.
                 None => return Ok(()),
             },
         };
@@ -219,7 +220,7 @@ impl Succeeded<'_> {
     }
 }
 
-/// Neighbours that are alike share an entry.
+/// Appends a span, merged into the last one when both are alike.
 fn push(spans: &mut Vec<TakenSpan>, span: TakenSpan) {
     match spans.last_mut() {
         Some(last)
@@ -245,7 +246,7 @@ fn files<'a>(
     }
     let context = RunContext {
         run: run.0,
-        // Paths with the directory of a run in them are reported.
+        // Paths that contain the run's directory are never computed; they are reported.
         run_dir: PathBuf::new(),
         base_dir: submission.base_dir.clone(),
         seed: submission.seed,
@@ -256,7 +257,7 @@ fn files<'a>(
     }
 }
 
-/// Whether a value is no longer where it was kept: workers keep those of runs that go on.
+/// Whether a value is no longer where it was kept: workers keep values only until their run ends.
 fn is_lost(stored: &Stored) -> bool {
     match &stored.place {
         Place::Worker(..) => true,
@@ -264,7 +265,7 @@ fn is_lost(stored: &Stored) -> bool {
     }
 }
 
-/// Whether a file is there, as far as can be told.
+/// Whether a file exists. An error other than "not found" counts as existing.
 fn exists(path: &Path) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     !std::fs::metadata(path).is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
@@ -275,7 +276,8 @@ fn sources(plan: &RunPlan) -> impl Iterator<Item = TaskId> + '_ {
     plan.tasks.iter().filter_map(|task| Some(task.scatter?.from))
 }
 
-/// Arrays that are too long for a scatter of theirs have failed the run: they must be made again.
+/// Drops arrays that are too long for one of their scatters: they have failed the run, and their
+/// instances must run again.
 fn drop_oversized(plan: &RunPlan, widths: &[u32], found: &mut [Succeeded<'_>]) {
     for task in &plan.tasks {
         let Some(scatter) = task.scatter else { continue };
@@ -294,7 +296,7 @@ fn drop_oversized(plan: &RunPlan, widths: &[u32], found: &mut [Succeeded<'_>]) {
     }
 }
 
-/// Leaves out what may not be the same instances again.
+/// Drops instances that may differ in the new run.
 fn settle(plan: &RunPlan, widths: &[u32], found: &mut [Succeeded<'_>]) {
     let done = done(found);
     for task in Past::unsettled(plan, widths, &done) {

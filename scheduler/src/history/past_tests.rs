@@ -1,4 +1,4 @@
-//! What a new run takes over, as the journals of both runs tell it.
+//! What a new run takes over, according to the journals of both runs.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl Written {
         history.take_over(self.run, &submission, &crate::submission::check(&submission).unwrap())
     }
 
-    /// Begins another run that takes this over, and is looked at from then on.
+    /// Begins another run that takes this over; later calls refer to it.
     fn go_on(&mut self, taken: &Taken, tasks: &[(&str, u32)]) {
         let new = NewRun {
             name: "p".into(),
@@ -122,7 +122,7 @@ fn values_and_reported_paths_are_copied_and_keep_their_origin() {
     let taken = written.take_over().unwrap();
     assert_eq!(taken.past.done, [done(0, 0, 7), done(0, 8, 19_999), done(0, 20_008, 19_992)]);
     written.go_on(&taken, &tasks);
-    // The second run makes one more of them itself, the third takes over from both.
+    // The second run executes one more instance itself; the third takes over from both.
     written.end(vec![with_value(0, 7, "7", &["g"])]);
     let taken = written.take_over().unwrap();
     let origins: Vec<u64> = taken.spans.iter().map(|span| span.origin.0).collect();
@@ -248,7 +248,7 @@ fn where_it_ran_matters_only_to_those_that_follow() {
     };
     written.end(vec![on(0, 0, 1), on(0, 1, 1), on(0, 2, 2), on(1, 0, 1), on(1, 1, 2), on(1, 2, 1)]);
     for _ in 0..2 {
-        // The same once more for a run that has taken it over itself.
+        // Again for a run that has taken it over itself.
         let taken = written.take_over().unwrap();
         written.go_on(&taken, &[("a", 3), ("b", 3), ("next", 1)]);
         written.end(vec![]);

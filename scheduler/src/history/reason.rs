@@ -1,5 +1,5 @@
-//! The reason of an end in words. Of a skip it names the clause, and the instance at the beginning of
-//! the chain with its own reason: `after price: price[17] failed: exit code 3`.
+//! The reason for an end in words. For a skip it names the clause, and the root instance of the
+//! chain with its own reason: `after price: price[17] failed: exit code 3`.
 
 use dagrun_core::engine::{Cause, FollowProblem};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
@@ -12,13 +12,13 @@ use super::journal;
 use crate::store::cause_text;
 use dagrun_schema::wire::Submission;
 
-/// What became of a root that did not fail.
+/// The fate of a root that did not fail.
 const SUCCEEDED: &str = " succeeded";
 
-/// At most so many tasks are named in one place.
+/// At most this many tasks are named in one place.
 const NAMED: usize = 8;
 
-/// The instance that decided a skip.
+/// The instance that caused a skip.
 pub(super) fn root(cause: Option<Cause>) -> Option<InstanceId> {
     match cause? {
         Cause::After { root, .. }
@@ -33,22 +33,22 @@ pub(super) fn root(cause: Option<Cause>) -> Option<InstanceId> {
     }
 }
 
-/// What the reasons of one run are made of, kept while its pages are read.
+/// The sources of the reasons of one run, kept while its pages are read.
 #[derive(Debug)]
 pub(super) struct Reasons {
     pub(super) run: RunId,
     pipeline: Option<Pipeline>,
-    /// What became of the roots; a skip of a million instances has one.
+    /// The fates of the roots; a skip of a million instances has one root.
     roots: FxHashMap<InstanceId, String>,
 }
 
 impl Reasons {
-    /// A submission that this version cannot read gives reasons without names.
+    /// Reasons have no names when this version cannot read the submission.
     pub(super) fn new(run: RunId, submission: &Submission) -> Reasons {
         Reasons { run, pipeline: submission.read_pipeline().ok(), roots: FxHashMap::default() }
     }
 
-    /// The reason of an end.
+    /// The reason for an end.
     pub(super) fn of(
         &mut self,
         database: &Connection,
@@ -61,7 +61,7 @@ impl Reasons {
         }
     }
 
-    /// The reason of an end that nobody else decided.
+    /// The reason for an end that no other instance caused.
     fn own(&self, task: TaskId, event: &journal::EventRow) -> String {
         match event.cause {
             Some(limit @ (Cause::LostTooOften | Cause::NotStartedInTime)) => {
@@ -109,8 +109,8 @@ impl Reasons {
         Ok(format!("{because}: {fate}"))
     }
 
-    /// What is wrong with the array of an instance that succeeded and still is the root of a skip
-    /// further down: what should have scattered it was skipped.
+    /// What is wrong with the array of an instance that succeeded and is still the root of a skip
+    /// further down: the task that should have scattered it was skipped.
     fn through_scatter(
         &self,
         database: &Connection,
@@ -142,7 +142,7 @@ impl Reasons {
         Ok(None)
     }
 
-    /// Why a task cannot follow; an error is what the fate of the root is still to be added to.
+    /// Why a task cannot follow. An `Err` is a text to which the fate of the root must be added.
     fn follow(
         &self,
         task: TaskId,
@@ -163,7 +163,7 @@ impl Reasons {
             FollowProblem::NeverRan if upstreams.contains(&root.task) => {
                 Ok(format!("{words}: {} never ran on a worker", self.instance(root)))
             }
-            // What is followed was itself skipped, for a reason further up.
+            // The followed task was itself skipped, for a reason further up.
             FollowProblem::NeverRan => match upstreams {
                 [only] => Err(format!("{words}: {} never ran on a worker", self.name(*only))),
                 _ => Err(format!("{words}: none of them ever ran on a worker")),
@@ -197,13 +197,13 @@ impl Reasons {
         }
     }
 
-    /// A gather that wants more successes than there are instances.
+    /// A gather that needs more successes than there are instances.
     fn out_of_reach(&self, task: TaskId) -> String {
         let gathered = self.task(task).map_or(&[][..], |task| task.pattern.gathered());
         format!("needs {}: it has fewer instances than `min-success`", self.names(gathered))
     }
 
-    /// What became of an instance, and whether that stays so.
+    /// The fate of an instance, and whether it is final.
     fn fate(&self, database: &Connection, root: InstanceId) -> rusqlite::Result<(String, bool)> {
         let name = self.instance(root);
         let entry = journal::entry(database, self.run, root, false)?;
@@ -229,7 +229,7 @@ impl Reasons {
         self.task(task).map_or("?", |task| task.name.as_str())
     }
 
-    /// `price[7]`, or the task's name alone where it can have but one instance.
+    /// `price[7]`, or only the task's name where it can have one instance only.
     pub(super) fn instance(&self, instance: InstanceId) -> String {
         let name = self.name(instance.task);
         let single = self.task(instance.task).is_some_and(|task| !task.is_array());
@@ -249,7 +249,7 @@ impl Reasons {
         format!("{word} {any}{}{on}", self.names(&clause.upstreams))
     }
 
-    /// The names of tasks, with commas; of many the first.
+    /// The names of tasks, separated by commas; only the first of many.
     pub(super) fn names(&self, tasks: &[TaskId]) -> String {
         let names: Vec<&str> = tasks.iter().take(NAMED).map(|task| self.name(*task)).collect();
         match tasks.len() - names.len() {
@@ -258,7 +258,8 @@ impl Reasons {
         }
     }
 
-    /// What a task needs that `root` decided: its direct upstream, as far as it can be told.
+    /// The need of a task that `root` decided: its direct upstream where there is only one,
+    /// otherwise the task of `root`.
     fn needs(&self, task: TaskId, root: InstanceId) -> String {
         let Some(found) = self.task(task) else { return format!("needs {}", self.name(root.task)) };
         let gathered = found.pattern.gathered();

@@ -1,4 +1,4 @@
-//! What programs ask for: how instances ended, together with their values.
+//! Results for programs: how instances ended, together with their values.
 
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::status::{InstanceResult, State};
@@ -7,12 +7,12 @@ use super::{History, HistoryError, journal};
 
 /// Instances that are read at once.
 const WINDOW: u32 = 1_024;
-/// About how many bytes of values are given at once; at least one instance is.
+/// Approximate bytes of values returned at once; at least one instance is returned.
 const BYTES: usize = 4 << 20;
 
 impl History {
-    /// Up to `limit` instances of a task from `first` on, with their values; fewer when there are no more
-    /// or the values are long.
+    /// Up to `limit` instances of a task from `first` on, with their values; fewer when there are
+    /// no more or the values are long.
     ///
     /// # Errors
     /// When there is no such run or task, or the database cannot be read.
@@ -31,7 +31,7 @@ impl History {
         let to = first.saturating_add(limit.clamp(1, WINDOW)).min(width);
         let mut results = Vec::new();
         let mut bytes = 0;
-        // Long values are not read in large numbers only to be thrown away.
+        // The step starts small, so that few long values are read only to be dropped.
         let mut at = first;
         let mut step = 64;
         while at < to && bytes < BYTES {

@@ -21,7 +21,7 @@ pub(super) fn after(task: u32) -> Clause {
     Clause { upstreams, quantifier: Quantifier::All, on: Outcomes::Success }
 }
 
-/// A run in a directory of its own, written to the tests' liking.
+/// A run in a directory of its own, with records that the test chooses.
 pub(super) struct Written {
     pub(super) dir: tempfile::TempDir,
     pub(super) store: Store,
@@ -344,7 +344,7 @@ fn a_directory_without_runs_says_so() {
 fn a_database_that_cannot_be_written_is_reported_and_stays_whole() {
     let mut written = Written::new(&[("a", 100_000)], &pipeline(vec![task("a", vec![])]));
     written.append(vec![record(0, 0, 1, State::Succeeded)], vec![]);
-    // As a full disk does: the database may not grow any more.
+    // As on a full disk: the database may not grow any more.
     written.store.send(Command::LimitPages, Haste::Now);
     let big = Detail { value: Some(vec![b'1'; 1 << 20]), ..Detail::default() };
     let big = Record { detail: Some(Box::new(big)), ..record(0, 1, 1, State::Succeeded) };
@@ -361,7 +361,7 @@ fn a_database_that_cannot_be_written_is_reported_and_stays_whole() {
     assert_eq!(states, [State::Succeeded, State::Blocked]);
 }
 
-/// Tells the test below, run again as a process of its own, where to write.
+/// Names the directory for the test below, which runs itself again as a separate process.
 const KILLED_DIR: &str = "DAGRUN_TEST_KILLED_DIR";
 
 #[test]
@@ -384,7 +384,7 @@ fn what_was_acknowledged_survives_a_kill() {
     let history = History::open(dir.path()).unwrap();
     let succeeded = history.status(RunId(1)).unwrap().tasks[0].counts.of(State::Succeeded);
     assert!(acknowledged > 0 && succeeded >= acknowledged, "{succeeded} of {acknowledged}");
-    // A batch is there as a whole or not at all, and the next scheduler can write on.
+    // A batch is stored completely or not at all, and the next scheduler can continue writing.
     assert_eq!(succeeded % 7, 0);
     let (reply_to, _replies) = mpsc::unbounded_channel();
     let store = Store::start(dir.path(), reply_to).unwrap();
@@ -404,7 +404,7 @@ fn write_until_killed(dir: &Path) {
             Entry::Record(Record { run, ..record })
         });
         store.send(Command::Append(batch.into(), records.collect(), vec![]), Haste::Now);
-        // Some batches are on their way at every moment, but never more than some.
+        // There are always some batches under way, but a bounded number.
         while u64::from(batch) - committed >= 50 {
             let Some(Reply::Committed(number)) = replies.blocking_recv() else { return };
             committed = number;

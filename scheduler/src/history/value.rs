@@ -9,13 +9,13 @@ use dagrun_core::payload::{self, Place, Stored};
 
 use super::{History, HistoryError, journal};
 
-/// Longest part of a value that is read at once, in bytes.
+/// The longest part of a value that is read at once, in bytes.
 const PART: u64 = 16 << 20;
 
 /// A value as it was reported.
 enum Reported {
     Here(Vec<u8>),
-    /// The file that has it, and the length of the whole payload.
+    /// The file that holds it, and the length of the whole payload.
     File(PathBuf, u64),
 }
 
@@ -23,8 +23,8 @@ impl History {
     /// The value of an instance that has succeeded, see [`dagrun_core::payload`].
     ///
     /// # Errors
-    /// When there is no such instance, it has no value or not any more, or the database or the value's
-    /// file cannot be read.
+    /// When there is no such instance, it has no value or has it no longer, or the database or the
+    /// value's file cannot be read.
     pub fn value(&self, run: RunId, task: &str, index: u32) -> Result<Vec<u8>, HistoryError> {
         match self.reported_value(run, task, index)? {
             Reported::Here(value) => Ok(value),
@@ -34,7 +34,8 @@ impl History {
         }
     }
 
-    /// A part of it from `offset` on, of at most `limit` bytes and 16 MiB, and the length of the whole.
+    /// A part of the value from `offset` on, at most `limit` bytes and at most 16 MiB, and the
+    /// length of the whole.
     ///
     /// # Errors
     /// As [`History::value`].
@@ -87,7 +88,7 @@ impl History {
     }
 }
 
-/// So many bytes of the payload in a file.
+/// Reads `length` bytes of the payload in a file.
 fn read_file(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     let head = payload::file_head(path);
     let skipped = head.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();

@@ -17,7 +17,7 @@ use crate::store::{Begun, Command, Haste, NewRun, StoreError};
 use crate::submission::{self, Checked};
 use dagrun_disk::clock::now;
 
-/// Runs told of in one answer.
+/// Runs listed in one answer.
 const RUNS: u32 = 10_000;
 
 pub(super) struct ClientServer {
@@ -31,7 +31,7 @@ impl ClientServer {
 
     /// Submits a pipeline.
     async fn begin(&self, submission: Submission) -> Result<RunId, Error> {
-        // A large pipeline takes a while, during which workers must be heard.
+        // Checking a large pipeline takes a while, during which reports of workers must be handled.
         let check = move || submission::check(&submission).map(|checked| (submission, checked));
         let checked = tokio::task::spawn_blocking(check)
             .await
@@ -40,8 +40,8 @@ impl ClientServer {
         self.start(submission, checked, None).await
     }
 
-    /// Submits what an earlier run was submitted with; `None` when nothing of it is left to be done.
-    /// Says also how many instances had succeeded before.
+    /// Submits an earlier run's submission again; `None` when nothing of it is left to be done.
+    /// Also returns how many instances had succeeded before.
     async fn again(&self, of: RunId, failed_only: bool) -> Result<Option<(RunId, u64)>, Error> {
         let state_dir = self.server.config.state_dir.clone();
         // Not through the reader, where others wait for short answers.
@@ -58,7 +58,7 @@ impl ClientServer {
         Ok(Some((run, instances)))
     }
 
-    /// Writes the run down, then starts it.
+    /// Records the run, then starts it.
     async fn start(
         &self,
         submission: Submission,
@@ -113,7 +113,7 @@ impl ClientServer {
     }
 }
 
-/// What an earlier run was submitted with, and what a new one takes over of it.
+/// The submission of an earlier run, and what a new one takes over from it.
 fn retried(
     history: &History,
     of: RunId,

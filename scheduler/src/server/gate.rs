@@ -1,4 +1,4 @@
-//! What the holder of a worker's token may do: register, and then report and show signs of life.
+//! What the holder of a worker's token may do: register, and then send reports and signs of life.
 
 use std::rc::Rc;
 
@@ -10,19 +10,19 @@ use dagrun_schema::wire::{self, AttemptProgress, Message, Registration};
 
 use crate::driver::{Happened, Joining, Shared};
 
-/// Bytes of a name, a host or a label.
+/// Most bytes of a name, a host or a label.
 const TEXT: usize = 256;
-/// Labels of a worker.
+/// Most labels of a worker.
 const LABELS: usize = 256;
-/// Custom resources of a worker.
+/// Most custom resources of a worker.
 const RESOURCES: usize = 256;
-/// Functions of a worker.
+/// Most functions of a worker.
 const FUNCTIONS: usize = 65_536;
-/// Bytes of memory that a worker may claim to have.
+/// Most bytes of memory that a worker may offer.
 const MEMORY: u64 = 1 << 50;
-/// Slots of a worker.
+/// Most slots of a worker.
 const SLOTS: u32 = 65_536;
-/// Bytes of a reason and of a tail of standard error that are kept.
+/// Most bytes that are kept of a reason, and of a tail of standard error.
 const TAIL: usize = 4 * 1024;
 
 pub(super) struct Gate {
@@ -55,7 +55,7 @@ impl worker_gate::Server for Gate {
     }
 }
 
-/// A worker that the machine may see: not too much of anything, the functions in their order.
+/// Checks a registration before it reaches the state machine, and sorts its functions.
 fn checked_registration(mut registration: Registration) -> Result<Registration, Error> {
     let refused = |why: String| Err(Error::failed(format!("a worker {why}")));
     let is_good = |text: &str| text.len() <= TEXT && !text.chars().any(char::is_control);
@@ -79,20 +79,20 @@ fn checked_registration(mut registration: Registration) -> Result<Registration, 
         if name.is_empty() || !is_good(&name) {
             return refused("has a resource with an invalid name".to_owned());
         }
-        // Of one named twice, the sum.
+        // A resource that is named twice counts as the sum.
         let amount = offer.amount(&name).saturating_add(amount);
         offer.set_resource(name, amount);
     }
     if functions.len() > FUNCTIONS || !functions.iter().all(|(name, _)| is_good(name)) {
         return refused("has too many functions, or invalid names of some".to_owned());
     }
-    // Each once; there may be several of one name.
+    // Each function once; several may share a name.
     functions.sort_unstable();
     functions.dedup();
     Ok(registration)
 }
 
-/// A worker's presence: when the last reference goes, so has the worker.
+/// A worker's presence: when the last reference is dropped, the worker counts as lost.
 struct SessionServer {
     worker: WorkerId,
     shared: Rc<Shared>,
@@ -144,7 +144,7 @@ impl session::Server for SessionServer {
     }
 }
 
-/// A report that the machine may see.
+/// Checks a report before it reaches the state machine.
 fn checked(mut report: Report) -> Result<Report, Error> {
     let last = report.first.0.checked_add(report.count.into());
     if report.count == 0 || last.is_none() || (report.detail.is_some() && report.count != 1) {

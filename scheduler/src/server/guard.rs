@@ -1,8 +1,8 @@
 //! A limit on the size of messages, checked before anything is allocated for them.
 //!
-//! capnp-rpc reads a message's table of segments and then makes room for all of them; its only
-//! limit holds for the whole connection. A peer that has not logged in yet gets a far smaller one:
-//! [`Guard`] follows the framing of what passes through it and ends the stream where a message
+//! capnp-rpc reads a message's table of segments and then allocates all of them; its only limit is
+//! for the whole connection. A peer that has not logged in yet gets a far smaller one: [`Guard`]
+//! follows the framing of the stream that passes through it and ends the stream where a message
 //! announces more than is allowed.
 
 use std::cell::Cell;
@@ -16,13 +16,13 @@ use futures::io::AsyncRead;
 /// Bytes that a peer may send before it has logged in.
 const STRANGER_BYTES: u64 = 64 * 1024;
 
-/// The largest message of one who has logged in, in bytes.
+/// The largest message of a peer that has logged in, in bytes.
 pub(super) const MESSAGE_BYTES: u64 = 512 * 1024 * 1024;
 
 /// capnp refuses more segments than this.
 const SEGMENTS: u32 = 512;
 
-/// What is known of a connection.
+/// What is known about a connection.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     logged_in: Cell<bool>,
@@ -46,12 +46,12 @@ pub(super) struct Guard<R> {
     frame: Frame,
 }
 
-/// Where in a message the stream is.
+/// The position of the stream within a message.
 #[derive(Debug)]
 enum Frame {
-    /// In the table of segments: the bytes of the word at hand, and what is known already.
+    /// In the table of segments: the bytes of the current word, and what is known so far.
     Table { word: [u8; 4], filled: usize, words_left: Option<u32>, total: u64, padded: bool },
-    /// So many bytes of segments are left.
+    /// In the segments, with this many bytes left.
     Body(u64),
 }
 

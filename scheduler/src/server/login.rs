@@ -1,4 +1,4 @@
-//! The door: a token buys a capability, and nothing else is to be had here.
+//! Login: exchanges a token for a capability, and offers nothing else.
 
 use std::rc::Rc;
 
@@ -35,7 +35,7 @@ impl bootstrap::Server for Door {
             )));
         }
         let token = params.get_token()?;
-        // Both are compared whatever comes of the first, so that time tells nothing.
+        // Both are compared in any case, so that the time taken reveals nothing.
         let is_client = bool::from(token.ct_eq(&self.server.config.client_token));
         let is_worker = bool::from(token.ct_eq(&self.server.config.worker_token));
         let mut granted = results.get().init_granted();

@@ -1,4 +1,4 @@
-//! Pages of what a run's attempts wrote, as far as a client wants it.
+//! Pages of the output of a run's attempts, filtered for a client.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! The RPC side: a thread that listens, lets peers log in, and serves them.
 //!
-//! [`spawn`] starts it. Peers come over TCP or, from the same process, over a socket pair or a line in
-//! memory ([`SchedulerHandle::attach`], [`SchedulerHandle::attach_line`]), or live on its very thread
-//! ([`SchedulerHandle::host`]); all use the same interfaces and log in alike.
+//! [`spawn`] starts it. Peers connect over TCP or, from the same process, over a socket pair or an
+//! in-memory stream ([`SchedulerHandle::attach`], [`SchedulerHandle::attach_line`]), or run on its
+//! own thread ([`SchedulerHandle::host`]). All use the same interfaces and log in the same way.
 
 mod client;
 mod gate;
@@ -43,10 +43,10 @@ use crate::store::{Store, StoreError};
 /// Connections that have not logged in yet, at once.
 const STRANGERS: u32 = 64;
 
-/// How long peers may take to read the last answers at the end.
+/// How long peers have to read the last answers at the end.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// How a scheduler is to be run.
+/// The configuration of a scheduler.
 #[derive(Clone)]
 pub struct Config {
     /// Where journal, history, logs and run directories are kept.
@@ -57,13 +57,13 @@ pub struct Config {
     pub client_token: Vec<u8>,
     /// What workers must present.
     pub worker_token: Vec<u8>,
-    /// A worker that is silent for so long is lost.
+    /// A worker that is silent for this long is lost.
     pub heartbeat_timeout: Duration,
-    /// A connection that has not logged in by then is closed.
+    /// A connection that has not logged in within this time is closed.
     pub login_timeout: Duration,
     /// How long workers may take to end at a shutdown.
     pub shutdown_timeout: Duration,
-    /// Which of the workers with room gets an attempt.
+    /// Which of the workers with free capacity gets an attempt.
     pub scheme: Scheme,
 }
 
@@ -108,12 +108,12 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The address cannot be had.
+    /// The address cannot be used.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The state directory has no absolute path.
@@ -121,10 +121,10 @@ pub enum StartError {
     StateDir {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The thread or its runtime could not be made.
+    /// The thread or its runtime could not be created.
     #[error("cannot start the scheduler's thread")]
     Thread(#[source] io::Error),
     /// An empty token would let everybody in, equal ones would make workers clients.
@@ -139,7 +139,8 @@ enum Order {
     Shutdown,
 }
 
-/// Something else that lives on the scheduler's thread. It is given what a connection begins with.
+/// A peer that runs on the scheduler's thread. It is given the bootstrap capability of a
+/// connection.
 pub type Guest = Box<dyn FnOnce(bootstrap::Client) -> LocalBoxFuture<'static, ()> + Send>;
 
 /// A running scheduler. Dropping the handle does not end it.
@@ -168,9 +169,9 @@ impl SchedulerHandle {
         let _ = self.orders.send(Order::AttachLine(line));
     }
 
-    /// Takes a peer in that lives on the scheduler's own thread. Both call each other's capabilities without
-    /// a connection between them, so that it costs neither messages nor changes of thread. The guest must
-    /// never block for long, and must end when it is told to shut down; the scheduler waits for that.
+    /// Runs a peer on the scheduler's own thread. Both call each other's capabilities without a
+    /// connection between them, which saves messages and context switches. The guest must never
+    /// block for long, and must end when it is asked to shut down; the scheduler waits for its end.
     pub fn host(&self, guest: Guest) {
         let _ = self.orders.send(Order::Host(guest));
     }
@@ -181,7 +182,7 @@ impl SchedulerHandle {
         let _ = self.orders.send(Order::Shutdown);
     }
 
-    /// Waits for the end of the scheduler, whoever asks for it.
+    /// Waits until the scheduler has ended, whoever asked for it.
     ///
     /// # Panics
     /// When the scheduler's thread has panicked.
@@ -246,9 +247,9 @@ pub(crate) struct Server {
     reader: Reader,
     strangers: Cell<u32>,
     connections: Cell<u32>,
-    /// Told when a connection has ended.
+    /// Notified when a connection has ended.
     disconnected: Notify,
-    /// Told when a client wants the scheduler to end.
+    /// Notified when a client asks the scheduler to end.
     stop: Notify,
 }
 
@@ -282,7 +283,7 @@ impl Server {
                             self.connect(stream);
                         }
                     }
-                    // Out of descriptors, most likely: some will come back.
+                    // Out of descriptors, most likely: some will be free again soon.
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 },
                 order = orders.recv() => match order {
@@ -295,7 +296,7 @@ impl Server {
                         self.shut_workers_down().await;
                         break;
                     }
-                    // The handle was dropped: serve on until a client ends it.
+                    // The handle was dropped: keep serving until a client ends the scheduler.
                     None => orders = never(),
                 },
                 () = self.stop.notified() => break,
@@ -305,7 +306,7 @@ impl Server {
         while guests.join_next().await.is_some() {}
     }
 
-    /// What a connection begins with, for one who has none.
+    /// The bootstrap capability for a peer without a connection.
     fn door_for_a_guest(self: &Rc<Self>) -> bootstrap::Client {
         let (server, peer) = (Rc::clone(self), Rc::default());
         login::bootstrap(self, &Rc::new(Stranger { server, peer, counted: Cell::new(false) }))
@@ -354,7 +355,7 @@ impl Server {
         let bootstrap = login::bootstrap(&self, &stranger);
         let mut rpc = RpcSystem::new(Box::new(network), Some(bootstrap.client));
         tokio::select! {
-            // Why a peer went makes no difference: what it held is dropped with the connection.
+            // It does not matter why a peer left: what it held is dropped with the connection.
             _ = &mut rpc => {}
             () = stranger.out_of_time() => {}
         }
@@ -394,14 +395,14 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(tokio::net::TcpSt
     }
 }
 
-/// A channel on which nothing ever comes, and which never closes.
+/// A channel that never receives anything and never closes.
 fn never() -> mpsc::UnboundedReceiver<Order> {
     let (sender, receiver) = mpsc::unbounded_channel();
     std::mem::forget(sender);
     receiver
 }
 
-/// A connection's standing: counted as a stranger's until the login or the end.
+/// The standing of a connection: it counts as a stranger until it logs in or ends.
 pub(crate) struct Stranger {
     server: Rc<Server>,
     peer: Rc<Peer>,
@@ -420,7 +421,7 @@ impl Stranger {
         }
     }
 
-    /// Ends when the peer has had its time and is still a stranger.
+    /// Completes when the time is up and the peer is still a stranger.
     async fn out_of_time(&self) {
         tokio::time::sleep(self.server.config.login_timeout).await;
         if self.peer.has_logged_in() {

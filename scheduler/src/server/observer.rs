@@ -1,5 +1,5 @@
-//! Observers: each has a task of its own that sends one update at a time, with everything that
-//! happened meanwhile merged into the next.
+//! Observers: each has a task of its own that sends one update at a time. What happens meanwhile is
+//! merged into the next.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::driver::ObserverState;
 
 /// The time between two updates: people do not read faster.
 const PACE: Duration = Duration::from_millis(100);
-/// The same for programs that wait for instances, and for everybody when a task has ended or begun to fail.
+/// The same for programs that wait for instances, and for everybody when a task has ended or begun
+/// to fail.
 const HURRY: Duration = Duration::from_millis(10);
 
 /// Ends its observer's task when the last client drops it.
@@ -29,7 +30,7 @@ impl Drop for SubscriptionServer {
     }
 }
 
-/// Tells `client` what happens to a live run, to its end.
+/// Sends `client` updates on a live run until its end.
 pub(super) fn follow(state: Rc<ObserverState>, client: observer::Client) -> subscription::Client {
     let more = if state.is_detailed() { Duration::ZERO } else { PACE - HURRY };
     subscribe(async move {
@@ -49,7 +50,8 @@ pub(super) fn follow(state: Rc<ObserverState>, client: observer::Client) -> subs
     })
 }
 
-/// Waits for `least` and, unless something urgent happens, for `more`. The end of the run cuts both short.
+/// Waits for `least` and, unless something urgent happens, for `more`. The end of the run cuts both
+/// short.
 async fn pause(state: &ObserverState, least: Duration, more: Duration) {
     let least = tokio::time::sleep(least);
     tokio::pin!(least);
@@ -65,10 +67,10 @@ async fn pause(state: &ObserverState, least: Duration, more: Duration) {
     }
 }
 
-/// Tells `client` of a run that has ended.
+/// Sends `client` the final update on a run that has ended.
 pub(super) fn tell_once(update: Update, client: observer::Client) -> subscription::Client {
     subscribe(async move {
-        // An observer that is gone need not be told.
+        // An observer that has disconnected needs no update.
         let _ = send(&client, &update).await;
     })
 }

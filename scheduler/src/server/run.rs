@@ -1,4 +1,4 @@
-//! One run, as its clients see it: live where it lives, from the history once it has ended.
+//! One run, as its clients see it: live while it runs, from the history once it has ended.
 
 use std::rc::Rc;
 
@@ -29,7 +29,7 @@ impl RunServer {
     }
 }
 
-/// The part of a run that is meant; `find` knows the number and the width of a task.
+/// Resolves names in a scope; `find` returns the number and the width of a task.
 pub(super) fn resolve(
     scope: Scope,
     find: impl FnOnce(&str) -> Result<(TaskId, u32), HistoryError>,

@@ -1,5 +1,5 @@
-//! What an attempt needs on disk or from it: manifests of gathered tasks, captured arrays, and values
-//! that the driver no longer holds.
+//! Prepares what an attempt needs on disk or from disk: manifests of gathered tasks, captured
+//! arrays, and values that the driver no longer holds.
 
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Write};
@@ -44,13 +44,13 @@ pub(super) fn prepare(
     Ok(fetched)
 }
 
-/// The arrays of all instances of the task that is scattered, one after the other.
+/// Reads the arrays of all instances of the task that is scattered, in order.
 fn read_items(database: &Connection, run: RunId, job: &ItemsJob) -> rusqlite::Result<Items> {
     let mut items = Items::new(job.scatter.split);
     for window in windows(&Listed::All(job.width)) {
         for entry in journal::window(database, run, job.scatter.from, window, true)? {
             let value = entry.last.and_then(|event| event.payload().value);
-            // The state machine lets nothing start when one of them is no array.
+            // The state machine starts nothing when one of them is not an array.
             value.and_then(|value| items.push(&value));
         }
     }
@@ -144,11 +144,11 @@ fn readable(value: Vec<u8>) -> std::io::Result<Vec<u8>> {
         std::fs::write(&temporary, &json)?;
         std::fs::rename(&temporary, &json_path)?;
     }
-    // Whoever reads the line looks at the path only.
+    // Readers of the line use the path only.
     Ok(Stored { place: Place::File(json_path), bytes, checksum }.to_payload())
 }
 
-/// Ranges to read at once that hold all listed instances and not much else.
+/// Ranges to read at once that cover all listed instances and few others.
 fn windows(listed: &Listed) -> Vec<Range<u32>> {
     match listed {
         Listed::All(width) => {

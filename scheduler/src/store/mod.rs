@@ -1,8 +1,8 @@
 //! The writing side of the state directory: journal and history in one SQLite database.
 //!
-//! One thread writes, in group commits: it takes what has gathered while the last commit went to
-//! disk, so a busy scheduler writes large transactions and an idle one writes at once. Reading is
-//! [`crate::history`]'s.
+//! One thread writes, in group commits: it takes the records that gathered during the last commit,
+//! so a busy scheduler writes large transactions and an idle one writes at once. [`crate::history`]
+//! does the reading.
 
 mod manifest;
 mod past;
@@ -33,12 +33,12 @@ use dagrun_schema::wire::Submission;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The state directory could not be made.
+    /// The state directory could not be created.
     #[error("cannot create the state directory {}", path.display())]
     CreateDir {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The database could not be opened.
@@ -46,7 +46,7 @@ pub enum StoreError {
     Open {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
     /// A newer dagrun has written the database.
@@ -67,7 +67,7 @@ pub enum StoreError {
     Write {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
     /// A file beside the database could not be written.
@@ -75,30 +75,30 @@ pub enum StoreError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The writing thread could not be started.
     #[error("cannot start the thread that writes the state directory")]
     Thread(#[source] std::io::Error),
-    /// Writing has stopped after an earlier error, or for the end of the scheduler.
+    /// Writing has stopped after an earlier error, or because the scheduler is ending.
     #[error("the state directory is no longer written: {0}")]
     Stopped(String),
 }
 
-/// A run to write down before anything of it starts.
+/// A run to record before anything of it starts.
 #[derive(Debug)]
 pub(crate) struct NewRun {
     pub(crate) name: String,
     pub(crate) submission: Arc<Submission>,
     pub(crate) started: Timestamp,
-    /// Name and width of each task; none where the width is known only later.
+    /// Name and width of each task; `None` where the width is known only later.
     pub(crate) tasks: Vec<(String, Option<u32>)>,
     /// What it takes over, and from where.
     pub(crate) taken: Option<(RunId, Arc<[TakenSpan]>)>,
 }
 
-/// Consecutive instances that a run takes over from an earlier one, all alike.
+/// Consecutive instances that a run takes over from an earlier one, all in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TakenSpan {
     pub(crate) task: TaskId,
@@ -108,16 +108,16 @@ pub(crate) struct TakenSpan {
     pub(crate) origin: RunId,
     /// Whether they have values or outputs to be copied.
     pub(crate) payload: bool,
-    /// The row of the worker where they ran, where others follow them.
+    /// The row of the worker where they ran, if other tasks follow them.
     pub(crate) worker: Option<i64>,
 }
 
-/// A run that has been written down.
+/// A run that has been recorded.
 #[derive(Debug)]
 pub(crate) struct Begun {
     pub(crate) run: RunId,
-    /// How long attempts of each task took on average in the newest earlier run of a pipeline of the
-    /// same name; zero where there was none.
+    /// How long attempts of each task took on average in the newest earlier run of a pipeline of
+    /// the same name; zero where there was none.
     pub(crate) durations: Vec<Micros>,
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct Begun {
 pub(crate) enum Entry {
     /// Something happened to instances.
     Record(Record),
-    /// A task's number of instances is known now.
+    /// A task's number of instances has become known.
     Width { run: RunId, task: TaskId, width: u32 },
 }
 
@@ -137,11 +137,11 @@ pub(crate) struct RunEnd {
     pub(crate) state: RunState,
     pub(crate) finished: Timestamp,
     pub(crate) counts: Vec<Counts>,
-    /// How long the attempts of each task that succeeded took on average; none without any.
+    /// The mean duration of the attempts of each task that succeeded; `None` without any.
     pub(crate) durations: Vec<Option<Micros>>,
 }
 
-/// What must be on disk, or read from it, before an assignment can go out.
+/// What must be on disk, or read from it, before an assignment can be sent.
 #[derive(Debug)]
 pub(crate) struct PrepareJob {
     /// The caller's number for it.
@@ -151,7 +151,7 @@ pub(crate) struct PrepareJob {
     pub(crate) items: Vec<(TaskId, Arc<Items>)>,
     /// Items to read.
     pub(crate) missing_items: Vec<ItemsJob>,
-    /// Manifests to write, each once a run.
+    /// Manifests to write, each once in a run.
     pub(crate) manifests: Vec<ManifestJob>,
     /// Upstream instances whose values the caller no longer has.
     pub(crate) values: Vec<InstanceId>,
@@ -163,7 +163,7 @@ pub(crate) struct ItemsJob {
     /// The task that scatters it.
     pub(crate) task: TaskId,
     pub(crate) scatter: Scatter,
-    /// How many instances captured parts of it.
+    /// The number of instances that captured parts of it.
     pub(crate) width: u32,
 }
 
@@ -174,7 +174,7 @@ pub(crate) struct ManifestJob {
     pub(crate) listed: Listed,
     pub(crate) recipe: Arc<Recipe>,
     pub(crate) path: PathBuf,
-    /// Whether it is one of values for a function, rather than lines.
+    /// Whether it holds values for a function, rather than lines.
     pub(crate) values: bool,
     /// The items of the listed instances, if they have any.
     pub(crate) item: Option<InputSpec>,
@@ -183,7 +183,7 @@ pub(crate) struct ManifestJob {
 /// The instances that a manifest lists.
 #[derive(Debug)]
 pub(crate) enum Listed {
-    /// So many, from the first.
+    /// This many, from the first.
     All(u32),
     /// These, in order.
     Some(Vec<u32>),
@@ -209,17 +209,17 @@ pub(crate) struct Fetched {
 /// What the writing thread is asked to do, in order.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Write down a run and give it an id.
+    /// Record a run and give it an id.
     Begin(Box<NewRun>, oneshot::Sender<Result<Begun, Arc<StoreError>>>),
     /// Append to the journal, then close runs; acknowledged by number.
     Append(u64, Vec<Entry>, Vec<RunEnd>),
-    /// A worker came.
+    /// A worker joined.
     Joined { worker: WorkerId, name: String, host: String, at: Timestamp },
-    /// A worker went.
+    /// A worker left.
     Left { worker: WorkerId, at: Timestamp },
-    /// Write manifests and read values, of all that came before.
+    /// Write manifests and read values, as of all earlier commands.
     Prepare(Box<PrepareJob>),
-    /// Let the database grow no more, as on a full disk.
+    /// Keep the database from growing, as on a full disk.
     #[cfg(test)]
     LimitPages,
 }
@@ -229,13 +229,13 @@ pub(crate) enum Command {
 pub(crate) enum Reply {
     /// All batches up to this number are on disk.
     Committed(u64),
-    /// An assignment's needs are met, or cannot be.
+    /// A preparation has finished or failed.
     Prepared(Box<Prepared>),
     /// Writing has failed; nothing will be written any more.
     Failed(Arc<StoreError>),
 }
 
-/// The writing thread. Dropping it waits for what was sent to be written.
+/// The writing thread. Dropping it waits until everything sent has been written.
 #[derive(Debug)]
 pub(crate) struct Store {
     queue: Arc<queue::Queue>,
@@ -243,7 +243,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the database in `state_dir`, making both where needed, and starts the thread.
+    /// Opens the database in `state_dir`, creates both where needed, and starts the thread.
     pub(crate) fn start(
         state_dir: &Path,
         replies: UnboundedSender<Reply>,
@@ -259,7 +259,7 @@ impl Store {
         Ok(Store { queue, thread: Some(thread) })
     }
 
-    /// Asks for something.
+    /// Sends a command.
     pub(crate) fn send(&self, command: Command, haste: Haste) {
         self.queue.push(command, haste);
     }

@@ -1,5 +1,5 @@
-//! What a run takes over from an earlier one, copied into its own journal: nobody who reads it later
-//! needs the earlier one.
+//! Copies what a run takes over from an earlier one into its own journal, so that later readers do
+//! not need the earlier run.
 
 use dagrun_core::ids::{RunId, Timestamp};
 use dagrun_core::status::State;
@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::TakenSpan;
 use super::rows::TAKEN_OVER;
 
-/// Instances whose values are copied by one statement: SQLite puts aside what it reads from the table
+/// Instances whose values are copied by one statement: SQLite buffers what it reads from the table
 /// that it writes.
 const CHUNK: u32 = 16_384;
 
@@ -24,7 +24,7 @@ const COPY: &str = "INSERT INTO events (run, task, first_index, seq, count, stat
     FROM events WHERE run = ?7 AND task = ?8 AND first_index >= ?9 AND first_index < ?10
     AND state = ?11";
 
-/// Where to.
+/// Where to copy.
 pub(super) struct Target {
     /// The new run.
     pub(super) run: i64,
@@ -34,7 +34,7 @@ pub(super) struct Target {
     pub(super) at: Timestamp,
 }
 
-/// Copies; says how many rows that made.
+/// Copies, and returns how many rows were written.
 pub(super) fn copy(
     database: &Connection,
     from: RunId,

@@ -1,5 +1,5 @@
-//! What the writing thread is to do next. It sleeps while a group of records gathers, and is woken early
-//! only for what cannot wait: waking it for each record would cost more than the record.
+//! The commands for the writing thread. It sleeps while a group of records gathers, and is woken
+//! early only for urgent commands: waking it for each record would cost more than the record.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use super::Command;
 
-/// So many records do not wait for more: about as many as a transaction takes.
+/// This many records do not wait for more: about as many as a transaction holds.
 pub(super) const ENOUGH: usize = 1_000;
 
-/// How soon something must be on disk. After a pause everything is written at once; these are for when records
-/// keep coming, and each commit takes time from what runs.
+/// How soon a command must be on disk. After a pause everything is written at once. The levels
+/// matter while records keep coming, since each commit takes time from the attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Haste {
     /// Nobody waits for this in particular.
     #[default]
     Whenever,
-    /// Programs wait for such things.
+    /// Programs wait for this.
     Soon,
-    /// Nothing goes on before.
+    /// Nothing continues before this.
     Now,
 }
 
@@ -46,13 +46,13 @@ struct State {
     commands: VecDeque<Command>,
     /// Records among them.
     records: usize,
-    /// That of the most urgent.
+    /// The haste of the most urgent command.
     haste: Haste,
-    /// No more will come.
+    /// No more commands will come.
     closed: bool,
-    /// Nobody takes them any more.
+    /// Whether the thread has ended, so that nobody takes commands any more.
     abandoned: bool,
-    /// What the thread waits for, if it does.
+    /// What the thread waits for, if it is waiting.
     waiting: Option<Waiting>,
 }
 
@@ -60,7 +60,7 @@ struct State {
 enum Waiting {
     /// Anything.
     Idle,
-    /// More to come, since nothing is more urgent than this.
+    /// More commands, since nothing is more urgent than this.
     Gathering(Haste),
 }
 
@@ -73,7 +73,7 @@ impl State {
         }
     }
 
-    /// Whether the thread must be woken for what has come.
+    /// Whether the thread must be woken for the commands in the queue.
     fn wakes(&self) -> bool {
         match self.waiting {
             None => false,
@@ -91,7 +91,8 @@ fn records(command: &Command) -> usize {
 }
 
 impl Queue {
-    /// Adds a command. When the thread is gone it is dropped, and with it whoever waits for an answer is told.
+    /// Adds a command. When the thread has ended, the command is dropped, which notifies whoever
+    /// waits for its answer.
     pub(super) fn push(&self, command: Command, haste: Haste) {
         let mut state = self.lock();
         if state.abandoned {
@@ -113,7 +114,7 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// The end of the commands for the one thread that takes them.
+    /// The receiving end, for the one thread that takes commands.
     pub(super) fn taker(self: &Arc<Self>) -> Taker {
         Taker(Arc::clone(self))
     }
@@ -123,12 +124,12 @@ impl Queue {
     }
 }
 
-/// Where commands come out.
+/// The receiving end of the queue.
 pub(super) struct Taker(Arc<Queue>);
 
 impl Taker {
-    /// Waits for commands, and for more of them as long as they can wait, by when the last commit was.
-    /// None after the last.
+    /// Waits for commands, and for more of them as long as their haste permits since the last
+    /// commit. `None` after the last command.
     pub(super) fn take(&self, last_commit: Option<Instant>) -> Option<VecDeque<Command>> {
         let Queue { changed, .. } = &*self.0;
         let mut state = self.0.lock();

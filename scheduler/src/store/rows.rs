@@ -1,4 +1,4 @@
-//! Records as rows: numbers for causes, bytes for outputs, and words for people.
+//! Records as rows: numbers for causes, bytes for outputs, and text for people.
 
 use dagrun_core::engine::{Cause, FollowProblem};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
@@ -120,7 +120,7 @@ fn decode_failure(number: i64, code: Option<i64>) -> Option<FailureKind> {
     })
 }
 
-/// The exit code that this cause tells of.
+/// The exit code in this cause.
 pub(crate) fn exit_code(cause: Option<Cause>) -> Option<i32> {
     match cause {
         Some(Cause::Attempt(FailureKind::Exit(code))) => Some(code),
@@ -128,8 +128,8 @@ pub(crate) fn exit_code(cause: Option<Cause>) -> Option<i32> {
     }
 }
 
-/// Words for a cause that stands for itself, where the worker gave none; `task` is that of the
-/// instance, if it is known. Skips name their root and are put into words by [`crate::history`].
+/// Text for a cause that needs no other instance, where the worker gave none; `task` is the task of
+/// the instance, if it is known. Skips name their root; [`crate::history`] words them.
 pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
     match cause {
         Cause::Attempt(FailureKind::Exit(code)) => format!("exit code {code}"),
@@ -159,7 +159,7 @@ pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
     }
 }
 
-/// Paths as one value: each with its length before it.
+/// Paths as one value: each is preceded by its length.
 pub(super) fn encode_outputs(outputs: &[Vec<u8>]) -> Option<Vec<u8>> {
     if outputs.is_empty() {
         return None;
@@ -172,7 +172,7 @@ pub(super) fn encode_outputs(outputs: &[Vec<u8>]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The paths of [`encode_outputs`]; stops where the bytes make no sense.
+/// The paths of [`encode_outputs`]; stops at malformed bytes.
 pub(crate) fn decode_outputs(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut outputs = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<4>() {

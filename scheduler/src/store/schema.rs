@@ -1,9 +1,9 @@
 //! The tables, and opening the database for writing or reading.
 //!
-//! `events` is the journal. It has no rowid: its rows lie in the order of run, task and index, in
-//! which they are read, and nearly arrive. The two partial indices hold rows that are rare on the
-//! hot path, so an ordinary success costs no index entry. Rows of more than 64 instances are
-//! found through one of them, which bounds how far before a page its rows can begin.
+//! `events` is the journal. It has no rowid: its rows are stored in the order of run, task and
+//! index, in which they are read and, nearly, written. The two partial indices hold rows that are
+//! rare on the hot path, so an ordinary success costs no index entry. Rows of more than 64
+//! instances are found through one of them, which bounds how far before a page its rows can begin.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -93,24 +93,25 @@ JOIN tasks t ON t.run = e.run AND t.task = e.task
 LEFT JOIN workers w ON w.worker = e.worker;
 ";
 
-/// Makes a database of the first version, which cannot be changed now, look like one of the second.
+/// Makes a database of the first version, which cannot be changed when opened read-only, look like
+/// one of the second.
 const FIRST_AS_SECOND: &str = "
 PRAGMA temp_store = MEMORY;
 CREATE TEMP VIEW tasks AS SELECT *, 1 AS known, NULL AS duration FROM main.tasks;
 ";
 
-/// Where the database of a state directory lies.
+/// The path of the database in a state directory.
 pub(crate) fn database_path(state_dir: &Path) -> PathBuf {
     state_dir.join("dagrun.db")
 }
 
-/// Keeps a statement's plan whatever is bound to it: otherwise each statement whose plan could depend
-/// on a bound value is compiled again at each use, which takes longer than the use itself.
+/// Keeps a statement's plan whatever is bound to it. Otherwise each statement whose plan could
+/// depend on a bound value is compiled again at each use, which takes longer than the use itself.
 fn plan_once(database: &Connection) -> rusqlite::Result<()> {
     database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
-/// Opens the database for writing; makes the directory and the tables where they are missing.
+/// Opens the database for writing; creates the directory and the tables where they are missing.
 pub(super) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
     std::fs::create_dir_all(state_dir)
         .map_err(|source| StoreError::CreateDir { path: state_dir.to_owned(), source })?;
@@ -119,7 +120,7 @@ pub(super) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
     let mut database = Connection::open(&path).map_err(open)?;
     database.busy_timeout(Duration::from_secs(10)).map_err(open)?;
     check_version(&database, &path)?;
-    // The answer is a row with the mode that was taken.
+    // The answer is a row with the resulting mode.
     database
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))
         .map_err(open)?;
@@ -163,7 +164,8 @@ fn version(database: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn create_tables(database: &mut Connection) -> rusqlite::Result<()> {
-    // Two processes may open a new directory at once: the second one looks again inside.
+    // Two processes may open a new directory at once: the second one checks again within the
+    // transaction.
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
     if found < VERSION {

@@ -21,7 +21,7 @@ use super::{
 /// A transaction is committed when it holds this many records.
 const GROUP_RECORDS: usize = queue::ENOUGH;
 
-/// Earlier runs of a pipeline that are looked at for how long its tasks take.
+/// Earlier runs of a pipeline that are searched for the durations of its tasks.
 const REMEMBERED: u32 = 4;
 
 const INSERT_EVENT: &str = "INSERT INTO events (run, task, first_index, seq, count, state, attempt,
@@ -42,7 +42,7 @@ pub(super) struct Writer {
     broken: Option<Arc<StoreError>>,
 }
 
-/// What is owed when the open transaction is on disk.
+/// Acknowledgements to send when the open transaction is on disk.
 #[derive(Default)]
 struct Group {
     open: bool,
@@ -87,7 +87,7 @@ impl Writer {
             return refuse(command, error, &self.replies);
         }
         if let Command::Prepare(job) = command {
-            // It sees the open transaction: attempts need not wait for the disk, only clients do.
+            // It sees the open transaction: only clients wait for the disk, attempts need not.
             return self.prepare(*job);
         }
         let done = self.open_transaction().and_then(|()| self.apply(command));
@@ -139,7 +139,7 @@ impl Writer {
         }
         let group = std::mem::take(&mut self.group);
         for (reply, begun) in group.begun {
-            // Whoever asked may be gone: the run is written all the same.
+            // The receiver may have been dropped: the run is recorded all the same.
             let _ = reply.send(Ok(begun));
         }
         if let Some(number) = group.committed {
@@ -147,10 +147,10 @@ impl Writer {
         }
     }
 
-    /// Gives the open transaction up, and with it everything after it: what was not acknowledged
-    /// has not happened.
+    /// Gives up the open transaction and everything after it: what was not acknowledged has not
+    /// happened.
     fn fail(&mut self, source: rusqlite::Error) {
-        // Fails when SQLite has rolled back by itself, which is as good.
+        // Fails when SQLite has already rolled back by itself, which is just as good.
         let _ = self.database.execute_batch("ROLLBACK");
         let error = Arc::new(StoreError::Write { path: self.path.clone(), source });
         for (reply, _) in std::mem::take(&mut self.group).begun {
@@ -194,7 +194,8 @@ impl Writer {
         Ok(Begun { run: RunId(run.cast_unsigned()), durations })
     }
 
-    /// How long attempts of the tasks took in the last runs of this pipeline, the newest first.
+    /// The durations of the tasks' attempts, each from the newest of the last runs of this pipeline
+    /// that has one.
     fn durations(&self, new: &NewRun) -> rusqlite::Result<Vec<Micros>> {
         let mut statement = self.database.prepare_cached(
             "SELECT name, duration FROM tasks WHERE duration IS NOT NULL AND run IN

@@ -1,4 +1,5 @@
-//! `explain` for each reason that an instance can have to be where it is, live and from the history.
+//! `explain` for each reason that an instance can have to be in its state, live and from the
+//! history.
 
 use dagrun_core::engine::Outcome;
 use dagrun_core::ids::RunId;
@@ -36,7 +37,7 @@ fn from_history(scheduler: &Scheduler, run: u64, task: &str, index: u32) -> Vec<
     lines.iter().map(|line| without_times(line)).collect()
 }
 
-/// Times of this century become TIME; those that the tests chose are of 1970.
+/// Times of this century become TIME; those that the tests chose are in 1970.
 fn without_times(line: &str) -> String {
     let words = line.split(' ').map(|word| match word.strip_prefix("20") {
         Some(rest) if rest.contains("Z") => {
@@ -91,7 +92,7 @@ fn what_waits_says_for_what() {
             tell(&mut text, task, index, &explain(&run, task, index).await);
         }
         insta::assert_snapshot!("waiting", text);
-        // Without the scheduler as much as the journal tells.
+        // Without the scheduler: what the journal records.
         let mut text = String::new();
         for (task, index) in asked {
             tell(&mut text, task, index, &from_history(&scheduler, id, task, index));
@@ -149,7 +150,7 @@ fn what_is_ready_says_why_it_does_not_start() {
         let name = ["one", "busy"][first.task.at()];
         let started = loop {
             let lines = explain(&run, name, first.first_index).await;
-            // Until the report is on disk, only that it runs is known.
+            // Until the report is on disk, it is only known that the attempt runs.
             if lines[0].contains("since") {
                 break lines;
             }
@@ -331,7 +332,7 @@ fn a_lost_attempt_is_told_with_its_worker() {
     });
 }
 
-/// What a worker that is asked to end attempts does: it says so.
+/// Does what a worker that is asked to end attempts does: reports them cancelled.
 pub(crate) async fn obey(worker: &mut FakeWorker) {
     if let Told::Revoke(attempts, true) = worker.told().await {
         let ended = Outcome::Failed(FailureKind::Cancelled);

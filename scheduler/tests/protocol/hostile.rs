@@ -1,4 +1,4 @@
-//! Bytes that are no protocol: the scheduler closes that connection, and serves the others.
+//! Bytes that violate the protocol: the scheduler closes that connection, and serves the others.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::support::{LONG, Scheduler, block_on, pipeline, submit, task};
 fn refused(scheduler: &Scheduler, bytes: &[u8]) {
     let mut stream = TcpStream::connect(scheduler.handle.address().unwrap()).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
-    // The scheduler may hang up before all is written.
+    // The scheduler may close the connection before everything is written.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {

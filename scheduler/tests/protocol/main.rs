@@ -1,5 +1,5 @@
-//! The scheduler from outside, by its protocol: what clients and workers are told, and that nobody
-//! is told more.
+//! The scheduler from outside, through its protocol: what is sent to clients and workers, and that
+//! nothing more is.
 
 mod explain;
 mod hostile;
@@ -70,7 +70,7 @@ fn a_run_goes_from_submission_to_its_value() {
         worker.succeed(&assignment).await;
         let last = watch.end().await;
         assert_eq!(last.state, RunState::Succeeded);
-        // What was told is on disk: whoever opens the history now reads it.
+        // What was sent is on disk: the history shows it from now on.
         let history = dagrun_scheduler::History::open(scheduler.dir.path()).unwrap();
         let on_disk = history.status(dagrun_core::ids::RunId(1)).unwrap();
         assert_eq!(on_disk, status(&run).await);
@@ -123,7 +123,7 @@ fn a_failure_is_told_with_its_reason_and_the_skip_with_its_root() {
             (skipped.state, skipped.reason.as_str()),
             (State::Skipped, "after a: a failed: exit code 3")
         );
-        // Who comes later is told the same, once.
+        // A later observer is sent the same, once.
         let mut late = support::watch(&run).await.unwrap();
         assert_eq!(late.end().await.failures, failures);
     });
@@ -289,7 +289,7 @@ fn a_slow_observer_gets_everything_merged() {
             done += assignment.count;
         }
         assert_eq!(other.end().await.state, RunState::Succeeded);
-        // Two may be on their way already; the last one says it all.
+        // Two may be on their way already; the last one has everything.
         let mut updates = 1;
         let last = loop {
             let update = slow.next().await;
@@ -319,7 +319,7 @@ fn who_watches_instances_misses_none_that_were_not_on_disk_yet() {
                 worker.report(&[report(attempt, Outcome::Succeeded, None)]).await.unwrap();
                 told += 1;
                 match told {
-                    // It is on disk; the next ones will wait for a while, as nobody is in haste.
+                    // It is on disk; the next ones will wait for a while, as nothing is urgent.
                     1 => while status(&run).await.tasks[0].counts.terminal() == 0 {},
                     4 => {
                         let mut watch = watch_instances(&run).await.unwrap();

@@ -43,8 +43,8 @@ fn upstream_value() -> dagrun_core::template::Template {
     Template { parts: vec![Part::Placeholder(value)] }
 }
 
-/// Does what it is handed until the run has ended; `fails` says by task and index what fails. What was
-/// handed out, in order, with the values that came with it.
+/// Runs what is dispatched until the run has ended; `fails` decides by task and index what fails.
+/// Returns what was dispatched, in order, with the values that came with it.
 async fn serve(
     worker: &mut FakeWorker,
     run: &rpc::run::Client,

@@ -1,4 +1,4 @@
-//! A scheduler of a test's own, and peers that do what the test says.
+//! A scheduler for one test, and peers that the test controls.
 
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -106,7 +106,7 @@ pub(crate) fn connect(stream: UnixStream) -> rpc::bootstrap::Client {
     bootstrap
 }
 
-/// What a worker was told.
+/// A call that a worker received.
 #[derive(Debug)]
 pub(crate) enum Told {
     Dispatch(Assignment, Vec<Vec<Input>>),
@@ -309,7 +309,7 @@ pub(crate) async fn cancel(run: &rpc::run::Client, scope: Scope<&str>) -> Result
     request.send().promise.await.map(drop)
 }
 
-/// An observer that answers an update only when it is taken.
+/// An observer that acknowledges an update only when it is taken.
 pub(crate) struct Watch {
     updates: mpsc::Receiver<Update>,
     /// Dropping it ends the watch.
@@ -335,7 +335,7 @@ pub(crate) async fn watch(run: &rpc::run::Client) -> Result<Watch, capnp::Error>
     subscribe(run, false).await
 }
 
-/// As [`watch`], and is told which instances end.
+/// As [`watch`], including which instances end.
 pub(crate) async fn watch_instances(run: &rpc::run::Client) -> Result<Watch, capnp::Error> {
     subscribe(run, true).await
 }
@@ -350,7 +350,7 @@ async fn subscribe(run: &rpc::run::Client, detailed: bool) -> Result<Watch, capn
 }
 
 impl Watch {
-    /// Drops the subscription; what comes after ends when the scheduler lets the observer go.
+    /// Drops the subscription; the remaining updates end when the scheduler drops the observer.
     pub(crate) fn unsubscribe(self) -> mpsc::Receiver<Update> {
         self.updates
     }
@@ -359,7 +359,7 @@ impl Watch {
         self.updates.recv().await.expect("the observer was dropped")
     }
 
-    /// Waits for the end; the last update.
+    /// Waits for the end; returns the last update.
     pub(crate) async fn end(&mut self) -> Update {
         loop {
             let update = self.next().await;

@@ -1,4 +1,4 @@
-//! Values that workers keep: who is told what, and which references are believed.
+//! Values that workers keep: what is sent to whom, and which references are accepted.
 
 use dagrun_core::engine::Outcome;
 use dagrun_core::ids::{InstanceId, TaskId, WorkerId};
@@ -91,7 +91,7 @@ fn workers_are_introduced_before_they_need_each_other_and_told_what_to_release()
         let value = detail.value.clone();
         let done = report(assignment.first_attempt, Outcome::Succeeded, Some(detail));
         holder.report(&[done]).await.unwrap();
-        // The one that has the value gets what needs it.
+        // The worker that holds the value gets the instance that needs it.
         let Told::Peers(peers) = holder.told().await else { panic!("no peers") };
         assert_eq!(peers, [(other.id.0, "127.0.0.1:9".to_owned())]);
         let (assignment, inputs) = holder.dispatched().await;

@@ -1,4 +1,4 @@
-//! What travels about attempts: recipes and assignments to a worker, reports from it.
+//! Messages about attempts: recipes and assignments to a worker, reports from it.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};

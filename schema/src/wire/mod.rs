@@ -1,5 +1,5 @@
-//! Core types to messages and back. Readers check everything: whatever a peer sends is hostile until
-//! it has passed through here.
+//! Converts core types to messages and back. Readers check everything: whatever a peer sends is
+//! untrusted until it has been read here.
 
 mod attempt;
 mod run;
@@ -38,7 +38,7 @@ pub enum WireError {
         /// The number.
         number: u64,
     },
-    /// An address or a secret that is none.
+    /// An invalid address or secret.
     #[error("malformed message: {0} is malformed")]
     Door(&'static str),
 }
@@ -51,7 +51,7 @@ impl From<WireError> for capnp::Error {
 
 type Result<T> = std::result::Result<T, WireError>;
 
-/// What travels as a message of its own or as part of one.
+/// A type that travels as a message of its own or as part of one.
 pub trait Message: Sized {
     /// The message.
     type Schema: OwnedStruct;

@@ -1,4 +1,4 @@
-//! What travels about runs: what is submitted, how they stand, their instances and their output.
+//! Messages about runs: submissions, their status, their instances and their output.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -15,7 +15,7 @@ use super::{Message, Result, length, micros, read_list, read_run_state, read_sta
 use super::{some_time, write_list};
 use crate::dagrun_capnp as schema;
 
-/// A pipeline to run, as it travels and as it is kept.
+/// A pipeline to run, as it is sent and stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
     /// The checked pipeline: JSON of [`Pipeline`].
@@ -50,7 +50,7 @@ impl Submission {
     }
 }
 
-/// How much of a run to ask about or to cancel. Tasks go by name.
+/// The part of a run to query or to cancel. Tasks are given by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope<T = String> {
     /// All of it.
@@ -75,7 +75,7 @@ pub struct InstancePage {
 pub struct LogPage {
     /// The pieces.
     pub chunks: Vec<LogChunk>,
-    /// Where to go on; opaque.
+    /// Where to continue; opaque.
     pub cursor: Vec<u8>,
     /// Whether there is more at present.
     pub more: bool,

@@ -1,4 +1,4 @@
-//! What travels to those who watch a run.
+//! Messages to those who watch a run.
 
 use dagrun_core::ids::{InstanceId, TaskId, Timestamp};
 use dagrun_core::status::{Counts, Failure, RunState, State};
@@ -20,9 +20,9 @@ pub struct Update {
     pub failures: Vec<Failure>,
     /// Workers present.
     pub workers: u32,
-    /// Instances that have ended, for those who asked for that.
+    /// Instances that have ended, for observers that asked for them.
     pub ended: Vec<Ended>,
-    /// Whether more instances have ended than could be remembered.
+    /// Whether more instances have ended than could be kept.
     pub ended_lost: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Ended {
     pub state: State,
 }
 
-/// What a task that changed is like now.
+/// The present state of a task that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskDelta {
     /// The task.

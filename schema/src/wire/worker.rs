@@ -1,4 +1,4 @@
-//! What travels about workers: what they say of themselves, and what others learn of them.
+//! Messages about workers: how they register, and what others learn about them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use super::{Message, Result, WireError, length, read_list, read_text, read_texts
 use super::{write_list, write_texts};
 use crate::dagrun_capnp as schema;
 
-/// What a worker says of itself.
+/// What a worker states at registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
     /// Its name; empty: the scheduler picks one.
@@ -24,16 +24,16 @@ pub struct Registration {
     pub offer: Offer,
     /// The functions that its program has, by name and signature.
     pub functions: Vec<(String, u64)>,
-    /// Where it gives its values to others; none: nowhere.
+    /// Where it serves its values to others; `None` if it does not.
     pub door: Option<Door>,
 }
 
-/// Where a worker gives its values to others.
+/// Where a worker serves its values to others.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Door {
     /// The address.
     pub address: SocketAddr,
-    /// What those must know who ask.
+    /// The secret that a request must carry.
     pub secret: [u8; 32],
 }
 
@@ -51,11 +51,11 @@ pub struct Peer {
     pub id: WorkerId,
     /// Its name.
     pub name: String,
-    /// Where it gives its values; none: it was lost.
+    /// Where it serves its values; `None` if it was lost.
     pub door: Option<Door>,
 }
 
-/// How far an attempt has come.
+/// The progress of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttemptProgress {
     /// The attempt.
@@ -72,7 +72,7 @@ impl Message for AttemptProgress {
         to.set_fraction(self.fraction);
     }
 
-    /// What is no number is no progress.
+    /// A fraction that is not a number counts as no progress.
     fn read(from: schema::attempt_progress::Reader<'_>) -> Result<AttemptProgress> {
         let fraction = from.get_fraction();
         let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
