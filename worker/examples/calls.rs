@@ -1,5 +1,5 @@
-//! Calls a function that does next to nothing many times on the slots of a worker, without a scheduler, and prints the
-//! nanoseconds that each took of a slot: `calls N SLOTS`.
+//! Calls a function that does next to nothing many times on the slots of a worker, without a
+//! scheduler, and prints the nanoseconds that each took of a slot: `calls N SLOTS`.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

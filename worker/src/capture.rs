@@ -1,11 +1,11 @@
-//! What a task wrote to standard output, as its value: a JSON document.
+//! Turns what a task wrote to standard output into its value: a JSON document.
 
 use std::fmt;
 
 use dagrun_core::pipeline::Capture;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// The value that `bytes` stand for, or why they stand for none.
+/// The value in `bytes`, or why they contain none.
 pub(crate) fn document(capture: Capture, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
     if capture == Capture::None {
         return Ok(None);
@@ -29,7 +29,7 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, String> {
     serde_json::to_vec(value).map_err(|error| format!("captured output is not JSON: {error}"))
 }
 
-/// Valid JSON without the white space between its tokens; numbers and strings as they were spelled.
+/// Valid JSON without the white space between its tokens; numbers and strings keep their spelling.
 fn compact(json: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len());
     let (mut in_string, mut escaped) = (false, false);

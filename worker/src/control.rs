@@ -1,4 +1,4 @@
-//! How others reach into a running attempt: one [`Control`] per slot, reused by its attempts.
+//! Controls a running attempt from other threads: one [`Control`] per slot, reused by its attempts.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -13,13 +13,14 @@ use rustix::event::EventfdFlags;
 pub enum Stop {
     /// Somebody cancelled it.
     Cancel = 1,
-    /// Its worker is going away.
+    /// Its worker is shutting down.
     Leave = 2,
-    /// It has run too long; only functions are told so, processes are timed where they are watched.
+    /// It has exceeded its timeout. Used for functions only; the timeout of a process is checked
+    /// where the process is watched.
     Timeout = 3,
 }
 
-/// Stops a running attempt from another thread, and tells since when it runs.
+/// Stops a running attempt from another thread, and shows when it started.
 #[derive(Debug)]
 pub struct Control {
     wake: OwnedFd,
@@ -37,7 +38,7 @@ impl Control {
         Ok(Control { wake, token: Arc::default(), started: AtomicU64::new(0) })
     }
 
-    /// Makes the attempt end; it is woken at once. The first reason stays.
+    /// Makes the attempt end; it is woken at once. The first reason is kept.
     pub fn stop(&self, why: Stop) {
         self.token.stop(why);
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
@@ -65,8 +66,8 @@ impl Control {
         self.started.store(at.0, Ordering::Release);
     }
 
-    /// Makes it fresh for the next attempt. The caller sees to it that nobody stops the former one
-    /// any more.
+    /// Resets it for the next attempt. The caller ensures that nobody stops the former attempt any
+    /// more.
     pub(crate) fn reset(&self) {
         self.started.store(0, Ordering::Release);
         self.token.progress.store(0, Ordering::Release);
@@ -81,11 +82,12 @@ impl Control {
     }
 }
 
-/// What a running function sees of its [`Control`], and what it tells there.
+/// The part of a [`Control`] that the running function uses: it reads the stop reason and sets its
+/// progress.
 #[derive(Debug, Default)]
 pub(crate) struct Token {
     stop: AtomicU8,
-    /// The bits of a fraction, with [`TOLD`] and, until it was taken, [`FRESH`]; zero: none.
+    /// The bits of a fraction, with [`TOLD`] and, until it is taken, [`FRESH`]; zero: none was set.
     progress: AtomicU64,
 }
 
@@ -106,13 +108,13 @@ impl Token {
         }
     }
 
-    /// Keeps what the function says of its progress; what is not from 0 to 1 becomes so.
+    /// Sets the function's progress, clamped to the range from 0 to 1.
     pub(crate) fn set_progress(&self, fraction: f64) {
         let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) as f32 };
         self.progress.store(u64::from(fraction.to_bits()) | TOLD | FRESH, Ordering::Release);
     }
 
-    /// What the function has said since this was last asked.
+    /// The progress, if the function has set it since the last call.
     pub(crate) fn take_progress(&self) -> Option<f32> {
         let told = self.progress.fetch_and(!FRESH, Ordering::AcqRel);
         // The low half is the fraction.

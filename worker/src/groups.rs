@@ -1,5 +1,5 @@
-//! Knowing which processes are ours: a mark in their environment, and a table of process groups that
-//! outlives the worker.
+//! Identifies the processes of a worker: by a mark in their environment, and by a table of process
+//! groups that outlives the worker.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,10 +14,10 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 /// How often the search for marked processes is repeated while it still finds some.
 const PASSES: usize = 20;
 
-/// What tells the processes of one worker, and of each of its runs, from all others.
+/// Distinguishes the processes of one worker, and of each of its runs, from all others.
 ///
-/// It is in the environment of every attempt, and so in that of its descendants, also of those that
-/// left its process group.
+/// It is in the environment of every attempt, and so in that of its descendants, including those
+/// that left its process group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark(String);
 
@@ -49,14 +49,14 @@ impl Mark {
         &self.0
     }
 
-    /// What the processes of `run` have in the variable.
+    /// The value of the variable in the processes of `run`.
     #[must_use]
     pub fn of_run(&self, run: RunId) -> OsString {
         format!("{}.{run}", self.0).into()
     }
 
-    /// Kills every process that carries the mark (of one run, or of all), and waits until they are
-    /// gone. Returns how many there were.
+    /// Kills every process that carries the mark (of one run, or of all), and waits until they have
+    /// ended. Returns how many there were.
     pub fn kill_all(&self, run: Option<RunId>) -> usize {
         let mut needle = format!("{}={}.", Mark::VARIABLE, self.0).into_bytes();
         if let Some(run) = run {
@@ -88,7 +88,7 @@ fn kill_marked(needle: &[u8]) -> usize {
         }
         let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { continue };
         let Ok(pidfd) = rustix::process::pidfd_open(raw, PidfdFlags::empty()) else { continue };
-        // Looked at again, for the number may have passed to another process in between.
+        // Checked again, since the process id may have been reused in between.
         if carries(pid, needle, &mut environ)
             && rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
         {
@@ -104,7 +104,7 @@ fn kill_marked(needle: &[u8]) -> usize {
 
 fn carries(pid: u32, needle: &[u8], environ: &mut Vec<u8>) -> bool {
     environ.clear();
-    // Others' processes cannot be read and are not ours; zombies have no environment.
+    // Processes of other users cannot be read and are not ours; zombies have no environment.
     let read =
         File::open(format!("/proc/{pid}/environ")).and_then(|mut file| file.read_to_end(environ));
     if read.is_err() {
@@ -133,7 +133,7 @@ impl GroupTable {
     /// An empty table.
     ///
     /// # Errors
-    /// When the system gives no memory file.
+    /// When the system provides no memory file.
     pub fn new() -> io::Result<GroupTable> {
         Ok(GroupTable { memory: rustix::fs::memfd_create("dagrun-groups", MemfdFlags::CLOEXEC)? })
     }
@@ -150,7 +150,7 @@ impl GroupTable {
         self.put(slot, group.as_raw_pid());
     }
 
-    /// To be called before the group's leader is reaped, so that no stale number is ever in it.
+    /// Call this before the group's leader is reaped, so that the table never holds a stale number.
     pub(crate) fn clear(&self, slot: usize) {
         self.put(slot, 0);
     }

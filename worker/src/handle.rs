@@ -1,5 +1,5 @@
-//! Workers as those see them who start them: on a thread of their own, or on another's that speaks RPC
-//! already.
+//! Workers, as seen by whoever starts them: on a thread of their own, or on an existing thread that
+//! speaks RPC.
 
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
@@ -13,9 +13,9 @@ use crate::session::{Config, Connection, StartError, Way, join_scheduler};
 /// Why a worker ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// The scheduler told it to.
+    /// The scheduler shut it down.
     Dismissed,
-    /// Its own process told it to.
+    /// Its own process shut it down.
     ShutDown,
     /// The connection to the scheduler ended.
     ConnectionLost(String),
@@ -33,7 +33,7 @@ pub struct WorkerHandle {
     stop: mpsc::UnboundedSender<()>,
     /// Closed when it has ended, at the latest.
     ended: std_mpsc::Receiver<EndReason>,
-    /// None when it lives on somebody else's thread.
+    /// `None` when it runs on an existing thread.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,7 +44,7 @@ impl WorkerHandle {
         self.id
     }
 
-    /// Its name, by the scheduler's word.
+    /// Its name, as the scheduler set it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -105,12 +105,13 @@ pub fn spawn(config: Config, connection: Connection) -> Result<WorkerHandle, Sta
     starting.wait(Some(thread))
 }
 
-/// What a worker does, to be carried out on a thread that speaks RPC already: within a
-/// [`tokio::task::LocalSet`]. It is given what a connection to the scheduler begins with.
+/// The work of a worker, to be run on a thread that already speaks RPC, within a
+/// [`tokio::task::LocalSet`]. It is given the bootstrap capability of a connection to the
+/// scheduler.
 pub type Life = Box<dyn FnOnce(bootstrap::Client) -> LocalBoxFuture<'static, ()> + Send>;
 
-/// Starts a worker on a thread that `host` brings it to, the scheduler's own, and waits until the scheduler
-/// has accepted it.
+/// Starts a worker on a thread that `host` brings it to, the scheduler's own, and waits until the
+/// scheduler has accepted it.
 ///
 /// Neither the host nor the scheduler may depend on the calling thread for that.
 ///
@@ -122,17 +123,17 @@ pub fn spawn_on(config: Config, host: impl FnOnce(Life)) -> Result<WorkerHandle,
     starting.wait(None)
 }
 
-/// What the scheduler said: the worker's number and name.
+/// The scheduler's answer: the worker's number and name.
 pub(crate) type Accepted = Result<(u32, String), StartError>;
 
-/// A worker as the one sees it who starts it.
+/// A worker, as seen by whoever starts it.
 struct Starting {
     told: std_mpsc::Receiver<Accepted>,
     stop: mpsc::UnboundedSender<()>,
     ended: std_mpsc::Receiver<EndReason>,
 }
 
-/// The same from within.
+/// The same, as seen by the worker.
 struct Started {
     tell: std_mpsc::SyncSender<Accepted>,
     stopped: mpsc::UnboundedReceiver<()>,

@@ -1,5 +1,5 @@
 //! The dagrun worker: takes instances from a scheduler, runs each attempt as a process of its own
-//! on a pool of slots, keeps what it writes, and tells how it went.
+//! on a pool of slots, keeps what it writes, and reports how it ended.
 //!
 //! ```text
 //! session ─► service ─► slots ─► attempt ─► process

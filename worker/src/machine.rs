@@ -1,4 +1,4 @@
-//! What the machine is that a worker runs on.
+//! The machine that a worker runs on.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,8 @@ pub(crate) fn host() -> String {
     name.trim().to_owned()
 }
 
-/// All that the machine has: a slot for each core, and its memory as far as this process may use it.
+/// All that the machine has: a slot for each core, and its memory as far as this process may use
+/// it.
 #[must_use]
 pub fn whole_machine() -> Offer {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -21,8 +22,8 @@ pub fn whole_machine() -> Offer {
     }
 }
 
-/// The memory in bytes that processes here may use: the machine's, or less where a control group says
-/// so. `None` when the system does not tell.
+/// The memory in bytes that processes here may use: the machine's, or less where a control group
+/// limits it. `None` when the system does not show it.
 fn memory() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -43,8 +44,8 @@ fn limit(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
-/// The files that limit this process, by `/proc/self/cgroup`: those of its control groups and of all
-/// above them, of both versions.
+/// The files that limit this process, by `/proc/self/cgroup`: those of its control groups and of
+/// all above them, of both versions.
 fn limit_files(groups: &str, root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {

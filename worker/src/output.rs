@@ -1,4 +1,5 @@
-//! What an attempt writes: how much of it is kept for the log, for its value, for its last words.
+//! The output of an attempt: the parts kept for the log, for its value, and for the tail of
+//! standard error.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ pub(crate) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Nothing written yet; at most `limit` bytes of each stream will be logged.
+    /// Empty output; at most `limit` bytes of each stream will be logged.
     pub(crate) fn new(
         log: Option<&'a RunLog>,
         owner: Owner,
@@ -153,7 +154,7 @@ impl<'a> Output<'a> {
             return Err(format!("captured output exceeds {} MiB", CAPTURE_LIMIT >> 20));
         }
         let document = capture::document(self.capture, &std::mem::take(&mut self.captured))?;
-        // Escapes can make it longer than what was written; whoever gets it relies on the limit.
+        // Escapes can make it longer than what was written; its readers rely on the limit.
         match document {
             Some(document) if document.len() > CAPTURE_LIMIT => {
                 Err(format!("captured output exceeds {} MiB as JSON", CAPTURE_LIMIT >> 20))
@@ -166,7 +167,7 @@ impl<'a> Output<'a> {
 /// The first and the last half of a limit's worth of a stream.
 #[derive(Debug)]
 struct Kept {
-    /// Bytes that may still go straight to the log.
+    /// Bytes that may still be passed directly to the log.
     first: usize,
     half: usize,
     last: Vec<u8>,
@@ -185,7 +186,7 @@ impl Kept {
         let rest = &bytes[now..];
         if !rest.is_empty() {
             self.last.extend_from_slice(rest);
-            // Twice the room, so that bytes are moved rarely.
+            // Twice the capacity, so that bytes are moved rarely.
             if self.last.len() > 2 * self.half {
                 self.trim();
             }

@@ -1,4 +1,4 @@
-//! One child process and its group: started by the fast way, signalled as a group, reaped last.
+//! One child process and its group: started on the fast path, signalled as a group, reaped last.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -89,8 +89,8 @@ impl Process {
         self.group
     }
 
-    /// Sends a signal to the whole group. The group cannot have been reused: its leader has not been
-    /// reaped.
+    /// Sends a signal to the whole group. The group cannot have been reused: its leader has not
+    /// been reaped.
     pub(crate) fn signal(&self, signal: Signal) {
         if !self.reaped {
             let _ = rustix::process::kill_process_group(self.group, signal);

@@ -1,7 +1,7 @@
 //! Finding the program of an attempt, as `execvp` would, but in the parent.
 //!
-//! The standard library falls back from `posix_spawn` to `fork` when it is given a bare program name
-//! together with a `PATH` for the child; a resolved path keeps the fast way.
+//! The standard library falls back from `posix_spawn` to `fork` when it is given a bare program
+//! name together with a `PATH` for the child; a resolved path keeps the fast path.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -32,7 +32,7 @@ impl Programs {
 
     /// The path to execute for `name`, searched in the `PATH` that `env` sets, or the worker's own.
     ///
-    /// A name with a slash stands for itself: the child resolves it in its working directory.
+    /// A name with a slash is used unchanged: the child resolves it in its working directory.
     pub(crate) fn resolve(
         &self,
         name: &OsStr,
@@ -56,7 +56,7 @@ impl Programs {
         Ok(program)
     }
 
-    /// Forgets all that was found, because some of it turned out to be gone.
+    /// Forgets all that was found, because some of it no longer exists.
     pub(crate) fn forget(&self) {
         self.found.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -81,7 +81,7 @@ fn search(name: &OsStr, path: &OsStr, working_dir: &Path) -> Result<(PathBuf, bo
     Err(format!("{what}: {}", name.display()))
 }
 
-/// Says why starting `program` in `working_dir` failed with `error`.
+/// Explains why starting `program` in `working_dir` failed with `error`.
 pub(crate) fn explain(
     argv0: &OsStr,
     program: &Path,

@@ -24,8 +24,8 @@ const ROLE: &str = "__dagrun-reaper";
 /// Whether this program can be its own reaper.
 static TAKES_PART: AtomicBool = AtomicBool::new(false);
 
-/// Makes this program the reaper of its workers: to be called first in `main`. Where the process was
-/// started as a reaper, this is its whole life, and it ends here.
+/// Makes this program the reaper of its workers: to be called first in `main`. In a process that
+/// was started as a reaper, this does the reaper's work and ends the process.
 pub fn take_part() {
     TAKES_PART.store(true, Ordering::Release);
     if std::env::args_os().nth(1).is_some_and(|role| role == ROLE) {
@@ -58,7 +58,7 @@ pub struct Reaper {
 
 impl Reaper {
     /// Starts the process in a group of its own, so that Ctrl-C does not reach it, and without
-    /// environment, so that it is no attempt's descendant to anyone.
+    /// environment, so that it is never taken for an attempt's descendant.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -84,7 +84,7 @@ impl Reaper {
         self.child.id()
     }
 
-    /// Lets it go without work: everything has been ended already.
+    /// Ends it without work: everything has ended already.
     pub fn dismiss(mut self) {
         if let Some(mut pipe) = self.pipe.take() {
             let _ = pipe.write_all(&[ALL_DONE]);
@@ -93,15 +93,15 @@ impl Reaper {
     }
 }
 
-/// The reaper's whole life: waits until the worker is gone, then ends its processes.
+/// The reaper's work: waits until the worker has ended, then ends its processes.
 ///
 /// Expects the worker's pipe as standard input and the table of groups as standard output, as the
 /// worker arranges it.
 fn run() {
-    // A directory that somebody wants to unmount or remove must not be kept busy.
+    // The working directory must not block an unmount or a removal.
     let _ = std::env::set_current_dir("/");
     let mut told = Vec::new();
-    // An error means the same as the end: nobody is there any more.
+    // An error means the same as the end of the pipe: the worker has ended.
     let _ = io::stdin().lock().read_to_end(&mut told);
     let Some(end) = told.iter().position(|byte| *byte == b'\n') else { return };
     if told.get(end + 1) == Some(&ALL_DONE) {

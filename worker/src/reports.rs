@@ -1,4 +1,4 @@
-//! Telling the scheduler: reports leave at once while the line is idle, and in batches while it is
+//! Sends reports to the scheduler: at once while the connection is idle, and in batches while it is
 //! busy.
 
 use std::cell::Cell;
@@ -24,23 +24,24 @@ const BATCH: usize = 256;
 const BATCH_BYTES: usize = 4 << 20;
 /// Calls under way at most.
 const CALLS: u32 = 4;
-/// While the slots have plenty to do, few reports wait this long for more: nobody is kept waiting, and
+/// While the slots have plenty to do, few reports wait this long for more: this delays nobody, and
 /// each message takes time from the attempts.
 const GATHER: Duration = Duration::from_millis(2);
-/// So many reports do not wait for more.
+/// This many reports do not wait for more.
 const ENOUGH: usize = 32;
-/// How often running attempts are looked for that the scheduler does not know to run.
+/// How often to look for running attempts that the scheduler does not yet know to run.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long an attempt has run when that is worth a report, in microseconds. People see no difference, and a
-/// report of each start would double what attempts of some milliseconds cost everywhere.
+/// How long an attempt must have run before its start is reported, in microseconds. People see no
+/// difference, and a report of each start would double the cost of attempts that take some
+/// milliseconds.
 const LONG: u64 = 50_000;
 
-/// Something to tell.
+/// A message for the scheduler.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// What became of attempts.
+    /// The outcome of attempts.
     Report(Report),
-    /// Answer when everything before has been told and acknowledged.
+    /// Answer when everything before has been reported and acknowledged.
     Barrier(oneshot::Sender<()>),
 }
 
@@ -68,8 +69,8 @@ impl Pump {
         Pump { messages, slots, runs, dispatched, waiting: VecDeque::new(), calls, broken }
     }
 
-    /// Works until all senders of messages are gone. A broken connection is noticed elsewhere;
-    /// reports that it swallows are lost with it.
+    /// Works until all senders of messages have been dropped. A broken connection is noticed
+    /// elsewhere; its reports are lost with it.
     pub(crate) async fn run(mut self, session: session::Client) {
         let mut next_look: Option<Instant> = None;
         let mut received = Vec::with_capacity(BATCH);
@@ -88,7 +89,7 @@ impl Pump {
                 }
                 () = until(next_look) => look = true,
             }
-            // Others may have begun when these ended.
+            // Other attempts may have begun when these ended.
             next_look.get_or_insert_with(|| Instant::now() + LOOK);
             if (1..ENOUGH).contains(&received.len()) && self.slots.has_backlog() {
                 tokio::time::sleep(GATHER).await;
@@ -116,7 +117,7 @@ impl Pump {
                 }
                 Message::Report(_) => {
                     let permit = self.calls.clone().acquire_owned_local().await;
-                    // What came while all calls were under way joins this one.
+                    // Messages that came while all calls were under way join this call.
                     while self.waiting.len() < BATCH
                         && let Ok(message) = self.messages.try_recv()
                     {
@@ -144,10 +145,10 @@ impl Pump {
         batch
     }
 
-    /// Tells which attempts run, of those that do so for a while; true when more may follow.
+    /// Reports attempts that have been running for a while; returns true when more may follow.
     ///
-    /// An attempt that is listed as running here has not told its end yet, so that its end comes
-    /// later on the same line.
+    /// An attempt that is listed as running here has not reported its end yet, so its end comes
+    /// later on the same connection.
     async fn announce(&mut self, session: &session::Client) -> bool {
         let before = Timestamp(clock::now().0.saturating_sub(LONG));
         let (running, more) = self.slots.newly_running(before);
@@ -162,7 +163,7 @@ impl Pump {
         if self.broken.get() {
             return;
         }
-        // Whoever learns that an attempt has ended may look at its log.
+        // Whoever sees that an attempt has ended may read its log.
         self.runs.flush_logs();
         let mut request = session.report_request();
         wire::write_list(batch, request.get().init_reports(wire::length(batch.len())));
@@ -194,7 +195,7 @@ fn weight(report: &Report) -> usize {
     })
 }
 
-/// A place among the calls under way, given back when dropped.
+/// A permit for one of the calls under way, returned when dropped.
 struct Permit(Rc<Semaphore>);
 
 impl Drop for Permit {

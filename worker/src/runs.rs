@@ -1,4 +1,4 @@
-//! What the worker knows of runs: how their tasks are run, and where their output goes.
+//! What the worker knows about runs: how to run their tasks, and where to write their output.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use crate::slots::{Plan, Work};
 use dagrun_disk::log::RunLog;
 
-/// The runs that were not forgotten yet.
+/// The runs that have not been forgotten yet.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     plans: DashMap<(RunId, TaskId), Arc<RecipePlan>>,
@@ -19,7 +19,8 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// Learns how a task is run; true when its attempts are processes. A recipe that was learnt before stays.
+    /// Adds the recipe of a task; returns true when its attempts are processes. An earlier recipe
+    /// is kept.
     pub(crate) fn learn(
         &self,
         run: RunId,
@@ -38,7 +39,7 @@ impl Runs {
         plan.starts_processes()
     }
 
-    /// The work that an assignment stands for. One without a recipe fails instance by instance.
+    /// The work for an assignment. Without a recipe, each of its instances fails.
     pub(crate) fn work(&self, assignment: Assignment, inputs: Vec<Vec<Input>>) -> Work {
         let key = (assignment.run, assignment.task);
         let plan = self.plans.get(&key).map(|plan| plan.clone()).unwrap_or_else(|| {
@@ -57,7 +58,7 @@ impl Runs {
         }
     }
 
-    /// Forgets a run and closes its log; true when processes may have been started for it.
+    /// Forgets a run and closes its log; returns true when processes may have been started for it.
     pub(crate) fn forget(&self, run: RunId) -> bool {
         let mut processes = false;
         self.plans.retain(|(of, _), plan| {
@@ -70,7 +71,7 @@ impl Runs {
         processes
     }
 
-    /// Whether there is any.
+    /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.logs.is_empty()
     }
@@ -94,8 +95,8 @@ impl RecipePlan {
         self.recipe.as_ref().is_ok_and(|recipe| recipe.starts_processes())
     }
 
-    /// Finds out how many slots an attempt occupies, before any is queued. All instances occupy the
-    /// same.
+    /// Determines how many slots an attempt occupies, before any is queued. The number is the same
+    /// for all instances.
     fn measure(&self) {
         self.cpus.get_or_init(|| {
             let recipe = self.recipe.as_ref().ok();

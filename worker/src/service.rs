@@ -1,4 +1,4 @@
-//! What the scheduler may ask of a worker: the `Worker` interface.
+//! The calls that a scheduler makes to a worker: the `Worker` interface.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -34,9 +34,9 @@ pub(crate) struct Service {
     pub(crate) runs: Arc<Runs>,
     pub(crate) values: Arc<Values>,
     pub(crate) messages: mpsc::UnboundedSender<Message>,
-    /// Tells the pump that there is something to watch.
+    /// Notifies the pump that there is something to watch.
     pub(crate) dispatched: Rc<Notify>,
-    /// The name of the logs.
+    /// The base name of the log files.
     pub(crate) name: RefCell<String>,
     /// The reaper while it is being started.
     pub(crate) starting: RefCell<Option<JoinHandle<std::io::Result<Reaper>>>>,
@@ -50,8 +50,9 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Ends everything and tells it: what has not started is given back, what runs is ended as lost,
-    /// what escaped is killed. Returns when the scheduler has acknowledged all reports, or is gone.
+    /// Ends everything and reports it: attempts that have not started are returned, running ones
+    /// end as lost, and escaped processes are killed. Returns when the scheduler has acknowledged
+    /// all reports, or has disconnected.
     pub(crate) async fn wind_down(&self) {
         self.leaving.set(true);
         self.tell_all(&self.slots.withdraw_all(None), Outcome::Returned, None);
@@ -68,7 +69,7 @@ impl Service {
         self.runs.flush_logs();
         let (told, acknowledged) = oneshot::channel();
         if self.messages.send(Message::Barrier(told)).is_ok() {
-            // A scheduler that hangs must not keep us.
+            // A scheduler that hangs must not keep the worker from ending.
             let _ = tokio::time::timeout(LAST_WORDS, acknowledged).await;
         }
         self.await_reaper();
@@ -78,7 +79,8 @@ impl Service {
         }
     }
 
-    /// Reports the same of many attempts; neighbours as one.
+    /// Reports the same outcome for many attempts, with one report for each range of consecutive
+    /// ids.
     fn tell_all(&self, attempts: &[AttemptId], outcome: Outcome, reason: Option<&str>) {
         let detail = |reason: &str| Detail { reason: reason.to_owned(), ..Detail::default() };
         let mut rest = attempts;
@@ -101,8 +103,8 @@ impl Service {
         }
     }
 
-    /// Waits for the reaper, which must be there before the first process is. It has been on its way
-    /// since before the worker registered. One that could not be started is done without.
+    /// Waits for the reaper, which must be running before the first process starts. Its start began
+    /// before the worker registered. The worker runs without a reaper when it could not be started.
     fn await_reaper(&self) {
         let Some(starting) = self.starting.borrow_mut().take() else { return };
         *self.reaper.borrow_mut() = starting.join().ok().and_then(Result::ok);
@@ -119,7 +121,7 @@ impl Service {
     }
 }
 
-/// Starts the reaper on a thread of its own, so that nobody waits for it but the first process.
+/// Starts the reaper on a thread of its own, so that only the first process waits for it.
 pub(crate) fn start_reaper(
     config: ReaperConfig,
     slots: Slots,
@@ -233,7 +235,7 @@ impl worker::Server for Service {
         let run = RunId(params.get_run());
         let released: Vec<InstanceId> = wire::read_list(params.get_values()?)?;
         let values = self.values.clone();
-        // What was on disk is given back there, which may take a while.
+        // Disk space is freed, which may take a while.
         let done = spawn_blocking(move || values.store().release(run, released));
         done.await.map_err(|error| Error::failed(error.to_string()))
     }

@@ -39,29 +39,29 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const PROGRESS: Duration = Duration::from_millis(200);
 /// How long connecting, logging in and registering may take.
 const JOINING: Duration = Duration::from_secs(10);
-/// How long the last answer has until it is on its way to the scheduler.
+/// How long the last answer has to leave for the scheduler.
 const FAREWELL: Duration = Duration::from_millis(2);
 /// How long closing the connection may take.
 const CLOSING: Duration = Duration::from_millis(500);
 /// Largest message read, in words of 8 bytes: inputs carry captured values.
 const MAX_MESSAGE: usize = (512 << 20) / 8;
 
-/// Bytes of values kept in memory where nobody says how much there is.
+/// Bytes of values kept in memory where the worker's memory is not known.
 const DEFAULT_VALUES: u64 = 256 << 20;
 
-/// Log bytes kept of each stream of an attempt unless said otherwise.
+/// The default number of log bytes kept of each stream of an attempt.
 pub const DEFAULT_LOG_LIMIT: usize = 1 << 20;
 
-/// What a worker is.
+/// The configuration of a worker.
 pub struct Config {
     /// Its name; empty: the scheduler picks one.
     pub name: String,
-    /// What it offers; at least one slot. [`whole_machine`](crate::whole_machine) is all that there
-    /// is.
+    /// What it offers; at least one slot. [`whole_machine`](crate::whole_machine) offers
+    /// everything.
     pub offer: Offer,
     /// The secret of workers.
     pub token: Vec<u8>,
-    /// How to start the process that cleans up after a crash; none: there is no such process.
+    /// How to start the process that cleans up after a crash; `None`: there is no such process.
     pub reaper: Option<ReaperConfig>,
     /// Bytes of each stream of an attempt that are logged, see [`DEFAULT_LOG_LIMIT`].
     pub log_limit: usize,
@@ -72,9 +72,10 @@ pub struct Config {
 /// Where a worker keeps values that are too long to travel with reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ValuesConfig {
-    /// Bytes that it keeps in memory; none: a quarter of its memory.
+    /// Bytes that it keeps in memory; `None`: a quarter of its memory.
     pub memory: Option<u64>,
-    /// Where others go, in a directory that it makes there; none: where temporary files go.
+    /// The parent of the directory for values on disk, which the worker creates; `None`: the
+    /// directory for temporary files.
     pub dir: Option<PathBuf>,
 }
 
@@ -91,20 +92,20 @@ impl fmt::Debug for Config {
     }
 }
 
-/// A line to the scheduler.
+/// A connection to the scheduler.
 #[derive(Debug)]
 pub enum Connection {
-    /// Dial it.
+    /// Connect to this address.
     Tcp(SocketAddr),
-    /// It is at the other end of this stream.
+    /// The scheduler is at the other end of this stream.
     Stream(UnixStream),
 }
 
 /// A way to the scheduler.
 pub(crate) enum Way {
-    /// It is at the other end of this.
+    /// Through a connection.
     Line(Connection),
-    /// It is on this thread.
+    /// Directly: the scheduler is on this thread.
     Direct(bootstrap::Client),
 }
 
@@ -127,12 +128,12 @@ pub enum StartError {
     /// The slots could not be set up.
     #[error(transparent)]
     Slots(#[from] SlotsError),
-    /// The system refuses a thread or memory.
+    /// The system refused a thread or memory.
     #[error("cannot set up the worker")]
     System(#[source] std::io::Error),
 }
 
-/// What the scheduler said on registration.
+/// The scheduler's answer to the registration.
 struct Registered {
     session: session::Client,
     id: u32,
@@ -149,7 +150,7 @@ struct Line {
 pub(crate) struct Joined {
     service: Rc<Service>,
     registered: Registered,
-    /// None when the scheduler is on this thread.
+    /// `None` when the scheduler is on this thread.
     line: Option<Line>,
     messages: mpsc::UnboundedReceiver<Message>,
 }
@@ -183,7 +184,7 @@ async fn converse(
 ) -> Result<(bootstrap::Client, Line), StartError> {
     let ((reader, writer), own) = connect(connection).await.map_err(StartError::Connect)?;
     if let Some(address) = own {
-        // Whoever reaches the scheduler this way can be reached by the others.
+        // An address from which the scheduler can be reached can be reached by the other workers.
         service.values.listen(address).map_err(StartError::System)?;
     }
     let mut options = ReaderOptions::new();
@@ -246,7 +247,7 @@ fn values(config: &Config, mark: &Mark) -> Values {
 
 type Halves = (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>);
 
-/// The way to the scheduler, and where it begins if it is one through the network.
+/// Connects to the scheduler; also returns the local address of a network connection.
 async fn connect(connection: Connection) -> std::io::Result<(Halves, Option<IpAddr>)> {
     match connection {
         Connection::Tcp(address) => {
@@ -306,7 +307,7 @@ async fn register(
 }
 
 impl Joined {
-    /// Works until somebody ends it.
+    /// Works until it is shut down or loses the scheduler.
     pub(crate) async fn serve(
         self,
         tell: &std_mpsc::SyncSender<Accepted>,
@@ -333,7 +334,7 @@ impl Joined {
         if reason != EndReason::Dismissed {
             service.wind_down().await;
         } else if let Some(line) = &mut line {
-            // Let the scheduler have the answer; it may close the connection itself then.
+            // Lets the scheduler receive the answer; it may then close the connection itself.
             let _ = tokio::time::timeout(FAREWELL, &mut line.rpc).await;
         }
         heart.abort();
@@ -345,7 +346,7 @@ impl Joined {
     }
 }
 
-/// Waits until a connection has ended, and says why. What is on this thread cannot be lost.
+/// Waits until a connection has ended, and returns why. A scheduler on this thread cannot be lost.
 async fn lost(line: Option<&mut Line>) -> String {
     match line {
         None => std::future::pending().await,
@@ -357,7 +358,7 @@ async fn lost(line: Option<&mut Line>) -> String {
     }
 }
 
-/// Shows that the worker is alive, and tells how far its functions have come.
+/// Sends signs of life, and reports the progress of the worker's functions.
 async fn beat(session: session::Client, slots: Slots) {
     let mut interval = tokio::time::interval(PROGRESS);
     let mut quiet = HEARTBEAT;
@@ -375,7 +376,7 @@ async fn beat(session: session::Client, slots: Slots) {
             progress.map(|(attempt, fraction)| AttemptProgress { attempt, fraction }).collect();
         wire::write_list(&progress, request.get().init_progress(wire::length(progress.len())));
         if request.send().promise.await.is_err() {
-            // The end of the connection is noticed by the one who serves it.
+            // The end of the connection is handled where it is served.
             return;
         }
     }

@@ -193,7 +193,7 @@ fn cancelling_wakes_the_attempt_at_once() {
     assert_eq!(ended.outcome, failed(FailureKind::Cancelled));
     assert_eq!(reason(&ended), "cancelled");
     assert!(!alive(pid_in(&pid)));
-    // What was cancelled before it started does not start.
+    // An attempt that was cancelled before it started does not start.
     let ended = place.sh(": > second");
     assert_eq!(ended.outcome, failed(FailureKind::Cancelled));
     assert!(!place.path().join("second").exists());

@@ -165,7 +165,7 @@ impl Stage {
         self.dir.path().join("logs")
     }
 
-    /// Hands over `count` instances of a script, as attempts from `first` on.
+    /// Dispatches `count` instances of a script, as attempts from `first` on.
     async fn dispatch(&self, recipe: &[u8], first: u64, count: u32) {
         let mut request = self.worker.dispatch_request();
         let mut message = request.get().init_recipes(1).get(0);

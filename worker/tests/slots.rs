@@ -98,7 +98,7 @@ fn a_single_slot_keeps_the_order() {
 fn attempts_occupy_as_many_slots_as_they_say() {
     let dir = tempfile::tempdir().unwrap();
     let (slots, reports) = slots(4);
-    // Each fails if a third one runs at the same time.
+    // Each attempt fails if a third one runs at the same time.
     let script = "mkdir a 2>/dev/null || mkdir b || exit 9; sleep 0.02; \
                   rmdir a 2>/dev/null || rmdir b";
     slots.push([work(dir.path(), script, 2, 0, 20)]);

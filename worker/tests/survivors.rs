@@ -23,7 +23,7 @@ fn main() {
     match arguments.get(1).and_then(|argument| argument.to_str()) {
         Some("__worker") => worker(Path::new(&arguments[2])),
         Some("__flood") => flood(Path::new(&arguments[2])),
-        // As the harness of other tests does.
+        // As the harness of other tests does: there is nothing to list.
         Some("--list") => {}
         _ => {
             nothing_outlives_a_killed_worker();
@@ -79,7 +79,7 @@ fn nothing_outlives_a_killed_worker() {
     until("the reaper ends itself", || (!alive(reaper)).then_some(()));
 }
 
-/// Runs attempts that write 1 GB to each stream, and says how much memory that took at most.
+/// Runs attempts that write 1 GB to each stream, and prints how much the peak memory grew, in KiB.
 fn flood(dir: &Path) {
     let peak = || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();

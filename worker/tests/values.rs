@@ -1,4 +1,4 @@
-//! Values: kept within a limit of memory, fetched by other workers, gone without a trace.
+//! Values: kept within a memory limit, fetched by other workers, released without a trace.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -244,7 +244,7 @@ fn files_are_read_like_values_and_checked() {
     assert_eq!(values.store().in_memory(), 0);
 }
 
-/// Gives each connection a request's worth of patience and then an answer of its own making.
+/// A peer that reads one request from each connection and then sends a forged answer.
 fn hostile(answer: impl Fn(&mut TcpStream) + Send + 'static) -> (Peer, mpsc::Receiver<()>) {
     let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -289,7 +289,7 @@ fn a_lying_worker_is_refused_without_room_for_what_it_announces() {
         let stored =
             Stored { place: Place::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: sum };
         let got = values.get(RunId(1), &stored, &never);
-        // What comes after a value is never part of it, whether or not it is noticed.
+        // Bytes after a value are never part of it, whether or not they are noticed.
         match got {
             Ok(held) => assert!(endless && held.read().unwrap() == value, "lie {at}"),
             Err(_) => assert_eq!((values.store().in_memory(), values.store().on_disk()), (0, 0)),
@@ -362,7 +362,7 @@ fn whoever_does_not_know_the_secret_gets_a_closed_connection() {
     assert!(ask(address, &[0; 1_000]).is_empty());
 }
 
-/// All that comes back until the other side closes.
+/// Sends a request, and returns everything until the other side closes.
 fn ask(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request).unwrap();
@@ -379,15 +379,15 @@ fn a_worker_that_stops_cuts_off_its_connections() {
     let (one, _) = pair(dir.path(), 1_000);
     let (address, _) = one.door().unwrap();
     let mut idle = TcpStream::connect(address).unwrap();
-    // The door has opened for it when the next one has had its answer.
+    // It has been accepted once the next connection has had its answer.
     assert!(ask(address, &[0; 48]).is_empty());
     drop(one);
     assert!(matches!(idle.read(&mut [0]), Ok(0) | Err(_)));
     assert!(TcpStream::connect(address).is_err());
 }
 
-/// Compares with a bare copy over TCP in the same run. `cargo test --release -p dagrun-worker --test
-/// values -- --ignored --nocapture`.
+/// Compares with a bare copy over TCP in the same run. `cargo test --release -p dagrun-worker
+/// --test values -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures; needs 3 GB of memory and a release build"]
 fn throughput() {

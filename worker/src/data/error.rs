@@ -1,4 +1,4 @@
-//! Why something at a URL could not be had.
+//! Errors of access to a URL.
 
 use dagrun_core::url;
 
@@ -15,19 +15,19 @@ pub struct DataError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DataErrorKind {
-    /// There is nothing there, or no such bucket.
+    /// There is no such object, or no such bucket.
     Missing,
-    /// The server knows the caller not, or does not let it.
+    /// The server does not know the caller, or refuses access.
     Denied,
     /// The server could not be reached, or the connection broke.
     Unreachable,
-    /// The URL is malformed, or cannot do what was asked of it.
+    /// The URL is malformed, or does not support the operation.
     Unsupported,
     /// A file on this side of the transfer could not be read or written.
     File,
     /// The caller gave up.
     Stopped,
-    /// The caller's time was over.
+    /// The caller's deadline passed.
     TimedOut,
     /// Anything else that the server answered.
     Refused,

@@ -1,15 +1,15 @@
-//! What lies at `s3://` and `http(s)://` URLs: looked for, listed, read and written through the crate
+//! Objects at `s3://` and `http(s)://` URLs: looked up, listed, read and written through the crate
 //! `object_store`.
 //!
 //! ```text
 //! blocking callers ─► runtime (one thread) ─► store ─► wire ─► network
-//!                                               │        └─► told: what the server answered
+//!                                               │        └─► trouble: what the server answered
 //!                                               └─► error
 //! ```
 //!
-//! Credentials and endpoints come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and so
-//! on). No error of this module holds a secret: URLs are shown without user and query, and nothing of
-//! what a server answers is shown but the status and the code of the error.
+//! Credentials and endpoints come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` and
+//! so on). No error of this module holds a secret: URLs are shown without user and query, and of a
+//! server's answer only the status and the error code are shown.
 //!
 //! Paths and `file://` URLs do not come here, see [`dagrun_core::url`].
 
@@ -33,22 +33,22 @@ pub use error::{DataError, DataErrorKind};
 /// How long to wait for a transfer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Patience<'a> {
-    /// Readable once it has to end.
+    /// Readable once the transfer has to end.
     pub wake: Option<BorrowedFd<'a>>,
-    /// When it has to end.
+    /// When the transfer has to end.
     pub deadline: Option<Instant>,
 }
 
-/// Whether there is something at a URL.
+/// Whether there is an object at a URL.
 ///
 /// # Errors
-/// When that cannot be told.
+/// When this cannot be determined.
 pub fn exists(url: &str) -> Result<bool, DataError> {
     wait(url, Patience::default(), ops::exists(url.to_owned()))
 }
 
-/// The URLs that match a pattern like `s3://bucket/data/*.txt`, sorted by their bytes; none when there
-/// are none. `*` and `?` stop at `/`, `**` is any number of directories.
+/// The URLs that match a pattern like `s3://bucket/data/*.txt`, sorted by their bytes; empty when
+/// there are none. `*` and `?` do not match `/`; `**` matches any number of directories.
 ///
 /// # Errors
 /// When the pattern is malformed, or the server cannot list.
@@ -104,7 +104,7 @@ pub fn write_async(
 /// Appends the bytes at a URL to a file.
 ///
 /// # Errors
-/// When they cannot be read or written, or the patience is at its end.
+/// When they cannot be read or written, or the patience runs out.
 pub fn download(url: &str, file: File, patience: Patience<'_>) -> Result<(), DataError> {
     wait(url, patience, ops::download(url.to_owned(), file))
 }
@@ -112,12 +112,12 @@ pub fn download(url: &str, file: File, patience: Patience<'_>) -> Result<(), Dat
 /// Puts a file at a URL, all or nothing.
 ///
 /// # Errors
-/// When it cannot be put there, or the patience is at its end; then there is nothing new.
+/// When it cannot be put there, or the patience runs out; then nothing at the URL has changed.
 pub fn upload(file: File, url: &str, patience: Patience<'_>) -> Result<(), DataError> {
     wait(url, patience, ops::upload(url.to_owned(), file))
 }
 
-/// Removes what is at a URL; nothing there is no error.
+/// Removes the object at a URL. It is no error if there is none.
 ///
 /// # Errors
 /// When it cannot be removed.

@@ -1,8 +1,9 @@
 //! The thread on which all transfers of this process run, and how others wait for them.
 //!
 //! Slots are plain threads that block; a transfer needs a runtime. So there is one thread with a
-//! runtime for all of them, started by the first transfer. Who waits sleeps in `poll` on the end of the
-//! transfer and on what may stop it, so it can be called from anywhere, also from other runtimes.
+//! runtime for all of them, started by the first transfer. A waiting caller sleeps in `poll` on the
+//! end of the transfer and on what may stop it, so it can be called from anywhere, including other
+//! runtimes.
 
 use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,7 +16,7 @@ use tokio::runtime::{Builder, Handle};
 
 use super::{DataError, DataErrorKind, Patience};
 
-/// The runtime; none when its thread could not be started.
+/// The runtime; `None` when its thread could not be started.
 fn runtime() -> Option<&'static Handle> {
     static RUNTIME: OnceLock<Option<Handle>> = OnceLock::new();
     RUNTIME.get_or_init(start).as_ref()
@@ -33,7 +34,8 @@ fn no_runtime(url: &str) -> DataError {
     DataError::new(url, DataErrorKind::File, "cannot start a thread for transfers")
 }
 
-/// Does the work on the transfers' thread. It ends with it, also when nobody waits any more.
+/// Does the work on the transfers' thread. The work runs to its end even when nobody waits any
+/// more.
 pub(super) fn spawn<T: Send + 'static>(
     url: String,
     work: impl Future<Output = Result<T, DataError>> + Send + 'static,
@@ -45,7 +47,7 @@ pub(super) fn spawn<T: Send + 'static>(
     }
 }
 
-/// Waits for the work, which is given up when the patience is at its end.
+/// Waits for the work, which is cancelled when the patience runs out.
 pub(super) fn wait<T: Send + 'static>(
     url: &str,
     patience: Patience<'_>,
@@ -56,7 +58,7 @@ pub(super) fn wait<T: Send + 'static>(
     let done = Done::new(url)?;
     let guard = done.clone();
     let task = runtime.spawn(async move {
-        // Tells also when the work panics.
+        // Notifies the caller also when the work panics.
         let _guard = guard;
         let _ = sender.send(work.await);
     });

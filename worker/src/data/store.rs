@@ -1,4 +1,4 @@
-//! What can be done with a URL, in terms of `object_store`.
+//! The operations on a URL, in terms of `object_store`.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -25,27 +25,27 @@ use tokio::task::spawn_blocking;
 use super::wire::{Connector, Trouble, Web, listening, root};
 use super::{DataError, DataErrorKind};
 
-/// Files longer than this go to S3 in parts of this size, in bytes, of which there may be 10,000; the
-/// parts of larger files are larger.
+/// Files longer than this go to S3 in parts of this size, in bytes, of which there may be 10,000;
+/// the parts of larger files are larger.
 const PART: u64 = 8 << 20;
 const MAX_PARTS: u64 = 10_000;
-/// So many parts are on their way at once.
+/// This many parts are under way at once.
 const PARTS_AT_ONCE: usize = 4;
-/// What is written to a file at once, in bytes.
+/// Bytes that are written to a file at once.
 const CHUNK: usize = 1 << 20;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may stay away, or pause. Sending a part counts, so it is not short.
+/// How long an answer may take to begin, or pause. It includes sending a part, so it is not short.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// As in file systems: `*` stops at `/` and does not match the dot of a hidden file.
+/// As in file systems: `*` does not match `/`, nor the dot of a hidden file.
 const GLOB: MatchOptions = MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: true,
 };
 
-/// Broken connections and answers that say so are tried again for some seconds.
+/// Requests are retried for some seconds after a broken connection or an answer that permits it.
 fn retry() -> RetryConfig {
     let backoff = BackoffConfig {
         init_backoff: Duration::from_millis(100),
@@ -56,7 +56,7 @@ fn retry() -> RetryConfig {
 }
 
 fn options() -> ClientOptions {
-    // The first one to ask for a provider of cryptography decides; it does not matter who.
+    // The first caller to install a provider of cryptography decides; it does not matter which.
     let _ = rustls::crypto::ring::default_provider().install_default();
     ClientOptions::new()
         .with_timeout_disabled()
@@ -64,7 +64,7 @@ fn options() -> ClientOptions {
         .with_read_timeout(ANSWER)
 }
 
-/// Something at a URL.
+/// An object at a URL.
 struct Object {
     url: String,
     store: Arc<dyn ObjectStore>,
@@ -106,7 +106,7 @@ fn bucket_and_key(url: &str) -> (&str, &str) {
 }
 
 fn parse_key(url: &str, key: &str) -> Result<Path, DataError> {
-    // The crate would take it for the key without the slash, which is another one.
+    // The crate would drop the slash, and the result is a different key.
     if key.starts_with('/') || key.ends_with('/') {
         return Err(unsupported(url, "a key neither begins nor ends with `/`"));
     }
@@ -143,17 +143,17 @@ fn build_bucket(bucket: &str) -> object_store::Result<AmazonS3> {
     let keys = [AmazonS3ConfigKey::Endpoint, AmazonS3ConfigKey::S3Endpoint];
     let mut endpoints = keys.iter().filter_map(|key| builder.get_config_value(key));
     if endpoints.any(|endpoint| endpoint.starts_with("http://")) {
-        // Whoever writes so means it.
+        // An `http://` endpoint is deliberate.
         builder =
             builder.with_config(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp), "true");
     }
-    // One object at a time is removed here, and not every server knows how to remove many.
+    // One object at a time is removed here, and not every server supports bulk removal.
     let builder = builder.with_disable_bulk_delete(true).with_bucket_name(bucket);
     builder.with_retry(retry()).with_http_connector(Connector).build()
 }
 
-/// The one client for all web servers, so that connections are kept; another one for writing, since the
-/// time for an answer includes the time in which all is sent.
+/// The one client for all web servers, so that connections are kept. Writing has a client of its
+/// own, since its time for an answer includes the time for sending.
 fn web_client(write: bool) -> object_store::Result<HttpClient> {
     static CLIENTS: [OnceLock<HttpClient>; 2] = [OnceLock::new(), OnceLock::new()];
     let known = &CLIENTS[usize::from(write)];
@@ -166,7 +166,7 @@ fn web_client(write: bool) -> object_store::Result<HttpClient> {
     Ok(known.get_or_init(|| client).clone())
 }
 
-/// A store with the one object at a URL of a web server.
+/// A store with a single object, at a URL of a web server.
 fn web(url: &str, write: bool) -> Result<Arc<dyn ObjectStore>, DataError> {
     let malformed = |_| unsupported(url, "the URL is malformed");
     let mut parsed = reqwest::Url::parse(url).map_err(malformed)?;
@@ -225,7 +225,7 @@ pub(super) async fn exists(url: String) -> Result<bool, DataError> {
     let object = Object::open(&url, false)?;
     let head = object.explain(listening(object.store.head(&object.path)).await);
     let head = match head {
-        // Some servers know no HEAD, and a signed URL is good for GET alone.
+        // Some servers do not support HEAD, and a signed URL is valid for GET only.
         Err(_) if !object.is_s3 => {
             object.explain(listening(object.store.get(&object.path)).await).map(drop)
         }
@@ -253,7 +253,7 @@ pub(super) async fn list(pattern: String) -> Result<Vec<String>, DataError> {
     let prefix = (!prefix.is_root()).then_some(prefix);
     let store = bucket_store(&pattern, bucket)?;
     let keys = async {
-        // One level is listed without what is below it.
+        // A single level is listed without the levels below it.
         if parts.len() == fixed + 1 && parts[fixed] != "**" {
             let found = store.list_with_delimiter(prefix.as_ref()).await?;
             return Ok(found.objects.into_iter().map(|object| object.location).collect());
@@ -362,8 +362,8 @@ fn part_size(size: u64) -> u64 {
     size.div_ceil(MAX_PARTS).max(PART)
 }
 
-/// Sends parts, of which `next` gives one after the other, an empty one at the end. There is nothing at
-/// the URL until all have arrived.
+/// Sends parts, which `next` returns one after the other, with an empty one at the end. There is
+/// nothing at the URL until all have arrived.
 async fn in_parts(
     object: &Object,
     mut next: impl AsyncFnMut(&str) -> Result<Bytes, DataError>,
@@ -391,7 +391,7 @@ async fn in_parts(
     Ok(())
 }
 
-/// An upload in parts that is not complete: when it is dropped, the server is told to forget it.
+/// An upload in parts that is not complete: when it is dropped, it is aborted at the server.
 struct Upload(Option<Box<dyn MultipartUpload>>);
 
 impl Drop for Upload {
@@ -407,7 +407,7 @@ fn local(url: &str, error: &std::io::Error) -> DataError {
     DataError::new(url, DataErrorKind::File, error.to_string())
 }
 
-/// Does something with files, beside the thread of the transfers.
+/// Does work on files, outside the thread of the transfers.
 async fn on_disk<T: Send + 'static>(
     url: &str,
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,

@@ -1,7 +1,7 @@
-//! The way of each request to the network and of each answer back.
+//! The path of each request to the network and of each answer back.
 //!
-//! `object_store` puts URLs and whole answers into the text of its errors. Here the little of an answer
-//! that may be shown is taken down while it passes, for the error that a caller gets.
+//! `object_store` puts URLs and whole answers into the text of its errors. The few parts of an
+//! answer that may be shown are recorded here while it passes, for the error that a caller gets.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -15,9 +15,9 @@ use object_store::client::{
 };
 use object_store::{ClientOptions, HeaderValue};
 
-/// Where clouds tell their machines who they are, when nothing else does.
+/// The address where clouds provide credentials to their machines.
 const METADATA_HOST: &str = "169.254.169.254";
-/// As much of an answer is looked at for the code of an error, in bytes.
+/// Bytes of an answer that are searched for the code of an error.
 const ANSWER: usize = 64 << 10;
 /// Headers of a web server's answer that are of use; any other might be malformed.
 const USEFUL: [&str; 4] = ["content-length", "content-range", "etag", "location"];
@@ -25,9 +25,9 @@ const USEFUL: [&str; 4] = ["content-length", "content-range", "etag", "location"
 /// Why the last request of a transfer failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// The server said no.
+    /// The server answered with an error.
     Status {
-        /// Its number.
+        /// The status code.
         status: u16,
         /// What it means.
         meaning: &'static str,
@@ -44,7 +44,7 @@ tokio::task_local! {
     static TROUBLE: RefCell<Option<Trouble>>;
 }
 
-/// Does the work, and returns an error together with what has been taken down of it.
+/// Does the work, and returns an error together with the trouble recorded for it.
 pub(super) async fn listening<T>(
     work: impl Future<Output = object_store::Result<T>>,
 ) -> Result<T, (object_store::Error, Option<Trouble>)> {
@@ -56,7 +56,7 @@ pub(super) async fn listening<T>(
 }
 
 fn note(trouble: Option<Trouble>) {
-    // Outside of a transfer nobody asks.
+    // Outside of a transfer nothing is recorded.
     let _ = TROUBLE.try_with(|noted| *noted.borrow_mut() = trouble);
 }
 
@@ -69,7 +69,7 @@ pub(super) fn root(error: &(dyn Error + 'static)) -> String {
     last.to_string()
 }
 
-/// Makes clients that take down troubles.
+/// Makes clients that record troubles.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Connector;
 
@@ -80,7 +80,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// Hands out a client that is there already, for a web server.
+/// Returns an existing client, for a web server.
 #[derive(Clone, Debug)]
 pub(super) struct Web {
     pub(super) client: HttpClient,
@@ -153,7 +153,7 @@ fn silence(error: &HttpError) -> String {
     }
 }
 
-/// Web servers need not say how long an answer is, and some send headers that nobody can read.
+/// Web servers need not give the length of an answer, and some send malformed headers.
 fn tidy(mut answer: HttpResponse) -> HttpResponse {
     let headers = answer.headers_mut();
     let others: Vec<_> =
@@ -163,13 +163,13 @@ fn tidy(mut answer: HttpResponse) -> HttpResponse {
     }
     if !headers.contains_key("content-length") {
         headers.insert("content-length", HeaderValue::from_static("0"));
-        // Without a length there is no going on where a connection broke.
+        // Without a length a broken transfer cannot be resumed.
         headers.remove("etag");
     }
     answer
 }
 
-/// The code of the error in an answer. Nothing else of its body is left.
+/// The code of the error in an answer. The rest of its body is dropped.
 async fn take_code(answer: HttpResponse) -> (HttpResponse, Option<String>) {
     let (parts, body) = answer.into_parts();
     let mut text = Vec::new();
@@ -185,7 +185,7 @@ async fn take_code(answer: HttpResponse) -> (HttpResponse, Option<String>) {
     (HttpResponse::from_parts(parts, body), code)
 }
 
-/// What stands in `<Code>` of an S3 server's answer.
+/// The content of `<Code>` in an S3 server's answer.
 fn code(text: &str) -> Option<String> {
     let (_, rest) = text.split_once("<Code>")?;
     let (code, _) = rest.split_once("</Code>")?;

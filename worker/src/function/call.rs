@@ -34,19 +34,19 @@ pub(crate) struct Caller {
     pools: Pools,
 }
 
-/// Where a call takes place.
+/// The surroundings of a call.
 pub(crate) struct Place<'a> {
-    /// Whose output it will be.
+    /// The owner of its output.
     pub(crate) owner: Owner,
-    /// Where lines go that it logs.
+    /// The log for its lines.
     pub(crate) log: Option<&'a Arc<RunLog>>,
-    /// Bytes of these that are kept.
+    /// Bytes of these lines that are kept.
     pub(crate) log_limit: usize,
-    /// How others reach into it.
+    /// Lets other threads stop it.
     pub(crate) control: &'a Control,
     /// Slots that it occupies.
     pub(crate) width: usize,
-    /// Told once its time runs.
+    /// Called once its time runs.
     pub(crate) begin: &'a dyn Fn(&Calling),
 }
 
@@ -76,7 +76,7 @@ impl Caller {
             Ok(prepared) => prepared,
             Err((kind, reason)) => return Ended::without_start(kind, reason),
         };
-        // Not before it is called started, so that none is ended early.
+        // The timeout begins no earlier than `started`, so that no call is ended early.
         (place.begin)(&calling);
         place.control.set_started(started);
         let log = place.log.map(|log| Log::new(log.clone(), place.owner, place.log_limit));
@@ -85,7 +85,7 @@ impl Caller {
         let token = place.control.token().clone();
         let context = Context::new(&calling, cpus, worker, self.shelf.clone(), token, log);
         let returned = self.run(function, calling.fold, place.width, &mut inputs, &context);
-        // Files of the function go before its end is told.
+        // The function's files are removed before its end is reported.
         drop(context);
         let finished = clock::now();
         let judged = match place.control.stopped() {
@@ -113,7 +113,7 @@ impl Caller {
         Ok((function, outputs, inputs))
     }
 
-    /// What a returned value still needs: a place, and the outputs theirs.
+    /// Completes a returned value: keeps it in its place, and moves the outputs to theirs.
     fn settle(
         &self,
         calling: &Calling,
@@ -182,7 +182,7 @@ impl Caller {
     }
 }
 
-/// The outcome of a call that was told to end.
+/// The outcome of a call that was stopped.
 pub(super) fn stopped(why: Stop, timeout: Option<Micros>) -> (FailureKind, String) {
     match why {
         Stop::Cancel => (FailureKind::Cancelled, "cancelled".to_owned()),

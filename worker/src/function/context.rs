@@ -1,4 +1,4 @@
-//! What a function can know of its attempt, and tell about it.
+//! What a function can learn about its attempt, and report about it.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,7 +16,7 @@ use crate::control::Token;
 use dagrun_disk::clock;
 use dagrun_disk::log::{Owner, RunLog, Span};
 
-/// What a function can know of its attempt, and tell about it.
+/// What a function can learn about its attempt, and report about it.
 ///
 /// A function gets it by having a parameter of type `&Context`.
 #[derive(Debug)]
@@ -34,14 +34,14 @@ pub struct Context {
     pub(super) temp: OnceLock<TempDir>,
 }
 
-/// The attempt was told to end: it was cancelled, or has run longer than its `timeout`.
+/// The attempt has to end: it was cancelled, or has run longer than its `timeout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cancelled")]
 pub struct Cancelled;
 
 impl Context {
-    /// A context without a run, for calling a function in its own program's tests: everything is zero, and
-    /// what is logged is dropped.
+    /// A context without a run, for calling a function in its own program's tests: everything is
+    /// zero, and what is logged is dropped.
     #[must_use]
     pub fn detached() -> Context {
         Context {
@@ -106,14 +106,14 @@ impl Context {
         &self.task
     }
 
-    /// Slots that the attempt occupies: rayon has so many threads within the function.
+    /// Slots that the attempt occupies: rayon has this many threads within the function.
     #[must_use]
     pub fn cpus(&self) -> u32 {
         self.cpus
     }
 
-    /// A number that depends on the run's seed, the task and the instance's parameters only: what to
-    /// start a random generator from. Further attempts have the same.
+    /// A number that depends only on the run's seed, the task and the instance's parameters: a seed
+    /// for a random generator. Further attempts have the same one.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
@@ -125,8 +125,8 @@ impl Context {
         &self.worker
     }
 
-    /// Whether the attempt was told to end. A function that takes long asks now and then and returns
-    /// early; what it returns then does not matter. It takes a nanosecond.
+    /// Whether the attempt has to end. A long function should check this now and then and return
+    /// early; what it returns then does not matter. The check takes a nanosecond.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.token.stopped().is_some()
@@ -135,41 +135,41 @@ impl Context {
     /// The same, for `context.cancelled()?`.
     ///
     /// # Errors
-    /// When the attempt was told to end.
+    /// When the attempt has to end.
     pub fn cancelled(&self) -> Result<(), Cancelled> {
         if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
     }
 
-    /// Tells how much is done, from 0 to 1. What was told last is seen, a few times a second, in the
-    /// progress of the run; telling often costs nothing.
+    /// Sets how much is done, from 0 to 1. The latest value is shown, a few times a second, in the
+    /// progress of the run; setting it often costs nothing.
     pub fn progress(&self, fraction: f64) {
         self.token.set_progress(fraction);
     }
 
-    /// Writes a line into the attempt's log, as if to standard output. What a function prints does not
-    /// get there: it belongs to the worker's process.
+    /// Writes a line into the attempt's log, as if to standard output. What a function prints does
+    /// not get there: it belongs to the worker's process.
     pub fn log(&self, line: &str) {
         if let Some(log) = &self.log {
             log.write(line);
         }
     }
 
-    /// A directory for this attempt alone, made when it is first asked for and removed with all that is in it when
-    /// the function has returned.
+    /// A directory for this attempt alone. It is created at the first call, and removed with all
+    /// its content when the function has returned.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub fn temp_dir(&self) -> io::Result<&Path> {
         if let Some(made) = self.temp.get() {
             return Ok(&made.0);
         }
         let made = TempDir::make()?;
-        // Another thread may have been faster; then this one goes at once.
+        // Another thread may have been faster; then this directory is removed at once.
         Ok(&self.temp.get_or_init(|| made).0)
     }
 }
 
-/// Where the lines of an attempt go.
+/// Writes the lines of an attempt to the log.
 #[derive(Debug)]
 pub(super) struct Log {
     to: Arc<RunLog>,
@@ -179,7 +179,7 @@ pub(super) struct Log {
     shown: AtomicU64,
 }
 
-/// Lines that were written within so many microseconds are shown together.
+/// Lines that are written within this many microseconds are shown together.
 const SHOW: u64 = 100_000;
 
 impl Log {
@@ -216,7 +216,7 @@ impl Log {
     }
 }
 
-/// A directory that goes with its owner.
+/// A directory that is removed with its owner.
 #[derive(Debug)]
 pub(super) struct TempDir(PathBuf);
 
@@ -238,7 +238,7 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        // What cannot be removed is no failure of the attempt.
+        // A directory that cannot be removed does not fail the attempt.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Why a function gave no value.
+//! Why a function returned no value.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -6,12 +6,13 @@ use std::panic::Location;
 
 use dagrun_core::status::{Detail, FailureKind};
 
-/// Bytes of the whole story that travel with a failure.
+/// Bytes of the full text that travel with a failure.
 const TAIL: usize = 4096;
 
-/// Why a function gave no value: its error with the causes of that, or its panic.
+/// Why a function returned no value: its error with its causes, or its panic.
 ///
-/// Functions may return it as their error: `?` turns any [`std::error::Error`] into it and notes the place.
+/// Functions may return it as their error: `?` turns any [`std::error::Error`] into it and notes
+/// the place.
 #[derive(Clone)]
 pub struct Failure {
     message: String,
@@ -22,7 +23,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// An error of which there is a message only; its location is the caller's.
+    /// An error with a message only; its location is the caller's.
     #[must_use]
     #[track_caller]
     pub fn new(message: impl Display) -> Failure {
@@ -71,7 +72,8 @@ impl Failure {
         &self.chain
     }
 
-    /// Where, as `FILE:LINE:COLUMN`: of a panic, and of an error that became a [`Failure`] in the function.
+    /// Where, as `FILE:LINE:COLUMN`: of a panic, and of an error that became a [`Failure`] in the
+    /// function.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
         self.location.as_deref()
@@ -94,13 +96,13 @@ impl Failure {
         }
     }
 
-    /// What is reported: the reason in one line, and where that is not all, everything in place of the
-    /// last words of a process.
+    /// The detail to report: the reason in one line and, where there is more, the full text in the
+    /// place of a process's standard error.
     pub(super) fn into_detail(self) -> Detail {
         let reason = self.reason();
         let whole = self.whole();
         let mut stderr_tail = if whole == reason { Vec::new() } else { whole.into_bytes() };
-        // The beginning says more than the end.
+        // The beginning is more useful than the end.
         stderr_tail.truncate(TAIL);
         Detail { reason, stderr_tail, ..Detail::default() }
     }
@@ -161,13 +163,15 @@ impl<E: Error + 'static> From<E> for Failure {
     }
 }
 
-/// An error that a function returned, to be asked for the most that it can tell.
+/// An error that a function returned, to be turned into the most detailed failure that its type
+/// permits.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Raised<'a, E>(pub &'a E);
 
-/// How errors become failures, the most telling way first: `(&&&&&Raised(&error)).failure()` finds
-/// the first of these traits that the error's type has, since each needs one borrow less than that before.
+/// How errors become failures, the most detailed way first: `(&&&&&Raised(&error)).failure()` finds
+/// the first of these traits that the error's type has, since each needs one borrow less than the
+/// one before.
 #[doc(hidden)]
 pub mod raised {
     use super::{Display, Error, Failure, FailureKind, Raised};
@@ -216,7 +220,7 @@ pub mod raised {
     pub trait OfDisplay {
         type Error;
 
-        // The bound is here so that an error without it is complained of by its name.
+        // The bound is here so that the compiler names an error type that lacks it.
         fn failure(&self) -> Failure
         where
             Self::Error: Display;

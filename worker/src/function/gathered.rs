@@ -15,10 +15,10 @@ use serde::de::DeserializeOwned;
 use super::input::{Elements, Source, here};
 use super::{Fetch, FromInput, Input};
 
-/// The values that a task gathers, in the order of the instances' indices. As an input it takes the place of `Vec<T>`
-/// where they should not all be in memory: it holds one of them at a time.
+/// The values that a task gathers, in the order of the instances' indices. Use it as an input in
+/// place of `Vec<T>` when the values should not all be in memory: it holds one of them at a time.
 ///
-/// It is an iterator over [`Entry`]s, those of instances without a value as well;
+/// It is an iterator over [`Entry`]s, including those of instances without a value;
 /// [`Gathered::values`] leaves these out.
 #[derive(Debug)]
 pub struct Gathered<T> {
@@ -38,7 +38,7 @@ enum From<T> {
 /// One of the instances that were gathered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry<T> {
-    /// Its index; its place in a list that no task made.
+    /// Its index; for a list that is a single value, the position in the list.
     pub index: u32,
     /// How it ended.
     pub state: State,
@@ -46,7 +46,7 @@ pub struct Entry<T> {
     pub value: Option<T>,
 }
 
-/// Why a gathered value cannot be had.
+/// Why a gathered value cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatherError {

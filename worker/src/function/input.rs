@@ -1,4 +1,4 @@
-//! From the arguments of a call to the inputs of a function.
+//! Turns the arguments of a call into the inputs of a function.
 
 use std::any::{Any, TypeId, type_name};
 use std::path::PathBuf;
@@ -16,14 +16,14 @@ use serde::de::DeserializeOwned;
 use super::gathered::Records;
 use super::{Context, Failure, Fetch, Function, GatherError, Gathered};
 
-/// A type that a function can take. All that is [`DeserializeOwned`] is, and [`Gathered`].
+/// A type that a function can take: every [`DeserializeOwned`] type, and [`Gathered`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an input of a task",
     label = "not `DeserializeOwned`",
     note = "inputs of tasks are of types that implement `serde::de::DeserializeOwned`, or `Gathered<T>`"
 )]
 pub trait FromInput: Sized + 'static {
-    /// Makes it from what the call gives.
+    /// Makes it from what the call provides.
     ///
     /// # Errors
     /// Why it cannot be made, in words for people.
@@ -41,7 +41,7 @@ pub trait FromInput: Sized + 'static {
 #[doc(hidden)]
 pub type Elements<T> = Box<dyn Iterator<Item = Result<T, String>>>;
 
-/// What a call gives for one input.
+/// What a call provides for one input.
 #[derive(Debug)]
 pub struct Input<'a> {
     pub(super) source: Source,
@@ -56,7 +56,7 @@ pub(super) enum Source {
     Value(Bytes),
     /// A values file.
     Gathered(PathBuf),
-    /// All arguments together are the one input.
+    /// All arguments together form the one input.
     Table(Vec<(String, Source)>),
 }
 
@@ -88,7 +88,7 @@ impl<T: DeserializeOwned + 'static> FromInput for T {
 }
 
 impl Source {
-    /// The input as one payload; lists and tables are put together.
+    /// The input as one payload; lists and tables are assembled.
     fn payload(self, run: RunId, fetch: &Arc<dyn Fetch>) -> Result<Bytes, String> {
         match self {
             Source::Value(payload) => here(payload, run, fetch.as_ref()),
@@ -115,7 +115,7 @@ impl Source {
     }
 }
 
-/// The payload itself, where this is a reference to it.
+/// The payload itself, fetched where this is a reference to it.
 pub(super) fn here(payload: Bytes, run: RunId, fetch: &dyn Fetch) -> Result<Bytes, String> {
     match payload::stored(&payload) {
         Some(stored) => fetch.fetch(run, &stored),
@@ -123,7 +123,7 @@ pub(super) fn here(payload: Bytes, run: RunId, fetch: &dyn Fetch) -> Result<Byte
     }
 }
 
-/// What a call gives a function.
+/// What a call passes to a function.
 #[derive(Debug)]
 pub struct Inputs {
     function: &'static Function,

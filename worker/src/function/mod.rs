@@ -1,12 +1,13 @@
-//! Functions of the worker's own program as tasks: what they are to it, and how they are called.
+//! Functions of the worker's own program as tasks: how they are registered, and how they are
+//! called.
 //!
-//! `#[dagrun::task]` implements [`TaskFn`] and registers a [`Function`]; the linker gathers those of the
-//! whole program. A worker offers all of them. An attempt that is a call looks its function up by
-//! name, decodes what it is given ([`FromInput`], [`Gathered`]), calls it on the slot's own thread with a
-//! [`Context`], and encodes what it returns. Errors and panics are a [`Failure`].
+//! `#[dagrun::task]` implements [`TaskFn`] and registers a [`Function`]; the linker gathers those
+//! of the whole program. A worker offers all of them. An attempt that is a call looks its function
+//! up by name, decodes its inputs ([`FromInput`], [`Gathered`]), calls it on the slot's own thread
+//! with a [`Context`], and encodes its result. Errors and panics are a [`Failure`].
 //!
-//! What happens to a process is not caught: a function that aborts, exits, or overflows its stack takes
-//! the worker with it.
+//! What affects the whole process is not caught: a function that aborts, exits, or overflows its
+//! stack takes the worker with it.
 
 mod call;
 mod context;
@@ -46,14 +47,15 @@ pub trait TaskFn: Copy + Send + Sync + 'static {
     /// The names of its inputs.
     const PARAMS: &'static [&'static str];
 
-    /// Where it is written: crate, modules, and functions that it stands in.
+    /// Where it is defined: the crate, the modules, and the functions around it.
     #[must_use]
     fn path(self) -> &'static str {
         std::any::type_name::<Self>()
     }
 
-    /// A hash of its path, name and types, which tells it from other functions of this name, in this program
-    /// and in others. Types are compared by their paths, not by what is in them.
+    /// A hash of its path, name and types, which distinguishes it from other functions of this
+    /// name, in this program and in others. Types are compared by their paths, not by their
+    /// content.
     #[must_use]
     fn signature(self) -> u64 {
         let args = std::any::type_name::<Self::Args>();
@@ -63,8 +65,8 @@ pub trait TaskFn: Copy + Send + Sync + 'static {
     }
 }
 
-/// What a task gives of what its function returns: `FALLIBLE` says whether that is a `Result`, under whatever
-/// name. The attribute finds it out by [`Probe`].
+/// The value of a task, from what its function returns: `FALLIBLE` says whether that is a `Result`,
+/// even under an alias. The attribute determines it with [`Probe`].
 #[doc(hidden)]
 pub trait Returned<const FALLIBLE: bool> {
     /// The type of the value.
@@ -97,8 +99,8 @@ impl<T, E> Returned<true> for Result<T, E> {
     }
 }
 
-/// `Probe::<R>::FALLIBLE` is whether `R` is a `Result`: a constant of the type itself comes before that of
-/// a trait, [`Infallible`].
+/// `Probe::<R>::FALLIBLE` is whether `R` is a `Result`: a constant of the type itself takes
+/// precedence over that of a trait, [`Infallible`].
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Probe<R>(std::marker::PhantomData<R>);
@@ -114,7 +116,7 @@ pub trait Infallible {
 
 impl<R> Infallible for Probe<R> {}
 
-/// What the code that `#[dagrun::task]` writes needs. Not for people.
+/// What the code that `#[dagrun::task]` generates needs. Not a public API.
 #[doc(hidden)]
 pub mod __private {
     pub use std::ops::Deref;

@@ -1,4 +1,5 @@
-//! Where panics of functions happened: the hook knows it, and whoever catches them does not.
+//! Where panics of functions happened: the hook knows the location, the code that catches them does
+//! not.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -52,11 +53,11 @@ pub(super) fn recorder() -> Arc<Recorder> {
 }
 
 impl Recorder {
-    /// What is known of a panic that was caught.
+    /// What is known about a panic that was caught.
     pub(super) fn failure(&self, panic: &(dyn Any + Send)) -> Failure {
         let message = message(panic);
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // It may be of another one, which the function caught itself.
+        // The record may be of another panic, which the function caught itself.
         match last.filter(|last| last.message == message) {
             Some(last) => Failure::of_panic(message, last.location, last.backtrace),
             None => Failure::of_panic(message, None, None),
@@ -64,7 +65,7 @@ impl Recorder {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     text(panic)
 }
@@ -75,7 +76,7 @@ fn text(panic: &dyn Any) -> String {
     text.unwrap_or("no message").to_owned()
 }
 
-/// Once for the process; panics of other threads go where they went before.
+/// Once for the process; panics of other threads are handled as before.
 fn install_hook() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -1,10 +1,10 @@
 //! Rayon pools for functions that occupy several slots.
 //!
-//! Each slot is a pool of one thread, so what a function does with rayon stays on that thread: in a pool that
-//! all slots shared, a function that waits for its own parts would be given another
-//! attempt to run meanwhile, and both would end late. A function that occupies *k* slots runs in a pool of
-//! *k* threads that is its own while it runs. Making one takes a tenth of a millisecond, so they are kept by width;
-//! there are never more of them than attempts that ran at once.
+//! Each slot is a pool of one thread, so a function's use of rayon stays on that thread. In a pool
+//! shared by all slots, a function that waits for its own parts would run another attempt
+//! meanwhile, and both would end late. A function that occupies *k* slots runs in a pool of *k*
+//! threads that is its own while it runs. Creating one takes a tenth of a millisecond, so they are
+//! kept by width; there are never more of them than attempts that ran at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use super::shelf::BUILT_IN;
 use super::{Context, Failure, Inputs};
 
-/// How a function is called: takes its inputs, gives the payload of its value.
+/// How a function is called: takes its inputs, returns the payload of its value.
 pub(super) type Callable = fn(&mut Inputs, &Context) -> Result<Vec<u8>, Failure>;
 
 /// A function that can be called by its name.
@@ -22,8 +22,8 @@ pub struct Function {
     pub signature: fn() -> u64,
     /// Calls it.
     pub call: Callable,
-    /// Applies it to all values of a list, from the left; for functions of two inputs. Fails unless these and
-    /// its value are of one type.
+    /// Applies it to all values of a list, from the left; for functions of two inputs. Fails unless
+    /// the inputs and its value have the same type.
     pub fold: Option<Callable>,
 }
 
@@ -38,7 +38,8 @@ impl fmt::Debug for Function {
     }
 }
 
-/// All functions of this program, by name. There may be several of one name, with different signatures.
+/// All functions of this program, by name. There may be several of one name, with different
+/// signatures.
 pub fn functions() -> impl Iterator<Item = &'static Function> {
     by_name().values().flatten().copied()
 }
@@ -54,7 +55,8 @@ fn by_name() -> &'static BTreeMap<&'static str, Vec<&'static Function>> {
     })
 }
 
-/// Functions of this program that share a name, so that a pipeline file cannot mean one of them.
+/// Functions of this program that share a name, so that a pipeline file cannot refer to one of
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} functions of the program are called `{name}` ({}): give all but one another name with `#[dagrun::task(name = \"…\")]`",
@@ -63,7 +65,7 @@ fn by_name() -> &'static BTreeMap<&'static str, Vec<&'static Function>> {
 pub struct Ambiguous {
     /// Their name.
     pub name: String,
-    /// Where they are written, sorted.
+    /// Where they are defined, sorted.
     pub paths: Vec<&'static str>,
 }
 
@@ -97,7 +99,7 @@ pub(super) fn find(name: &str, signature: Option<u64>) -> Result<&'static Functi
 }
 
 fn unknown(name: &str) -> String {
-    // Those that every worker has are not what anybody meant.
+    // Functions that every worker has are left out: users do not name them.
     let named = by_name().keys().copied();
     let names: Vec<&str> = named.filter(|name| !name.starts_with(BUILT_IN)).collect();
     let message = format!("no function `{name}` in this worker's program");
@@ -125,5 +127,5 @@ fn unknown(name: &str) -> String {
     }
 }
 
-/// Names in a message.
+/// Most names in a message.
 const SHOWN: usize = 20;

@@ -1,10 +1,10 @@
-//! Values that a program has put on a worker by name, and the functions by which it does.
+//! Values that a program has put on a worker by name, and the functions that do so.
 //!
-//! Each worker has one shelf. It lives as long as the worker does, and holds what it was given until that
-//! is replaced or removed. Functions reach it through [`Context::get`] and [`Context::set`]; programs
-//! through calls of [`Push`], [`Pull`] and [`Remove`], which every worker has. Their names are none that
-//! `#[dagrun::task]` allows, and their signatures do not depend on types: values pass through them as
-//! they are.
+//! Each worker has one shelf. It lives as long as the worker does, and holds a value until that is
+//! replaced or removed. Functions reach it through [`Context::get`] and [`Context::set`]; programs
+//! through calls of [`Push`], [`Pull`] and [`Remove`], which every worker has. `#[dagrun::task]`
+//! does not allow their names, and their signatures do not depend on types: values pass through
+//! them unchanged.
 
 use std::marker::PhantomData;
 
@@ -16,10 +16,11 @@ use serde::de::DeserializeOwned;
 
 use super::{Context, Failure, Function, Inputs, TaskFn};
 
-/// What the names of all functions begin with that every worker has.
+/// The prefix of the names of functions that every worker has.
 pub const BUILT_IN: &str = "dagrun::";
 
-/// The signature of functions that take and give payloads as they are; a later form of them has another.
+/// The signature of functions that take and return payloads unchanged; a later form of them will
+/// have another.
 const SIGNATURE: u64 = 1;
 
 /// Values by name.
@@ -40,7 +41,7 @@ impl Shelf {
     }
 }
 
-/// Why a value cannot be had from the worker, or left there.
+/// Why a value cannot be read from the worker, or stored there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShelfError {
@@ -52,7 +53,7 @@ pub enum ShelfError {
         /// The worker's name.
         worker: String,
     },
-    /// It is of another type, or cannot be written.
+    /// It is of another type, or cannot be encoded.
     #[error("the value called `{name}`")]
     Value {
         /// Its name.
@@ -89,11 +90,11 @@ impl Context {
             .map_err(|source| ShelfError::Value { name: name.to_owned(), source })
     }
 
-    /// Puts a value under this name on the worker, in place of one that is there. It stays until it is
-    /// replaced or removed, or the worker ends; nothing but the worker's memory bounds what is kept.
+    /// Puts a value under this name on the worker, in place of one that is there. It stays until it
+    /// is replaced or removed, or the worker ends; only the worker's memory bounds what is kept.
     ///
     /// # Errors
-    /// When the value refuses to be written.
+    /// When the value cannot be encoded.
     pub fn set<T: Serialize + 'static>(&self, name: &str, value: &T) -> Result<(), ShelfError> {
         let payload = payload::encode(value)
             .map_err(|source| ShelfError::Value { name: name.to_owned(), source })?;
@@ -106,7 +107,7 @@ impl Context {
     }
 }
 
-/// A payload, whatever is in it: the type of an input that is passed on as it is.
+/// A payload, whatever is in it: the type of an input that is passed on unchanged.
 #[derive(Debug)]
 pub struct Raw(());
 

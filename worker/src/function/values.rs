@@ -1,4 +1,4 @@
-//! The seam between calls and whoever keeps long values.
+//! The interface between calls and the keeper of long values.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ pub trait Fetch: fmt::Debug + Send + Sync {
     /// The payload that `stored` refers to, for an instance of `run`.
     ///
     /// # Errors
-    /// Why it cannot be had, in words for people.
+    /// Why it cannot be fetched, in words for people.
     fn fetch(&self, run: RunId, stored: &Stored) -> Result<Bytes, String>;
 }
 
-/// Decides what becomes of the value of an attempt that has succeeded.
+/// Decides where the value of an attempt that has succeeded is kept.
 pub trait Keeper: fmt::Debug + Send + Sync {
     /// The payload to report: `payload` itself, or a reference to where it is kept now.
     ///

@@ -1,9 +1,9 @@
-//! Ends calls that were told to end and do not.
+//! Ends calls that were asked to end and do not.
 //!
-//! A function cannot be killed without its process. When its time is up its token is set, and when it has not
-//! returned within `grace` after that (or after it was cancelled), its attempt's end is told without
-//! it. The slot stays occupied until it returns. One thread watches all slots; it exists once
-//! there was something to watch.
+//! A function cannot be killed without its process. When its time is up its token is set, and when
+//! it has not returned within `grace` after that (or after it was cancelled), its attempt's end is
+//! reported without it. The slot stays occupied until it returns. One thread watches all slots; it
+//! starts with the first call that needs watching.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::attempt::Ended;
 use crate::control::{Control, Stop};
 use dagrun_disk::clock;
 
-/// Whom a watch tells that an attempt has ended without its function having returned.
+/// Called when an attempt has ended without its function having returned.
 pub(crate) type Abandon = Box<dyn Fn(AttemptId, Ended) + Send>;
 
 /// The calls that run, by the place of their slot.
@@ -32,7 +32,7 @@ pub(crate) struct Watch {
 struct State {
     running: bool,
     closed: bool,
-    /// When the thread looks again.
+    /// When the thread checks again.
     until: Option<Instant>,
 }
 
@@ -42,7 +42,7 @@ struct Watched {
     timeout: Option<Micros>,
     deadline: Option<Instant>,
     grace: Duration,
-    /// When its end is told without it.
+    /// When its end is reported without it.
     last: Option<Instant>,
 }
 
@@ -66,7 +66,7 @@ impl Watch {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(span(timeout)));
         let watched = Watched { attempt, timeout, deadline, grace: span(grace), last: None };
         *lock(&self.calls[place]) = Some(watched);
-        // It may have been told to end just before.
+        // It may have been stopped just before.
         let told = self.controls[place].stopped().map(|_| Instant::now());
         if let Some(when) = told.or(deadline) {
             self.look_by(when, abandon);
@@ -83,12 +83,12 @@ impl Watch {
         lock(&self.calls[place]).is_some()
     }
 
-    /// Somebody was told to end.
+    /// A call was asked to end.
     pub(crate) fn nudge(self: &Arc<Watch>, abandon: impl FnOnce() -> Abandon) {
         self.look_by(Instant::now(), abandon);
     }
 
-    /// Sees to it that the thread looks at that time at the latest.
+    /// Ensures that the thread checks the calls at that time at the latest.
     fn look_by(self: &Arc<Watch>, when: Instant, abandon: impl FnOnce() -> Abandon) {
         let mut state = lock(&self.state);
         if state.until.is_some_and(|until| until <= when) {
@@ -133,7 +133,7 @@ impl Watch {
         }
     }
 
-    /// Does what is due, and says when there is more.
+    /// Does what is due, and returns when the next check is due.
     fn look(&self, abandon: &Abandon) -> Option<Instant> {
         let now = Instant::now();
         let mut next = None;
@@ -156,7 +156,8 @@ impl Watch {
 }
 
 impl Watched {
-    /// When something is to be done about it; in the past: its end is to be told.
+    /// When the call is next due; once it was stopped, a time in the past means that its end must
+    /// be reported.
     fn due(&mut self, control: &Control, now: Instant) -> Option<Instant> {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             control.stop(Stop::Timeout);

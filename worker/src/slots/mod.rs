@@ -1,8 +1,8 @@
 //! The slots of a worker: a queue of assigned instances in front of a thread for each slot.
 //!
-//! The thread of a slot is a rayon pool of its own, so that a function that uses rayon stays
-//! within its slot. First in, first out: the head waits until enough slots are free, and what is behind it waits too,
-//! so that an attempt that needs many slots is not starved by small ones.
+//! The thread of a slot is a rayon pool of its own, so that a function that uses rayon stays within
+//! its slot. First in, first out: the head waits until enough slots are free, and what is behind it
+//! waits too, so that an attempt that needs many slots is not starved by small ones.
 
 mod queue;
 
@@ -25,15 +25,15 @@ use crate::function::{self, Place};
 use crate::values::{Given, Keeping, ValueId};
 use dagrun_disk::log::{Owner, RunLog};
 
-/// What the slots need to know of a task.
+/// What the slots need to know about a task.
 pub trait Plan: fmt::Debug + Send + Sync {
     /// Slots that one attempt occupies.
     fn cpus(&self) -> u32;
 
-    /// What an attempt does.
+    /// The job of an attempt.
     ///
     /// # Errors
-    /// The reason why it cannot, in words for people.
+    /// Why there is none, in words for people.
     fn job(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Job, String>;
 
     /// How the values of its inputs are used.
@@ -41,13 +41,13 @@ pub trait Plan: fmt::Debug + Send + Sync {
         &[]
     }
 
-    /// The name of the task that an input is of.
+    /// The name of the task that an input comes from.
     fn input_task(&self, _input: usize) -> &str {
         "an upstream"
     }
 
-    /// The task's name, what becomes of its long values, and the run's directory; none: these travel
-    /// with reports.
+    /// The task's name, where its long values are kept, and the run's directory; `None`: long
+    /// values travel with reports.
     fn keeping(&self) -> Option<(&str, Keep, &Path)> {
         None
     }
@@ -56,17 +56,17 @@ pub trait Plan: fmt::Debug + Send + Sync {
 /// Consecutive instances to run.
 #[derive(Clone, Debug)]
 pub struct Work {
-    /// Which, and as which attempts.
+    /// The instances, and their attempts.
     pub assignment: Assignment,
-    /// How.
+    /// How to run them.
     pub plan: Arc<dyn Plan>,
-    /// For each instance of the assignment, or empty.
+    /// The inputs of each instance of the assignment, or empty.
     pub inputs: Arc<Vec<Vec<Input>>>,
-    /// Where the output goes.
+    /// The log for the output.
     pub log: Option<Arc<RunLog>>,
 }
 
-/// What became of attempts, as it is told to whoever reports it.
+/// Receives the outcome of attempts, to be reported.
 pub type Sink = Box<dyn Fn(Report) + Send + Sync>;
 
 /// Why the slots could not be set up.
@@ -84,7 +84,7 @@ pub enum SlotsError {
 /// The stack of a slot's thread: that of a main thread, since functions run on it.
 pub(crate) const STACK: usize = 8 << 20;
 
-/// Slots and what waits for them. Clones share them.
+/// Slots and their queue. Clones share them.
 #[derive(Clone)]
 pub struct Slots {
     shared: Arc<Shared>,
@@ -99,7 +99,7 @@ impl fmt::Debug for Slots {
 struct Shared {
     runner: Runner,
     sink: Sink,
-    /// One of a single thread for each place.
+    /// For each place, a pool with a single thread.
     pools: Vec<rayon::ThreadPool>,
     watch: Arc<Watch>,
     state: Mutex<State>,
@@ -149,7 +149,8 @@ impl Slots {
         self.start(ready);
     }
 
-    /// Takes attempts that have not started out of the queue, and gives the ids of those.
+    /// Removes these attempts from the queue unless they have started, and returns the ids of those
+    /// removed.
     #[must_use]
     pub fn withdraw(&self, attempts: &HashSet<AttemptId>) -> Vec<AttemptId> {
         let mut state = self.shared.lock();
@@ -161,7 +162,7 @@ impl Slots {
         withdrawn
     }
 
-    /// Takes everything (of one run, or of all) that has not started out of the queue.
+    /// Removes everything (of one run, or of all) that has not started from the queue.
     #[must_use]
     pub fn withdraw_all(&self, run: Option<RunId>) -> Vec<AttemptId> {
         let mut state = self.shared.lock();
@@ -192,7 +193,8 @@ impl Slots {
         }
     }
 
-    /// Blocks until nothing (of one run, or of all) runs and every end has been told. What is still queued keeps starting.
+    /// Blocks until nothing (of one run, or of all) runs and every end has been reported. Queued
+    /// work keeps starting meanwhile.
     pub fn wait_idle(&self, run: Option<RunId>) {
         let mut state = self.shared.lock();
         while state.running.values().any(|running| run.is_none_or(|run| run == running.run)) {
@@ -202,8 +204,8 @@ impl Slots {
         }
     }
 
-    /// Attempts that run since `before` or earlier and were not given by this call yet, and whether
-    /// there may be more of them later.
+    /// Attempts that have been running since `before` or earlier and that no earlier call has
+    /// returned, and whether there may be more of them later.
     #[must_use]
     pub fn newly_running(&self, before: Timestamp) -> (Vec<Report>, bool) {
         let mut guard = self.shared.lock();
@@ -225,8 +227,8 @@ impl Slots {
         (reports, more)
     }
 
-    /// How far functions say that they have come, from 0 to 1: those that run and have said something new since this was
-    /// last asked.
+    /// The progress of running functions, from 0 to 1: of those that have set it since the last
+    /// call.
     #[must_use]
     pub fn progress(&self) -> Vec<(AttemptId, f32)> {
         let state = self.shared.lock();
@@ -237,7 +239,7 @@ impl Slots {
         told.collect()
     }
 
-    /// Whether much more waits than there are slots.
+    /// Whether the queue is much longer than the number of slots.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
         let state = self.shared.lock();
@@ -245,7 +247,7 @@ impl Slots {
         waiting.sum::<usize>() >= 4 * state.slots
     }
 
-    /// Attempts that run now.
+    /// The number of attempts that run at present.
     #[must_use]
     pub fn running(&self) -> usize {
         self.shared.lock().running.values().filter(|running| !running.ended).count()
@@ -277,7 +279,7 @@ fn report(attempt: AttemptId, outcome: Outcome, started: Timestamp) -> Report {
     }
 }
 
-/// Runs an attempt, then those that its end makes room for: one of them on this thread.
+/// Runs an attempt, then those that its end frees slots for: one of them on this thread.
 fn work_off(shared: &Arc<Shared>, first: Taken) {
     let mut next = Some(first);
     while let Some(taken) = next.take() {
@@ -293,8 +295,8 @@ fn work_off(shared: &Arc<Shared>, first: Taken) {
     }
 }
 
-/// An occupied slot. Whatever happens on its thread, the attempt's end is reported once and its room
-/// given back.
+/// An occupied slot. Whatever happens on its thread, the attempt's end is reported once and its
+/// slots are freed.
 struct Slot<'a> {
     shared: &'a Arc<Shared>,
     taken: Option<Taken>,
@@ -315,7 +317,8 @@ impl Slot<'_> {
     fn end(&mut self, ended: Ended) -> Vec<Taken> {
         let Some(taken) = self.taken.take() else { return Vec::new() };
         let (ready, is_first) = self.shared.release(&taken);
-        // Only now: whoever still sees the attempt running may rely on its end not being told yet.
+        // Only now: whoever still sees the attempt running may rely on its end not having been
+        // reported yet.
         if is_first {
             self.shared.tell(taken.attempt(), ended);
         }
@@ -375,7 +378,7 @@ impl Shared {
         }
     }
 
-    /// Gets what an attempt is given, where it is elsewhere or long.
+    /// Fetches the inputs of an attempt that are kept elsewhere or are long.
     fn give(&self, taken: &Taken, inputs: &[Input]) -> Result<Option<Given>, String> {
         let Some(values) = self.runner.values() else { return Ok(None) };
         let (plan, run) = (&taken.work.plan, taken.work.assignment.run);
@@ -432,7 +435,7 @@ impl Shared {
         ended
     }
 
-    /// Ends what runs in a place.
+    /// Stops the attempt in a place.
     fn stop(self: &Arc<Shared>, state: &State, place: usize, why: Stop) {
         state.controls[place].stop(why);
         if self.watch.is_call(place) {
@@ -440,7 +443,7 @@ impl Shared {
         }
     }
 
-    /// Tells the end of an attempt whose function goes on and keeps its place.
+    /// Reports the end of an attempt whose function continues and keeps its place.
     fn abandoning(self: &Arc<Shared>) -> Abandon {
         let shared = Arc::downgrade(self);
         Box::new(move |attempt, ended| {
@@ -452,8 +455,8 @@ impl Shared {
         })
     }
 
-    /// Gives an attempt's room back, and takes what now fits. Also tells whether its end is still to be
-    /// told.
+    /// Frees an attempt's slots, and takes what now fits. Also returns whether its end is still to
+    /// be reported.
     fn release(&self, taken: &Taken) -> (Vec<Taken>, bool) {
         let mut state = self.lock();
         let is_first = state.end(taken.attempt());
@@ -478,7 +481,7 @@ impl Shared {
     fn told(&self, attempt: AttemptId) {
         let mut state = self.lock();
         state.running.remove(&attempt);
-        // Waking nobody would still be a system call.
+        // A wake-up costs a system call even when nobody waits.
         if state.waiting > 0 {
             self.ended.notify_all();
         }

@@ -1,4 +1,4 @@
-//! What waits for slots and what occupies them.
+//! The work that waits for slots and the attempts that occupy them.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -34,7 +34,7 @@ pub(super) struct Running {
     pub(super) run: RunId,
     pub(super) place: usize,
     pub(super) announced: bool,
-    /// It has given its place back, and its end is about to be told.
+    /// Whether it has ended. Its end is about to be reported.
     pub(super) ended: bool,
 }
 
@@ -68,7 +68,7 @@ impl State {
         }
     }
 
-    /// Marks an attempt as ended; false when it was.
+    /// Marks an attempt as ended; returns false when it already was, or does not run.
     pub(super) fn end(&mut self, attempt: AttemptId) -> bool {
         let running = self.running.get_mut(&attempt);
         running.is_some_and(|running| !std::mem::replace(&mut running.ended, true))
@@ -82,10 +82,10 @@ impl State {
         ready
     }
 
-    /// The head of the queue, when there is room for it.
+    /// Takes the head of the queue when enough slots are free for it.
     fn take(&mut self) -> Option<Taken> {
         let head = self.queue.front_mut()?;
-        // More than there are means all of them.
+        // More slots than there are means all of them.
         let width = (head.work.plan.cpus().max(1) as usize).min(self.slots);
         if width > self.free {
             return None;

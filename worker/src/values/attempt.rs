@@ -1,4 +1,4 @@
-//! What an attempt is given: references followed, long values of commands in files.
+//! The inputs of an attempt: follows references, and writes long values for commands to files.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,7 +16,7 @@ use super::{FetchError, Held, ValueError, Values};
 /// The inputs of an attempt. Their files are removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Given {
-    /// As the recipe asks for them.
+    /// The inputs, as the recipe needs them.
     pub(crate) inputs: Vec<Input>,
     dir: Option<PathBuf>,
 }
@@ -43,8 +43,8 @@ enum GiveError {
 }
 
 impl Values {
-    /// Makes the inputs of an attempt ready; none when they are as they came. `name` gives the name of
-    /// an input's task.
+    /// Prepares the inputs of an attempt; `None` when they can be used unchanged. `name` returns
+    /// the name of an input's task.
     ///
     /// # Errors
     /// In words for people, with the instance whose value it is.
@@ -112,7 +112,7 @@ impl Values {
     }
 }
 
-/// A file that a command can be given as it is.
+/// A file that can be given to a command unchanged.
 fn ready_file(stored: Option<&Stored>) -> Option<&Path> {
     match &stored?.place {
         Place::File(path) if path.extension().is_some_and(|ending| ending != "msgpack") => {
@@ -122,7 +122,7 @@ fn ready_file(stored: Option<&Stored>) -> Option<&Path> {
     }
 }
 
-/// Writes a value as a command can read it: bytes as they are, anything else as JSON.
+/// Writes a value in a form that a command can read: bytes unchanged, anything else as JSON.
 fn write_for_command(held: &Held, stem: &Path) -> Result<PathBuf, GiveError> {
     let head = held.head(2).map_err(ValueError::Read)?;
     let is_json = matches!(payload::kind(&head), Ok(Kind::Json(_)));

@@ -21,7 +21,7 @@ pub fn checksum(payload: &[u8]) -> u64 {
     xxh3_64(payload)
 }
 
-/// A value that a worker has. Clones share it; it stays readable when the store has let go of it.
+/// A value that a worker has. Clones share it; it stays readable after the store has released it.
 #[derive(Clone, Debug)]
 pub struct Held {
     pub(super) length: u64,
@@ -33,7 +33,7 @@ pub struct Held {
 pub(super) enum Body {
     Memory(Bytes),
     Disk(Arc<Extent>),
-    /// A file of somebody else's, and what comes before its content.
+    /// A file that the store does not own, and the bytes that precede its content.
     File(Arc<File>, &'static [u8]),
 }
 
@@ -57,7 +57,7 @@ impl Held {
         self.checksum
     }
 
-    /// Whether it is what a reference says.
+    /// Whether its length and checksum match a reference.
     pub(super) fn is(&self, stored: &Stored) -> bool {
         (self.length, self.checksum) == (stored.bytes, stored.checksum)
     }
@@ -83,11 +83,11 @@ impl Held {
         Ok(payload.into())
     }
 
-    /// Writes the payload in pieces. What comes from disk is checked on the way: on an error, what has
-    /// been written is no value.
+    /// Writes the payload in pieces. What comes from disk is checked on the way: after an error,
+    /// the written bytes are not a value.
     ///
     /// # Errors
-    /// When it cannot be read back as it was written, or not be written.
+    /// When it cannot be read back as it was written, or cannot be written.
     pub fn copy_to(&self, to: &mut impl Write) -> Result<(), ValueError> {
         self.copy_after(0, to)
     }
@@ -113,7 +113,7 @@ impl Held {
         if hasher.digest() == self.checksum { Ok(()) } else { Err(ValueError::Damaged) }
     }
 
-    /// The first bytes of the payload, at most so many.
+    /// The first bytes of the payload, at most `most`.
     ///
     /// # Errors
     /// When they cannot be read back.

@@ -1,4 +1,4 @@
-//! What becomes of the value of an attempt that has succeeded.
+//! Keeps the value of an attempt that has succeeded.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -12,14 +12,14 @@ use dagrun_core::recipe::{INLINE, Keep};
 use super::{ValueError, ValueId, Values, checksum};
 use crate::function::{Fetch, Keeper};
 
-/// Whose value it is, and what becomes of it when it is long.
+/// The owner of a value, and where it is kept when it is long.
 #[derive(Clone, Copy, Debug)]
 pub struct Keeping<'a> {
     /// The run and the instance.
     pub id: ValueId,
     /// The task's name.
     pub task: &'a str,
-    /// What becomes of it.
+    /// Where it is kept.
     pub keep: Keep,
     /// The run's own directory, absolute.
     pub run_dir: &'a Path,
@@ -37,7 +37,8 @@ enum KeepError {
 }
 
 impl Values {
-    /// The payload to report: this one when it is short, otherwise what its task asks for.
+    /// The payload to report: the value itself, or a reference to it when it is long and its task
+    /// keeps it elsewhere.
     fn keep_if_long(&self, of: &Keeping<'_>, payload: Vec<u8>) -> Result<Vec<u8>, KeepError> {
         if payload.len() <= INLINE {
             return Ok(payload);
@@ -50,7 +51,7 @@ impl Values {
     }
 }
 
-/// Writes `RUN_DIR/values/TASK-INDEX.ENDING`; under another name until it is whole.
+/// Writes `RUN_DIR/values/TASK-INDEX.ENDING`; under another name until it is complete.
 fn write_file(of: &Keeping<'_>, payload: &[u8]) -> Result<Stored, KeepError> {
     let (ending, content) = payload::file_form(payload)?;
     let name = format!("{}-{}.{ending}", of.task, of.id.instance.index);

@@ -1,8 +1,8 @@
-//! The values that a worker keeps for others, and how it gets theirs.
+//! The values that a worker keeps for others, and how it fetches theirs.
 //!
-//! What an attempt yields and is too long to travel with its report stays in the [`Store`] of the
-//! worker: in memory up to a limit, on disk beyond it. Other workers fetch it from there, directly.
-//! The scheduler knows who has what, and says when nobody needs a value any more.
+//! A value that is too long to travel with its report stays in the [`Store`] of the worker: in
+//! memory up to a limit, on disk beyond it. Other workers fetch it from there, directly. The
+//! scheduler knows which worker holds which value, and releases a value that nobody needs any more.
 
 mod attempt;
 mod held;
@@ -45,29 +45,30 @@ pub struct ValueId {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
-    /// There is no room in memory, and the disk refuses.
+    /// There is no memory left for it, and it could not be written to disk.
     #[error("no room for values in {}", dir.display())]
     Spill {
-        /// Where it was to go.
+        /// The directory for values on disk.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// It could not be read back from disk.
     #[error("a value cannot be read back from disk")]
     Read(#[source] io::Error),
-    /// Whoever wanted it did not take it.
+    /// Its destination did not accept it.
     #[error("a value cannot be written")]
     Write(#[source] io::Error),
-    /// It is not what it was.
+    /// It has changed since it was written.
     #[error("a value is damaged: its checksum does not match")]
     Damaged,
-    /// Memory does not suffice to hold all of it at once.
+    /// It does not fit into memory as a whole.
     #[error("a value of {0} bytes does not fit into memory")]
     TooLong(u64),
 }
 
-/// A worker's store, its door for others, and its way to theirs. For all threads of the worker.
+/// A worker's store, its server for other workers, and its client for theirs. All threads of the
+/// worker share it.
 #[derive(Debug)]
 pub struct Values {
     store: Arc<Store>,
@@ -78,8 +79,8 @@ pub struct Values {
 }
 
 impl Values {
-    /// A store that keeps up to `memory` bytes in memory and more on disk. The directory is made when it is
-    /// needed, is nobody else's, and is removed in the end.
+    /// A store that keeps up to `memory` bytes in memory and more on disk. The directory is created
+    /// when it is needed, must not be used by others, and is removed at the end.
     #[must_use]
     pub fn new(memory: u64, dir: PathBuf) -> Values {
         Values {
@@ -107,7 +108,8 @@ impl Values {
         &self.store
     }
 
-    /// Where other workers get values from this one, and what they must know; none: it does not listen.
+    /// Where other workers fetch values from this one, and the secret for it; `None` when it does
+    /// not listen.
     #[must_use]
     pub fn door(&self) -> Option<(SocketAddr, &Secret)> {
         self.server.get().map(|server| (server.address(), server.secret()))
@@ -118,7 +120,7 @@ impl Values {
         let _ = self.own.set(id);
     }
 
-    /// Learns of other workers, in place of all it knew, and of the names of those that have gone.
+    /// Sets the other workers and the names of lost ones, in place of all that were known.
     pub fn set_peers(
         &self,
         peers: impl IntoIterator<Item = (WorkerId, Peer)>,
@@ -127,10 +129,10 @@ impl Values {
         self.peers.set(peers.into_iter().collect(), gone.into_iter().collect());
     }
 
-    /// Keeps a value of an attempt that has ended here, and gives the reference to it.
+    /// Keeps the value of an attempt that has ended here, and returns the reference to it.
     ///
     /// # Errors
-    /// When there is no room in memory and none on disk.
+    /// When there is no capacity left in memory or on disk.
     pub fn hold(&self, id: ValueId, payload: Bytes) -> Result<Stored, ValueError> {
         let held = self.store.put(id, payload)?;
         let own = self.own.get().copied().unwrap_or(WorkerId(0));
@@ -138,11 +140,11 @@ impl Values {
         Ok(Stored { place, bytes: held.length(), checksum: held.checksum() })
     }
 
-    /// The value that a reference in `run` stands for: from this worker's store, from that of another, or
-    /// from a file. `cancelled` is asked now and then while others are waited for.
+    /// The value that a reference in `run` stands for: from this worker's store, from that of
+    /// another, or from a file. `cancelled` is called now and then while waiting for other workers.
     ///
     /// # Errors
-    /// When it is gone, damaged, or cannot be reached.
+    /// When it is lost, damaged, or cannot be reached.
     pub fn get(
         &self,
         run: RunId,
@@ -154,7 +156,7 @@ impl Values {
             Place::Worker(worker, instance) => (*worker, *instance),
         };
         let id = ValueId { run, instance };
-        // A copy may be here, or one of the same name that is older than the reference.
+        // There may be a copy here, or an older value with the same id.
         if let Some(held) = self.store.get(id).filter(|held| held.is(stored)) {
             return Ok(held);
         }

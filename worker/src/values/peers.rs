@@ -1,4 +1,4 @@
-//! Getting values from other workers, and from files.
+//! Fetches values from other workers, and opens those in files.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,14 +21,14 @@ use super::{ValueError, ValueId};
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long it may be silent in the middle of an answer.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often somebody who waits looks whether it still should.
+/// How often a waiting thread checks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(100);
 /// Connections to one worker that are kept for the next value.
 const SPARE: usize = 2;
-/// How long they are kept: less than the other side does.
+/// How long they are kept: a shorter time than on the other side.
 const SPARE_FOR: Duration = Duration::from_secs(3);
 
-/// Why a value could not be had.
+/// Why a value could not be fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
@@ -38,7 +38,7 @@ pub enum FetchError {
     /// The worker that had it does not have it any more.
     #[error("worker {0} does not have it any more")]
     Unknown(String),
-    /// This worker had it and let go of it.
+    /// This worker had it and has released it.
     #[error("it has been released here")]
     Released,
     /// The worker that has it cannot be reached, or broke off.
@@ -46,7 +46,7 @@ pub enum FetchError {
     Peer {
         /// Its name.
         name: String,
-        /// Where it was tried.
+        /// The address that was tried.
         address: SocketAddr,
         /// What happened.
         source: io::Error,
@@ -65,7 +65,7 @@ pub enum FetchError {
     /// It cannot be kept here.
     #[error(transparent)]
     Value(#[from] ValueError),
-    /// The attempt that wants it is to end.
+    /// The attempt that needs it has to end.
     #[error("given up, as the attempt is to end")]
     Cancelled,
 }
@@ -75,9 +75,9 @@ pub enum FetchError {
 pub struct Peer {
     /// Its name.
     pub name: String,
-    /// Where it gives its values.
+    /// Where it serves its values.
     pub address: SocketAddr,
-    /// What it asks for.
+    /// The secret that it requires.
     pub secret: Secret,
 }
 
@@ -85,14 +85,14 @@ pub struct Peer {
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     state: Mutex<State>,
-    /// Notified when something under way has come, or will not.
+    /// Notified when a fetch has succeeded or failed.
     ended: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     known: HashMap<WorkerId, Peer>,
-    /// The names of those that have gone.
+    /// The names of lost workers.
     gone: HashMap<WorkerId, String>,
     spare: HashMap<WorkerId, Vec<(TcpStream, Instant)>>,
     /// Values that a thread is fetching; others wait for it.
@@ -107,7 +107,7 @@ impl Peers {
         spare.retain(|worker, _| known.contains_key(worker));
     }
 
-    /// Gets a value. Of several threads that want the same one does it.
+    /// Fetches a value. Of several threads that need the same value, only one fetches it.
     pub(super) fn fetch(
         &self,
         store: &Store,
@@ -147,7 +147,7 @@ impl Peers {
             FetchError::Peer { name, address, source }
         };
         let request = transfer::request(&peer.secret, id);
-        // One that was kept may have been closed at the other side, which tells only now.
+        // A spare connection may have been closed at the other side, which shows only now.
         let asked = spare.and_then(|stream| Line { stream, cancelled }.ask(&request).ok());
         let (line, head) = match asked {
             Some(answered) => answered,
@@ -214,7 +214,7 @@ impl Peers {
     }
 }
 
-/// A thread's turn at a value: however it ends, the next may try.
+/// A thread's turn to fetch a value: however it ends, the next thread may try.
 struct Turn<'a> {
     peers: &'a Peers,
     id: ValueId,
@@ -235,13 +235,13 @@ fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A connection to another worker, and the question whether it is still wanted.
+/// A connection to another worker, and a check for whether it is still needed.
 struct Line<'a> {
     stream: TcpStream,
     cancelled: &'a dyn Fn() -> bool,
 }
 
-/// Why nothing more comes.
+/// Why a transfer broke off.
 enum Broken {
     Line(io::Error),
     Value(ValueError),
@@ -253,7 +253,7 @@ impl From<ValueError> for Broken {
     }
 }
 
-/// Length and checksum, none for a value that is not there.
+/// Length and checksum; `None` for a value that is not there.
 type Head = Option<(u64, u64)>;
 
 impl Line<'_> {
@@ -290,7 +290,8 @@ impl Line<'_> {
     }
 }
 
-/// Reads once, into room that need not be cleared before. More than `most` bytes are an error.
+/// Reads once, into spare capacity that need not be initialised. More than `most` bytes are an
+/// error.
 fn append_some(from: impl AsFd, to: &mut Vec<u8>, most: u64) -> io::Result<()> {
     if to.capacity() == to.len() {
         to.reserve_exact(usize::try_from(most).unwrap_or(PIECE).min(PIECE));

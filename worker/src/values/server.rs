@@ -1,4 +1,5 @@
-//! The door at which other workers fetch values: a thread that accepts, and one for each connection.
+//! The server from which other workers fetch values: a thread that accepts, and one for each
+//! connection.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -14,9 +15,9 @@ use super::transfer::{self, REQUEST, Secret};
 const CONNECTIONS: usize = 64;
 /// How long a connection may be silent before a request has come.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long whoever asked may take to accept the next part of an answer.
+/// How long the peer may take to accept the next part of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long the one who stops the server waits for its own knock.
+/// How long to wait for the connection that wakes the accepting thread when the server stops.
 const KNOCK: Duration = Duration::from_secs(1);
 
 /// Serves values until it is dropped.
@@ -98,7 +99,8 @@ impl Shared {
                 return;
             }
             let Ok((stream, _)) = accepted else {
-                // Descriptors have run out, or the peer has gone again: some may end meanwhile.
+                // Descriptors have run out, or the peer has disconnected: connections may end
+                // meanwhile.
                 drop(self.ended.wait_timeout(door, Duration::from_millis(100)));
                 continue;
             };
@@ -109,7 +111,7 @@ impl Shared {
         }
     }
 
-    /// Starts a thread for a connection. One that cannot be had closes it.
+    /// Starts a thread for a connection. If that fails, the connection is closed.
     fn serve(self: &Arc<Self>, door: &mut Door, stream: TcpStream) {
         let Ok(handle) = stream.try_clone() else { return };
         let number = door.next;

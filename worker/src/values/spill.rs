@@ -1,8 +1,8 @@
 //! Values on disk: extents of one file that has no name.
 //!
-//! The file is removed from its directory as soon as it is open, so that the system takes it back
-//! whatever becomes of the worker, even when it is killed. What an extent occupied is given back when
-//! the extent is dropped, where the file system can do that, and in any case with the last extent.
+//! The file is removed from its directory as soon as it is open, so that the system frees it
+//! however the worker ends, even when it is killed. The space of an extent is freed when the extent
+//! is dropped, where the file system supports that, and in any case with the last extent.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::FallocateFlags;
 
-/// Extents begin at multiples of this, so that what one occupied can be given back without its
+/// Extents begin at multiples of this, so that the space of one can be freed without its
 /// neighbours.
 const BLOCK: u64 = 4096;
 
-/// A place for what does not fit into memory.
+/// Disk space for values that do not fit into memory.
 #[derive(Debug)]
 pub(crate) struct Spill {
     dir: PathBuf,
@@ -26,7 +26,7 @@ pub(crate) struct Spill {
 
 #[derive(Debug, Default)]
 struct State {
-    /// There only while there are extents.
+    /// `None` while there are no extents.
     file: Option<Arc<File>>,
     /// Where the next extent begins.
     end: u64,
@@ -34,7 +34,7 @@ struct State {
     bytes: u64,
 }
 
-/// A part of the file, which is given back when this is dropped.
+/// A part of the file, which is freed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Extent {
     spill: Arc<Spill>,
@@ -58,7 +58,7 @@ impl Spill {
         self.lock().bytes
     }
 
-    /// Room for so many bytes. Nothing is written yet.
+    /// Reserves an extent of this many bytes. Nothing is written yet.
     pub(crate) fn extent(self: &Arc<Spill>, length: u64) -> io::Result<Extent> {
         let mut state = self.lock();
         let file = match &state.file {
@@ -90,7 +90,7 @@ fn nameless(dir: &Path) -> io::Result<File> {
     std::fs::create_dir_all(dir)?;
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let path = dir.join(format!(".dagrun-values-{}-{number}", std::process::id()));
-    // Left behind by a process that was killed between the two steps and had our number.
+    // Left behind by a process that was killed between the two steps and had the same process id.
     let _ = std::fs::remove_file(&path);
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
@@ -124,14 +124,14 @@ impl Drop for Extent {
         state.extents -= 1;
         state.bytes -= self.length;
         if state.extents == 0 {
-            state.file = None; // With the last descriptor all of it goes.
+            state.file = None; // Closing the last descriptor frees all of it.
             return;
         }
         drop(state);
         let length = self.length.next_multiple_of(BLOCK);
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         if length > 0 {
-            // Where the file system cannot do this, the space comes back with the last extent.
+            // Where the file system cannot do this, the space is freed with the last extent.
             let _ = rustix::fs::fallocate(&self.file, flags, self.offset, length);
         }
     }

@@ -1,8 +1,9 @@
-//! The values that a worker has, within a limit of memory; beyond it, the oldest are on disk.
+//! The values that a worker holds, within a memory limit; beyond it, the oldest are on disk.
 //!
-//! One lock guards the map, the order and the sum, which must agree; nothing is written or read under
-//! it. Memory is promised before it is filled, so that the sum never exceeds the limit. Copies of
-//! what other workers hold go first, and need no disk: they can be fetched again.
+//! One lock guards the map, the order and the sum, which must agree; nothing is written or read
+//! under it. Memory is reserved before it is filled, so that the sum never exceeds the limit.
+//! Copies of values that other workers hold are evicted first, and need no disk: they can be
+//! fetched again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -27,10 +28,10 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct State {
     held: HashMap<ValueId, Entry>,
-    /// What is in memory and may leave it: copies first, then the oldest.
+    /// The values in memory that may be evicted: copies first, then the oldest.
     leaving: BTreeMap<Rank, ValueId>,
     next: u64,
-    /// Bytes in memory, and those that are promised.
+    /// Bytes in memory, including reserved ones.
     used: u64,
 }
 
@@ -56,7 +57,7 @@ impl Store {
         Store { limit, spill: Arc::new(Spill::new(dir)), state: Mutex::default() }
     }
 
-    /// Bytes of values in memory, and of those that are on their way into it.
+    /// Bytes of values in memory, including those that are being received.
     #[must_use]
     pub fn in_memory(&self) -> u64 {
         self.lock().used
@@ -80,7 +81,7 @@ impl Store {
         self.lock().held.is_empty()
     }
 
-    /// Where values go that do not fit into memory.
+    /// The directory for values that do not fit into memory.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.spill.dir()
@@ -89,7 +90,7 @@ impl Store {
     /// Keeps a value until it is released. One of the same id is replaced.
     ///
     /// # Errors
-    /// When there is no room in memory and none on disk.
+    /// When there is no capacity left in memory or on disk.
     pub fn put(&self, id: ValueId, payload: Bytes) -> Result<Held, ValueError> {
         let (length, checksum) = (payload.len() as u64, checksum(&payload));
         let (body, promise) = match self.promise(length)? {
@@ -107,7 +108,7 @@ impl Store {
         self.lock().held.get(&id).map(|entry| entry.held.clone())
     }
 
-    /// Lets go of values that nobody needs any more.
+    /// Releases values that nobody needs any more.
     pub fn release(&self, run: RunId, instances: impl IntoIterator<Item = InstanceId>) {
         let mut state = self.lock();
         let gone: Vec<Entry> = instances
@@ -115,10 +116,10 @@ impl Store {
             .filter_map(|instance| state.remove(ValueId { run, instance }))
             .collect();
         drop(state);
-        drop(gone); // Giving back disk space takes its time.
+        drop(gone); // Freeing disk space takes time.
     }
 
-    /// Lets go of all values of a run.
+    /// Releases all values of a run.
     pub fn forget(&self, run: RunId) {
         let state = self.lock();
         let ids: Vec<ValueId> = state.held.keys().filter(|id| id.run == run).copied().collect();
@@ -156,7 +157,8 @@ impl Store {
         ValueError::Spill { dir: self.spill.dir().to_owned(), source }
     }
 
-    /// Promises so many bytes of memory, after others have left it. None: the value belongs on disk.
+    /// Reserves this many bytes of memory, and evicts other values for it. `None`: the value
+    /// belongs on disk.
     fn promise(&self, bytes: u64) -> Result<Option<Promise<'_>>, ValueError> {
         if bytes > self.limit {
             return Ok(None);
@@ -167,8 +169,8 @@ impl Store {
                 state.used += bytes;
                 return Ok(Some(Promise { store: self, bytes }));
             }
-            // All that could leave is being written by others: rather than to wait for them, this
-            // one goes to disk itself.
+            // Other threads are writing everything that could be evicted. Rather than wait for
+            // them, this value goes to disk itself.
             let Some((rank, id)) = state.leaving.pop_first() else { return Ok(None) };
             let (own, _) = rank;
             if !own {
@@ -183,7 +185,7 @@ impl Store {
         }
     }
 
-    /// Writes a value to disk, and has it there unless it was released meanwhile.
+    /// Moves a value to disk, unless it is released meanwhile.
     fn move_out(&self, id: ValueId, rank: Rank, held: &Held) -> Result<(), ValueError> {
         let Body::Memory(bytes) = &held.body else { return Ok(()) };
         let written = self.write(bytes);
@@ -234,7 +236,7 @@ impl State {
     }
 }
 
-/// Memory that is promised to a value that is not there yet.
+/// Memory that is reserved for a value that is not there yet.
 #[derive(Debug)]
 struct Promise<'a> {
     store: &'a Store,
@@ -247,7 +249,7 @@ impl Drop for Promise<'_> {
     }
 }
 
-/// A value that comes in pieces. Dropping it drops what came.
+/// A value that comes in pieces. Dropping it drops what was received.
 pub(super) struct Receiving<'a> {
     store: &'a Store,
     length: u64,
@@ -258,7 +260,7 @@ pub(super) struct Receiving<'a> {
 
 enum Part<'a> {
     Memory(Vec<u8>, Promise<'a>),
-    /// And a buffer for the piece at hand.
+    /// With a buffer for the current piece.
     Disk(Extent, Vec<u8>),
 }
 
@@ -268,7 +270,7 @@ impl Receiving<'_> {
         self.length.saturating_sub(self.got)
     }
 
-    /// Has `read` append some of the bytes to come; what it appended counts also when it fails.
+    /// Lets `read` append some of the bytes to come; what it appended counts even when it fails.
     pub(super) fn take<E: From<ValueError>>(
         &mut self,
         read: impl FnOnce(&mut Vec<u8>, u64) -> Result<(), E>,
@@ -294,7 +296,7 @@ impl Receiving<'_> {
         result
     }
 
-    /// The whole value, when it is the one that was expected.
+    /// Completes the value, if it is the expected one.
     pub(super) fn finish(self, id: ValueId, checksum: u64) -> Result<Held, ValueError> {
         if self.left() > 0 || self.hasher.digest() != checksum {
             return Err(ValueError::Damaged);

@@ -1,15 +1,15 @@
-//! How values go from worker to worker.
+//! The protocol by which values go from worker to worker.
 //!
-//! Over one connection, any number of times: a request of 48 bytes, and the answer to it. All numbers
-//! are little end first.
+//! Over one connection, any number of times: a request of 48 bytes, and the answer to it. All
+//! numbers are little-endian.
 //!
 //! ```text
 //! request   secret [32]   run u64   task u32   index u32
 //! answer    status u8     length u64   checksum u64   the bytes
 //! ```
 //!
-//! The status is 0, or 1 for a value that is not there; then length and checksum are 0. Whoever does
-//! not know the secret gets nothing but a closed connection.
+//! The status is 0, or 1 for a value that is not there; then length and checksum are 0. A request
+//! with a wrong secret closes the connection without an answer.
 
 use std::fmt;
 use std::io;
@@ -25,15 +25,15 @@ pub(super) const ANSWER: usize = 17;
 const FOUND: u8 = 0;
 const UNKNOWN: u8 = 1;
 
-/// What a worker must know to get values from another.
+/// The secret that a worker needs to fetch values from another.
 #[derive(Clone)]
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// A new one.
+    /// A new random secret.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// When the system provides no random bytes.
     pub fn random() -> io::Result<Secret> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
@@ -46,7 +46,7 @@ impl Secret {
         Secret(bytes)
     }
 
-    /// Its bytes, for those who may know them.
+    /// Its bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
@@ -68,7 +68,7 @@ pub(super) fn request(secret: &Secret, id: ValueId) -> [u8; REQUEST] {
     bytes
 }
 
-/// What is asked for, if whoever asks knows the secret.
+/// The requested value, if the request carries the secret.
 pub(super) fn read_request(bytes: &[u8; REQUEST], secret: &Secret) -> Option<ValueId> {
     let (told, rest) = bytes.split_first_chunk::<32>()?;
     let known: bool = told.ct_eq(&secret.0).into();
@@ -80,7 +80,7 @@ pub(super) fn read_request(bytes: &[u8; REQUEST], secret: &Secret) -> Option<Val
     known.then_some(ValueId { run: RunId(u64::from_le_bytes(*run)), instance })
 }
 
-/// The head of an answer: length and checksum, none for a value that is not there.
+/// The head of an answer: length and checksum; `None` for a value that is not there.
 pub(super) fn answer(found: Option<(u64, u64)>) -> [u8; ANSWER] {
     let mut bytes = [0; ANSWER];
     let (length, checksum) = found.unwrap_or_default();
@@ -90,7 +90,7 @@ pub(super) fn answer(found: Option<(u64, u64)>) -> [u8; ANSWER] {
     bytes
 }
 
-/// What the head of an answer says. The outer none: it makes no sense.
+/// The content of the head of an answer. The outer `None`: it is malformed.
 pub(super) fn read_answer(bytes: &[u8; ANSWER]) -> Option<Option<(u64, u64)>> {
     let (status, rest) = bytes.split_first()?;
     let (length, checksum) = rest.split_first_chunk()?;

@@ -1,9 +1,9 @@
-//! A web server with buckets, as much of one as the tests need: objects that are read, written, listed
-//! and put together from parts, in memory. Any signature is good.
+//! A web server with buckets, reduced to what the tests need: objects in memory that are read,
+//! written, listed and assembled from parts. Any signature is valid.
 //!
-//! What lies below some names is special: `locked` refuses, `failing` refuses uploads, `stuck` never
-//! answers a GET, `chunked` does not say how long an answer is, `headless` knows no HEAD, and `basic`
-//! wants the user `u` with the password `p`.
+//! Some prefixes are special: `locked` refuses, `failing` refuses uploads, `stuck` never answers a
+//! GET, `chunked` does not say how long an answer is, `headless` does not support HEAD, and `basic`
+//! requires the user `u` with the password `p`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// So few keys in one answer that a list has several.
+/// Keys in one answer: few, so that a list takes several.
 const PAGE: usize = 3;
 /// How long a test waits for a request.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,7 +79,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// The environment for those who come with `s3://`.
+    /// The environment for clients with `s3://` URLs.
     pub fn env(&self) -> [(&'static str, String); 5] {
         [
             ("AWS_ENDPOINT_URL", self.url()),
@@ -105,17 +105,17 @@ impl Server {
         self.shared.state.lock().unwrap().objects.keys().cloned().collect()
     }
 
-    /// Parts of uploads that nobody has put together or given up.
+    /// The number of parts of uploads that have been neither completed nor aborted.
     pub fn loose_parts(&self) -> usize {
         self.shared.state.lock().unwrap().parts.len()
     }
 
-    /// What was asked so far.
+    /// The requests so far.
     pub fn requests(&self) -> Vec<String> {
         self.shared.state.lock().unwrap().requests.clone()
     }
 
-    /// Waits for a request that begins so.
+    /// Waits for a request that begins with this.
     pub fn wait_for(&self, request: &str) {
         let state = self.shared.state.lock().unwrap();
         let missing = |state: &mut State| !state.requests.iter().any(|r| r.starts_with(request));
@@ -129,7 +129,7 @@ impl Server {
         while let Some(request) = Request::read(&mut reader) {
             self.note(format!("{} {}?{}", request.method, request.path, request.query));
             let Some(answer) = self.answer(&request) else {
-                // Stuck: until the other side has had enough.
+                // Stuck: until the other side gives up.
                 let _ = reader.read(&mut [0]);
                 return;
             };

@@ -1,4 +1,4 @@
-//! What the tests of attempts share.
+//! Helpers that the tests of attempts share.
 #![allow(dead_code, clippy::print_stdout, unreachable_pub)]
 
 use std::ffi::OsString;
@@ -52,7 +52,7 @@ pub fn owner(index: u32) -> Owner {
     Owner { instance: InstanceId { task: TaskId(0), index }, attempt: 1 }
 }
 
-/// A directory with a log in it and someone to run attempts.
+/// A directory with a log in it, and a runner for attempts.
 pub struct Place {
     pub dir: tempfile::TempDir,
     pub runner: Runner,
@@ -104,7 +104,7 @@ pub fn reason(ended: &Ended) -> &str {
     ended.detail.as_ref().map_or("", |detail| &detail.reason)
 }
 
-/// Whether a process is there and not a zombie.
+/// Whether a process exists and is not a zombie.
 pub fn alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with(['Z', 'X']))

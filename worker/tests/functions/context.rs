@@ -1,4 +1,4 @@
-//! What a function learns and tells by its context.
+//! What a function learns and reports through its context.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! Functions that are told to end, and the threads that they have.
+//! Functions that are asked to end, and their threads.
 
 use super::*;
 
-/// What the deaf wait for.
+/// Holds the functions that ignore the request to end.
 static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 #[task(crate = dagrun_worker::function)]
@@ -41,7 +41,7 @@ fn a_function_is_told_to_end() {
         rig.slots.stop(&HashSet::from([id]), why);
         assert_eq!(failed(&rig.next()), outcome);
     }
-    // Nothing of that is left for the next.
+    // Nothing of that affects the next call.
     assert_eq!(rig.call("odd/name", Vec::new()).outcome, Outcome::Succeeded);
 }
 
@@ -54,7 +54,7 @@ fn a_function_that_takes_too_long_is_told_so() {
         assert_eq!(failed(&report), (FailureKind::Timeout, "timed out after 30ms"));
         assert!(report.finished.0 - report.started.0 >= 30_000, "{report:?}");
     }
-    // One that is in time is not; its deadline is forgotten with it.
+    // A call that is in time is not ended; its deadline is dropped with it.
     let timeout = Some(Micros(20_000));
     let report = rig.run_with(Calling { timeout, ..calling("odd/name") }, Vec::new());
     assert_eq!(report.outcome, Outcome::Succeeded);
@@ -73,7 +73,7 @@ fn a_function_that_does_not_listen_ends_without_its_slot() {
     let still = "the function has not returned and keeps its slot";
     assert_eq!(reason, format!("timed out after 20ms; {still}"));
     assert!(report.finished.0 - report.started.0 >= 40_000, "{report:?}");
-    // All ends were told, but the slot is taken.
+    // All ends were reported, but the slot is occupied.
     rig.slots.wait_idle(None);
     assert_eq!(rig.slots.running(), 0);
     rig.push(calling("odd/name"), 1, None, |_| Vec::new());

@@ -8,7 +8,7 @@ enum PriceError {
     Strike(f64, #[source] std::num::ParseIntError),
 }
 
-/// What an option is worth.
+/// The price of an option.
 #[task(crate = dagrun_worker::function)]
 fn price(p: OptionParams) -> Result<f64, PriceError> {
     match p.strike < 0.0 {

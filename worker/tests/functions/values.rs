@@ -55,7 +55,7 @@ fn gathered_values_come_as_a_list_or_one_by_one() {
     assert_eq!(found, [(1, State::Failed)]);
     let reason = "input `all` of total: invalid type: null, expected f64";
     assert_eq!(failed(&rig.call("total", some())), (FailureKind::Start, reason));
-    // A value that is a list does as well.
+    // A value that is a list works as well.
     assert_eq!(returned::<f64>(&rig.call("mean", listed(vec![value(&[1.0, 2.0])]))), 1.5);
     std::fs::write(dir.path().join("m.values"), "DAGRUNV1\x01").unwrap();
     let cut = listed(vec![Argument::Gathered(dir.path().join("m.values"))]);
@@ -133,7 +133,7 @@ fn values_are_kept_and_fetched_by_whoever_does_that() {
     let report = rig.run_with(hold("reversed"), listed(vec![value(&long)]));
     let reference = report.detail.unwrap().value.unwrap();
     assert!(payload::stored(&reference).is_some());
-    // As it is, within a list of gathered values, and as one of the fields of the only input.
+    // Alone, within a list of gathered values, and as one of the fields of the only input.
     let again = vec![Argument::Value(reference.clone())];
     let report = rig.run_with(calling("reversed"), listed(again));
     assert_eq!(returned::<Bytes>(&report), long);
