@@ -1,7 +1,7 @@
 //! dagrun, a dataflow DAG task engine: functions and processes as tasks, with parameter sweeps, `map`,
 //! `scatter` and `gather`, run in this process, in processes of this program, or on a cluster.
 //!
-//! ```
+//! ```standalone_crate
 //! use dagrun::{Cluster, Dag};
 //!
 //! #[dagrun::task]

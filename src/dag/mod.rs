@@ -477,7 +477,7 @@ impl Dag {
     /// The text of a pipeline file that means the same. Signatures of functions are left out, which the
     /// file format does not have.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use dagrun::Dag;
     /// # #[dagrun::task]
     /// # fn half(x: f64) -> f64 {
