@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod problem;
 pub mod recipe;
 pub mod resolve;
+pub mod select;
 pub mod simulate;
 pub mod space;
 mod spelling;

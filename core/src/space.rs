@@ -1,15 +1,19 @@
 //! Parameter spaces: axes, their grid product and its corrections, with points implied.
 
+mod choose;
 mod duplicates;
 mod exclude;
 mod grid;
 mod points;
+mod runs;
 
 use serde::{Deserialize, Serialize};
 
 use crate::value::Value;
 
+pub(crate) use choose::{Chosen, Line};
 pub use grid::{Grid, Point};
+pub(crate) use runs::Runs;
 
 /// A static fan-out over parameters: the grid product of `axes`, corrected by the rest.
 ///

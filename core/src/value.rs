@@ -2,6 +2,7 @@
 
 mod json;
 mod number;
+mod order;
 
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::url;
 
 pub use json::{JsonError, write_json_string};
+pub use order::{compare_numbers, is_number};
 
 /// Text that came from outside: usually UTF-8, but a file name may be any bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,8 @@ const FLOORS: &[&str] = &[
     "space", "spelling", "problem", // A pipeline, and what is derived from it.
     "pipeline", "grids", "resolve", "recipe", "engine", "graph", "check", "simulate", "draw",
     // The format, reading and writing.
-    "parse", "unparse", // It only names the others.
+    "parse", "unparse", // What is asked of instances, and shown of them.
+    "select",  // It only names the others.
     "lib",
 ];
 

@@ -61,6 +61,16 @@ impl Kept {
         word >> (position % 64) & 1 == 1
     }
 
+    /// How many members lie before `position`.
+    pub(super) fn rank(&self, position: u32) -> u32 {
+        let (word, bit) = (position as usize / 64, position % 64);
+        let block = word / WORDS;
+        let Some(before) = self.before.get(block) else { return self.count };
+        let words = self.words.iter().skip(block * WORDS).take(word - block * WORDS);
+        let last = self.words.get(word).map_or(0, |word| word & ((1 << bit) - 1));
+        before + words.map(|word| word.count_ones()).sum::<u32>() + last.count_ones()
+    }
+
     /// Member number `n`, in order.
     pub(super) fn select(&self, n: u32) -> Option<u32> {
         if n >= self.count {
@@ -105,6 +115,10 @@ mod tests {
                 prop_assert!(kept.contains(at));
             }
             prop_assert_eq!(kept.select(list.len() as u32), None);
+            for position in 0..=len {
+                let before = list.iter().filter(|at| **at < position).count();
+                prop_assert_eq!(kept.rank(position) as usize, before);
+            }
         }
     }
 }

@@ -127,7 +127,7 @@ impl Grid {
     #[must_use]
     pub fn point(&self, index: u32) -> Option<Point> {
         let inner = &*self.0;
-        let base = inner.width - inner.include.len() as u32;
+        let base = self.base();
         if index >= base {
             return (index < inner.width).then(|| Point::Included(index - base));
         }
@@ -193,6 +193,31 @@ impl Grid {
     pub(super) fn slots_of(&self, axis: usize) -> impl Iterator<Item = usize> {
         let slots = self.0.slots.iter().enumerate();
         slots.filter(move |(_, slot)| slot.0 == axis).map(|(at, _)| at)
+    }
+
+    /// Where a parameter comes from: the axis and its column; none for those of include rows alone.
+    pub(super) fn slot(&self, at: usize) -> Option<(usize, usize)> {
+        self.0.slots.get(at).copied()
+    }
+
+    /// The dimension of an axis.
+    pub(super) fn dimension_of(&self, axis: usize) -> usize {
+        self.0.places[axis]
+    }
+
+    /// Points of the product, before `exclude`.
+    pub(super) fn product(&self) -> u32 {
+        self.0.product
+    }
+
+    /// Points of the product, after `exclude`.
+    pub(super) fn base(&self) -> u32 {
+        self.0.width - self.0.include.len() as u32
+    }
+
+    /// The survivors of `exclude`; none where nothing is excluded.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.0.kept.as_ref()
     }
 
     /// Whether a position of the product is a point.
