@@ -53,7 +53,7 @@ fn gathered_values_come_as_a_list_or_one_by_one() {
     assert_eq!(returned::<f64>(&rig.call("mean", some())), 2.0);
     let found: Vec<(u32, State)> = returned(&rig.call("failed_ones", some()));
     assert_eq!(found, [(1, State::Failed)]);
-    let reason = "input `all` of total: invalid type: null, expected f64";
+    let reason = "input `all` of total: [1]: invalid type: null, expected f64";
     assert_eq!(failed(&rig.call("total", some())), (FailureKind::Start, reason));
     // A value that is a list works as well.
     assert_eq!(returned::<f64>(&rig.call("mean", listed(vec![value(&[1.0, 2.0])]))), 1.5);
