@@ -1,5 +1,5 @@
 //! What workers leave on disk and others read, without asking a worker: the logs of runs, the
-//! directories of attempts under way, the kinds and stamps of outputs.
+//! directories of attempts under way, the kinds of outputs.
 //!
 //! It knows files and the clock, and nothing of messages, attempts or the database.
 
