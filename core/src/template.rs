@@ -56,6 +56,28 @@ pub enum Placeholder {
     Attempt,
 }
 
+impl Placeholder {
+    /// The other task that it names.
+    #[must_use]
+    pub fn upstream(&self) -> Option<TaskId> {
+        match self {
+            Placeholder::UpstreamOut(task, _)
+            | Placeholder::UpstreamValue(task, _)
+            | Placeholder::Manifest(task) => Some(*task),
+            _ => None,
+        }
+    }
+
+    fn upstream_mut(&mut self) -> Option<&mut TaskId> {
+        match self {
+            Placeholder::UpstreamOut(task, _)
+            | Placeholder::UpstreamValue(task, _)
+            | Placeholder::Manifest(task) => Some(task),
+            _ => None,
+        }
+    }
+}
+
 impl Template {
     /// A template without placeholders.
     #[must_use]
@@ -68,6 +90,14 @@ impl Template {
         self.parts.iter().filter_map(|part| match part {
             Part::Literal(_) => None,
             Part::Placeholder(placeholder) => Some(placeholder),
+        })
+    }
+
+    /// The other tasks that it names, to be changed.
+    pub(crate) fn upstreams_mut(&mut self) -> impl Iterator<Item = &mut TaskId> {
+        self.parts.iter_mut().filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Placeholder(placeholder) => placeholder.upstream_mut(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::ids::TaskId;
 use crate::pipeline::{Pipeline, Task, TaskAction};
-use crate::template::{Part, Placeholder, Template};
+use crate::template::{Placeholder, Template};
 
 /// The pipeline of the given tasks and everything they wait for, in the author's order.
 ///
@@ -37,18 +37,8 @@ fn needs(task: &Task) -> Vec<TaskId> {
     let clauses = task.after.iter().chain(&task.follow);
     needs.extend(clauses.flat_map(|clause| &clause.upstreams));
     needs.extend(&task.references);
-    needs.extend(task.placeholders().filter_map(upstream));
+    needs.extend(task.placeholders().filter_map(Placeholder::upstream));
     needs
-}
-
-/// The task that a placeholder mentions.
-fn upstream(placeholder: &Placeholder) -> Option<TaskId> {
-    match placeholder {
-        Placeholder::UpstreamOut(task, _)
-        | Placeholder::UpstreamValue(task, _)
-        | Placeholder::Manifest(task) => Some(*task),
-        _ => None,
-    }
 }
 
 fn renumbered(task: &Task, new_ids: &[TaskId]) -> Task {
@@ -61,18 +51,7 @@ fn renumbered(task: &Task, new_ids: &[TaskId]) -> Task {
     if let TaskAction::Call(call) = &mut task.action {
         call.renumber(&renumber);
     }
-    for template in templates(&mut task) {
-        for part in &mut template.parts {
-            if let Part::Placeholder(
-                Placeholder::UpstreamOut(id, _)
-                | Placeholder::UpstreamValue(id, _)
-                | Placeholder::Manifest(id),
-            ) = part
-            {
-                renumber(id);
-            }
-        }
-    }
+    templates(&mut task).flat_map(Template::upstreams_mut).for_each(renumber);
     task
 }
 

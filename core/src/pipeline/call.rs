@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::TaskId;
-use crate::template::{Part, Placeholder, Template};
+use crate::template::Template;
 use crate::value::{RawString, Value};
 
 /// A call of a function that workers have by name.
@@ -61,18 +61,7 @@ impl Call {
                 Arg::Gathered(upstream) => renumber(upstream),
                 Arg::List(args) => open.extend(args),
                 Arg::Table(args) => open.extend(args.iter_mut().map(|(_, arg)| arg)),
-                Arg::Text(template) => {
-                    for part in &mut template.parts {
-                        if let Part::Placeholder(
-                            Placeholder::UpstreamOut(id, _)
-                            | Placeholder::UpstreamValue(id, _)
-                            | Placeholder::Manifest(id),
-                        ) = part
-                        {
-                            renumber(id);
-                        }
-                    }
-                }
+                Arg::Text(template) => template.upstreams_mut().for_each(renumber),
                 Arg::Value(_) | Arg::Payload(_) | Arg::Params => {}
             }
         }

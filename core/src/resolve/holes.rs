@@ -94,7 +94,7 @@ impl Names<'_> {
             };
             match self.placeholder(site, &hole) {
                 Ok(placeholder) => {
-                    if let Some(upstream) = upstream(&placeholder) {
+                    if let Some(upstream) = placeholder.upstream() {
                         found(ordinal, span, Found::Upstream(upstream));
                     }
                     self.reference(site.task, &placeholder)
@@ -461,14 +461,4 @@ fn formatted(hole: &Hole<'_>, format: &str) -> Resolved {
         let message = format!("unknown format `:{format}`");
         wrong(message, "write {index:03} for at least three digits")
     })
-}
-
-/// The other task that a placeholder names.
-fn upstream(placeholder: &Placeholder) -> Option<TaskId> {
-    match placeholder {
-        Placeholder::UpstreamOut(upstream, _)
-        | Placeholder::UpstreamValue(upstream, _)
-        | Placeholder::Manifest(upstream) => Some(*upstream),
-        _ => None,
-    }
 }
