@@ -305,6 +305,19 @@ const RULES: &[Rule] = &[
     ("max-running", "COMMAND\nmax-running = 0", |g| drop(g.dag.command(["t"]).max_running(0))),
     ("max-lost", "COMMAND\nmax-lost = 0", |g| drop(g.dag.command(["t"]).max_lost(0))),
     ("timeout", "COMMAND\ntimeout = 0", |g| drop(g.dag.command(["t"]).timeout(Duration::ZERO))),
+    ("timeout of 200 years", "COMMAND\ntimeout = '73050d'", |g| {
+        g.dag.command(["t"]).timeout(Duration::from_secs(73_050 * 86_400));
+    }),
+    ("a start within 200 years", "COMMAND\nstart-within = '73050d'", |g| {
+        g.dag.command(["t"]).start_within(Duration::from_secs(73_050 * 86_400));
+    }),
+    ("grace of 200 years", "COMMAND\ngrace = '73050d'", |g| {
+        g.dag.command(["t"]).grace(Duration::from_secs(73_050 * 86_400));
+    }),
+    ("a delay of 200 years", "COMMAND\nretries = { count = 1, delay = '73050d' }", |g| {
+        let delay = Duration::from_secs(73_050 * 86_400);
+        g.dag.command(["t"]).retry(Retry::times(1).delay(delay));
+    }),
     ("start-within", "COMMAND\nstart-within = '0s'", |g| {
         g.dag.command(["t"]).start_within(Duration::ZERO);
     }),

@@ -111,15 +111,42 @@ impl Micros {
     /// 100 years, the longest that can be set: sums of times do not overflow.
     pub const MOST: Micros = Micros(36_525 * 86_400_000_000);
 
-    /// A span of the standard library, [`Micros::MOST`] at most.
+    /// A span of the standard library, or the longest there is.
     #[must_use]
     pub fn of(span: std::time::Duration) -> Micros {
-        Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)).min(Micros::MOST)
+        Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// As people read it, rounded down: `under 1 ms`, `12 ms`, `0.4 s`, `3 min 5 s`, `2 h 10 min`.
+    #[must_use]
+    pub fn rounded(self) -> String {
+        let secs = self.0 / 1_000_000;
+        match self.0 {
+            0..1_000 => "under 1 ms".to_owned(),
+            1_000..100_000 => format!("{} ms", self.0 / 1_000),
+            100_000..60_000_000 => format!("{secs}.{} s", self.0 / 100_000 % 10),
+            _ if secs < 3600 => format!("{} min {} s", secs / 60, secs % 60),
+            _ => format!("{} h {} min", secs / 3600, secs / 60 % 60),
+        }
     }
 
     /// The same span for the standard library.
     #[must_use]
     pub const fn to_duration(self) -> std::time::Duration {
         std::time::Duration::from_micros(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Micros;
+
+    #[test]
+    fn spans_for_people_are_short() {
+        let spans = [999, 12_000, 350_000, 12_345_000, 59_999_999, 185_000_000, 7_800_000_000];
+        let texts = spans.map(|micros| Micros(micros).rounded());
+        let expected =
+            ["under 1 ms", "12 ms", "0.3 s", "12.3 s", "59.9 s", "3 min 5 s", "2 h 10 min"];
+        assert_eq!(texts, expected);
     }
 }

@@ -9,8 +9,8 @@ mod whole;
 
 pub(crate) use options::{EXIT_CODES, SIGNALS};
 pub use options::{
-    MOST_BYTES, MOST_TIME, amount, at_least_one, each, failure, gathers, limit, options, resource,
-    targets, tolerance, worker,
+    MOST_BYTES, amount, at_least_one, each, failure, gathers, limit, options, resource, targets,
+    time, tolerance, without, worker,
 };
 pub use whole::{Place, cycle, whole};
 

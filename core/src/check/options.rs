@@ -9,9 +9,6 @@ use crate::problem::{Problem, Syntax};
 /// Most bytes of memory that an attempt can occupy: more is a mistake, and sums must not overflow.
 pub const MOST_BYTES: u64 = 1_000_000_000_000_000_000;
 
-/// Longest span of time, 100 years: more is a mistake, and sums must not overflow.
-pub const MOST_TIME: Micros = Micros::MOST;
-
 /// Checks all options of a task, and the keys that belong to its pattern.
 pub fn options(task: &Task, syntax: Syntax, found: &mut dyn FnMut(Problem)) {
     let Conduct { cpus, memory, targets: workers, min_success, .. } = &task.conduct;
@@ -43,8 +40,7 @@ pub fn options(task: &Task, syntax: Syntax, found: &mut dyn FnMut(Problem)) {
     if let Some(least) = min_success {
         add(tolerance(*least, syntax));
         if task.pattern.gathered().is_empty() {
-            let problem = Problem::new(format!("{} without `gather`", key("min-success")));
-            add(Some(problem.help("it is for tasks that gather; this one gathers nothing")));
+            add(Some(without("min-success", "gather", syntax)));
         }
     }
     if let Pattern::Gather(upstreams) = &task.pattern {
@@ -60,14 +56,14 @@ pub fn options(task: &Task, syntax: Syntax, found: &mut dyn FnMut(Problem)) {
 fn times(conduct: &Conduct, syntax: Syntax, add: &mut dyn FnMut(Option<Problem>)) {
     let limits = [("timeout", conduct.timeout), ("start-within", conduct.start_within)];
     for (key, span) in limits {
-        if let Some(span) = span.filter(|span| *span == Micros(0) || *span > MOST_TIME) {
+        if let Some(span) = span.filter(|span| *span == Micros(0) || *span > Micros::MOST) {
             add(limit(span, &format!("`{}`", syntax.key(key))));
         }
     }
     let Retry { delay, max_delay, .. } = conduct.retry;
     for (key, span) in [("grace", conduct.grace), ("delay", delay), ("max-delay", max_delay)] {
-        if span > MOST_TIME {
-            add(limit(span, &format!("`{}`", syntax.key(key))));
+        if span > Micros::MOST {
+            add(time(span, &format!("`{}`", syntax.key(key))));
         }
     }
 }
@@ -101,12 +97,22 @@ pub fn at_least_one(count: u32, what: &str) -> Option<Problem> {
 /// A limit of time; `what` is its key in backticks.
 #[must_use]
 pub fn limit(span: Micros, what: &str) -> Option<Problem> {
-    let message = match span {
-        Micros(0) => format!("{what} must be longer than nothing"),
-        span if span > MOST_TIME => format!("{what} is longer than 100 years"),
-        _ => return None,
-    };
-    Some(Problem::new(message).help("leave it out for no limit"))
+    let zero = || Problem::new(format!("{what} must be greater than zero"));
+    let problem = time(span, what).or_else(|| (span == Micros(0)).then(zero))?;
+    Some(problem.help("leave it out for no limit"))
+}
+
+/// A length of time; `what` is its key in backticks.
+#[must_use]
+pub fn time(span: Micros, what: &str) -> Option<Problem> {
+    (span > Micros::MOST).then(|| Problem::new(format!("{what} is longer than 100 years")))
+}
+
+/// A key that only tasks of this pattern have, on another task.
+#[must_use]
+pub fn without(key: &str, pattern: &str, syntax: Syntax) -> Problem {
+    Problem::new(format!("`{}` without `{pattern}`", syntax.key(key)))
+        .help(format!("it is for tasks that {pattern}; this one {pattern}s nothing"))
 }
 
 /// Bytes of memory.

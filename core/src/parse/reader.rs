@@ -106,8 +106,15 @@ impl Reader<'_> {
         }
     }
 
-    /// A length of time: text with units, or a number of seconds.
+    /// A length of time.
     pub(super) fn duration(&mut self, node: &Node<'_>, what: &str) -> Option<Micros> {
+        let span = self.time(node, what)?;
+        self.report(node.span(), check::time(span, what));
+        Some(span)
+    }
+
+    /// A length of time of any length: text with units, or a number of seconds.
+    fn time(&mut self, node: &Node<'_>, what: &str) -> Option<Micros> {
         let span = match node.get_ref() {
             DeValue::String(text) => duration::parse(text),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -136,7 +143,7 @@ impl Reader<'_> {
 
     /// A length of time that is not zero.
     pub(super) fn limit(&mut self, node: &Node<'_>, what: &str) -> Option<Micros> {
-        let limit = self.duration(node, what)?;
+        let limit = self.time(node, what)?;
         self.report(node.span(), check::limit(limit, what));
         Some(limit)
     }

@@ -82,8 +82,8 @@ impl<'t> Draft<'t> {
         let find = |name: &str| own.iter().find(|(key, _)| key.get_ref() == name);
         for (key, needs) in [("min-success", "gather"), ("max-items", "scatter")] {
             if let (Some((key, _)), None, false) = (find(key), find(needs), self.unknown.params) {
-                let message = format!("`{}` without `{needs}`", key.get_ref());
-                reader.add(Diagnostic::at(key.span(), message));
+                let problem = check::without(key.get_ref(), needs, Syntax::Toml);
+                reader.add(Diagnostic::of(key.span(), problem));
             }
         }
         match &mut self.pattern {
