@@ -5,13 +5,14 @@ use std::io;
 
 use dagrun_scheduler::SchedulerHandle;
 use dagrun_scheduler::connection::Token;
-use dagrun_worker::{ReaperConfig, WorkerHandle};
+use dagrun_worker::WorkerHandle;
 use tokio::io::DuplexStream;
 
 use crate::cluster::ClusterBuilder;
 use crate::error::ClusterError;
 use crate::processes::Processes;
 use crate::rpc::{Client, ClientError};
+use crate::worker_args::worker_config;
 
 /// Bytes on their way between a scheduler and a peer in the same process, in each direction.
 const LINE: usize = 256 << 10;
@@ -138,21 +139,5 @@ impl Drop for Embedded {
             let _ = worker.join();
         }
         scheduler.join();
-    }
-}
-
-/// How a worker of this program is set up.
-pub(crate) fn worker_config(
-    name: String,
-    offer: dagrun_core::offer::Offer,
-    token: &Token,
-) -> dagrun_worker::Config {
-    dagrun_worker::Config {
-        name,
-        offer,
-        token: token.bytes().to_vec(),
-        reaper: ReaperConfig::this_program(),
-        log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
-        values: dagrun_worker::ValuesConfig::default(),
     }
 }

@@ -53,7 +53,6 @@ mod results;
 pub mod rpc;
 mod run;
 mod session;
-mod updates;
 mod view;
 mod watch;
 mod worker_args;
@@ -173,9 +172,8 @@ pub use mapped::Mapped;
 pub use pending::Pending;
 pub use program::init;
 pub use results::{Completed, Results};
-pub use rpc::ClientError;
+pub use rpc::{ClientError, Updates};
 pub use run::{Progress, Run, Times};
-pub use updates::Updates;
 pub use view::{LoadBalanced, View};
 
 /// The examples of the guide are tests.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use dagrun_core::graph::{self, Graph};
 use dagrun_core::parse::{self, Diagnostic, ParseOptions};
-use dagrun_core::pipeline::Pipeline;
-use dagrun_worker::function::Ambiguous;
+use dagrun_core::pipeline::{Pipeline, TaskAction};
+use dagrun_worker::function::{Ambiguous, ambiguous};
 
 use crate::files::Disk;
 use crate::rpc::{ClientError, Submission};
@@ -124,7 +124,7 @@ pub fn load(path: &Path, set: &[(String, String)]) -> Result<Loaded, LoadError> 
     let list = match parse::parse(&source, &options, &Disk::new(&base_dir)) {
         Err(list) => list,
         Ok(parsed) => {
-            let list: Vec<_> = crate::program::ambiguous_in(&parsed.pipeline)
+            let list: Vec<_> = ambiguous_in(&parsed.pipeline)
                 .map(|ambiguous| located(&ambiguous, &source))
                 .collect();
             if list.is_empty() {
@@ -134,6 +134,17 @@ pub fn load(path: &Path, set: &[(String, String)]) -> Result<Loaded, LoadError> 
         }
     };
     Err(LoadError::Invalid(Problems { path: path.to_owned(), source, list }))
+}
+
+/// The calls of a pipeline from a file that could mean several functions of this program.
+pub(crate) fn ambiguous_in(pipeline: &Pipeline) -> impl Iterator<Item = Ambiguous> {
+    let called = |name: &str| {
+        pipeline
+            .tasks
+            .iter()
+            .any(|task| matches!(&task.action, TaskAction::Call(call) if call.function == name))
+    };
+    ambiguous().filter(move |ambiguous| called(&ambiguous.name))
 }
 
 /// A call of one of several functions of a name, at the first `call` that has the name.

@@ -9,19 +9,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dagrun_core::offer::Offer;
-use dagrun_core::pipeline::{Pipeline, TaskAction};
 use dagrun_scheduler::connection::{ClusterDir, Role, Token};
-use dagrun_worker::function::{Ambiguous, ambiguous};
+use dagrun_worker::function::ambiguous;
 use dagrun_worker::{EndReason, WorkerHandle};
 
 pub use crate::worker_args::{memory, offer_words, resource};
 
-use crate::embedded::worker_config;
 use crate::error::ClusterError;
-use crate::worker_args::{HELP, WorkerArgs, Wrong};
-
-/// The first argument of a program that is to be a worker.
-pub(crate) const WORKER: &str = "worker";
+use crate::worker_args::{HELP, WORKER, WorkerArgs, Wrong, worker_config};
 
 /// The variable by which a process knows that it is a worker of its parent's: the number of the parent, which
 /// processes that a worker starts do not have as theirs, and the words after [`WORKER`].
@@ -212,17 +207,6 @@ pub fn stop_on_signals(worker: &WorkerHandle) {
             std::process::exit(128 + signal);
         }
     });
-}
-
-/// The calls of a pipeline from a file that could mean several functions of this program.
-pub(crate) fn ambiguous_in(pipeline: &Pipeline) -> impl Iterator<Item = Ambiguous> {
-    let called = |name: &str| {
-        pipeline
-            .tasks
-            .iter()
-            .any(|task| matches!(&task.action, TaskAction::Call(call) if call.function == name))
-    };
-    ambiguous().filter(move |ambiguous| called(&ambiguous.name))
 }
 
 /// A worker process speaks to people on standard error.

@@ -11,8 +11,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
 use crate::Error;
-use crate::rpc::{self, ClientError, Scope};
-use crate::updates::Updates;
+use crate::rpc::{self, ClientError, Scope, Updates};
 
 /// Instances asked for at once.
 const PAGE: u32 = 1_024;

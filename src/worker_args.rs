@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use dagrun_core::offer::Offer;
 use dagrun_core::parse::parse_bytes;
 
-use crate::program::WORKER;
+/// The first argument of a program that is to be a worker.
+pub(crate) const WORKER: &str = "worker";
 
 /// What `worker --help` prints.
 pub(crate) const HELP: &str = "\
@@ -28,6 +29,22 @@ Options:
 /// The options with a value.
 const OPTIONS: [&str; 8] =
     ["--cluster", "--connect", "--name", "-j", "--jobs", "--memory", "--resource", "--label"];
+
+/// How a worker of this program is set up.
+pub(crate) fn worker_config(
+    name: String,
+    offer: Offer,
+    token: &dagrun_scheduler::connection::Token,
+) -> dagrun_worker::Config {
+    dagrun_worker::Config {
+        name,
+        offer,
+        token: token.bytes().to_vec(),
+        reaper: dagrun_worker::ReaperConfig::this_program(),
+        log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
+        values: dagrun_worker::ValuesConfig::default(),
+    }
+}
 
 /// How a worker is to begin.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use dagrun_worker::function::shelf::Raw;
 use serde::Serialize;
 
-use super::store::{Recorder, Slot, position};
+use super::record::{Recorder, Slot, position};
 use super::{Handle, TaskRef};
 
 /// Something that can be given to a function whose input is a `T`: a `T`, or the handle of a task that
@@ -57,7 +57,7 @@ pub(crate) struct Encoded(pub(crate) Bytes);
 
 impl IntoArg<Raw> for Encoded {
     fn record(self, recorder: &mut Recorder<'_>) {
-        let constant = recorder.store.constants.push(&self.0);
+        let constant = recorder.record.constants.push(&self.0);
         recorder.push(Slot::Constant(constant));
     }
 }
@@ -67,8 +67,8 @@ impl<T> IntoArg<Vec<T>> for &[Handle<T>] {
     fn record(self, recorder: &mut Recorder<'_>) {
         let tasks: Option<Vec<_>> = self.iter().map(|handle| recorder.own(&handle.task)).collect();
         let slot = tasks.map_or(Slot::Unusable, |tasks| {
-            recorder.store.lists.push(tasks);
-            Slot::Values(position(recorder.store.lists.len() - 1))
+            recorder.record.lists.push(tasks);
+            Slot::Values(position(recorder.record.lists.len() - 1))
         });
         recorder.push(slot);
     }
@@ -117,7 +117,7 @@ into_args!(A: T, B: U, C: V, D: W);
 into_args!(A: T, B: U, C: V, D: W, E: X);
 into_args!(A: T, B: U, C: V, D: W, E: X, F: Y);
 
-/// Inputs of which the first is told apart from the others.
+/// Inputs of which the first differs from the others.
 pub trait Inputs {
     /// The type of the first.
     type First;

@@ -14,24 +14,24 @@ use dagrun_core::value::{RawString, Value};
 use super::error::BuildError;
 use super::naming::{Named, end_of};
 use super::options::clauses_of;
+use super::record::{Entry, Known, NONE, Record, ShapeKind, Slot, What};
 use super::source::INPUTS;
-use super::store::{Entry, Known, NONE, ShapeKind, Slot, Store, What};
 
 /// The pipeline and its graph.
-pub(super) fn pipeline(name: &str, store: &Store) -> Result<(Pipeline, Graph), BuildError> {
-    let mut builder = Builder::new(store);
+pub(super) fn pipeline(name: &str, record: &Record) -> Result<(Pipeline, Graph), BuildError> {
+    let mut builder = Builder::new(record);
     builder.whole(name);
-    for task in (0..store.entries.len() as u32).map(TaskId) {
+    for task in (0..record.entries.len() as u32).map(TaskId) {
         builder.outline(task);
     }
     for (task, _, problem) in builder.names.link() {
         builder.problem(task, problem);
     }
-    for task in (0..store.entries.len() as u32).map(TaskId) {
+    for task in (0..record.entries.len() as u32).map(TaskId) {
         builder.action(task);
     }
     let tasks = std::mem::take(&mut builder.names.tasks);
-    let pipeline = Pipeline { name: name.to_owned(), vars: store.vars.clone(), tasks };
+    let pipeline = Pipeline { name: name.to_owned(), vars: record.vars.clone(), tasks };
     if builder.problems.is_empty() {
         match check::whole(&pipeline, Syntax::Rust) {
             Ok(graph) => return Ok((pipeline, graph)),
@@ -49,10 +49,10 @@ fn located((place, problem): (Place, Problem)) -> (Option<TaskId>, Problem) {
     (task, problem)
 }
 
-/// What is being made of a store.
+/// What is being made of a record.
 #[derive(Debug)]
 pub(super) struct Builder<'s> {
-    pub(super) store: &'s Store,
+    pub(super) record: &'s Record,
     /// The tasks by name. They are outlined first, and given what they do when all are known.
     pub(super) names: Names<'s>,
     /// The clauses, those of one task together.
@@ -61,16 +61,16 @@ pub(super) struct Builder<'s> {
 }
 
 impl<'s> Builder<'s> {
-    fn new(store: &'s Store) -> Builder<'s> {
-        let mut waits: Vec<u32> = (0..).take(store.clauses.len()).collect();
-        waits.sort_by_key(|at| store.clauses[*at as usize].0);
-        let mut problems = store.problems.clone();
-        let named = Named::new(store);
+    fn new(record: &'s Record) -> Builder<'s> {
+        let mut waits: Vec<u32> = (0..).take(record.clauses.len()).collect();
+        waits.sort_by_key(|at| record.clauses[*at as usize].0);
+        let mut problems = record.problems.clone();
+        let named = Named::new(record);
         problems.extend(named.problems);
         let none = || TaskAction::Shell(String::new());
         let tasks = named.names.into_iter().map(|name| Task::new(name, none())).collect();
-        let names = Names::new(Syntax::Rust, tasks, named.ids, &store.vars);
-        Builder { store, names, waits, problems }
+        let names = Names::new(Syntax::Rust, tasks, named.ids, &record.vars);
+        Builder { record, names, waits, problems }
     }
 
     pub(super) fn problem(&mut self, task: TaskId, problem: impl Into<Option<Problem>>) {
@@ -78,20 +78,20 @@ impl<'s> Builder<'s> {
     }
 
     fn whole(&mut self, name: &str) {
-        let store = self.store;
-        let vars = store.vars.iter().filter_map(|(name, _)| check::name(name, "variable"));
+        let record = self.record;
+        let vars = record.vars.iter().filter_map(|(name, _)| check::name(name, "variable"));
         let problems = check::pipeline_name(name).into_iter();
-        let problems = problems.chain(check::tasks(store.entries.len(), Syntax::Rust)).chain(vars);
+        let problems = problems.chain(check::tasks(record.entries.len(), Syntax::Rust)).chain(vars);
         self.problems.extend(problems.map(|problem| (None, problem)));
     }
 
     /// Gives a task all that others may refer to, its options and what it waits for.
     fn outline(&mut self, id: TaskId) {
-        let store = self.store;
-        let entry = store.entries[id.at()];
+        let record = self.record;
+        let entry = record.entries[id.at()];
         // A level of a reduction has the options of its end.
-        let end = end_of(store, id).unwrap_or(id);
-        let shape = store.shape(id).map(|shape| &shape.kind);
+        let end = end_of(record, id).unwrap_or(id);
+        let shape = record.shape(id).map(|shape| &shape.kind);
         let mut task = std::mem::replace(
             &mut self.names.tasks[id.at()],
             Task::new("", TaskAction::Shell(String::new())),
@@ -100,7 +100,7 @@ impl<'s> Builder<'s> {
         match entry.what {
             What::Function(_) => task.capture = Capture::Json,
             What::Program(at) => {
-                if let Some(program) = store.programs.get(at as usize) {
+                if let Some(program) = record.programs.get(at as usize) {
                     task.capture = program.capture;
                     let outputs = program.outputs.iter();
                     let outputs = outputs.map(|(name, _)| (name.clone(), Template::default()));
@@ -109,11 +109,11 @@ impl<'s> Builder<'s> {
                 }
             }
         }
-        let options = store.entries.get(end.at()).map_or(NONE, |entry| entry.options);
-        if let Some(conduct) = store.options.get(options as usize) {
+        let options = record.entries.get(end.at()).map_or(NONE, |entry| entry.options);
+        if let Some(conduct) = record.options.get(options as usize) {
             task.conduct = conduct.clone();
         }
-        (task.after, task.follow) = clauses_of(&store.clauses, &self.waits, end);
+        (task.after, task.follow) = clauses_of(&record.clauses, &self.waits, end);
         if id == end {
             check::options(&task, Syntax::Rust, &mut |problem| {
                 self.problems.push((Some(id), problem));
@@ -124,7 +124,7 @@ impl<'s> Builder<'s> {
             task.conduct.keep = false;
         }
         let strict = |slot: &Slot| matches!(slot, Slot::Gathered(_, false));
-        if task.conduct.min_success.is_some() && store.args(&entry).iter().any(strict) {
+        if task.conduct.min_success.is_some() && record.args(&entry).iter().any(strict) {
             let message = "with `min_success` some of the values may be missing, for which `Vec<T>` has no place";
             let help = "let it take `Vec<Option<T>>` or `Gathered<T>`";
             self.problem(id, Problem::new(message).help(help));
@@ -134,8 +134,8 @@ impl<'s> Builder<'s> {
 
     /// Gives a task what it does, which may refer to all others.
     fn action(&mut self, id: TaskId) {
-        let store = self.store;
-        let entry = store.entries[id.at()];
+        let record = self.record;
+        let entry = record.entries[id.at()];
         let task = &self.names.tasks[id.at()];
         for (key, clauses) in [("after", &task.after), ("follow", &task.follow)] {
             if clauses.iter().any(|clause| clause.upstreams.contains(&id)) {
@@ -145,12 +145,12 @@ impl<'s> Builder<'s> {
         }
         match entry.what {
             What::Function(at) => {
-                if let Some(&function) = store.functions.get(at as usize) {
+                if let Some(&function) = record.functions.get(at as usize) {
                     self.call(id, &entry, function);
                 }
             }
             What::Program(at) => {
-                if let Some(program) = store.programs.get(at as usize) {
+                if let Some(program) = record.programs.get(at as usize) {
                     self.program(id, program);
                 }
             }
@@ -186,7 +186,7 @@ impl<'s> Builder<'s> {
 
     /// A recorded value.
     fn constant(&mut self, task: TaskId, at: u32) -> Value {
-        let payload = self.store.constants.get(at);
+        let payload = self.record.constants.get(at);
         if payload.first() == Some(&TAG) {
             return Value::String(RawString(payload.to_vec()));
         }
@@ -197,7 +197,7 @@ impl<'s> Builder<'s> {
     }
 
     fn call(&mut self, id: TaskId, entry: &Entry, function: Known) {
-        let slots = self.store.args(entry);
+        let slots = self.record.args(entry);
         let mut refs = References::default();
         let args: Vec<Arg> = slots
             .iter()
@@ -226,7 +226,7 @@ impl<'s> Builder<'s> {
 
     fn arg(&mut self, id: TaskId, slot: Slot, param: Option<&str>, refs: &mut References) -> Arg {
         match slot {
-            Slot::Constant(at) => match self.store.constants.get(at) {
+            Slot::Constant(at) => match self.record.constants.get(at) {
                 payload if payload.first() == Some(&TAG) => {
                     Arg::Payload(RawString(payload.to_vec()))
                 }
@@ -234,7 +234,7 @@ impl<'s> Builder<'s> {
             },
             Slot::Value(upstream) => self.value_arg(id, upstream, refs),
             Slot::Values(at) => {
-                let tasks = self.store.lists.get(at as usize).map_or(&[][..], Vec::as_slice);
+                let tasks = self.record.lists.get(at as usize).map_or(&[][..], Vec::as_slice);
                 match tasks {
                     [] => Arg::Value(Value::List(Vec::new())),
                     tasks => Arg::List(
@@ -249,7 +249,7 @@ impl<'s> Builder<'s> {
             }
             Slot::Item => placeholder(Placeholder::Item(Vec::new())),
             Slot::Params => self.params_arg(id, param),
-            Slot::Group(at) => match self.store.shape(id).map(|shape| &shape.kind) {
+            Slot::Group(at) => match self.record.shape(id).map(|shape| &shape.kind) {
                 Some(ShapeKind::GatherBy(_, by)) if usize::from(at) < by.len() => {
                     placeholder(Placeholder::Param(by[usize::from(at)].clone(), Vec::new()))
                 }
@@ -274,8 +274,8 @@ impl<'s> Builder<'s> {
 
     /// The parameters of a sweep as the fields of one input; a single one of the input's name is it.
     fn params_arg(&mut self, id: TaskId, param: Option<&str>) -> Arg {
-        let store = self.store;
-        let Some(ShapeKind::Sweep(space, fit)) = store.shape(id).map(|shape| &shape.kind) else {
+        let record = self.record;
+        let Some(ShapeKind::Sweep(space, fit)) = record.shape(id).map(|shape| &shape.kind) else {
             return Arg::Params;
         };
         let param_of = |name: &String| placeholder(Placeholder::Param(name.clone(), Vec::new()));

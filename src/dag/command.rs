@@ -13,8 +13,8 @@ use dagrun_core::pipeline::Capture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::record::{Recorder, Shape, ShapeKind, What, position};
 use super::source::{Head, INPUTS, mapped};
-use super::store::{Recorder, Shape, ShapeKind, What, position};
 use super::sweep::{Axis, IntoAxis, Sweep};
 use super::{ArrayHandle, Dag, Handle, MapSource, Scattered, TaskRef, Upstreams};
 
@@ -39,11 +39,11 @@ pub(super) enum Word {
     Value(TaskId),
     /// An output of a task.
     Out(TaskId, String),
-    /// What cannot be given, which has been told.
+    /// What cannot be given, which has been reported.
     Unusable,
 }
 
-/// A command that is recorded already: what is told of it here is added to it.
+/// A command that is recorded already: what is set here is added to it.
 ///
 /// [`Command::done`], [`Command::capture`] and its like give its handle.
 ///
@@ -262,8 +262,8 @@ impl<T: Serialize, I: IntoIterator<Item = T>> CommandSource for I {
         match values {
             Ok(values) => CommandSource::head(Sweep::new().axis(INPUTS[0], values), recorder),
             Err(error) => {
-                let task = recorder.store.next();
-                recorder.store.problem(task, format!("a value that it is mapped over: {error}"));
+                let task = recorder.record.next();
+                recorder.record.problem(task, format!("a value that it is mapped over: {error}"));
                 Head::unusable()
             }
         }
@@ -334,11 +334,11 @@ impl Dag {
         let words = words.into_iter().map(|word| Word::Text(word.into())).collect();
         let task = self.record(|recorder| {
             let shape = shape(recorder);
-            let store = &mut *recorder.store;
-            store.programs.push(Program { words, ..Program::default() });
-            let what = What::Program(position(store.programs.len() - 1));
-            let first = position(store.slots.len());
-            store.push(what, first, shape)
+            let record = &mut *recorder.record;
+            record.programs.push(Program { words, ..Program::default() });
+            let what = What::Program(position(record.programs.len() - 1));
+            let first = position(record.slots.len());
+            record.push(what, first, shape)
         });
         Command { task, kind: PhantomData }
     }
@@ -346,21 +346,21 @@ impl Dag {
 
 impl<K: Kind> Command<K> {
     fn change(&self, change: impl FnOnce(&mut Program, &mut Option<Word>), word: Option<WordOf>) {
-        let mut store = self.task.dag.store();
-        let what = store.entries.get(self.task.task.at()).map(|entry| entry.what);
+        let mut record = self.task.dag.record();
+        let what = record.entries.get(self.task.task.at()).map(|entry| entry.what);
         if let Some(What::Program(at)) = what
-            && let Some(program) = store.programs.get_mut(at as usize)
+            && let Some(program) = record.programs.get_mut(at as usize)
         {
             change(program, &mut word.map(|word| word.0));
         }
     }
 
     fn word(&self, word: impl IntoWord) -> WordOf {
-        let mut store = self.task.dag.store();
-        let known = store.problems.len();
-        let word = word.word(&mut Recorder { shared: &self.task.dag, store: &mut store });
-        // They are told of the task that is recorded next.
-        store.problems[known..].iter_mut().for_each(|problem| problem.0 = Some(self.task.task));
+        let mut record = self.task.dag.record();
+        let known = record.problems.len();
+        let word = word.word(&mut Recorder { shared: &self.task.dag, record: &mut record });
+        // They are reported of the task that is recorded next.
+        record.problems[known..].iter_mut().for_each(|problem| problem.0 = Some(self.task.task));
         word
     }
 

@@ -4,7 +4,7 @@ use dagrun_core::ids::TaskId;
 use dagrun_worker::function::{Gathered, TaskFn};
 
 use super::args::Inputs;
-use super::store::{Recorder, Shape, ShapeKind, Slot, What, position};
+use super::record::{Recorder, Shape, ShapeKind, Slot, What, position};
 use super::{ArrayHandle, Dag, Handle, IntoArgs, TaskRef};
 
 /// A type in which a function takes all values of an array of `T`: `Vec<T>`, `Vec<Option<T>>` with
@@ -15,7 +15,7 @@ use super::{ArrayHandle, Dag, Handle, IntoArgs, TaskRef};
     note = "a function that gathers takes `Vec<T>`, `Vec<Option<T>>` or `Gathered<T>`"
 )]
 pub trait GatheredOf<T> {
-    /// Whether there is room for instances that have no value.
+    /// Whether instances without a value are allowed.
     #[doc(hidden)]
     const TOLERANT: bool;
 }
@@ -131,10 +131,10 @@ impl Dag {
         S: GatherSource<F::Args>,
     {
         let task = self.record(|recorder| {
-            let function = What::Function(recorder.store.function(f));
-            let first = position(recorder.store.slots.len());
+            let function = What::Function(recorder.record.function(f));
+            let first = position(recorder.record.slots.len());
             let arrays = arrays.record(recorder);
-            recorder.store.push(function, first, gather(arrays))
+            recorder.record.push(function, first, gather(arrays))
         });
         Handle::new(task)
     }
@@ -148,11 +148,11 @@ impl Dag {
         E: IntoArgs<<F::Args as Inputs>::Others>,
     {
         let task = self.record(|recorder| {
-            let function = What::Function(recorder.store.function(f));
-            let first = position(recorder.store.slots.len());
+            let function = What::Function(recorder.record.function(f));
+            let first = position(recorder.record.slots.len());
             let array = gathered::<T, <F::Args as Inputs>::First>(array, recorder);
             others.record(recorder);
-            recorder.store.push(function, first, gather(array.into_iter().collect()))
+            recorder.record.push(function, first, gather(array.into_iter().collect()))
         });
         Handle::new(task)
     }
@@ -202,14 +202,14 @@ impl Dag {
             }
         }
         let task = self.record(|recorder| {
-            let function = What::Function(recorder.store.function(f));
-            let first = position(recorder.store.slots.len());
+            let function = What::Function(recorder.record.function(f));
+            let first = position(recorder.record.slots.len());
             let array = gathered::<T, <F::Args as Inputs>::First>(array, recorder);
             if F::PARAMS.len() > 1 {
                 (0..).take(names.len()).for_each(|at| recorder.push(Slot::Group(at)));
             }
             let kind = array.map(|array| ShapeKind::GatherBy(array, names));
-            recorder.store.push(function, first, kind.map(|kind| Shape { kind, width: None }))
+            recorder.record.push(function, first, kind.map(|kind| Shape { kind, width: None }))
         });
         ArrayHandle::new(task)
     }
@@ -218,7 +218,7 @@ impl Dag {
     /// way, but their order is that of the instances. Of one value it is that value.
     ///
     /// The calls form a tree where the number of instances is known before the run; otherwise one task
-    /// makes them all. What is told of the handle (retries, resources, ...) goes for all of them.
+    /// makes them all. What is set on the handle (retries, resources, ...) goes for all of them.
     ///
     /// ```
     /// # use dagrun::Dag;
@@ -257,11 +257,11 @@ impl Dag {
         F: TaskFn<Args = (T, T), Output = T>,
     {
         let task = self.record(|recorder| {
-            let function = What::Function(recorder.store.function(f));
+            let function = What::Function(recorder.record.function(f));
             let Some(array) = recorder.own(&array.task) else {
-                let first = position(recorder.store.slots.len());
+                let first = position(recorder.record.slots.len());
                 recorder.push(Slot::Unusable);
-                return recorder.store.push(function, first, None);
+                return recorder.record.push(function, first, None);
             };
             reduce(recorder, function, array)
         });
@@ -270,11 +270,11 @@ impl Dag {
 }
 
 fn reduce(recorder: &mut Recorder<'_>, function: What, array: TaskId) -> TaskId {
-    let mut width = recorder.store.width(array);
+    let mut width = recorder.record.width(array);
     if width == Some(0) {
-        let task = recorder.store.next();
+        let task = recorder.record.next();
         let message = "it reduces an array without instances, which has no value";
-        recorder.store.problem(task, message);
+        recorder.record.problem(task, message);
     }
     let mut levels = 0;
     let mut left = width.unwrap_or(1);
@@ -282,7 +282,7 @@ fn reduce(recorder: &mut Recorder<'_>, function: What, array: TaskId) -> TaskId 
         left = left.div_ceil(EVERY);
         levels += 1;
     }
-    let last = TaskId(recorder.store.next().0 + levels);
+    let last = TaskId(recorder.record.next().0 + levels);
     let mut upstream = array;
     for _ in 0..levels {
         width = width.map(|width| width.div_ceil(EVERY));
@@ -298,10 +298,10 @@ fn fold(
     upstream: TaskId,
     shape: Option<Shape>,
 ) -> TaskId {
-    let first = position(recorder.store.slots.len());
+    let first = position(recorder.record.slots.len());
     recorder.push(Slot::Gathered(upstream, false));
-    let task = recorder.store.push(function, first, shape);
-    if let Some(entry) = recorder.store.entries.last_mut() {
+    let task = recorder.record.push(function, first, shape);
+    if let Some(entry) = recorder.record.entries.last_mut() {
         entry.fold = true;
     }
     task

@@ -35,8 +35,8 @@ mod fit;
 mod gather;
 mod naming;
 mod options;
+mod record;
 mod source;
-mod store;
 mod sweep;
 mod words;
 
@@ -62,8 +62,8 @@ pub use options::{Dependency, IntoDependency, Upstreams};
 pub use source::{Chunk, Each, ListOf, MapSource, Parts, Scattered, SplitOf};
 pub use sweep::{Axis, IntoAxis, IntoRow, Sweep, geomspace, linspace, logspace, range};
 
+use record::{Recorder, Shared, What};
 use source::Head;
-use store::{Recorder, Shared, What};
 
 /// A graph of tasks that is being built. Clones are the same graph.
 ///
@@ -75,7 +75,7 @@ pub struct Dag {
 
 impl fmt::Debug for Dag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tasks = self.shared.store().entries.len();
+        let tasks = self.shared.record().entries.len();
         f.debug_struct("Dag").field("name", &self.shared.name).field("tasks", &tasks).finish()
     }
 }
@@ -205,7 +205,7 @@ impl<T> ArrayHandle<T> {
     /// How many instances it has; `None` where that is not known before it runs.
     #[must_use]
     pub fn width(&self) -> Option<u32> {
-        self.task.dag.store().width(self.task.task)
+        self.task.dag.record().width(self.task.task)
     }
 }
 
@@ -252,10 +252,10 @@ impl Dag {
         A: IntoArgs<F::Args>,
     {
         let task = self.record(|recorder| {
-            let function = What::Function(recorder.store.function(f));
-            let first = store::position(recorder.store.slots.len());
+            let function = What::Function(recorder.record.function(f));
+            let first = record::position(recorder.record.slots.len());
             args.record(recorder);
-            recorder.store.push(function, first, None)
+            recorder.record.push(function, first, None)
         });
         Handle::new(task)
     }
@@ -342,12 +342,12 @@ impl Dag {
         others: impl FnOnce(&mut Recorder<'_>),
     ) -> ArrayHandle<F::Output> {
         let task = self.record(|recorder| {
-            let function = What::Function(recorder.store.function(f));
+            let function = What::Function(recorder.record.function(f));
             let Head { shape, slots } = source.head(recorder);
-            let first = store::position(recorder.store.slots.len());
+            let first = record::position(recorder.record.slots.len());
             slots.into_iter().for_each(|slot| recorder.push(slot));
             others(recorder);
-            recorder.store.push(function, first, shape)
+            recorder.record.push(function, first, shape)
         });
         ArrayHandle::new(task)
     }
@@ -387,20 +387,22 @@ impl Dag {
     /// A constant that words of commands mention as `{vars.NAME}`. The last one of a name counts.
     pub fn var<T: Serialize + ?Sized>(&self, name: &str, value: &T) {
         let value = sweep::json(value);
-        let mut store = self.shared.store();
+        let mut record = self.shared.record();
         match value {
             Ok(value) => {
-                store.vars.retain(|(known, _)| known != name);
-                store.vars.push((name.to_owned(), value));
+                record.vars.retain(|(known, _)| known != name);
+                record.vars.push((name.to_owned(), value));
             }
-            Err(error) => store.problems.push((None, format!("variable `{name}`: {error}").into())),
+            Err(error) => {
+                record.problems.push((None, format!("variable `{name}`: {error}").into()))
+            }
         }
     }
 
     /// How many tasks it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.store().entries.len()
+        self.shared.record().entries.len()
     }
 
     /// Whether it has no tasks.
@@ -413,7 +415,7 @@ impl Dag {
     #[doc(hidden)]
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.shared.store().memory()
+        self.shared.record().memory()
     }
 
     /// The pipeline: what has been recorded so far.
@@ -421,7 +423,7 @@ impl Dag {
     /// # Errors
     /// All that is wrong with it.
     pub fn pipeline(&self) -> Result<Pipeline, BuildError> {
-        build::pipeline(&self.shared.name, &self.shared.store()).map(|(pipeline, _)| pipeline)
+        build::pipeline(&self.shared.name, &self.shared.record()).map(|(pipeline, _)| pipeline)
     }
 
     /// Whether it can be run.
@@ -437,7 +439,7 @@ impl Dag {
     /// # Errors
     /// All that is wrong with it.
     pub fn graph(&self) -> Result<Graph, BuildError> {
-        build::pipeline(&self.shared.name, &self.shared.store()).map(|(_, graph)| graph)
+        build::pipeline(&self.shared.name, &self.shared.record()).map(|(_, graph)| graph)
     }
 
     /// How long it would take on a cluster that need not exist, when an attempt of each instance, given
@@ -466,7 +468,7 @@ impl Dag {
         cluster: simulate::Cluster,
         durations: impl Fn(&str, u32) -> Duration,
     ) -> Result<Prediction, PlanError> {
-        let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.store())?;
+        let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.record())?;
         let duration = |instance: dagrun_core::ids::InstanceId| {
             let name = pipeline.tasks.get(instance.task.at()).map_or("", |task| &task.name);
             dagrun_core::ids::Micros::of(durations(name, instance.index))
@@ -506,7 +508,7 @@ impl Dag {
     /// are not JSON, and functions that share their name with others.
     pub fn to_toml(&self) -> Result<String, WriteError> {
         let pipeline = self.pipeline()?;
-        if let Some(ambiguous) = crate::program::ambiguous_in(&pipeline).next() {
+        if let Some(ambiguous) = crate::load::ambiguous_in(&pipeline).next() {
             return Err(ambiguous.into());
         }
         Ok(dagrun_core::unparse::to_toml(&pipeline)?)
@@ -517,7 +519,7 @@ impl Dag {
     /// # Errors
     /// All that is wrong with it.
     pub fn to_mermaid(&self) -> Result<String, BuildError> {
-        let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.store())?;
+        let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.record())?;
         Ok(draw::to_mermaid(&pipeline, &graph, false))
     }
 
@@ -526,7 +528,7 @@ impl Dag {
     /// # Errors
     /// All that is wrong with it.
     pub fn to_dot(&self) -> Result<String, BuildError> {
-        let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.store())?;
+        let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.record())?;
         Ok(draw::to_dot(&pipeline, &graph, false))
     }
 
@@ -536,8 +538,8 @@ impl Dag {
     }
 
     fn record(&self, record: impl FnOnce(&mut Recorder<'_>) -> TaskId) -> TaskRef {
-        let mut store = self.shared.store();
-        let task = record(&mut Recorder { shared: &self.shared, store: &mut store });
+        let mut kept = self.shared.record();
+        let task = record(&mut Recorder { shared: &self.shared, record: &mut kept });
         TaskRef { dag: self.shared.clone(), task }
     }
 }

@@ -9,12 +9,12 @@ use dagrun_core::problem::Problem;
 use rustc_hash::FxHashMap;
 
 use super::command::Word;
-use super::store::{Entry, NONE, ShapeKind, Store, What};
+use super::record::{Entry, NONE, Record, ShapeKind, What};
 
 /// The names of all tasks.
 #[derive(Debug)]
 pub(super) struct Named<'s> {
-    store: &'s Store,
+    record: &'s Record,
     /// By task.
     pub(super) names: Vec<String>,
     /// By name.
@@ -24,18 +24,18 @@ pub(super) struct Named<'s> {
 }
 
 impl<'s> Named<'s> {
-    pub(super) fn new(store: &'s Store) -> Named<'s> {
-        let names = vec![String::new(); store.entries.len()];
-        let mut named = Named { store, names, ids: FxHashMap::default(), problems: Vec::new() };
+    pub(super) fn new(record: &'s Record) -> Named<'s> {
+        let names = vec![String::new(); record.entries.len()];
+        let mut named = Named { record, names, ids: FxHashMap::default(), problems: Vec::new() };
         named.given();
         named.made();
         named
     }
 
     fn given(&mut self) {
-        let store = self.store;
-        for (at, entry) in store.entries.iter().enumerate() {
-            let Some(name) = store.names.get(entry.name as usize) else { continue };
+        let record = self.record;
+        for (at, entry) in record.entries.iter().enumerate() {
+            let Some(name) = record.names.get(entry.name as usize) else { continue };
             let task = TaskId(at as u32);
             self.names[at] = name.to_string();
             let problem = match check::name(name, "task") {
@@ -50,18 +50,18 @@ impl<'s> Named<'s> {
     }
 
     fn made(&mut self) {
-        let store = self.store;
+        let record = self.record;
         let unnamed = |entry: &Entry| entry.name == NONE;
         let mut counts = FxHashMap::default();
         // Levels of a reduction are named after its end, which comes behind them.
         for levels in [false, true] {
-            for (at, entry) in store.entries.iter().enumerate().filter(|(_, e)| unnamed(e)) {
+            for (at, entry) in record.entries.iter().enumerate().filter(|(_, e)| unnamed(e)) {
                 let task = TaskId(at as u32);
-                let end = end_of(store, task);
+                let end = end_of(record, task);
                 if end.is_some() == levels {
                     let base = match end {
                         Some(end) => Cow::Owned(format!("{}-level", self.names[end.at()])),
-                        None => base_name(store, entry),
+                        None => base_name(record, entry),
                     };
                     let name = self.free_name(&base, &mut counts);
                     self.ids.insert(Cow::Owned(name.clone()), task);
@@ -90,18 +90,18 @@ impl<'s> Named<'s> {
 }
 
 /// The task that ends a reduction, of which this one is a level.
-pub(super) fn end_of(store: &Store, task: TaskId) -> Option<TaskId> {
-    match store.shape(task)?.kind {
+pub(super) fn end_of(record: &Record, task: TaskId) -> Option<TaskId> {
+    match record.shape(task)?.kind {
         ShapeKind::Level(_, _, end) => Some(end),
         _ => None,
     }
 }
 
 /// What a task does, in a word that can be a name.
-fn base_name<'s>(store: &'s Store, entry: &Entry) -> Cow<'s, str> {
+fn base_name<'s>(record: &'s Record, entry: &Entry) -> Cow<'s, str> {
     let name = match entry.what {
-        What::Function(at) => store.functions.get(at as usize).map(|f| f.name),
-        What::Program(at) => store.programs.get(at as usize).and_then(|program| {
+        What::Function(at) => record.functions.get(at as usize).map(|f| f.name),
+        What::Program(at) => record.programs.get(at as usize).and_then(|program| {
             let Word::Text(word) = program.words.first()? else { return None };
             word.rsplit('/').next()
         }),

@@ -1,11 +1,11 @@
-//! What can be told of a task besides what it does: order, retries, limits, placement.
+//! What can be set for a task besides what it does: order, retries, limits, placement.
 
 use std::time::Duration;
 
 use dagrun_core::ids::{Micros, TaskId};
 use dagrun_core::pipeline::{Clause, Conduct, MinSuccess, Outcomes, Quantifier, Retry, Targets};
 
-use super::store::{Recorder, Shape, ShapeKind, Wait};
+use super::record::{Recorder, Shape, ShapeKind, Wait};
 use super::{ArrayHandle, Command, Handle, Kind, TaskRef};
 
 /// A condition on other tasks: that all of them, or any of them, succeed, or end in another way.
@@ -160,40 +160,40 @@ impl<U: Upstreams> IntoDependency for U {
 
 impl TaskRef {
     fn change(&self, change: impl FnOnce(&mut Conduct)) {
-        self.dag.store().change(self.task, change);
+        self.dag.record().change(self.task, change);
     }
 
     fn rename(&self, name: String) {
-        let mut store = self.dag.store();
-        store.names.push(name.into_boxed_str());
-        let at = super::store::position(store.names.len() - 1);
-        if let Some(entry) = store.entries.get_mut(self.task.at()) {
+        let mut record = self.dag.record();
+        record.names.push(name.into_boxed_str());
+        let at = super::record::position(record.names.len() - 1);
+        if let Some(entry) = record.entries.get_mut(self.task.at()) {
             entry.name = at;
         }
     }
 
     fn wait(&self, dependency: &Dependency, wait: fn(Clause) -> Wait) {
-        let mut store = self.dag.store();
-        let known = store.problems.len();
-        let clause = dependency.clause(&mut Recorder { shared: &self.dag, store: &mut store });
+        let mut record = self.dag.record();
+        let known = record.problems.len();
+        let clause = dependency.clause(&mut Recorder { shared: &self.dag, record: &mut record });
         // They are reported of the task that is recorded next.
-        store.problems[known..].iter_mut().for_each(|problem| problem.0 = Some(self.task));
+        record.problems[known..].iter_mut().for_each(|problem| problem.0 = Some(self.task));
         // Where nothing is left of what was named, that has been reported.
         if !clause.upstreams.is_empty() || dependency.upstreams.is_empty() {
-            store.clauses.push((self.task, wait(clause)));
+            record.clauses.push((self.task, wait(clause)));
         }
     }
 
     fn each_worker(&self) {
-        let mut store = self.dag.store();
-        store.change(self.task, |options| options.targets = Targets::Each);
-        if store.shape(self.task).is_some() {
+        let mut record = self.dag.record();
+        record.change(self.task, |options| options.targets = Targets::Each);
+        if record.shape(self.task).is_some() {
             // It has instances of its own, which is refused with the other options.
             return;
         }
-        let at = super::store::position(store.shapes.len());
-        store.shapes.push(Shape { kind: ShapeKind::EachWorker, width: None });
-        if let Some(entry) = store.entries.get_mut(self.task.at()) {
+        let at = super::record::position(record.shapes.len());
+        record.shapes.push(Shape { kind: ShapeKind::EachWorker, width: None });
+        if let Some(entry) = record.entries.get_mut(self.task.at()) {
             entry.shape = at;
         }
     }
@@ -201,7 +201,7 @@ impl TaskRef {
 
 macro_rules! options {
     ([$($generics:tt)*] $handle:ty) => {
-        /// What can be told of a task. Each of these gives the handle back.
+        /// What can be set for a task. Each of these gives the handle back.
         impl<$($generics)*> $handle {
             /// Its name. Names are made of letters, digits, `_` and `-`, and are unique in the graph;
             /// without one, a task is named after what it does.
@@ -235,14 +235,14 @@ macro_rules! options {
                 self
             }
 
-            /// The longest run time of an attempt. A function is then told to stop, see
+            /// The longest run time of an attempt. A function is then asked to stop, see
             /// [`Context::is_cancelled`](crate::Context::is_cancelled).
             pub fn timeout(self, limit: Duration) -> Self {
                 self.as_ref().change(|options| options.timeout = Some(Micros::of(limit)));
                 self
             }
 
-            /// How long an attempt may take to end once it has been told to; 10 s unless told otherwise.
+            /// How long an attempt may take to end once it has been asked to; 10 s by default.
             pub fn grace(self, grace: Duration) -> Self {
                 self.as_ref().change(|options| options.grace = Micros::of(grace));
                 self
@@ -254,7 +254,7 @@ macro_rules! options {
                 self
             }
 
-            /// The slots that an attempt occupies on its worker; 1 unless told otherwise. A function runs
+            /// The slots that an attempt occupies on its worker; 1 by default. A function runs
             /// within a rayon pool of as many threads.
             pub fn cpus(self, cpus: u32) -> Self {
                 self.as_ref().change(|options| options.cpus = cpus);
@@ -278,7 +278,7 @@ macro_rules! options {
                 self
             }
 
-            /// Higher first; 0 unless told otherwise.
+            /// Higher first; 0 by default.
             pub fn priority(self, priority: i32) -> Self {
                 self.as_ref().change(|options| options.priority = priority);
                 self
@@ -297,14 +297,14 @@ macro_rules! options {
                 self
             }
 
-            /// How often an attempt whose worker was lost is made again; 5 unless told otherwise.
+            /// How often an attempt whose worker was lost is made again; 5 by default.
             pub fn max_lost(self, count: u32) -> Self {
                 self.as_ref().change(|options| options.max_lost = count);
                 self
             }
 
             /// How many of the gathered instances must succeed: a count, or a part such as 0.9. All of
-            /// them unless told otherwise. Only for tasks that gather.
+            /// them by default. Only for tasks that gather.
             pub fn min_success(self, least: impl Into<MinSuccess>) -> Self {
                 let least = least.into();
                 self.as_ref().change(|options| options.min_success = Some(least));
@@ -344,7 +344,7 @@ impl<T> Handle<T> {
     }
 }
 
-/// The clauses of a task, in the order in which they were told.
+/// The clauses of a task, in the order in which they were given.
 pub(super) fn clauses_of(
     clauses: &[(TaskId, Wait)],
     order: &[u32],

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fit::{Fit, fits};
-use super::store::{Recorder, Shape, ShapeKind, Slot};
+use super::record::{Recorder, Shape, ShapeKind, Slot};
 use super::sweep::{Axis, Sweep};
 use super::{ArrayHandle, Handle, TaskRef};
 
@@ -52,7 +52,7 @@ impl<T> MapSource<(T,)> for &ArrayHandle<T> {
 }
 
 pub(super) fn mapped(recorder: &Recorder<'_>, upstream: TaskId) -> Head {
-    let width = recorder.store.width(upstream);
+    let width = recorder.record.width(upstream);
     let shape = Shape { kind: ShapeKind::Map(upstream), width };
     Head::one(shape, Slot::Value(upstream))
 }
@@ -100,11 +100,11 @@ fn values<T>(
     items: impl IntoIterator<Item = T>,
     note: impl Fn(&mut Recorder<'_>, T) -> bool,
 ) -> Head {
-    let first = recorder.store.constants.count();
+    let first = recorder.record.constants.count();
     if !items.into_iter().all(|item| note(recorder, item)) {
         return Head::unusable();
     }
-    let count = (recorder.store.constants.count() - first) / u32::from(each);
+    let count = (recorder.record.constants.count() - first) / u32::from(each);
     let shape = Shape { kind: ShapeKind::Values(first, count, each), width: Some(count) };
     Head { shape: Some(shape), slots: (0..each).map(Slot::Input).collect() }
 }
@@ -123,7 +123,7 @@ impl<T: DeserializeOwned + 'static> MapSource<(T,)> for &Sweep {
 
 impl Sweep {
     pub(super) fn head(self, recorder: &mut Recorder<'_>, fit: Fit) -> Head {
-        let space = self.space(recorder.store);
+        let space = self.space(recorder.record);
         let width = space.compile().ok().map(|grid| grid.width());
         Head::one(Shape { kind: ShapeKind::Sweep(space, fit), width }, Slot::Params)
     }

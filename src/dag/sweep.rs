@@ -6,7 +6,7 @@ use dagrun_core::space::{self, Ends, Points, Space};
 use dagrun_core::value::Value;
 use serde::Serialize;
 
-use super::store::Store;
+use super::record::Record;
 
 /// A parameter space: the product of its axes, the last of which varies fastest.
 ///
@@ -180,15 +180,15 @@ impl Sweep {
         self
     }
 
-    /// The space; what is wrong with it is told of the next task.
-    pub(super) fn space(self, store: &mut Store) -> Space {
-        let task = store.next();
+    /// The space; what is wrong with it is reported of the next task.
+    pub(super) fn space(self, record: &mut Record) -> Space {
+        let task = record.next();
         for mut problem in self.problems {
             problem.message.insert_str(0, "its sweep: ");
-            store.problem(task, problem);
+            record.problem(task, problem);
         }
         if let Err(error) = self.space.compile() {
-            store.problem(task, format!("its sweep: {error}"));
+            record.problem(task, format!("its sweep: {error}"));
         }
         self.space
     }

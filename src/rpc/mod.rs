@@ -20,6 +20,7 @@
 
 mod error;
 mod run;
+mod updates;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -38,6 +39,7 @@ use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 pub use dagrun_schema::wire::{InstancePage, LogPage, Scope, Submission};
 pub use error::ClientError;
 pub use run::Run;
+pub use updates::Updates;
 
 use error::in_its_words;
 use run::status_of;

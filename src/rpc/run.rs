@@ -7,8 +7,7 @@ use dagrun_core::status::{InstanceResult, RunStatus};
 use dagrun_schema::dagrun_capnp as rpc;
 use dagrun_schema::wire::{self, InstancePage, LogPage, Message as _, Scope, Submission};
 
-use super::{Connection, Result};
-use crate::updates::Updates;
+use super::{Connection, Result, Updates, updates};
 
 /// Bytes of a value that are asked for at once.
 const VALUE_PART: u32 = 8 << 20;
@@ -47,7 +46,7 @@ impl Run {
         status_of(&self.run).await
     }
 
-    /// Subscribes to what happens. The first update tells everything, the others what changed; the
+    /// Subscribes to what happens. The first update has everything, the others what changed; the
     /// last one has a state other than running.
     ///
     /// # Errors
@@ -66,7 +65,7 @@ impl Run {
     }
 
     async fn subscribe(&self, detailed: bool) -> Result<Updates> {
-        let (observer, updates) = crate::updates::channel();
+        let (observer, updates) = updates::channel();
         let mut request = self.run.watch_request();
         request.get().set_observer(observer);
         request.get().set_detailed(detailed);

@@ -2,7 +2,7 @@
 //!
 //! Graphs of a million irregular tasks are built here, so an entry and its arguments take a few dozen
 //! bytes: arguments are words of 8 bytes in one long column, constants stand one after another in one
-//! arena, and what a task has not been told takes no room at all.
+//! arena, and what is not set for a task takes no memory.
 
 use std::any::TypeId;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,25 +28,25 @@ pub(super) struct Shared {
     pub(super) name: String,
     /// No other graph of this program has it.
     pub(super) id: u64,
-    store: Mutex<Store>,
+    record: Mutex<Record>,
 }
 
 impl Shared {
     pub(super) fn new(name: String) -> Shared {
         static GRAPHS: AtomicU64 = AtomicU64::new(0);
         let id = GRAPHS.fetch_add(1, Ordering::Relaxed);
-        Shared { name, id, store: Mutex::default() }
+        Shared { name, id, record: Mutex::default() }
     }
 
     /// What was recorded stays sound when a value panics while it is being written.
-    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Everything that has been recorded.
 #[derive(Debug, Default)]
-pub(super) struct Store {
+pub(super) struct Record {
     pub(super) entries: Vec<Entry>,
     /// The arguments of all calls, one task's after another's.
     pub(super) slots: Vec<Slot>,
@@ -59,7 +59,7 @@ pub(super) struct Store {
     pub(super) lists: Vec<Vec<TaskId>>,
     pub(super) names: Vec<Box<str>>,
     pub(super) options: Vec<Conduct>,
-    /// The clauses of `after` and `follow`, each with its task, in the order in which they were told.
+    /// The clauses of `after` and `follow`, each with its task, in the order in which they were given.
     pub(super) clauses: Vec<(TaskId, Wait)>,
     pub(super) programs: Vec<Program>,
     pub(super) vars: Vec<(String, Value)>,
@@ -76,7 +76,7 @@ pub(super) struct Entry {
     pub(super) shape: u32,
     /// Its name; [`NONE`] is one made of what it does.
     pub(super) name: u32,
-    /// [`NONE`] is nothing told.
+    /// [`NONE`]: none are set.
     pub(super) options: u32,
     /// How many arguments.
     pub(super) args: u8,
@@ -103,7 +103,7 @@ pub(super) enum Slot {
     Value(TaskId),
     /// The values of several single tasks; position among the lists.
     Values(u32),
-    /// All values of an array; whether there is room for instances that have none.
+    /// All values of an array; whether instances may have none.
     Gathered(TaskId, bool),
     /// The parameters of the task's sweep.
     Params,
@@ -113,7 +113,7 @@ pub(super) enum Slot {
     Group(u8),
     /// What a scatter gives.
     Item,
-    /// What cannot be given, which has been told.
+    /// What cannot be given, which has been reported.
     Unusable,
 }
 
@@ -190,7 +190,7 @@ pub(super) fn position(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(NONE - 1)
 }
 
-impl Store {
+impl Record {
     /// The position of a function, which is noted when it is new.
     pub(super) fn function<F: TaskFn>(&mut self, function: F) -> u32 {
         let id = TypeId::of::<F>();
@@ -221,7 +221,7 @@ impl Store {
         TaskId(position(self.entries.len() - 1))
     }
 
-    /// The task that the next call of [`Store::push`] makes.
+    /// The task that the next call of [`Record::push`] makes.
     pub(super) fn next(&self) -> TaskId {
         TaskId(position(self.entries.len()))
     }
@@ -245,7 +245,7 @@ impl Store {
         self.problems.push((Some(task), problem.into()));
     }
 
-    /// Changes what has been told of a task. Tasks of which the same was told share it.
+    /// Changes the options of a task. Tasks with the same options share them.
     pub(super) fn change(&mut self, task: TaskId, change: impl FnOnce(&mut Conduct)) {
         /// How many of the latest are compared.
         const NEAR: usize = 8;
@@ -277,11 +277,11 @@ impl Store {
 #[derive(Debug)]
 pub struct Recorder<'a> {
     pub(super) shared: &'a Arc<Shared>,
-    pub(super) store: &'a mut Store,
+    pub(super) record: &'a mut Record,
 }
 
 impl Recorder<'_> {
-    /// The task of a handle; tells when it belongs to another graph.
+    /// The task of a handle; reports one of another graph.
     pub(super) fn own(&mut self, other: &TaskRef) -> Option<TaskId> {
         if Arc::ptr_eq(self.shared, &other.dag) {
             return Some(other.task);
@@ -290,24 +290,24 @@ impl Recorder<'_> {
             "it is given a handle of another graph, `{}`: a task can only use what its own graph makes",
             other.dag.name
         );
-        let task = self.store.next();
-        self.store.problem(task, message);
+        let task = self.record.next();
+        self.record.problem(task, message);
         None
     }
 
-    /// Notes a value; tells when it cannot be written.
+    /// Notes a value; reports one that cannot be written.
     pub(super) fn constant<T: Serialize + 'static>(&mut self, value: &T) -> Option<u32> {
         match payload::encode(value) {
-            Ok(payload) => Some(self.store.constants.push(&payload)),
+            Ok(payload) => Some(self.record.constants.push(&payload)),
             Err(error) => {
-                let task = self.store.next();
-                self.store.problem(task, format!("a value of its input: {error}"));
+                let task = self.record.next();
+                self.record.problem(task, format!("a value of its input: {error}"));
                 None
             }
         }
     }
 
     pub(super) fn push(&mut self, slot: Slot) {
-        self.store.slots.push(slot);
+        self.record.slots.push(slot);
     }
 }

@@ -1,4 +1,4 @@
-//! What a watched run tells, as it comes: an observer of the protocol at one end, a channel at the
+//! What a watched run reports, as it comes: an observer of the protocol at one end, a channel at the
 //! other.
 
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use dagrun_schema::dagrun_capnp as rpc;
 use dagrun_schema::wire::{Message as _, Update};
 use tokio::sync::mpsc;
 
-use crate::rpc::Connection;
+use super::Connection;
 
 /// Updates that the reader may lag behind; then the scheduler merges the following ones.
 const LAG: usize = 4;
@@ -31,7 +31,7 @@ impl Updates {
         self.receiver.recv().await
     }
 
-    pub(crate) fn subscribed(
+    pub(super) fn subscribed(
         mut self,
         subscription: rpc::subscription::Client,
         connection: Rc<Connection>,
@@ -41,8 +41,8 @@ impl Updates {
     }
 }
 
-/// An observer to hand to a scheduler, and what it will be told.
-pub(crate) fn channel() -> (rpc::observer::Client, Updates) {
+/// An observer to hand to a scheduler, and the updates that it will be sent.
+pub(super) fn channel() -> (rpc::observer::Client, Updates) {
     let (sender, receiver) = mpsc::channel(LAG);
     (capnp_rpc::new_client(Observer { sender }), Updates { receiver, held: None })
 }
