@@ -10,9 +10,9 @@ use dagrun_core::engine::{Assignment, Outcome};
 use dagrun_core::ids::{AttemptId, Micros, RunId, TaskId};
 use dagrun_core::recipe::{Argument, Calling, Input, Job, Keep};
 use dagrun_macros::task;
-use dagrun_worker::attempt::Runner;
 use dagrun_worker::groups::Mark;
-use dagrun_worker::slots::{Plan, Slots, Work};
+use dagrun_worker::runner::Runner;
+use dagrun_worker::slots::{Slots, TaskSource, Work};
 
 #[task(crate = dagrun_worker::function)]
 fn twice(number: f64) -> f64 {
@@ -22,7 +22,7 @@ fn twice(number: f64) -> f64 {
 #[derive(Debug)]
 struct Same(Calling);
 
-impl Plan for Same {
+impl TaskSource for Same {
     fn cpus(&self) -> u32 {
         1
     }

@@ -12,14 +12,14 @@ use dagrun_core::ids::{AttemptId, Micros, RunId, TaskId};
 use dagrun_core::pipeline::Capture;
 use dagrun_core::recipe::{Input, Invocation, Job};
 use dagrun_disk::log::RunLog;
-use dagrun_worker::attempt::Runner;
 use dagrun_worker::groups::{GroupTable, Mark};
-use dagrun_worker::slots::{Plan, Slots, Work};
+use dagrun_worker::runner::Runner;
+use dagrun_worker::slots::{Slots, TaskSource, Work};
 
 #[derive(Debug)]
 struct Same(Invocation);
 
-impl Plan for Same {
+impl TaskSource for Same {
     fn cpus(&self) -> u32 {
         1
     }

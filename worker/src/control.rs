@@ -87,11 +87,11 @@ impl Control {
 #[derive(Debug, Default)]
 pub(crate) struct Token {
     stop: AtomicU8,
-    /// The bits of a fraction, with [`TOLD`] and, until it is taken, [`FRESH`]; zero: none was set.
+    /// The bits of a fraction, with [`SET`] and, until it is taken, [`FRESH`]; zero: none was set.
     progress: AtomicU64,
 }
 
-const TOLD: u64 = 1 << 32;
+const SET: u64 = 1 << 32;
 const FRESH: u64 = 1 << 33;
 
 impl Token {
@@ -111,13 +111,13 @@ impl Token {
     /// Sets the function's progress, clamped to the range from 0 to 1.
     pub(crate) fn set_progress(&self, fraction: f64) {
         let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) as f32 };
-        self.progress.store(u64::from(fraction.to_bits()) | TOLD | FRESH, Ordering::Release);
+        self.progress.store(u64::from(fraction.to_bits()) | SET | FRESH, Ordering::Release);
     }
 
     /// The progress, if the function has set it since the last call.
     pub(crate) fn take_progress(&self) -> Option<f32> {
-        let told = self.progress.fetch_and(!FRESH, Ordering::AcqRel);
+        let progress = self.progress.fetch_and(!FRESH, Ordering::AcqRel);
         // The low half is the fraction.
-        (told & FRESH != 0).then(|| f32::from_bits((told & u64::from(u32::MAX)) as u32))
+        (progress & FRESH != 0).then(|| f32::from_bits((progress & u64::from(u32::MAX)) as u32))
     }
 }

@@ -8,20 +8,7 @@ use dagrun_schema::dagrun_capnp::bootstrap;
 use futures::future::LocalBoxFuture;
 use tokio::sync::mpsc;
 
-use crate::session::{Config, Connection, StartError, Way, join_scheduler};
-
-/// Why a worker ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EndReason {
-    /// The scheduler shut it down.
-    Dismissed,
-    /// Its own process shut it down.
-    ShutDown,
-    /// The connection to the scheduler ended.
-    ConnectionLost(String),
-    /// Its thread panicked.
-    Broken,
-}
+use crate::session::{Accepted, Config, Connection, EndReason, StartError, Way, join_scheduler};
 
 /// A running worker.
 ///
@@ -123,46 +110,43 @@ pub fn spawn_on(config: Config, host: impl FnOnce(Life)) -> Result<WorkerHandle,
     starting.wait(None)
 }
 
-/// The scheduler's answer: the worker's number and name.
-pub(crate) type Accepted = Result<(u32, String), StartError>;
-
 /// A worker, as seen by whoever starts it.
 struct Starting {
-    told: std_mpsc::Receiver<Accepted>,
+    answered: std_mpsc::Receiver<Accepted>,
     stop: mpsc::UnboundedSender<()>,
     ended: std_mpsc::Receiver<EndReason>,
 }
 
 /// The same, as seen by the worker.
 struct Started {
-    tell: std_mpsc::SyncSender<Accepted>,
+    answer: std_mpsc::SyncSender<Accepted>,
     stopped: mpsc::UnboundedReceiver<()>,
     end: std_mpsc::SyncSender<EndReason>,
 }
 
 impl Starting {
     fn new() -> (Starting, Started) {
-        let (tell, told) = std_mpsc::sync_channel(1);
+        let (answer, answered) = std_mpsc::sync_channel(1);
         let (stop, stopped) = mpsc::unbounded_channel();
         let (end, ended) = std_mpsc::sync_channel(1);
-        (Starting { told, stop, ended }, Started { tell, stopped, end })
+        (Starting { answered, stop, ended }, Started { answer, stopped, end })
     }
 
     fn wait(self, thread: Option<JoinHandle<()>>) -> Result<WorkerHandle, StartError> {
-        let Starting { told, stop, ended } = self;
-        let (id, name) = told.recv().unwrap_or(Err(StartError::Silent))?;
+        let Starting { answered, stop, ended } = self;
+        let (id, name) = answered.recv().unwrap_or(Err(StartError::Silent))?;
         Ok(WorkerHandle { id, name, stop, ended, thread })
     }
 }
 
 impl Started {
     async fn live(self, config: Config, way: Way) {
-        let Started { tell, stopped, end } = self;
+        let Started { answer, stopped, end } = self;
         let reason = match join_scheduler(config, way).await {
-            Ok(joined) => joined.serve(&tell, stopped).await,
+            Ok(joined) => joined.serve(&answer, stopped).await,
             Err(error) => {
                 let reason = error.to_string();
-                let _ = tell.send(Err(error));
+                let _ = answer.send(Err(error));
                 EndReason::ConnectionLost(reason)
             }
         };

@@ -2,7 +2,7 @@
 //! on a pool of slots, keeps what it writes, and reports how it ended.
 //!
 //! ```text
-//! session ─► service ─► slots ─► attempt ─► process
+//! session ─► service ─► slots ─► runner ─► process
 //!    ▲                    │         └─► dagrun-disk
 //!    └──── reports ◄──────┘
 //! ```
@@ -23,13 +23,14 @@ mod process;
 mod program;
 pub mod reaper;
 mod reports;
+pub mod runner;
 mod runs;
 mod service;
 mod session;
 pub mod slots;
 pub mod values;
 
-pub use handle::{EndReason, Life, Stopper, WorkerHandle, spawn, spawn_on};
+pub use handle::{Life, Stopper, WorkerHandle, spawn, spawn_on};
 pub use machine::whole_machine;
 pub use reaper::ReaperConfig;
-pub use session::{Config, Connection, DEFAULT_LOG_LIMIT, StartError, ValuesConfig};
+pub use session::{Config, Connection, DEFAULT_LOG_LIMIT, EndReason, StartError, ValuesConfig};

@@ -1,5 +1,7 @@
 //! One child process and its group: started on the fast path, signalled as a group, reaped last.
 
+mod watch;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -12,6 +14,8 @@ use dagrun_core::recipe::Invocation;
 use dagrun_core::status::FailureKind;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+pub(crate) use self::watch::{ProcessWatch, Stage};
 
 /// A running child, leader of its process group.
 ///

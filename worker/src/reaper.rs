@@ -100,17 +100,17 @@ impl Reaper {
 fn run() {
     // The working directory must not block an unmount or a removal.
     let _ = std::env::set_current_dir("/");
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     // An error means the same as the end of the pipe: the worker has ended.
-    let _ = io::stdin().lock().read_to_end(&mut told);
-    let Some(end) = told.iter().position(|byte| *byte == b'\n') else { return };
-    if told.get(end + 1) == Some(&ALL_DONE) {
+    let _ = io::stdin().lock().read_to_end(&mut received);
+    let Some(end) = received.iter().position(|byte| *byte == b'\n') else { return };
+    if received.get(end + 1) == Some(&ALL_DONE) {
         return;
     }
     for group in GroupTable::read(io::stdout().as_fd()) {
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
-    if let Ok(mark) = std::str::from_utf8(&told[..end])
+    if let Ok(mark) = std::str::from_utf8(&received[..end])
         && !mark.is_empty()
     {
         Mark::from_text(mark).kill_all(None);

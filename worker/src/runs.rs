@@ -8,7 +8,7 @@ use dagrun_core::ids::{RunId, TaskId};
 use dagrun_core::recipe::{Input, Job, Keep, Recipe, Wants};
 use dashmap::DashMap;
 
-use crate::slots::{Plan, Work};
+use crate::slots::{TaskSource, Work};
 use dagrun_disk::log::RunLog;
 
 /// The runs that have not been forgotten yet.
@@ -106,7 +106,7 @@ impl RecipePlan {
     }
 }
 
-impl Plan for RecipePlan {
+impl TaskSource for RecipePlan {
     fn cpus(&self) -> u32 {
         self.cpus.get().copied().unwrap_or(1)
     }

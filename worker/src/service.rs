@@ -67,8 +67,8 @@ impl Service {
         });
         let _ = cleaned.await;
         self.runs.flush_logs();
-        let (told, acknowledged) = oneshot::channel();
-        if self.messages.send(Message::Barrier(told)).is_ok() {
+        let (acknowledge, acknowledged) = oneshot::channel();
+        if self.messages.send(Message::Barrier(acknowledge)).is_ok() {
             // A scheduler that hangs must not keep the worker from ending.
             let _ = tokio::time::timeout(LAST_WORDS, acknowledged).await;
         }

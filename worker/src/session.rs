@@ -21,13 +21,12 @@ use futures::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
-use crate::attempt::Runner;
 use crate::function;
 use crate::groups::{GroupTable, Mark};
-use crate::handle::{Accepted, EndReason};
 use crate::machine;
 use crate::reaper::ReaperConfig;
 use crate::reports::{Message, Pump};
+use crate::runner::Runner;
 use crate::runs::Runs;
 use crate::service::{self, Service};
 use crate::slots::{Slots, SlotsError};
@@ -108,6 +107,22 @@ pub(crate) enum Way {
     /// Directly: the scheduler is on this thread.
     Direct(bootstrap::Client),
 }
+
+/// Why a worker ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The scheduler shut it down.
+    Dismissed,
+    /// Its own process shut it down.
+    ShutDown,
+    /// The connection to the scheduler ended.
+    ConnectionLost(String),
+    /// Its thread panicked.
+    Broken,
+}
+
+/// The scheduler's answer: the worker's number and name.
+pub(crate) type Accepted = Result<(u32, String), StartError>;
 
 /// Why a worker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -310,7 +325,7 @@ impl Joined {
     /// Works until it is shut down or loses the scheduler.
     pub(crate) async fn serve(
         self,
-        tell: &std_mpsc::SyncSender<Accepted>,
+        answer: &std_mpsc::SyncSender<Accepted>,
         mut stopped: mpsc::UnboundedReceiver<()>,
     ) -> EndReason {
         let Joined { service, registered, mut line, messages } = self;
@@ -323,7 +338,7 @@ impl Joined {
         );
         let pump = tokio::task::spawn_local(pump.run(session.clone()));
         let heart = tokio::task::spawn_local(beat(session, service.slots.clone()));
-        let _ = tell.send(Ok((id, name)));
+        let _ = answer.send(Ok((id, name)));
         let done = service.done.clone();
         let reason = tokio::select! {
             why = lost(line.as_mut()) => EndReason::ConnectionLost(why),

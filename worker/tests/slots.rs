@@ -12,10 +12,10 @@ use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp};
 use dagrun_core::recipe::{Input, Job};
 use dagrun_core::status::FailureKind;
-use dagrun_worker::attempt::Runner;
 use dagrun_worker::control::Stop;
 use dagrun_worker::groups::Mark;
-use dagrun_worker::slots::{Plan, Slots, Work};
+use dagrun_worker::runner::Runner;
+use dagrun_worker::slots::{Slots, TaskSource, Work};
 
 /// Runs a script with the index as `$I`.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Script {
     cpus: u32,
 }
 
-impl Plan for Script {
+impl TaskSource for Script {
     fn cpus(&self) -> u32 {
         self.cpus
     }

@@ -13,9 +13,10 @@ use common::{alive, invocation, owner, pid_in, sh, until};
 use dagrun_core::engine::Outcome;
 use dagrun_core::ids::RunId;
 use dagrun_disk::log::RunLog;
-use dagrun_worker::attempt::{Attempt, Runner};
+use dagrun_worker::attempt::Attempt;
 use dagrun_worker::control::Control;
 use dagrun_worker::groups::{GroupTable, Mark};
+use dagrun_worker::runner::Runner;
 
 fn main() {
     dagrun_worker::reaper::take_part();

@@ -265,7 +265,8 @@ pub(super) async fn list(pattern: String) -> Result<Vec<String>, DataError> {
         }
         Ok(keys)
     };
-    let keys = listening(keys).await.map_err(|(error, told)| explain(&pattern, &error, told))?;
+    let keys =
+        listening(keys).await.map_err(|(error, trouble)| explain(&pattern, &error, trouble))?;
     let matching = keys.iter().filter(|key| wanted.matches_with(key.as_ref(), GLOB));
     let mut urls: Vec<_> = matching.map(|key| format!("s3://{bucket}/{key}")).collect();
     urls.sort_unstable();

@@ -18,9 +18,9 @@ mod panics;
 mod pools;
 mod registry;
 pub mod shelf;
-mod values;
 pub(crate) mod watch;
 
+pub use crate::values::{Fetch, Inline, Keeper};
 pub(crate) use call::{Caller, Place};
 pub use context::{Cancelled, Context};
 pub use failure::Failure;
@@ -29,9 +29,9 @@ pub use gathered::{Entry, GatherError, Gathered};
 pub use input::Elements;
 pub use input::{FromInput, Input, Inputs};
 pub(crate) use panics::message as panic_message;
+pub(crate) use pools::STACK;
 pub use registry::{Ambiguous, Function, ambiguous, functions};
 pub use shelf::ShelfError;
-pub use values::{Fetch, Inline, Keeper};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

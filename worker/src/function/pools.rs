@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use super::panics::{self, Recorder};
-use crate::slots::STACK;
+
+/// The stack of a slot's thread: that of a main thread, since functions run on it.
+pub(crate) const STACK: usize = 8 << 20;
 
 /// A pool that one attempt uses at a time.
 #[derive(Debug)]

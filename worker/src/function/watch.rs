@@ -67,8 +67,8 @@ impl Watch {
         let watched = Watched { attempt, timeout, deadline, grace: span(grace), last: None };
         *lock(&self.calls[place]) = Some(watched);
         // It may have been stopped just before.
-        let told = self.controls[place].stopped().map(|_| Instant::now());
-        if let Some(when) = told.or(deadline) {
+        let stopped = self.controls[place].stopped().map(|_| Instant::now());
+        if let Some(when) = stopped.or(deadline) {
             self.look_by(when, abandon);
         }
     }

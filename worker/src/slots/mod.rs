@@ -18,15 +18,16 @@ use dagrun_core::recipe::{Calling, Input, Job, Keep, Wants};
 use dagrun_core::status::{Detail, FailureKind};
 
 use self::queue::{Queued, State, Taken};
-use crate::attempt::{Attempt, Ended, Runner};
+use crate::attempt::{Attempt, Ended};
 use crate::control::{Control, Stop};
 use crate::function::watch::{Abandon, Watch};
-use crate::function::{self, Place};
+use crate::function::{self, Place, STACK};
+use crate::runner::Runner;
 use crate::values::{Given, Keeping, ValueId};
 use dagrun_disk::log::{Owner, RunLog};
 
 /// What the slots need to know about a task.
-pub trait Plan: fmt::Debug + Send + Sync {
+pub trait TaskSource: fmt::Debug + Send + Sync {
     /// Slots that one attempt occupies.
     fn cpus(&self) -> u32;
 
@@ -59,7 +60,7 @@ pub struct Work {
     /// The instances, and their attempts.
     pub assignment: Assignment,
     /// How to run them.
-    pub plan: Arc<dyn Plan>,
+    pub plan: Arc<dyn TaskSource>,
     /// The inputs of each instance of the assignment, or empty.
     pub inputs: Arc<Vec<Vec<Input>>>,
     /// The log for the output.
@@ -80,9 +81,6 @@ pub enum SlotsError {
     #[error("cannot get a file descriptor for each slot")]
     Descriptors(#[from] std::io::Error),
 }
-
-/// The stack of a slot's thread: that of a main thread, since functions run on it.
-pub(crate) const STACK: usize = 8 << 20;
 
 /// Slots and their queue. Clones share them.
 #[derive(Clone)]
@@ -233,10 +231,10 @@ impl Slots {
     pub fn progress(&self) -> Vec<(AttemptId, f32)> {
         let state = self.shared.lock();
         let running = state.running.iter().filter(|(_, running)| !running.ended);
-        let told = running.filter_map(|(attempt, running)| {
+        let reported = running.filter_map(|(attempt, running)| {
             Some((*attempt, state.controls[running.place].token().take_progress()?))
         });
-        told.collect()
+        reported.collect()
     }
 
     /// Whether the queue is much longer than the number of slots.
@@ -320,7 +318,7 @@ impl Slot<'_> {
         // Only now: whoever still sees the attempt running may rely on its end not having been
         // reported yet.
         if is_first {
-            self.shared.tell(taken.attempt(), ended);
+            self.shared.report(taken.attempt(), ended);
         }
         ready
     }
@@ -450,7 +448,7 @@ impl Shared {
             let Some(shared) = Weak::upgrade(&shared) else { return };
             let is_first = shared.lock().end(attempt);
             if is_first {
-                shared.tell(attempt, ended);
+                shared.report(attempt, ended);
             }
         })
     }
@@ -465,7 +463,7 @@ impl Shared {
         (state.take_all(), is_first)
     }
 
-    fn tell(&self, attempt: AttemptId, ended: Ended) {
+    fn report(&self, attempt: AttemptId, ended: Ended) {
         (self.sink)(Report {
             first: attempt,
             count: 1,
@@ -475,10 +473,10 @@ impl Shared {
             detail: ended.detail,
             items: None,
         });
-        self.told(attempt);
+        self.free(attempt);
     }
 
-    fn told(&self, attempt: AttemptId) {
+    fn free(&self, attempt: AttemptId) {
         let mut state = self.lock();
         state.running.remove(&attempt);
         // A wake-up costs a system call even when nobody waits.

@@ -9,8 +9,7 @@ use dagrun_core::one_line;
 use dagrun_core::payload::{self, PayloadError, Place, Stored};
 use dagrun_core::recipe::{INLINE, Keep};
 
-use super::{ValueError, ValueId, Values, checksum};
-use crate::function::{Fetch, Keeper};
+use super::{Fetch, Keeper, ValueError, ValueId, Values, checksum};
 
 /// The owner of a value, and where it is kept when it is long.
 #[derive(Clone, Copy, Debug)]

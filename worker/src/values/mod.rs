@@ -4,6 +4,7 @@
 //! memory up to a limit, on disk beyond it. Other workers fetch it from there, directly. The
 //! scheduler knows which worker holds which value, and releases a value that nobody needs any more.
 
+mod access;
 mod attempt;
 mod held;
 mod keep;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use dagrun_core::ids::{InstanceId, RunId, WorkerId};
 use dagrun_core::payload::{Place, Stored};
 
+pub use access::{Fetch, Inline, Keeper};
 pub(crate) use attempt::Given;
 pub use held::{Held, checksum};
 pub use keep::Keeping;
@@ -46,7 +48,7 @@ pub struct ValueId {
 #[non_exhaustive]
 pub enum ValueError {
     /// There is no memory left for it, and it could not be written to disk.
-    #[error("no room for values in {}", dir.display())]
+    #[error("no space for values in {}", dir.display())]
     Spill {
         /// The directory for values on disk.
         dir: PathBuf,

@@ -165,7 +165,7 @@ impl Peers {
                 self.put_back(worker, line.stream);
                 return Err(FetchError::Unknown(peer.name));
             }
-            Some(told) if told != (stored.bytes, stored.checksum) => {
+            Some(head) if head != (stored.bytes, stored.checksum) => {
                 return Err(FetchError::Mismatch);
             }
             Some(_) => {}

@@ -70,8 +70,8 @@ pub(super) fn request(secret: &Secret, id: ValueId) -> [u8; REQUEST] {
 
 /// The requested value, if the request carries the secret.
 pub(super) fn read_request(bytes: &[u8; REQUEST], secret: &Secret) -> Option<ValueId> {
-    let (told, rest) = bytes.split_first_chunk::<32>()?;
-    let known: bool = told.ct_eq(&secret.0).into();
+    let (claimed, rest) = bytes.split_first_chunk::<32>()?;
+    let known: bool = claimed.ct_eq(&secret.0).into();
     let (run, rest) = rest.split_first_chunk()?;
     let (task, rest) = rest.split_first_chunk()?;
     let index = rest.try_into().ok()?;

@@ -10,9 +10,10 @@ use dagrun_core::pipeline::Capture;
 use dagrun_core::recipe::{Invocation, OutputFile};
 use dagrun_core::status::{LogChunk, Stream};
 use dagrun_disk::log::{Cursor, LogReader, Owner, RunLog};
-use dagrun_worker::attempt::{Attempt, Ended, Runner};
+use dagrun_worker::attempt::{Attempt, Ended};
 use dagrun_worker::control::Control;
 use dagrun_worker::groups::Mark;
+use dagrun_worker::runner::Runner;
 
 pub const LIMIT: usize = 1 << 20;
 

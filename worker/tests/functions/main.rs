@@ -23,11 +23,11 @@ use dagrun_core::recipe::{self, Argument, Calling, Input, Job, Keep};
 use dagrun_core::status::{FailureKind, State, Stream};
 use dagrun_disk::log::{Cursor, LogReader, RunLog};
 use dagrun_macros::task;
-use dagrun_worker::attempt::Runner;
 use dagrun_worker::control::Stop;
 use dagrun_worker::function::{self, Context, Failure, Gathered, TaskFn};
 use dagrun_worker::groups::Mark;
-use dagrun_worker::slots::{Plan, Slots, Work};
+use dagrun_worker::runner::Runner;
+use dagrun_worker::slots::{Slots, TaskSource, Work};
 use serde::{Deserialize, Serialize};
 
 type Args = Vec<(Option<String>, Argument)>;
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Plain {
     }
 }
 
-impl Plan for Plain {
+impl TaskSource for Plain {
     fn cpus(&self) -> u32 {
         self.calling.cpus
     }

@@ -72,7 +72,7 @@ fn u64_at(bytes: &[u8; RECORD], at: usize) -> u64 {
     u64::from_le_bytes(field)
 }
 
-/// Tells a whole record from a hole or a torn one; FNV-1a over words.
+/// The check of a record, which a hole or a torn record lacks; FNV-1a over words.
 fn check(bytes: &[u8]) -> u32 {
     bytes.chunks_exact(4).fold(0x811c_9dc5, |hash, word| {
         let word = word.iter().rev().fold(0, |all, byte| all << 8 | u32::from(*byte));

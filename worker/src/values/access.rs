@@ -1,4 +1,4 @@
-//! The interface between calls and the keeper of long values.
+//! How calls get and leave long values, whoever keeps them.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dagrun_core::ids::RunId;
 use dagrun_core::payload::{Place, Stored};
 
-use crate::values::Keeping;
+use super::Keeping;
 
 /// Gets values that are kept elsewhere.
 pub trait Fetch: fmt::Debug + Send + Sync {

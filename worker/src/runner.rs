@@ -1,0 +1,281 @@
+//! Runs attempts that are processes, each in the calling thread, from its invocation to its outcome.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Seek};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dagrun_core::engine::Outcome;
+use dagrun_core::ids::Micros;
+use dagrun_core::recipe::Invocation;
+use dagrun_core::status::{Detail, FailureKind};
+use dagrun_core::url;
+use dagrun_disk::clock;
+use rustix::process::Signal;
+
+use crate::attempt::{Attempt, Ended, Fault};
+use crate::data::{self, DataError, DataErrorKind, Patience};
+use crate::function::{Caller, Fetch, Keeper};
+use crate::groups::{GroupTable, Mark};
+use crate::output::Output;
+use crate::outputs::{self, Outputs, Records, Unpublished};
+use crate::process::{self, Pipes, Process, ProcessWatch, Stage, Start};
+use crate::program::{self, Programs};
+use crate::values::Values;
+
+/// What all attempts of a worker share.
+#[derive(Debug)]
+pub struct Runner {
+    programs: Programs,
+    mark: Mark,
+    groups: Option<GroupTable>,
+    log_limit: usize,
+    pub(crate) caller: Caller,
+    values: Option<Arc<Values>>,
+}
+
+impl Runner {
+    /// Attempts keep up to `log_limit` bytes of each stream for the log.
+    #[must_use]
+    pub fn new(mark: Mark, groups: Option<GroupTable>, log_limit: usize) -> Runner {
+        let caller = Caller::new(Records::new(mark.as_str()));
+        Runner { programs: Programs::new(), mark, groups, log_limit, caller, values: None }
+    }
+
+    /// Where attempts get long values from and leave theirs; without it all travel with reports.
+    #[must_use]
+    pub fn with_values(mut self, values: Arc<Values>) -> Runner {
+        self.caller.fetch = Arc::clone(&values) as Arc<dyn Fetch>;
+        self.caller.keeper = Arc::clone(&values) as Arc<dyn Keeper>;
+        self.values = Some(values);
+        self
+    }
+
+    /// Where attempts get long values from and leave theirs.
+    #[must_use]
+    pub fn values(&self) -> Option<&Values> {
+        self.values.as_deref()
+    }
+
+    /// Lets functions know the name of their worker; the first one stays.
+    pub fn set_worker_name(&self, name: &str) {
+        let _ = self.caller.worker.set(Arc::from(name));
+    }
+
+    /// Bytes of each stream of an attempt that are logged.
+    pub(crate) fn log_limit(&self) -> usize {
+        self.log_limit
+    }
+
+    /// The table of the groups that run, if it is kept.
+    #[must_use]
+    pub fn groups(&self) -> Option<&GroupTable> {
+        self.groups.as_ref()
+    }
+
+    /// The mark that every process of this worker carries.
+    #[must_use]
+    pub fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// Makes an attempt: starts the process, reads what it writes, waits for it, ends its group.
+    #[must_use]
+    pub fn run(&self, attempt: &Attempt<'_>) -> Ended {
+        let invocation = attempt.invocation;
+        if attempt.control.stopped().is_some() {
+            let Fault(kind, reason) = Fault::stopped(attempt.control);
+            return Ended::without_start(kind, reason);
+        }
+        // Before the process runs: on a busy machine this thread may have to wait afterwards, and the
+        // attempt would seem shorter than it was.
+        let started = clock::now();
+        let limit = invocation.timeout.map(Micros::to_duration);
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let records = &self.caller.records;
+        let prepared = Outputs::prepare(&invocation.outputs, &invocation.run_dir, records);
+        let begun = prepared.map_err(|(kind, reason)| Fault(kind, reason)).and_then(|outputs| {
+            let (process, pipes) = self.start(attempt, deadline)?;
+            Ok((outputs, process, pipes))
+        });
+        let (outputs, process, pipes) = match begun {
+            Ok(begun) => begun,
+            Err(Fault(kind, reason)) => return Ended::without_start(kind, reason),
+        };
+        attempt.control.set_started(started);
+        let mut output =
+            Output::new(attempt.log, attempt.owner, invocation.capture, self.log_limit);
+        let ended = self.watch(attempt, deadline, process, pipes, &mut output);
+        output.finish();
+        let judged = ended.and_then(|()| settle(attempt, deadline, &outputs, &mut output));
+        // Sending outputs away is a part of the attempt.
+        let finished = clock::now();
+        drop(outputs);
+        let (outcome, detail) = conclude(judged, &mut output);
+        Ended { outcome, detail, started, finished }
+    }
+
+    fn start(
+        &self,
+        attempt: &Attempt<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<(Process, Pipes), Fault> {
+        let invocation = attempt.invocation;
+        let stdin = match &invocation.stdin {
+            Some(path) => Some(open_stdin(path, attempt, deadline)?),
+            None => None,
+        };
+        let mark = self.mark.of_run(attempt.run);
+        // Once more when a program that was found before has been replaced or removed.
+        let mut again = true;
+        loop {
+            let (program, argv) = self.program(invocation).map_err(Fault::start)?;
+            let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
+            let stdin = stdin.as_ref().map(File::try_clone).transpose();
+            let stdin =
+                stdin.map_err(|error| Fault::start(format!("no standard input: {error}")))?;
+            let mark = (Mark::VARIABLE, mark.as_os_str());
+            let start = Start { program: &program, argv: &argv, invocation, mark, stdin };
+            match Process::start(start) {
+                Ok((process, pipes)) => {
+                    if let Some(groups) = &self.groups {
+                        groups.set(attempt.slot, process.group());
+                    }
+                    return Ok((process, pipes));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && again => {
+                    again = false;
+                    self.programs.forget();
+                }
+                Err(error) => {
+                    let dir = &invocation.working_dir;
+                    return Err(Fault::start(program::explain(name, &program, dir, &error)));
+                }
+            }
+        }
+    }
+
+    /// The program to execute and its arguments; where `bash` is missing, a shell action runs in `sh`.
+    fn program<'a>(
+        &self,
+        invocation: &'a Invocation,
+    ) -> Result<(Arc<Path>, Cow<'a, [OsString]>), String> {
+        let argv = &invocation.argv;
+        let name = argv.first().ok_or("no program given")?;
+        let find =
+            |name: &OsStr| self.programs.resolve(name, &invocation.env, &invocation.working_dir);
+        match find(name) {
+            Ok(program) => Ok((program, argv.into())),
+            Err(reason) => match argv.last() {
+                Some(script) if invocation.shell => {
+                    let sh = find(OsStr::new("sh")).map_err(|_| reason)?;
+                    let argv = ["sh", "-eu", "-c"].map(OsString::from).to_vec();
+                    Ok((sh, [argv, vec![script.clone()]].concat().into()))
+                }
+                _ => Err(reason),
+            },
+        }
+    }
+
+    /// Reads and waits until the leader has ended, then ends what is left of the group.
+    fn watch(
+        &self,
+        attempt: &Attempt<'_>,
+        deadline: Option<Instant>,
+        mut process: Process,
+        pipes: Pipes,
+        output: &mut Output<'_>,
+    ) -> Result<(), Fault> {
+        let grace = attempt.invocation.grace.to_duration();
+        let mut watch = ProcessWatch::new(attempt.control, pipes, deadline, grace);
+        let waited = watch.until_exit(&process, output);
+        // The leader is still to be reaped, so its group's number cannot belong to others yet.
+        process.signal(Signal::KILL);
+        if waited.is_ok() {
+            watch.drain(output);
+        }
+        if let Some(groups) = &self.groups {
+            groups.clear(attempt.slot);
+        }
+        let status = process.reap();
+        waited.map_err(|error| Fault::start(format!("cannot watch the process: {error}")))?;
+        match watch.stage() {
+            Stage::Running => {}
+            Stage::Stopping(_) => return Err(Fault::stopped(attempt.control)),
+            Stage::TimedOut(_) => return Err(Fault::timed_out(attempt)),
+        }
+        let status = status.map_err(|error| {
+            Fault(FailureKind::Exit(-1), format!("its exit status was lost: {error}"))
+        })?;
+        process::failure(status).map_or(Ok(()), |(kind, reason)| Err(Fault(kind, reason)))
+    }
+}
+
+/// The file for standard input; what is at a URL is brought here first, into a file without a name.
+fn open_stdin(
+    path: &Path,
+    attempt: &Attempt<'_>,
+    deadline: Option<Instant>,
+) -> Result<File, Fault> {
+    let failed = |shown: &str, reason: &dyn std::fmt::Display| {
+        Fault::start(format!("cannot open standard input {shown}: {reason}"))
+    };
+    let Some(url) = url::remote(path) else {
+        return File::open(path).map_err(|error| failed(&path.to_string_lossy(), &error));
+    };
+    let brought = || -> Result<File, DataError> {
+        let local = |error: io::Error| DataError::new(url, DataErrorKind::File, error.to_string());
+        let mut file = tempfile::tempfile().map_err(local)?;
+        let patience = Patience { wake: Some(attempt.control.wake()), deadline };
+        data::download(url, file.try_clone().map_err(local)?, patience)?;
+        file.rewind().map_err(local)?;
+        Ok(file)
+    };
+    brought().map_err(|error| match error.kind() {
+        DataErrorKind::Stopped => Fault::stopped(attempt.control),
+        DataErrorKind::TimedOut => Fault::timed_out(attempt),
+        _ => failed(error.url(), &error.reason()),
+    })
+}
+
+/// What a successful exit still needs: a value, and the outputs in their places.
+fn settle(
+    attempt: &Attempt<'_>,
+    deadline: Option<Instant>,
+    outputs: &Outputs,
+    output: &mut Output<'_>,
+) -> Result<Detail, Fault> {
+    let invocation = attempt.invocation;
+    let value = output.value().map_err(|reason| Fault(FailureKind::Capture, reason))?;
+    let patience = Patience { wake: Some(attempt.control.wake()), deadline };
+    let side_files = outputs.publish(patience).map_err(|error| match error {
+        Unpublished::Stopped => Fault::stopped(attempt.control),
+        Unpublished::TimedOut => Fault::timed_out(attempt),
+        Unpublished::Failed(reason) => Fault(FailureKind::MissingOutput, reason),
+    })?;
+    if !side_files.is_empty() {
+        output.note(&outputs::note(&side_files));
+    }
+    let outputs = outputs.reported(invocation.report_outputs);
+    Ok(Detail { value, outputs, ..Detail::default() })
+}
+
+fn conclude(
+    judged: Result<Detail, Fault>,
+    output: &mut Output<'_>,
+) -> (Outcome, Option<Box<Detail>>) {
+    match judged {
+        Ok(detail) => {
+            let plain = detail.value.is_none() && detail.outputs.is_empty();
+            (Outcome::Succeeded, (!plain).then(|| Box::new(detail)))
+        }
+        Err(Fault(kind, reason)) => {
+            let stderr_tail = output.stderr_tail();
+            let detail = Detail { reason, stderr_tail, ..Detail::default() };
+            (Outcome::Failed(kind), Some(Box::new(detail)))
+        }
+    }
+}
