@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dagrun_core::ids::{InstanceId, RunId, TaskId, WorkerId};
-use dagrun_core::payload::{self, Place, Stored};
+use dagrun_core::payload::{self, Stored, Whereabouts};
 use dagrun_worker::values::{
     FetchError, Peer, Secret, Store, ValueError, ValueId, Values, checksum,
 };
@@ -164,7 +164,7 @@ fn values_come_from_other_workers_whole() {
         let id = id(1, u32::try_from(index).unwrap());
         let value = bytes(length, 7);
         let stored = one.hold(id, value.clone()).unwrap();
-        assert_eq!(stored.place, Place::Worker(ONE, id.instance));
+        assert_eq!(stored.place, Whereabouts::Worker(ONE, id.instance));
         let held = two.get(RunId(1), &stored, &never).unwrap();
         assert_eq!(held.is_on_disk(), length > 1 << 20);
         assert_eq!(held.read().unwrap(), value);
@@ -199,7 +199,7 @@ fn what_is_gone_is_said_to_be_gone() {
     let error = two.get(RunId(1), &stored, &never).unwrap_err();
     assert_eq!(error.to_string(), "worker one does not have it any more");
     assert!(matches!(one.get(RunId(1), &stored, &never), Err(FetchError::Released)));
-    let elsewhere = Stored { place: Place::Worker(WorkerId(9), id(1, 0).instance), ..stored };
+    let elsewhere = Stored { place: Whereabouts::Worker(WorkerId(9), id(1, 0).instance), ..stored };
     let error = two.get(RunId(1), &elsewhere, &never).unwrap_err();
     assert_eq!(error.to_string(), "worker 9, which had it, is gone");
     two.set_peers([], [(WorkerId(9), "nine".to_owned())]);
@@ -232,7 +232,7 @@ fn files_are_read_like_values_and_checked() {
         assert_eq!(told, ending);
         let path = dir.path().join(format!("value.{ending}"));
         std::fs::write(&path, content).unwrap();
-        let place = Place::File(path);
+        let place = Whereabouts::File(path);
         let stored = Stored { place, bytes: payload.len() as u64, checksum: checksum(&payload) };
         assert_eq!(values.get(RunId(1), &stored, &never).unwrap().read().unwrap(), payload);
         let other = Stored { checksum: 1, ..stored.clone() };
@@ -287,7 +287,7 @@ fn a_lying_worker_is_refused_without_room_for_what_it_announces() {
         });
         values.set_peers([(ONE, peer)], []);
         let stored =
-            Stored { place: Place::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: sum };
+            Stored { place: Whereabouts::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: sum };
         let got = values.get(RunId(1), &stored, &never);
         // Bytes after a value are never part of it, whether or not they are noticed.
         match got {
@@ -308,7 +308,7 @@ fn a_fetch_ends_when_its_attempt_does() {
         let _ = held.lock().unwrap().recv();
     });
     values.set_peers([(ONE, peer)], []);
-    let stored = Stored { place: Place::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: 1 };
+    let stored = Stored { place: Whereabouts::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: 1 };
     let cancelled = AtomicBool::new(false);
     thread::scope(|scope| {
         // One asks, the other waits for it.
@@ -334,7 +334,7 @@ fn of_many_threads_that_want_a_value_one_fetches_it() {
         let _ = stream.write_all(&answer);
     });
     values.set_peers([(ONE, peer)], []);
-    let place = Place::Worker(ONE, id(1, 0).instance);
+    let place = Whereabouts::Worker(ONE, id(1, 0).instance);
     let stored = Stored { place, bytes: 100_000, checksum: checksum(&value) };
     thread::scope(|scope| {
         for _ in 0..8 {

@@ -7,7 +7,7 @@ use super::turn::{Hub, Turn};
 use super::workers::Capacity;
 use super::{Action, Engine};
 use crate::ids::{InstanceId, RunId, WorkerId};
-use crate::payload::{self, Place};
+use crate::payload::{self, Whereabouts};
 use crate::status::Detail;
 
 impl Turn<'_> {
@@ -20,7 +20,7 @@ impl Turn<'_> {
     ) {
         let value = detail.and_then(|detail| detail.value.as_deref());
         let Some(stored) = value.and_then(payload::stored) else { return };
-        if stored.place == Place::Worker(worker, instance) {
+        if stored.place == Whereabouts::Worker(worker, instance) {
             let held = self.hub.held.entry(self.run.id);
             let held = held.or_insert_with(|| HeldValues::new(&self.run.plan));
             held.hold(self.run, instance, worker, stored.bytes);

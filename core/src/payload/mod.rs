@@ -57,7 +57,7 @@ pub enum Kind<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// Where it is stored.
-    pub place: Place,
+    pub place: Whereabouts,
     /// Its length in bytes, of the payload as a whole.
     pub bytes: u64,
     /// XXH3 (64 bits) of the payload.
@@ -66,7 +66,7 @@ pub struct Stored {
 
 /// Where a value is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Whereabouts {
     /// The store of a worker, as the value of this instance of the run.
     Worker(WorkerId, InstanceId),
     /// A file, absolute; see [`file_form`] for what is in it.
@@ -152,13 +152,13 @@ impl Stored {
         payload.extend_from_slice(&self.bytes.to_le_bytes());
         payload.extend_from_slice(&self.checksum.to_le_bytes());
         match &self.place {
-            Place::Worker(worker, instance) => {
+            Whereabouts::Worker(worker, instance) => {
                 payload.push(0);
                 for number in [worker.0, instance.task.0, instance.index] {
                     payload.extend_from_slice(&number.to_le_bytes());
                 }
             }
-            Place::File(path) => {
+            Whereabouts::File(path) => {
                 payload.push(1);
                 payload.extend_from_slice(path.as_os_str().as_bytes());
             }
@@ -177,9 +177,9 @@ impl Stored {
                     task: TaskId(u32::from_le_bytes(*task)),
                     index: u32::from_le_bytes(index.try_into().ok()?),
                 };
-                Place::Worker(WorkerId(u32::from_le_bytes(*worker)), instance)
+                Whereabouts::Worker(WorkerId(u32::from_le_bytes(*worker)), instance)
             }
-            [1, path @ ..] => Place::File(std::ffi::OsString::from_vec(path.to_vec()).into()),
+            [1, path @ ..] => Whereabouts::File(std::ffi::OsString::from_vec(path.to_vec()).into()),
             _ => return None,
         };
         Some(Stored {
@@ -346,8 +346,8 @@ mod tests {
     #[test]
     fn references_survive_and_malformed_ones_are_refused() {
         for place in [
-            Place::Worker(WorkerId(7), InstanceId { task: TaskId(3), index: 9 }),
-            Place::File("/a b/\u{e4}".into()),
+            Whereabouts::Worker(WorkerId(7), InstanceId { task: TaskId(3), index: 9 }),
+            Whereabouts::File("/a b/\u{e4}".into()),
         ] {
             let place = Stored { place, bytes: 1 << 40, checksum: u64::MAX };
             let payload = place.to_payload();

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::Recipe;
-use crate::payload::{self, Place, Stored};
+use crate::payload::{self, Stored, Whereabouts};
 use crate::status::State;
 use crate::value::{Value, write_json_string};
 
@@ -49,7 +49,7 @@ impl Recipe {
         line.extend_from_slice(b",\"value\":");
         match value.map(|value| (payload::to_json(value), payload::stored(value))) {
             Some((Ok(json), _)) => push_on_one_line(&json, &mut line),
-            Some((_, Some(Stored { place: Place::File(path), .. }))) => {
+            Some((_, Some(Stored { place: Whereabouts::File(path), .. }))) => {
                 line.extend_from_slice(b"null,\"value-file\":");
                 write_json_string(path.as_os_str().as_encoded_bytes(), &mut line);
             }

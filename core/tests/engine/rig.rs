@@ -9,7 +9,7 @@ use dagrun_core::engine::{
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
-use dagrun_core::payload::{Place, Stored};
+use dagrun_core::payload::{Stored, Whereabouts};
 use dagrun_core::pipeline::{Clause, Conduct, Outcomes, Quantifier, Targets};
 use dagrun_core::status::{Detail, FailureKind, RunState, State};
 
@@ -273,7 +273,7 @@ impl Rig {
         let bytes = self.keeps.filter(|_| outcome == Outcome::Succeeded);
         let detail = bytes.map(|bytes| {
             self.kept.insert(held.instance, worker);
-            let stored = Stored { place: Place::Worker(worker, held.instance), bytes, checksum: 0 };
+            let stored = Stored { place: Whereabouts::Worker(worker, held.instance), bytes, checksum: 0 };
             Box::new(Detail { value: Some(stored.to_payload()), ..Detail::default() })
         });
         let report = report(id, outcome, self.now, finished);

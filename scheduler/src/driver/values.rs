@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use dagrun_core::engine::{Outcome, Report};
 use dagrun_core::ids::{AttemptId, WorkerId};
-use dagrun_core::payload::{self, Place};
+use dagrun_core::payload::{self, Whereabouts};
 use dagrun_core::status::{Detail, FailureKind};
 
 use super::Driver;
@@ -21,7 +21,7 @@ impl Driver {
                 Some(Err(_)) => Some("its value is malformed"),
                 Some(Ok(payload::Kind::Stored(stored))) => {
                     let good = self.may_be_at(worker, report.first, &stored.place);
-                    self.values_kept |= good && matches!(stored.place, Place::Worker(..));
+                    self.values_kept |= good && matches!(stored.place, Whereabouts::Worker(..));
                     (!good).then_some("its value is not where its worker may keep it")
                 }
                 Some(Ok(_)) => None,
@@ -34,13 +34,13 @@ impl Driver {
         }
     }
 
-    fn may_be_at(&self, worker: WorkerId, attempt: AttemptId, place: &Place) -> bool {
+    fn may_be_at(&self, worker: WorkerId, attempt: AttemptId, place: &Whereabouts) -> bool {
         let Some((run, instance)) = self.engine.instance_of(worker, attempt) else {
             return true; // The machine ignores it.
         };
         match place {
-            Place::Worker(holder, of) => (*holder, *of) == (worker, instance),
-            Place::File(path) => {
+            Whereabouts::Worker(holder, of) => (*holder, *of) == (worker, instance),
+            Whereabouts::File(path) => {
                 let run = self.runs.get(&run);
                 run.is_some_and(|run| is_value_file(path, run.dir()))
             }

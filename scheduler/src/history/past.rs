@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{Cause, Done, Past, RunPlan};
 use dagrun_core::ids::{RunId, TaskId, WorkerId};
-use dagrun_core::payload::{self, Place, Stored};
+use dagrun_core::payload::{self, Stored, Whereabouts};
 use dagrun_core::pipeline::{Pipeline, RunContext};
 use dagrun_core::recipe::{Recipe, count_items};
 use dagrun_core::status::{RunState, RunStatus, State};
@@ -260,8 +260,8 @@ fn files<'a>(
 /// Whether a value is no longer where it was kept: workers keep values only until their run ends.
 fn is_lost(stored: &Stored) -> bool {
     match &stored.place {
-        Place::Worker(..) => true,
-        Place::File(path) => !exists(path),
+        Whereabouts::Worker(..) => true,
+        Whereabouts::File(path) => !exists(path),
     }
 }
 

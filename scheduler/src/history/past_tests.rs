@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{Cause, Done, Past, Record};
 use dagrun_core::ids::{InstanceId, Micros, TaskId, WorkerId};
-use dagrun_core::payload::{Place, Stored};
+use dagrun_core::payload::{Stored, Whereabouts};
 use dagrun_core::pipeline::{
     Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Scatter, Split, Task,
 };
@@ -173,8 +173,8 @@ fn values_that_were_kept_elsewhere_are_taken_over_where_they_still_are() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("value");
     std::fs::write(&path, "1").unwrap();
-    let held = Place::Worker(WorkerId(1), InstanceId { task: TaskId(0), index: 2 });
-    let places = [Place::File(path), Place::File(dir.path().join("gone")), held];
+    let held = Whereabouts::Worker(WorkerId(1), InstanceId { task: TaskId(0), index: 2 });
+    let places = [Whereabouts::File(path), Whereabouts::File(dir.path().join("gone")), held];
     let stored = places.map(|place| Stored { place, bytes: 1, checksum: 1 }.to_payload());
     let definition = pipeline(vec![Task { sweep: sweep(3), ..captures("a") }]);
     let mut written = Written::new(&[("a", 3)], &definition);

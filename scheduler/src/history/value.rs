@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use dagrun_core::ids::{InstanceId, RunId};
-use dagrun_core::payload::{self, Place, Stored};
+use dagrun_core::payload::{self, Stored, Whereabouts};
 
 use super::{History, HistoryError, journal};
 
@@ -80,8 +80,8 @@ impl History {
             .ok_or_else(|| no_value("its task captures nothing"))?;
         match payload::stored(&value) {
             None => Ok(Reported::Here(value)),
-            Some(Stored { place: Place::File(path), bytes, .. }) => Ok(Reported::File(path, bytes)),
-            Some(Stored { place: Place::Worker(..), .. }) => {
+            Some(Stored { place: Whereabouts::File(path), bytes, .. }) => Ok(Reported::File(path, bytes)),
+            Some(Stored { place: Whereabouts::Worker(..), .. }) => {
                 Err(no_value("it was kept by a worker, for as long as other tasks needed it"))
             }
         }

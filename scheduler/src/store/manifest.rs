@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dagrun_core::ids::RunId;
-use dagrun_core::payload::{self, Place, Stored};
+use dagrun_core::payload::{self, Stored, Whereabouts};
 use dagrun_core::recipe::{Items, values};
 use dagrun_core::status::State;
 use rusqlite::Connection;
@@ -129,7 +129,7 @@ fn line(
 
 /// A value as a command can read it: a file of MessagePack has one of JSON beside it.
 fn readable(value: Vec<u8>) -> std::io::Result<Vec<u8>> {
-    let Some(Stored { place: Place::File(path), bytes, checksum }) = payload::stored(&value) else {
+    let Some(Stored { place: Whereabouts::File(path), bytes, checksum }) = payload::stored(&value) else {
         return Ok(value);
     };
     if path.extension().is_none_or(|ending| ending != "msgpack") {
@@ -145,7 +145,7 @@ fn readable(value: Vec<u8>) -> std::io::Result<Vec<u8>> {
         std::fs::rename(&temporary, &json_path)?;
     }
     // Readers of the line use the path only.
-    Ok(Stored { place: Place::File(json_path), bytes, checksum }.to_payload())
+    Ok(Stored { place: Whereabouts::File(json_path), bytes, checksum }.to_payload())
 }
 
 /// Ranges to read at once that cover all listed instances and few others.

@@ -2,7 +2,7 @@
 
 use dagrun_core::engine::Outcome;
 use dagrun_core::ids::{InstanceId, TaskId, WorkerId};
-use dagrun_core::payload::{Place, Stored};
+use dagrun_core::payload::{Stored, Whereabouts};
 use dagrun_core::pipeline::{Capture, Pattern, Task, TaskAction};
 use dagrun_core::status::{Detail, RunState, State};
 use dagrun_core::template::{Part, Placeholder, Template};
@@ -28,7 +28,7 @@ fn given() -> Task {
     }
 }
 
-fn stored(place: Place) -> Detail {
+fn stored(place: Whereabouts) -> Detail {
     let payload = Stored { place, bytes: 100_000, checksum: 7 }.to_payload();
     Detail { value: Some(payload), ..Detail::default() }
 }
@@ -48,12 +48,12 @@ fn a_reference_is_believed_only_where_it_can_be_true() {
         let dir = scheduler.dir.path().join("runs/1");
         let malformed = Detail { value: Some(b"\xc1?".to_vec()), ..Detail::default() };
         let reports = [
-            stored(Place::Worker(worker.id, at(0))),
-            stored(Place::File(dir.join("values/a-1.json"))),
-            stored(Place::Worker(WorkerId(worker.id.0 + 1), at(2))),
-            stored(Place::Worker(worker.id, at(2))),
-            stored(Place::File("/etc/passwd".into())),
-            stored(Place::File(dir.join("values/../../../dagrun.db"))),
+            stored(Whereabouts::Worker(worker.id, at(0))),
+            stored(Whereabouts::File(dir.join("values/a-1.json"))),
+            stored(Whereabouts::Worker(WorkerId(worker.id.0 + 1), at(2))),
+            stored(Whereabouts::Worker(worker.id, at(2))),
+            stored(Whereabouts::File("/etc/passwd".into())),
+            stored(Whereabouts::File(dir.join("values/../../../dagrun.db"))),
             malformed,
         ];
         let mut reports = reports.into_iter();
@@ -87,7 +87,7 @@ fn workers_are_introduced_before_they_need_each_other_and_told_what_to_release()
         let mut holder = FakeWorker::join(&scheduler, "", 1).await;
         let (assignment, _) = holder.dispatched().await;
         let other = FakeWorker::join(&scheduler, "", 1).await;
-        let detail = stored(Place::Worker(holder.id, at(0)));
+        let detail = stored(Whereabouts::Worker(holder.id, at(0)));
         let value = detail.value.clone();
         let done = report(assignment.first_attempt, Outcome::Succeeded, Some(detail));
         holder.report(&[done]).await.unwrap();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use dagrun_core::ids::RunId;
-use dagrun_core::payload::{Place, Stored};
+use dagrun_core::payload::{Stored, Whereabouts};
 
 use super::Keeping;
 
@@ -33,8 +33,8 @@ pub struct Inline;
 impl Fetch for Inline {
     fn fetch(&self, _: RunId, stored: &Stored) -> Result<Bytes, String> {
         Err(match &stored.place {
-            Place::Worker(worker, _) => format!("the value is kept by worker {}", worker.0),
-            Place::File(path) => format!("the value is kept in {}", path.display()),
+            Whereabouts::Worker(worker, _) => format!("the value is kept by worker {}", worker.0),
+            Whereabouts::File(path) => format!("the value is kept in {}", path.display()),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use dagrun_core::ids::{AttemptId, RunId};
 use dagrun_core::one_line;
-use dagrun_core::payload::{self, Kind, PayloadError, Place, Stored};
+use dagrun_core::payload::{self, Kind, PayloadError, Stored, Whereabouts};
 use dagrun_core::recipe::{INLINE, Input, Wants};
 
 use super::{FetchError, Held, ValueError, Values};
@@ -78,7 +78,7 @@ impl Values {
             (input.value, input.file) = made.map_err(|error| {
                 let task = name(at);
                 let whose = match stored.map(|stored| stored.place) {
-                    Some(Place::Worker(_, instance)) => format!("{task}[{}]", instance.index),
+                    Some(Whereabouts::Worker(_, instance)) => format!("{task}[{}]", instance.index),
                     _ => task.to_owned(),
                 };
                 format!("the value of {whose}: {}", one_line(&error))
@@ -115,7 +115,7 @@ impl Values {
 /// A file that can be given to a command unchanged.
 fn ready_file(stored: Option<&Stored>) -> Option<&Path> {
     match &stored?.place {
-        Place::File(path) if path.extension().is_some_and(|ending| ending != "msgpack") => {
+        Whereabouts::File(path) if path.extension().is_some_and(|ending| ending != "msgpack") => {
             Some(path)
         }
         _ => None,

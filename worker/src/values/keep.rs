@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dagrun_core::ids::RunId;
 use dagrun_core::one_line;
-use dagrun_core::payload::{self, PayloadError, Place, Stored};
+use dagrun_core::payload::{self, PayloadError, Stored, Whereabouts};
 use dagrun_core::recipe::{INLINE, Keep};
 
 use super::{Fetch, Keeper, ValueError, ValueId, Values, checksum};
@@ -64,7 +64,7 @@ fn write_file(of: &Keeping<'_>, payload: &[u8]) -> Result<Stored, KeepError> {
         return Err(KeepError::File { path, source });
     }
     let (bytes, checksum) = (payload.len() as u64, checksum(payload));
-    Ok(Stored { place: Place::File(path), bytes, checksum })
+    Ok(Stored { place: Whereabouts::File(path), bytes, checksum })
 }
 
 impl Keeper for Values {

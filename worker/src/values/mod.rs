@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use dagrun_core::ids::{InstanceId, RunId, WorkerId};
-use dagrun_core::payload::{Place, Stored};
+use dagrun_core::payload::{Stored, Whereabouts};
 
 pub use access::{Fetch, Inline, Keeper};
 pub(crate) use attempt::Given;
@@ -138,7 +138,7 @@ impl Values {
     pub fn hold(&self, id: ValueId, payload: Bytes) -> Result<Stored, ValueError> {
         let held = self.store.put(id, payload)?;
         let own = self.own.get().copied().unwrap_or(WorkerId(0));
-        let place = Place::Worker(own, id.instance);
+        let place = Whereabouts::Worker(own, id.instance);
         Ok(Stored { place, bytes: held.length(), checksum: held.checksum() })
     }
 
@@ -154,8 +154,8 @@ impl Values {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Held, FetchError> {
         let (worker, instance) = match &stored.place {
-            Place::File(path) => return peers::open_file(path, stored),
-            Place::Worker(worker, instance) => (*worker, *instance),
+            Whereabouts::File(path) => return peers::open_file(path, stored),
+            Whereabouts::Worker(worker, instance) => (*worker, *instance),
         };
         let id = ValueId { run, instance };
         // There may be a copy here, or an older value with the same id.

@@ -117,7 +117,7 @@ fn what_does_not_fit_is_said_with_the_name_of_the_input() {
         format!("{names}has no `third`")
     );
     let stored = payload::Stored {
-        place: payload::Place::Worker(
+        place: payload::Whereabouts::Worker(
             dagrun_core::ids::WorkerId(3),
             InstanceId { task: TaskId(0), index: 0 },
         ),
