@@ -4,7 +4,7 @@
 #
 # Authority is by capability: a connection begins with `Bootstrap` and nothing else. A good token
 # buys either a `Client` or a `WorkerGate`; the holder of one can do nothing that the other can.
-# Dropping a capability means gone.
+# Dropping a capability ends what it stands for.
 #
 # Times are microseconds since the Unix epoch, 0 for "not yet". Task names are UTF-8; paths and
 # captured output are bytes. What may be missing is a union; no number or text stands for it.
@@ -94,6 +94,8 @@ interface Run {
   # Why an instance is in its state, and how each of its attempts went; for people to read.
   results @8 (task :UInt32, first :UInt32, limit :UInt32) -> (results :List(InstanceResult));
   # Up to `limit` instances of a task with their values, fewer when these are long.
+  command @9 (instance :Instance) -> (argv :List(Data));
+  # What the last attempt of an instance was to start.
 }
 
 interface Subscription {}

@@ -126,7 +126,7 @@ pub(crate) struct SubmitArgs {
     pub(crate) how: HowArgs,
 }
 
-/// How a run is started and told about.
+/// How a run is started and reported.
 #[derive(Debug, Args)]
 pub(crate) struct HowArgs {
     /// Print the run's id and return (cluster only)
@@ -358,7 +358,7 @@ pub(crate) struct SchedulerArgs {
     /// The state directory [default: in the folder of the cluster]
     #[arg(long, value_name = "DIR", env = "DAGRUN_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Which of the workers with room gets an attempt
+    /// Which of the workers with free slots gets an attempt
     #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
     pub(crate) scheme: Scheme,
     /// Leave the session of the terminal
@@ -400,7 +400,7 @@ pub(crate) struct ClusterStartArgs {
     /// How many workers
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
     pub(crate) workers: u32,
-    /// Which of the workers with room gets an attempt
+    /// Which of the workers with free slots gets an attempt
     #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
     pub(crate) scheme: Scheme,
     #[command(flatten, next_help_heading = "Each worker")]

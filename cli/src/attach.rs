@@ -49,7 +49,7 @@ pub(crate) async fn follow(
         End::LetGo(signal) => {
             followed.let_go();
             let (id, option) = (run.id(), run.option());
-            terminal::tell(&format!(
+            terminal::print(&format!(
                 "detached: run {id} goes on; cancel it with: dagrun cancel {id}{option}"
             ));
             Ok(signal.exit())
@@ -70,7 +70,7 @@ pub(crate) async fn cancel(args: &CancelArgs) -> Result<Exit, Failure> {
     let run = Source::open(&args.place).await?.run(args.run).await?;
     let status = run.status().await?;
     if status.state != RunState::Running {
-        terminal::tell(&format!("run {} has ended: {}", run.id(), status.state.word()));
+        terminal::print(&format!("run {} has ended: {}", run.id(), status.state.word()));
         return Ok(Exit::Success);
     }
     run.cancel(args.target.as_ref()).await?;

@@ -35,7 +35,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         Err(other) => vec![Problem { message: one_line(&other), line: 1, column: 1, help: None }],
     };
     Output::lock().json(&Invalid { valid: false, errors });
-    Err(Failure::told(Exit::Invalid))
+    Err(Failure::reported(Exit::Invalid))
 }
 
 #[derive(Serialize)]

@@ -79,7 +79,7 @@ async fn start(args: &ClusterStartArgs) -> Result<Exit, Failure> {
     match result {
         Ok(workers) => {
             let slots: u32 = workers.iter().map(|worker| worker.offer.slots).sum();
-            terminal::tell(&format!(
+            terminal::print(&format!(
                 "cluster {name}: {} workers, {slots} slots; logs in {}",
                 workers.len(),
                 folder.path().display()
@@ -202,7 +202,7 @@ impl Process {
     }
 }
 
-/// Ends the scheduler and its workers, and waits until the scheduler is gone.
+/// Ends the scheduler and its workers, and waits until the scheduler has ended.
 async fn stop(args: &ClusterName) -> Result<Exit, Failure> {
     let folder = ClusterDir::of(args.name())?;
     let connection = folder.read(Role::Client)?;
@@ -220,7 +220,7 @@ async fn stop(args: &ClusterName) -> Result<Exit, Failure> {
         }
         tokio::time::sleep(POLL).await;
     }
-    terminal::tell(&format!("cluster {}: stopped", args.name()));
+    terminal::print(&format!("cluster {}: stopped", args.name()));
     Ok(Exit::Success)
 }
 
@@ -263,7 +263,7 @@ fn print(output: &mut Output, workers: &[WorkerStatus]) {
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let now = clock::now();
     for worker in workers {
-        let silence = now.since(worker.last_heartbeat).to_duration();
+        let silence = now.since(worker.last_heartbeat);
         let resources =
             worker.offer.resources.iter().map(|(name, amount)| format!("{name}={amount}"));
         rows.push(vec![

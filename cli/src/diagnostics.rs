@@ -25,7 +25,7 @@ pub(crate) fn report(problems: &Problems, terminal: Terminal) {
     let count = problems.list.len();
     let plural = if count == 1 { "problem" } else { "problems" };
     text.push_str(&format!("error: {file} has {count} {plural}"));
-    terminal::tell(&text);
+    terminal::print(&text);
 }
 
 fn handler(terminal: Terminal) -> GraphicalReportHandler {

@@ -115,8 +115,8 @@ impl Durations {
         Ok(Durations { tasks: tasks.collect(), unknown: unknown(loaded, &known) })
     }
 
-    /// How many instances a task has of which that is known only at run time, as far as the durations
-    /// tell.
+    /// How many instances a task has whose width is known only at run time, as far as the durations
+    /// say.
     pub(crate) fn width(&self, task: TaskId) -> Option<u32> {
         match self.tasks.get(task.at())? {
             TaskDurations::Each(list) => u32::try_from(list.len()).ok(),

@@ -189,7 +189,7 @@ impl Said {
     fn new(row: InstanceRow, names: &[String]) -> Said {
         let asked = names.get(row.instance.task.at());
         let worker = row.worker.clone().or_else(|| asked.cloned());
-        let worker = worker.unwrap_or_else(|| "a worker that is gone".to_owned());
+        let worker = worker.unwrap_or_else(|| "a worker that was lost".to_owned());
         Said { worker, row, stdout: Vec::new(), stderr: Vec::new() }
     }
 
@@ -224,13 +224,13 @@ impl Said {
         output.bytes(&whole_lines(&self.stdout));
         drop(output);
         if !self.stderr.is_empty() {
-            terminal::tell(&format!("{}:", self.worker));
+            terminal::print(&format!("{}:", self.worker));
             terminal::tell_bytes(&whole_lines(&self.stderr));
         }
         if self.row.state != State::Succeeded {
             let state = self.row.state.word();
             let reason = Some(self.row.reason.as_str()).filter(|reason| !reason.is_empty());
-            terminal::tell(&format!("{} {state}: {}", self.worker, reason.unwrap_or(state)));
+            terminal::print(&format!("{} {state}: {}", self.worker, reason.unwrap_or(state)));
         }
     }
 }

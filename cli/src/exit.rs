@@ -45,7 +45,7 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     /// How the process ends.
     pub(crate) exit: Exit,
-    /// What went wrong, for people; empty when it has been told already.
+    /// What went wrong, for people; empty when it has been printed already.
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) help: Option<String>,
@@ -62,8 +62,8 @@ impl Failure {
         Failure::new(Exit::Invalid, message)
     }
 
-    /// What went wrong has been told.
-    pub(crate) fn told(exit: Exit) -> Failure {
+    /// What went wrong has been printed.
+    pub(crate) fn reported(exit: Exit) -> Failure {
         Failure::new(exit, "")
     }
 

@@ -8,12 +8,12 @@ use crate::diagnostics;
 use crate::exit::{Exit, Failure};
 use crate::terminal::Terminal;
 
-/// The pipeline, or the failure that remains when all its problems have been told.
+/// The pipeline, or the failure that remains when all its problems have been printed.
 pub(crate) fn load(args: &PipelineArgs) -> Result<Loaded, Failure> {
     dagrun::load(&args.file, &args.set).map_err(|error| match error {
         LoadError::Invalid(problems) => {
             diagnostics::report(&problems, Terminal::stderr());
-            Failure::told(Exit::Invalid)
+            Failure::reported(Exit::Invalid)
         }
         other => Failure::new(Exit::Invalid, one_line(&other)),
     })

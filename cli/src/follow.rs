@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// Where updates come from.
 #[derive(Debug)]
 pub(crate) enum Feed {
-    /// A scheduler tells.
+    /// Updates of a scheduler.
     Live(Updates),
     /// The history is looked at.
     Polled {
@@ -60,7 +60,7 @@ impl Feed {
     }
 }
 
-/// A status as an update that tells everything.
+/// A status as an update of everything.
 fn whole(status: &RunStatus) -> Update {
     let tasks = (0..).zip(&status.tasks).map(|(at, task)| TaskDelta {
         task: TaskId(at),
@@ -103,7 +103,7 @@ pub(crate) struct Followed<'a> {
     pub(crate) run: &'a RunSource,
     /// What is known of it.
     pub(crate) progress: Progress,
-    /// The failures that have been told, the first ones only.
+    /// The failures that have been reported, the first ones only.
     pub(crate) failures: Vec<FailedInstance>,
     /// The signal that cancelled it.
     pub(crate) cancelled_by: Option<Signal>,
@@ -171,8 +171,8 @@ impl<'a> Followed<'a> {
     fn take(&mut self, update: Update) {
         let news = self.progress.apply(update, Instant::now());
         self.reporter.update(&self.progress, &news);
-        let room = KEPT_FAILURES.saturating_sub(self.failures.len());
-        self.failures.extend(news.failures.into_iter().take(room));
+        let left = KEPT_FAILURES.saturating_sub(self.failures.len());
+        self.failures.extend(news.failures.into_iter().take(left));
     }
 
     /// The first signal cancels; the second kills: with this process ends the pipe that its reaper
@@ -180,7 +180,7 @@ impl<'a> Followed<'a> {
     async fn interrupt(&mut self, signal: Signal) -> Result<(), Failure> {
         if self.cancelled_by.replace(signal).is_some() {
             self.reporter.let_go();
-            crate::terminal::tell("killed");
+            crate::terminal::print("killed");
             std::process::exit(i32::from(signal.exit().code()));
         }
         self.reporter.note("cancelling; once more to kill at once");

@@ -50,7 +50,7 @@ impl Work {
         }
     }
 
-    /// Submits it; `None` when nothing is left to be done, which has been told.
+    /// Submits it; `None` when nothing is left to be done, which has been printed.
     async fn submit(&self, client: &Client, how: &HowArgs) -> Result<Option<Run>, Failure> {
         let (of, failed_only) = match self {
             Work::New { submission, .. } => return Ok(Some(client.submit(submission).await?)),
@@ -58,13 +58,13 @@ impl Work {
         };
         let Some(Retried { run, taken_over }) = client.retry(of, failed_only).await? else {
             if !how.quiet {
-                terminal::tell(&format!("nothing to retry: all of run {of} succeeded"));
+                terminal::print(&format!("nothing to retry: all of run {of} succeeded"));
             }
             return Ok(None);
         };
         if failed_only && !how.quiet && !how.json && !how.detach {
             let plural = if taken_over == 1 { "instance" } else { "instances" };
-            terminal::tell(&format!(
+            terminal::print(&format!(
                 "run {} takes {taken_over} {plural} over from run {of}",
                 run.id()
             ));
@@ -83,7 +83,7 @@ pub(crate) fn check(how: &HowArgs, cluster: Option<&str>) -> Result<(), Failure>
         let text = "-j, --memory, --resource and --label are for the embedded worker, which \
                     --cluster does without";
         return Err(Failure::usage(text)
-            .help("what a worker offers is told to `dagrun cluster start` or `dagrun worker`"));
+            .help("what a worker offers is set with `dagrun cluster start` or `dagrun worker`"));
     }
     Ok(())
 }
@@ -152,14 +152,14 @@ async fn check_worker(pipeline: &Pipeline, client: &Client) -> Result<(), Failur
     if endless.is_empty() {
         return Ok(());
     }
-    let told: Vec<String> = endless.iter().map(Misfit::to_string).collect();
+    let lines: Vec<String> = endless.iter().map(Misfit::to_string).collect();
     let help = "no other worker can join: give this one more with -j, --memory, --resource or \
                 --label, or submit to a cluster";
-    Err(Failure::usage(told.join("\n")).help(help))
+    Err(Failure::usage(lines.join("\n")).help(help))
 }
 
 fn tell_misfit(misfit: &Misfit<'_>) {
-    terminal::tell(&format!("note: {misfit}; it waits for a worker that can"));
+    terminal::print(&format!("note: {misfit}; it waits for a worker that can"));
 }
 
 async fn to_the_end(
@@ -180,7 +180,7 @@ async fn to_the_end(
             tail::print(run, &followed.failures, &advice).await?;
         }
         (RunState::Cancelled, Some(_)) => {
-            terminal::tell(&format!("continue with: {}", advice.command));
+            terminal::print(&format!("continue with: {}", advice.command));
         }
         _ => {}
     }

@@ -1,5 +1,5 @@
 //! The `dagrun` command: it reads its arguments, does what they say, and ends with the exit code
-//! that tells how it went.
+//! that says how it went.
 
 mod args;
 mod attach;
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = dispatch(&cli.command).unwrap_or_else(|failure| {
         if !failure.message.is_empty() {
-            terminal::tell(&failure.to_string());
+            terminal::print(&failure.to_string());
         }
         failure.exit
     });

@@ -1,5 +1,5 @@
 //! What workers offer and what tasks ask for: the options that declare it, and the tasks that no
-//! worker could ever run, told before a run waits for them in vain.
+//! worker could ever run, reported before a run waits for them in vain.
 
 use std::fmt;
 
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said() {
-        let is = |told: Option<String>, text: &str| {
-            assert!(told.as_ref().is_some_and(|told| told.contains(text)), "{told:?}: {text}");
+        let is = |found: Option<String>, text: &str| {
+            assert!(found.as_ref().is_some_and(|it| it.contains(text)), "{found:?}: {text}");
         };
         assert_eq!(missing(|_| {}), None);
         assert_eq!(missing(|task| task.conduct.cpus = 8), None);

@@ -18,7 +18,6 @@ use crate::file;
 use crate::source::Source;
 use crate::target::RunName;
 use crate::terminal::{self, Output, table};
-use crate::time;
 
 /// Rows of the critical path that are shown at most.
 const ROWS: usize = 20;
@@ -113,14 +112,14 @@ fn tell_unknown(durations: &Durations) {
         more => format!(" and {more} more"),
     };
     let note = format!("note: no durations of {}{more}: 1 s each", shown.join(", "));
-    terminal::tell(&note);
+    terminal::print(&note);
 }
 
 /// Says where the number of instances is a guess.
 fn tell_widths(loaded: &Loaded, durations: &Durations) {
     for (id, task) in (0..).map(TaskId).zip(&loaded.pipeline.tasks) {
         if matches!(task.pattern, Pattern::Scatter(_)) && durations.width(id).is_none() {
-            terminal::tell(&format!(
+            terminal::print(&format!(
                 "note: how many instances `{}` has is known only when it runs; a list of their \
                  durations would say",
                 task.name
@@ -158,12 +157,12 @@ fn seconds(micros: Micros) -> f64 {
     micros.0 as f64 / 1e6
 }
 
-/// `0.012 s`, `13.500 s`, `3 min 5 s`.
+/// `0.012 s`, `13.500 s`, `3 min 5 s`: plans are compared, so that milliseconds matter.
 fn span(micros: Micros) -> String {
     if micros < Micros::from_secs(60) {
         return format!("{:.3} s", seconds(micros));
     }
-    time::span(micros.to_duration())
+    micros.rounded()
 }
 
 fn print(loaded: &Loaded, (workers, cpus): (u32, u32), all: &[Prediction], durations: &Durations) {

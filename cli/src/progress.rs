@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use dagrun::wire::{TaskDelta, Update};
-use dagrun_core::ids::{RunId, TaskId, Timestamp};
+use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp};
 use dagrun_core::status::{Counts, Failure, RunState, RunStatus, State};
 use dagrun_disk::clock;
 
@@ -74,7 +74,7 @@ pub(crate) struct News {
 impl Progress {
     /// A run of which `status` is known.
     pub(crate) fn new(status: &RunStatus, now: Instant) -> Progress {
-        // What has happened already comes with the first update, which tells everything.
+        // What has happened already comes with the first update, which has everything.
         let nothing_yet = |counts: &Counts| {
             let mut blocked = Counts::default();
             blocked.0[State::Blocked as usize] = counts.total();
@@ -155,11 +155,11 @@ impl Progress {
     }
 
     /// How long the run took, or has taken so far.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.finished.unwrap_or_else(clock::now).since(self.started).to_duration()
+    pub(crate) fn elapsed(&self) -> Micros {
+        self.finished.unwrap_or_else(clock::now).since(self.started)
     }
 
-    /// Completions a second, and the time that is left, where they can be told.
+    /// Completions a second, and the time that is left, where they can be foretold.
     pub(crate) fn forecast(&self, now: Instant) -> (Option<f64>, Option<Duration>) {
         self.speed.forecast(self.total, now)
     }
@@ -178,15 +178,13 @@ impl TaskProgress {
     }
 
     /// How long it took, or has taken so far; `None` when nothing of it was seen to run.
-    pub(crate) fn elapsed(&self) -> Option<Duration> {
+    pub(crate) fn elapsed(&self) -> Option<Micros> {
         let begun = self.begun?;
-        Some(match self.ended {
-            Some(ended) => ended.saturating_duration_since(begun),
-            None => begun.elapsed(),
-        })
+        let ended = self.ended.unwrap_or_else(Instant::now);
+        Some(Micros::of(ended.saturating_duration_since(begun)))
     }
 
-    /// Completions a second, and the time that is left, where they can be told.
+    /// Completions a second, and the time that is left, where they can be foretold.
     pub(crate) fn forecast(&self, now: Instant) -> (Option<f64>, Option<Duration>) {
         self.speed.forecast(self.tally(), now)
     }
@@ -345,7 +343,7 @@ mod tests {
         };
         assert_eq!(progress.apply(unknown(false, counts(0, 0, 0)), now).ended, [0; 0]);
         progress.apply(update(vec![(0, counts(0, 0, 100))]), later);
-        // How long it takes cannot be told while there may be more.
+        // How long it takes cannot be foretold while there may be more.
         assert_eq!(progress.forecast(later).1, None);
         progress.apply(unknown(true, counts(0, 0, 0)), later);
         assert_eq!(progress.total.total_in_words(), "100");

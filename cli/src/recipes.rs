@@ -1,15 +1,12 @@
-//! What single instances of a run are: their parameters and the processes that they start.
+//! The parameters of single instances of a run.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
 
 use dagrun::rpc::Submission;
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::pipeline::{Pipeline, RunContext};
-use dagrun_core::recipe::{Input, InputSpec, Recipe};
+use dagrun_core::recipe::Recipe;
 use dagrun_core::value::Value;
 
 /// The recipes of a run, each made when it is first asked for.
@@ -22,15 +19,11 @@ pub(crate) struct Recipes {
 
 impl Recipes {
     /// Of a run that was submitted so, with this pipeline.
-    pub(crate) fn new(
-        run: RunId,
-        submission: &Submission,
-        pipeline: Pipeline,
-        run_dir: PathBuf,
-    ) -> Recipes {
+    pub(crate) fn new(run: RunId, submission: &Submission, pipeline: Pipeline) -> Recipes {
         let context = RunContext {
             run: run.0,
-            run_dir,
+            // No parameter depends on it.
+            run_dir: "{run.dir}".into(),
             base_dir: submission.base_dir.clone(),
             seed: submission.seed,
         };
@@ -43,7 +36,7 @@ impl Recipes {
     }
 
     /// The recipe of a task; `None` when there is no such task.
-    pub(crate) fn of(&mut self, task: TaskId) -> Option<&Recipe> {
+    fn of(&mut self, task: TaskId) -> Option<&Recipe> {
         match self.made.entry(task) {
             Entry::Occupied(made) => Some(made.into_mut()),
             Entry::Vacant(slot) => {
@@ -56,27 +49,5 @@ impl Recipes {
     /// The parameters of an instance.
     pub(crate) fn params(&mut self, instance: InstanceId) -> Vec<(String, Value)> {
         self.of(instance.task).map(|recipe| recipe.params(instance.index)).unwrap_or_default()
-    }
-
-    /// The upstreams whose values [`Recipes::argv`] needs.
-    pub(crate) fn inputs(&mut self, task: TaskId) -> Vec<InputSpec> {
-        self.of(task).map(|recipe| recipe.inputs().to_vec()).unwrap_or_default()
-    }
-
-    /// The output paths of an instance that ran in this run, where they can be told.
-    pub(crate) fn outputs(&mut self, instance: InstanceId) -> Vec<Vec<u8>> {
-        let paths = self.of(instance.task).and_then(|task| task.own_output_paths(instance.index));
-        paths.into_iter().flatten().map(|path| path.into_os_string().into_vec()).collect()
-    }
-
-    /// What an instance's attempt starts; `None` when it cannot be told.
-    pub(crate) fn argv(
-        &mut self,
-        instance: InstanceId,
-        attempt: u32,
-        inputs: &[Input],
-    ) -> Option<Vec<OsString>> {
-        let recipe = self.of(instance.task)?;
-        recipe.invocation(instance.index, attempt.max(1), inputs).ok().map(|made| made.argv)
     }
 }

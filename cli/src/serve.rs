@@ -63,7 +63,7 @@ fn tokens() -> Result<(Token, Token), dagrun_scheduler::connection::ConnectionEr
 }
 
 fn announce(cluster: &str, address: SocketAddr) {
-    terminal::tell(&format!("scheduler of cluster {cluster}: listening on {address}"));
+    terminal::print(&format!("scheduler of cluster {cluster}: listening on {address}"));
 }
 
 /// Waits until a client ends the scheduler, or does so as a client when a signal comes.
@@ -102,7 +102,7 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
         ClusterError::Worker(error) => unreachable(name, &one_line(&error)),
         error => unreachable(name, &one_line(&error)),
     })?;
-    terminal::tell(&format!("worker {} of cluster {name}: joined", worker.name()));
+    terminal::print(&format!("worker {} of cluster {name}: joined", worker.name()));
     dagrun::program::stop_on_signals(&worker);
     match worker.join() {
         EndReason::Dismissed | EndReason::ShutDown => Ok(Exit::Success),

@@ -1,6 +1,6 @@
 //! Where runs are found: in the history of a state directory, or at the scheduler of a cluster.
 
-use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -9,8 +9,6 @@ use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::one_line;
 use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::{RunState, RunStatus, RunSummary};
-use dagrun_disk::log::{Cursor, LogReader};
-use dagrun_scheduler::connection::ClusterDir;
 use dagrun_scheduler::{History, HistoryError};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -19,9 +17,6 @@ use crate::cluster;
 use crate::exit::{Exit, Failure};
 use crate::recipes::Recipes;
 use crate::target::{RunName, Target};
-
-/// How much of a log is read at once, in bytes.
-const LOG_PAGE: usize = 256 << 10;
 
 /// Where the instances of a run begin.
 pub(crate) const FIRST: InstanceId = InstanceId { task: TaskId(0), index: 0 };
@@ -137,17 +132,6 @@ fn nearest_state_dir() -> Result<PathBuf, Failure> {
     })
 }
 
-/// Where a scheduler keeps the files of a run.
-fn run_dir(state_dir: &Path, run: RunId) -> PathBuf {
-    let state_dir = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
-    state_dir.join("runs").join(run.to_string())
-}
-
-/// Where its workers keep what it writes.
-fn log_dir(state_dir: &Path, run: RunId) -> PathBuf {
-    run_dir(state_dir, run).join("logs")
-}
-
 /// The pipeline of a run that was submitted so.
 pub(crate) fn read_pipeline(submission: &Submission) -> Result<Pipeline, Failure> {
     submission.read_pipeline().map_err(|error| {
@@ -162,8 +146,8 @@ fn open_history(state_dir: &Path) -> Result<History, Failure> {
 impl DiskRun {
     fn owner_pid(&self) -> Option<Pid> {
         let pid = self.owner.try_into().ok().and_then(Pid::from_raw)?;
-        let gone = matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
-        (!gone).then_some(pid)
+        let ended = matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
+        (!ended).then_some(pid)
     }
 
     /// The error that a run is left without a scheduler.
@@ -174,7 +158,7 @@ impl DiskRun {
         )
     }
 
-    /// Asks the process that runs it; it can only be told to cancel everything.
+    /// Asks the process that runs it; it can only cancel everything.
     fn cancel(&self, target: Option<&Target>) -> Result<(), Failure> {
         if let Some(target) = target {
             return Err(Failure::usage(format!(
@@ -188,44 +172,6 @@ impl DiskRun {
             let text = format!("process {} cannot be signalled: {error}", self.owner);
             Failure::new(Exit::Unreachable, text)
         })
-    }
-
-    fn logs(
-        &self,
-        target: Option<&Target>,
-        cursor: &[u8],
-        failed_only: bool,
-    ) -> Result<LogPage, Failure> {
-        let task = match target {
-            Some(target) => Some(self.history.task(self.run, &target.task)?.0),
-            None => None,
-        };
-        let index = target.and_then(|target| target.index);
-        let failed = if failed_only { Some(self.failed()?) } else { None };
-        let mut wanted = |instance: InstanceId, _attempt: u32| {
-            task.is_none_or(|task| task == instance.task)
-                && index.is_none_or(|index| index == instance.index)
-                && failed.as_ref().is_none_or(|failed| failed.contains(&instance))
-        };
-        let damaged =
-            |what: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("the logs: {what}"));
-        let mut cursor = Cursor::from_bytes(cursor).ok_or_else(|| damaged(&"invalid cursor"))?;
-        let mut reader = LogReader::open(&log_dir(&self.state_dir, self.run));
-        let chunks = reader.read(&mut cursor, LOG_PAGE, &mut wanted);
-        let chunks = chunks.map_err(|error| damaged(&error))?;
-        Ok(LogPage { more: !chunks.is_empty(), chunks, cursor: cursor.to_bytes() })
-    }
-
-    /// The instances that have failed.
-    fn failed(&self) -> Result<HashSet<InstanceId>, Failure> {
-        let mut failed = HashSet::new();
-        let mut from = Some(FIRST);
-        while let Some(start) = from {
-            let page = self.history.instances(self.run, start, 1000, true)?;
-            failed.extend(page.rows.iter().map(|row| row.instance));
-            from = page.next;
-        }
-        Ok(failed)
     }
 }
 
@@ -277,7 +223,15 @@ impl RunSource {
         }
     }
 
-    /// Why an instance is where it is: lines for people.
+    /// The argument vector of an instance's last attempt.
+    pub(crate) async fn command(&self, instance: InstanceId) -> Result<Vec<OsString>, Failure> {
+        match self {
+            RunSource::Disk(disk) => Ok(disk.history.command(disk.run, instance)?),
+            RunSource::Live { run, .. } => Ok(run.command(instance).await?),
+        }
+    }
+
+    /// Why an instance is in its state: lines for people.
     pub(crate) async fn explain(&self, task: &str, index: u32) -> Result<Vec<String>, Failure> {
         match self {
             RunSource::Disk(disk) => Ok(disk.history.explain(disk.run, task, index)?),
@@ -293,7 +247,9 @@ impl RunSource {
         failed_only: bool,
     ) -> Result<LogPage, Failure> {
         match self {
-            RunSource::Disk(disk) => disk.logs(scope, cursor, failed_only),
+            RunSource::Disk(disk) => {
+                Ok(disk.history.logs(disk.run, &wire_scope(scope), cursor, failed_only)?)
+            }
             RunSource::Live { run, .. } => {
                 Ok(run.logs(wire_scope(scope), cursor, failed_only).await?)
             }
@@ -312,7 +268,7 @@ impl RunSource {
     pub(crate) async fn recipes(&self) -> Result<Recipes, Failure> {
         let submission = self.submission().await?;
         let pipeline = read_pipeline(&submission)?;
-        Ok(Recipes::new(self.id(), &submission, pipeline, self.run_dir()))
+        Ok(Recipes::new(self.id(), &submission, pipeline))
     }
 
     /// Cancels it, or a part of it.
@@ -334,19 +290,6 @@ impl RunSource {
                 }
             }
             RunSource::Disk(_) | RunSource::Live { .. } => Ok(()),
-        }
-    }
-
-    /// Where it keeps its own files; a guess for a scheduler that is elsewhere.
-    fn run_dir(&self) -> PathBuf {
-        match self {
-            RunSource::Disk(disk) => run_dir(&disk.state_dir, disk.run),
-            RunSource::Live { run, at: At::Here(state_dir) } => run_dir(state_dir, run.id()),
-            RunSource::Live { run, at: At::Cluster(name) } => {
-                let usual =
-                    ClusterDir::of(name).map(|folder| run_dir(&folder.state_dir(), run.id()));
-                usual.ok().filter(|dir| dir.is_dir()).unwrap_or_else(|| "{run.dir}".into())
-            }
         }
     }
 

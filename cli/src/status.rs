@@ -40,7 +40,7 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     if status.state == RunState::Running
         && let Err(failure) = run.check_owner()
     {
-        terminal::tell(&failure.message);
+        terminal::print(&failure.message);
     }
     Ok(Exit::Success)
 }

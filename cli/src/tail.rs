@@ -1,8 +1,5 @@
-//! The last lines of a failed run: what failed first, what it ran, what it said, what to do now.
+//! The last lines of a failed run: what failed first, what it ran, what it wrote, what to do now.
 
-use dagrun_core::ids::InstanceId;
-use dagrun_core::pipeline::Pattern;
-use dagrun_core::recipe::{Input, InputKind, Items};
 use dagrun_core::status::{Failure as FailedInstance, InstanceRow, State, Stream};
 use dagrun_core::value::Value;
 
@@ -19,9 +16,6 @@ const LINES: usize = 20;
 /// How many bytes of it, should the lines be long.
 const BYTES: usize = 4096;
 
-/// How many captured arrays are read to find the element that an instance got.
-const ARRAYS: u32 = 1000;
-
 /// How many failed instances are looked at to find the first one.
 const SEARCH: u32 = 10_000;
 
@@ -34,11 +28,11 @@ pub(crate) struct Advice {
     pub(crate) command: String,
 }
 
-/// Prints the failure tail on standard error. `told` are the failures that this process was told
-/// of, in order.
+/// Prints the failure tail on standard error. `known` are the failures that this process has been
+/// notified of, in order.
 pub(crate) async fn print(
     run: &RunSource,
-    told: &[FailedInstance],
+    known: &[FailedInstance],
     advice: &Advice,
 ) -> Result<(), Failure> {
     let terminal = Terminal::stderr();
@@ -51,10 +45,11 @@ pub(crate) async fn print(
     let headline = format!("{target} failed: {}", first.reason);
     let mut text = format!("\n{}\n", terminal.paint(Paint::Red, &headline));
     push_attempt(&mut text, &recipes.params(instance), &first);
-    if let Some(argv) = argv(run, &mut recipes, &first).await {
-        text.push_str(&format!("  argv:     {argv}\n"));
+    // Without what it was given it cannot be shown.
+    if let Ok(argv) = run.command(instance).await {
+        text.push_str(&format!("  argv:     {}\n", quote::line(argv)));
     }
-    let stderr = match told.iter().find(|failure| failure.instance == instance) {
+    let stderr = match known.iter().find(|failure| failure.instance == instance) {
         Some(failure) if !failure.stderr_tail.is_empty() => failure.stderr_tail.clone(),
         _ => logged_stderr(run, &target, first.attempts).await.unwrap_or_default(),
     };
@@ -63,7 +58,7 @@ pub(crate) async fn print(
     let log = format!("dagrun logs {} {}{option}", run.id(), quote::word(target.to_string()));
     text.push_str(&format!("  log:      {log}\n"));
     text.push_str(&format!("  {:<9} {}", format!("{}:", advice.label), advice.command));
-    terminal::tell(&text);
+    terminal::print(&text);
     Ok(())
 }
 
@@ -107,46 +102,6 @@ async fn first_root(run: &RunSource, recipes: &Recipes) -> Result<Option<Instanc
         from = page.next;
     }
     Ok(first)
-}
-
-/// What the instance ran, where it can still be told.
-async fn argv(run: &RunSource, recipes: &mut Recipes, row: &InstanceRow) -> Option<String> {
-    let mut inputs = Vec::new();
-    for spec in recipes.inputs(row.instance.task) {
-        let upstream =
-            InstanceId { task: spec.task, index: spec.upstream_index(row.instance.index) };
-        inputs.push(match spec.kind {
-            InputKind::Instance => {
-                let name = recipes.pipeline().tasks.get(spec.task.at())?.name.clone();
-                let value = run.value(&name, upstream.index).await.ok()?;
-                let row = run.instances(upstream, 1, false).await.ok()?.rows.pop()?;
-                // Of what was taken over, the files lie where its own run left them.
-                let ran_here = row.attempts > 0;
-                let outputs = if ran_here { recipes.outputs(upstream) } else { Vec::new() };
-                Input { value, outputs, ..Input::default() }
-            }
-            InputKind::Item => {
-                Input { value: Some(item(run, recipes, upstream).await?), ..Input::default() }
-            }
-        });
-    }
-    recipes.argv(row.instance, row.attempts, &inputs).map(quote::line)
-}
-
-/// The part of the captured arrays that belongs to an instance of a scatter without its sweep.
-async fn item(run: &RunSource, recipes: &Recipes, part: InstanceId) -> Option<Vec<u8>> {
-    let tasks = &recipes.pipeline().tasks;
-    let Pattern::Scatter(scatter) = tasks.get(part.task.at())?.pattern else { return None };
-    let from = tasks.get(scatter.from.at())?;
-    let arrays = run.status().await.ok()?.tasks.get(scatter.from.at())?.counts.total();
-    if arrays > ARRAYS {
-        return None;
-    }
-    let mut items = Items::new(scatter.split);
-    for index in 0..arrays {
-        items.push(&run.value(&from.name, index).await.ok()??);
-    }
-    items.part(part.index)
 }
 
 /// The end of what the last attempt wrote to standard error.

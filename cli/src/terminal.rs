@@ -91,8 +91,8 @@ impl Drop for NoEcho {
     }
 }
 
-/// Writes a line for people to standard error; nobody there is nobody to tell.
-pub(crate) fn tell(text: &str) {
+/// Writes a line for people to standard error; without a reader it is lost.
+pub(crate) fn print(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "{text}");
 }
@@ -102,7 +102,7 @@ pub(crate) fn tell_bytes(bytes: &[u8]) {
     let _ = io::stderr().lock().write_all(bytes);
 }
 
-/// Standard output, buffered. A reader who has gone away ends the process quietly, as SIGPIPE would.
+/// Standard output, buffered. A reader that has left ends the process quietly, as SIGPIPE would.
 pub(crate) struct Output {
     inner: io::BufWriter<io::StdoutLock<'static>>,
 }
@@ -150,7 +150,7 @@ fn quit_on_error(result: io::Result<()>) {
     if error.kind() == io::ErrorKind::BrokenPipe {
         std::process::exit(0);
     }
-    tell(&format!("error: standard output: {error}"));
+    print(&format!("error: standard output: {error}"));
     std::process::exit(1);
 }
 

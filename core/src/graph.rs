@@ -262,9 +262,9 @@ impl Graph {
             if task.references.is_empty() { FxHashSet::default() } else { map_chain(pipeline, id) };
         let mut references = task.references.clone();
         if !references.is_empty() {
-            let told: FxHashSet<TaskId> =
+            let listed: FxHashSet<TaskId> =
                 clauses.iter().flat_map(|clause| &clause.upstreams).copied().collect();
-            references.retain(|upstream| !mapped.contains(upstream) && !told.contains(upstream));
+            references.retain(|upstream| !mapped.contains(upstream) && !listed.contains(upstream));
         }
         if !references.is_empty() {
             clauses.push(all_succeed(references));

@@ -11,6 +11,7 @@ pub mod graph;
 mod grids;
 pub mod hash;
 pub mod ids;
+pub mod layout;
 pub mod offer;
 pub mod output;
 pub mod parse;

@@ -13,14 +13,16 @@
 pub mod connection;
 pub mod history;
 pub mod server;
-pub mod store;
 pub mod submission;
 
 mod driver;
+mod journal;
+mod store;
 
+pub use dagrun_core::layout;
 pub use history::{History, HistoryError};
+pub use journal::StoreError;
 pub use server::{Config, Guest, SchedulerHandle, StartError, spawn};
-pub use store::StoreError;
 pub use submission::SubmissionError;
 
 pub use dagrun_schema::wire::Submission;

@@ -1,5 +1,7 @@
 //! One run of a scheduler: watch it, ask about it, cancel it.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::rc::Rc;
 
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
@@ -175,6 +177,19 @@ impl Run {
         request.get().set_index(index);
         let reply = request.send().promise.await?;
         Ok(wire::read_texts(reply.get()?.get_lines()?)?)
+    }
+
+    /// The argument vector of an instance's last attempt.
+    ///
+    /// # Errors
+    /// When the scheduler is lost, knows no such instance, or no longer has what the command is
+    /// made of.
+    pub async fn command(&self, instance: InstanceId) -> Result<Vec<OsString>> {
+        let mut request = self.run.command_request();
+        instance.write(request.get().init_instance());
+        let reply = request.send().promise.await?;
+        let argv = wire::read_data(reply.get()?.get_argv()?)?;
+        Ok(argv.into_iter().map(OsString::from_vec).collect())
     }
 
     /// What was submitted.

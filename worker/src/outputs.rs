@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dagrun_core::layout;
 use dagrun_core::output::Kind;
 use dagrun_core::recipe::OutputFile;
 use dagrun_core::status::FailureKind;
@@ -39,7 +40,7 @@ impl Records {
     /// The record for a run. The first time in a state directory, what killed workers left there is
     /// removed.
     fn of_run(&self, run_dir: &Path) -> Option<Arc<Unfinished>> {
-        let dir = unfinished::records_of(run_dir)?;
+        let dir = layout::state_dir(run_dir).map(layout::unfinished)?;
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = of.get(&dir) {
             return Some(known.clone());

@@ -286,8 +286,11 @@ fn a_lying_worker_is_refused_without_room_for_what_it_announces() {
             let _ = stream.write_all(&lie);
         });
         values.set_peers([(ONE, peer)], []);
-        let stored =
-            Stored { place: Whereabouts::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: sum };
+        let stored = Stored {
+            place: Whereabouts::Worker(ONE, id(1, 0).instance),
+            bytes: 100,
+            checksum: sum,
+        };
         let got = values.get(RunId(1), &stored, &never);
         // Bytes after a value are never part of it, whether or not they are noticed.
         match got {
@@ -308,7 +311,8 @@ fn a_fetch_ends_when_its_attempt_does() {
         let _ = held.lock().unwrap().recv();
     });
     values.set_peers([(ONE, peer)], []);
-    let stored = Stored { place: Whereabouts::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: 1 };
+    let stored =
+        Stored { place: Whereabouts::Worker(ONE, id(1, 0).instance), bytes: 100, checksum: 1 };
     let cancelled = AtomicBool::new(false);
     thread::scope(|scope| {
         // One asks, the other waits for it.

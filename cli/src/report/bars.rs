@@ -20,7 +20,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// Names longer than this are cut.
 const NAME_WIDTH: usize = 24;
 
-/// Tells in bars on standard error.
+/// Reports in bars on standard error.
 #[derive(Debug)]
 pub(crate) struct Bars {
     terminal: Terminal,
@@ -67,7 +67,7 @@ impl Bars {
             self.lines.clear();
             if self.area.println(&text).is_err() || self.run.is_none() {
                 // Nothing has been drawn yet, or can be.
-                crate::terminal::tell(&text);
+                crate::terminal::print(&text);
             }
         }
     }
@@ -213,6 +213,6 @@ impl Reporter for Bars {
             RunState::Failed => Paint::Red,
             RunState::Running | RunState::Cancelled => Paint::Yellow,
         };
-        crate::terminal::tell(&self.terminal.paint(paint, &conclusion(progress)));
+        crate::terminal::print(&self.terminal.paint(paint, &conclusion(progress)));
     }
 }

@@ -12,11 +12,11 @@ use crate::progress::{News, Progress};
 use crate::recipes::Recipes;
 use crate::terminal;
 
-/// Tells in events on standard output.
+/// Reports in events on standard output.
 #[derive(Debug)]
 pub(crate) struct JsonLines {
     recipes: Recipes,
-    told: HashSet<InstanceId>,
+    reported: HashSet<InstanceId>,
     /// Whether anybody still reads; the run goes on when nobody does.
     open: bool,
 }
@@ -24,7 +24,7 @@ pub(crate) struct JsonLines {
 impl JsonLines {
     /// Events about the run that `recipes` belongs to.
     pub(crate) fn new(recipes: Recipes) -> JsonLines {
-        JsonLines { recipes, told: HashSet::new(), open: true }
+        JsonLines { recipes, reported: HashSet::new(), open: true }
     }
 
     fn write(&mut self, events: &[Event<'_>]) {
@@ -55,7 +55,7 @@ impl Reporter for JsonLines {
         let run = progress.run.to_string();
         let mut events = Vec::new();
         for failure in &news.failures {
-            if self.told.insert(failure.instance) {
+            if self.reported.insert(failure.instance) {
                 events.push(Event::InstanceFailed {
                     run: run.clone(),
                     task: progress.task_name(failure.instance.task),
@@ -80,7 +80,7 @@ impl Reporter for JsonLines {
     }
 
     fn note(&mut self, text: &str) {
-        terminal::tell(text);
+        terminal::print(text);
     }
 
     fn wants_all_failures(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Reporters: what a person or a program is told while a run goes on.
+//! Reporters: what a person or a program is shown while a run goes on.
 
 mod bars;
 mod json;
@@ -6,6 +6,7 @@ mod plain;
 
 use std::time::{Duration, Instant};
 
+use dagrun_core::ids::Micros;
 use dagrun_core::status::State;
 
 use crate::exit::Failure;
@@ -18,7 +19,7 @@ pub(crate) use bars::Bars;
 pub(crate) use json::JsonLines;
 pub(crate) use plain::Plain;
 
-/// Tells about a run.
+/// Reports on a run.
 pub(crate) trait Reporter {
     /// The run has been submitted, or attached to.
     fn started(&mut self, progress: &Progress);
@@ -35,7 +36,7 @@ pub(crate) trait Reporter {
     /// A sentence for people.
     fn note(&mut self, text: &str);
 
-    /// Whether every failure must come by, also those that were too many to be told at once.
+    /// Whether every failure must come by, also those that were too many to be sent at once.
     fn wants_all_failures(&self) -> bool {
         false
     }
@@ -62,7 +63,7 @@ pub(crate) async fn choose(
     })
 }
 
-/// Tells nothing.
+/// Reports nothing.
 #[derive(Debug)]
 struct Quiet;
 
@@ -101,7 +102,7 @@ fn about(left: Duration) -> String {
     if left < Duration::from_secs(60) {
         format!("{:.0} s", left.as_secs_f64().ceil())
     } else {
-        time::span(left)
+        Micros::of(left).rounded()
     }
 }
 

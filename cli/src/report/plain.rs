@@ -9,7 +9,7 @@ use crate::{terminal, time};
 /// The time between lines while no task ends.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Tells in lines on standard error.
+/// Reports in lines on standard error.
 #[derive(Debug)]
 pub(crate) struct Plain {
     last: Instant,
@@ -23,7 +23,7 @@ impl Default for Plain {
 
 impl Plain {
     fn line(&mut self, text: &str) {
-        terminal::tell(text);
+        terminal::print(text);
         self.last = Instant::now();
     }
 }

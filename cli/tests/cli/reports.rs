@@ -1,4 +1,4 @@
-//! What is told about a run: lines, JSON, the failure tail, status, logs, output.
+//! What is reported on a run: lines, JSON, the failure tail, status, logs, output.
 
 use crate::harness::{Outcome, Test};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `dagrun submit` in one process: what runs, what is told, how it exits.
+//! `dagrun submit` in one process: what runs, what is printed, how it exits.
 
 use crate::harness::Test;
 

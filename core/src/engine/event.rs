@@ -277,5 +277,5 @@ pub enum FollowProblem {
     /// No upstream that counts ran on a worker.
     NeverRan,
     /// The worker where they ran is lost.
-    WorkerGone,
+    WorkerLost,
 }

@@ -70,7 +70,7 @@ impl Turn<'_> {
             }
             (Some(Verdict::Met), _, []) => FollowProblem::NeverRan,
             (Some(Verdict::Met), ..) => FollowProblem::SeveralWorkers,
-            (Some(Verdict::Dead), Quantifier::Any, [_, ..]) => FollowProblem::WorkerGone,
+            (Some(Verdict::Dead), Quantifier::Any, [_, ..]) => FollowProblem::WorkerLost,
             (Some(Verdict::Dead), Quantifier::Any, []) => self.why_none(to, clause),
             (Some(Verdict::Dead), Quantifier::All, _) => FollowProblem::Outcome,
         };
@@ -99,7 +99,7 @@ impl Turn<'_> {
     /// The task follows `worker` from now on.
     fn pin(&mut self, to: TaskId, follow: usize, worker: WorkerId, root: InstanceId) {
         if self.hub.workers.get(worker).is_none() {
-            self.cannot_follow(to, follow, root, FollowProblem::WorkerGone);
+            self.cannot_follow(to, follow, root, FollowProblem::WorkerLost);
             return;
         }
         let other = self.run.task(to).rare().and_then(|rare| rare.pin);
@@ -135,7 +135,7 @@ impl Turn<'_> {
         // An instance that it follows, to name in the reason.
         let upstream = self.run.task_plan(task).followed().next();
         let root = InstanceId { task: upstream.unwrap_or(task), index: 0 };
-        let cause = Cause::Follow { clause: 0, root, why: FollowProblem::WorkerGone };
+        let cause = Cause::Follow { clause: 0, root, why: FollowProblem::WorkerLost };
         let each = self.run.task(task).rare().map(|rare| rare.each.clone()).unwrap_or_default();
         if each.is_empty() {
             self.skip_task(task, cause);

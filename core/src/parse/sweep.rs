@@ -76,8 +76,8 @@ impl Sweep {
             SpaceError::ZipLengths { group, lengths } => {
                 let names = self.space.zip.get(*group)?;
                 let pairs = names.iter().zip(lengths);
-                let told: Vec<_> = pairs.map(|(name, n)| format!("`{name}` has {n}")).collect();
-                Some(told.join(", "))
+                let lengths: Vec<_> = pairs.map(|(name, n)| format!("`{name}` has {n}")).collect();
+                Some(lengths.join(", "))
             }
             SpaceError::IncludeMissing { .. } => {
                 Some(format!("an include row is complete: {}", spelling::listed(params())))

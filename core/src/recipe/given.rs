@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Keep;
 use crate::grids::GridError;
 use crate::ids::{Micros, TaskId};
+use crate::layout;
 use crate::pipeline::{Capture, TaskAction};
 use crate::space::{Grid, SpaceError};
 use crate::template::Template;
@@ -289,13 +290,13 @@ impl RecipeData {
 
     /// The directory for outputs that will be uploaded to a URL.
     pub(super) fn outgoing_dir(&self) -> PathBuf {
-        self.run_dir().join("outgoing")
+        layout::outgoing(self.run_dir())
     }
 
     /// The path of the manifests of an upstream, without group and extension.
     pub(super) fn manifest_stem(&self, upstream: &str) -> PathBuf {
         let file = format!("{}.{upstream}", self.own.name);
-        self.run_dir().join("manifests").join(file)
+        layout::manifests(self.run_dir()).join(file)
     }
 }
 

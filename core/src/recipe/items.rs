@@ -46,7 +46,7 @@ impl Items {
     /// when the value is not an array.
     pub fn push(&mut self, value: &[u8]) -> Option<u32> {
         let (text, ends) = (self.text.len(), self.ends.len());
-        let told = match payload::kind(value).ok()? {
+        let appended = match payload::kind(value).ok()? {
             Kind::Json(json) => for_each_element(json, |element| {
                 self.text.extend_from_slice(&json[element]);
                 self.ends.push(self.text.len());
@@ -57,11 +57,11 @@ impl Items {
             }),
             Kind::Bytes(_) | Kind::Stored(_) => None,
         };
-        if told.is_none() {
+        if appended.is_none() {
             self.text.truncate(text);
             self.ends.truncate(ends);
         }
-        told.map(|()| u32::try_from(self.ends.len() - ends).unwrap_or(u32::MAX))
+        appended.map(|()| u32::try_from(self.ends.len() - ends).unwrap_or(u32::MAX))
     }
 
     /// How many elements there are.

@@ -156,7 +156,7 @@ fn what_is_done_on_a_worker_that_is_gone_cannot_be_followed() {
         let upstream = Done { worker: Some(WorkerId(0)), ..done(0, 0, 1) };
         let tasks = vec![TaskPlan::default(), follow(&[0], quantifier)];
         let rig = Rig::new(tasks).past(past(vec![upstream])).worker(1, 1).submit();
-        let why = FollowProblem::WorkerGone;
+        let why = FollowProblem::WorkerLost;
         let cause = Cause::Follow { clause: 0, root: at(0, 0), why };
         assert_eq!(rig.last_record(1, 0).cause, Some(cause));
         assert_eq!(rig.finished, [RunState::Failed]);

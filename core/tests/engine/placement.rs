@@ -96,7 +96,7 @@ fn follow_dead_worker() {
     assert_eq!(rig.state(2, 0), State::Blocked);
     rig.kill(1);
     assert_eq!(rig.state(2, 0), State::Skipped);
-    assert_eq!(why(&rig, 2), FollowProblem::WorkerGone);
+    assert_eq!(why(&rig, 2), FollowProblem::WorkerLost);
     rig.ok(1, 0);
     assert_eq!(rig.finished, [RunState::Failed]);
 
@@ -108,7 +108,7 @@ fn follow_dead_worker() {
     rig.kill(1);
     let lost = |record: &&Record| record.cause == Some(Cause::Attempt(FailureKind::Lost));
     assert_eq!(rig.records.iter().filter(lost).map(|record| record.attempt).max(), Some(1));
-    assert_eq!((rig.state(2, 0), why(&rig, 2)), (State::Skipped, FollowProblem::WorkerGone));
+    assert_eq!((rig.state(2, 0), why(&rig, 2)), (State::Skipped, FollowProblem::WorkerLost));
     assert_eq!(rig.finished, [RunState::Failed]);
 }
 
@@ -131,7 +131,7 @@ fn what_waits_in_the_queue_of_a_followed_worker_is_skipped_with_it() {
     assert_eq!(rig.started(1), (0..11).collect::<Vec<_>>(), "none starts elsewhere");
     for index in 10..50 {
         let cause = rig.last_record(1, index).cause;
-        assert!(matches!(cause, Some(Cause::Follow { why: FollowProblem::WorkerGone, .. })));
+        assert!(matches!(cause, Some(Cause::Follow { why: FollowProblem::WorkerLost, .. })));
     }
     rig.ok(2, 0);
     assert_eq!(rig.finished, [RunState::Failed]);
@@ -376,7 +376,7 @@ fn a_follower_that_waited_at_its_lost_worker_is_skipped() {
     assert_eq!(rig.state(1, 7), State::Leased, "handed out ahead");
     rig.kill(1);
     assert_eq!(rig.states(1)[1..], [State::Skipped; 7]);
-    let gone = Cause::Follow { clause: 0, root: at(0, 0), why: FollowProblem::WorkerGone };
+    let gone = Cause::Follow { clause: 0, root: at(0, 0), why: FollowProblem::WorkerLost };
     assert_eq!(rig.last_record(1, 7).cause, Some(gone));
     assert_eq!(rig.finished, [RunState::Failed]);
 }

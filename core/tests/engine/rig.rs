@@ -273,7 +273,8 @@ impl Rig {
         let bytes = self.keeps.filter(|_| outcome == Outcome::Succeeded);
         let detail = bytes.map(|bytes| {
             self.kept.insert(held.instance, worker);
-            let stored = Stored { place: Whereabouts::Worker(worker, held.instance), bytes, checksum: 0 };
+            let stored =
+                Stored { place: Whereabouts::Worker(worker, held.instance), bytes, checksum: 0 };
             Box::new(Detail { value: Some(stored.to_payload()), ..Detail::default() })
         });
         let report = report(id, outcome, self.now, finished);

@@ -9,17 +9,7 @@ use dagrun_core::status::{InstanceRow, RunStatus, State};
 use rustc_hash::FxHashMap;
 
 use super::Driver;
-
-/// What is known about an instance at present.
-#[derive(Debug)]
-pub(crate) struct Situation {
-    /// Why it is in its state.
-    pub(crate) explanation: Explanation,
-    /// The name of the worker that holds it.
-    pub(crate) worker: Option<String>,
-    /// Why no worker that is present could ever run it.
-    pub(crate) unsuited: Option<String>,
-}
+use crate::history::Situation;
 
 /// Functions that are listed when the one asked for is missing.
 const SHOWN: usize = 12;

@@ -29,7 +29,7 @@ pub(crate) enum Happened {
     /// A call to a worker has returned.
     Sent(WorkerId),
     /// A worker's session ended, or a call to it failed.
-    Gone(WorkerId),
+    Lost(WorkerId),
 }
 
 /// A run that may start.

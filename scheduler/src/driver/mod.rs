@@ -33,15 +33,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use self::dispatch::Held;
 use self::run::LiveRun;
 use self::worker::LiveWorker;
-use crate::store::{
-    Command, Entry, Haste, PrepareJob, Reply, RunEnd, Store, StoreError, cause_text,
-};
+use crate::journal::StoreError;
+use crate::journal::words::cause_text;
+use crate::store::{Command, Haste, Line, PrepareJob, Reply, RunEnd, Store};
 use dagrun_disk::clock::now;
 
-pub(crate) use self::explain::Situation;
 pub(crate) use self::inbox::{Happened, Inbox, Submitted};
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
-pub(crate) use self::run::run_dir;
 pub(crate) use self::worker::Joining;
 
 /// Records that may wait for the disk before workers have to hold their reports back.
@@ -54,7 +52,7 @@ pub(crate) struct Shared {
     /// Notified when the backlog shrinks.
     drained: Notify,
     /// Notified when no worker is left.
-    pub(crate) workers_gone: Notify,
+    pub(crate) workers_left: Notify,
 }
 
 /// The state machine and what surrounds it.
@@ -67,7 +65,7 @@ pub(crate) struct Driver {
     workers: BTreeMap<WorkerId, LiveWorker>,
     next_worker: u32,
     /// Workers that kept values and were lost, the last first.
-    gone: VecDeque<(WorkerId, String)>,
+    lost_lately: VecDeque<(WorkerId, String)>,
     /// Changes whenever a worker joins or is lost.
     peers_version: u64,
     /// Whether some worker keeps, or kept, values that others may need.
@@ -109,7 +107,7 @@ impl News {
 /// The result of a batch of events.
 #[derive(Default)]
 struct Batch {
-    entries: Vec<Entry>,
+    entries: Vec<Line>,
     news: News,
 }
 
@@ -129,7 +127,7 @@ impl Shared {
                 runs: FxHashMap::default(),
                 workers: BTreeMap::new(),
                 next_worker: 0,
-                gone: VecDeque::new(),
+                lost_lately: VecDeque::new(),
                 peers_version: 0,
                 values_kept: false,
                 left: Vec::new(),
@@ -144,12 +142,12 @@ impl Shared {
             }),
             inbox: Inbox::default(),
             drained: Notify::new(),
-            workers_gone: Notify::new(),
+            workers_left: Notify::new(),
         }
     }
 
     /// Waits while too many records wait for the disk.
-    pub(crate) async fn room(&self) {
+    pub(crate) async fn capacity(&self) {
         loop {
             let drained = self.drained.notified();
             if self.driver.borrow().backlog < BACKLOG {
@@ -219,7 +217,7 @@ impl Shared {
         driver.perform(actions, now, &self.inbox);
         driver.pump(self);
         if driver.workers.is_empty() {
-            self.workers_gone.notify_waiters();
+            self.workers_left.notify_waiters();
         }
     }
 }
@@ -278,7 +276,7 @@ impl Driver {
                     worker.sent();
                 }
             }
-            Happened::Gone(worker) => self.lost(worker, now, actions),
+            Happened::Lost(worker) => self.lost(worker, now, actions),
         }
     }
 
@@ -320,7 +318,7 @@ impl Driver {
                     if let Some(run) = self.runs.get_mut(&run) {
                         run.widen(task, width);
                     }
-                    batch.entries.push(Entry::Width { run, task, width });
+                    batch.entries.push(Line::Width { run, task, width });
                 }
                 Action::Release { run, values, .. } => self.release(run, &values),
                 Action::RunFinished { run, state } => batch.news.ends.push((run, state, now)),
@@ -352,7 +350,7 @@ impl Driver {
                 failures.push(self.failure(&record));
             }
         }
-        batch.entries.push(Entry::Record(record));
+        batch.entries.push(Line::Record(record));
     }
 
     fn failure(&self, record: &Record) -> Failure {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{Past, Record};
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
+use dagrun_core::layout;
 use dagrun_core::pipeline::{Pattern, Pipeline, RunContext, Task};
 use dagrun_core::recipe::{
     Input, InputSpec, Items, Keep, ManifestSpec, Recipe, RecipeData, RecipeError,
@@ -22,11 +23,6 @@ use crate::store::{ItemsJob, Listed};
 
 /// Bytes of values kept for a run; values beyond that are read back from the store.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
-
-/// The directory of a run within a state directory: `{run.dir}`.
-pub(crate) fn run_dir(state_dir: &Path, run: u64) -> PathBuf {
-    state_dir.join("runs").join(run.to_string())
-}
 
 pub(super) struct LiveRun {
     pub(super) published: Rc<Published>,
@@ -122,7 +118,7 @@ impl TaskRecipe {
 impl LiveRun {
     pub(super) fn new(submitted: Submitted, state_dir: &Path, workers: &Rc<Cell<u32>>) -> LiveRun {
         let Submitted { run, submission, pipeline, mut widths, past, started, .. } = submitted;
-        let run_dir = run_dir(state_dir, run.0);
+        let run_dir = layout::run_dir(state_dir, run);
         for (task, width) in &past.widths {
             if let Some(slot) = widths.get_mut(task.at()) {
                 *slot = Some(*width);
@@ -140,7 +136,7 @@ impl LiveRun {
         });
         LiveRun {
             published: Rc::new(published),
-            log_dir: run_dir.join("logs"),
+            log_dir: layout::logs(&run_dir),
             manifests: FxHashSet::default(),
             loading: FxHashSet::default(),
             scattered: pipeline.tasks.iter().filter_map(scattered).collect(),

@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 
 use dagrun_core::engine::{Outcome, Report};
 use dagrun_core::ids::{AttemptId, WorkerId};
+use dagrun_core::layout;
 use dagrun_core::payload::{self, Whereabouts};
 use dagrun_core::status::{Detail, FailureKind};
 
@@ -50,13 +51,9 @@ impl Driver {
 
 /// Whether this is a file in which values of a run are kept.
 fn is_value_file(path: &Path, run_dir: &Path) -> bool {
-    let Ok(below) = path.strip_prefix(run_dir) else { return false };
+    let Ok(below) = path.strip_prefix(layout::values(run_dir)) else { return false };
     let mut components = below.components();
-    let first = components.next();
-    let second = components.next();
-    first == Some(Component::Normal("values".as_ref()))
-        && matches!(second, Some(Component::Normal(_)))
-        && components.next().is_none()
+    matches!(components.next(), Some(Component::Normal(_))) && components.next().is_none()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const CALL_ASSIGNMENTS: usize = 256;
 const CALL_BYTES: usize = 1024 * 1024;
 
 /// Lost workers whose names are kept and sent to the others.
-const GONE: usize = 256;
+const LOST: usize = 256;
 
 /// A worker that has registered.
 pub(crate) struct Joining {
@@ -227,8 +227,8 @@ impl Driver {
         // The loss may be noticed twice; the second time there is nothing left to do.
         if let Some(live) = self.workers.remove(&worker) {
             if live.door.is_some() {
-                self.gone.truncate(GONE - 1);
-                self.gone.push_front((worker, live.info.name));
+                self.lost_lately.truncate(LOST - 1);
+                self.lost_lately.push_front((worker, live.info.name));
             }
             self.left.push(worker);
             self.workers_changed();
@@ -299,7 +299,7 @@ impl Driver {
         };
         let lost =
             |(id, name): &(WorkerId, String)| Peer { id: *id, name: name.clone(), door: None };
-        let peers = others.filter_map(peer).chain(self.gone.iter().map(lost)).collect();
+        let peers = others.filter_map(peer).chain(self.lost_lately.iter().map(lost)).collect();
         if let Some(live) = self.workers.get_mut(&worker) {
             live.peers_sent = version;
             live.push(Outgoing::Peers(peers));
@@ -330,7 +330,7 @@ impl Driver {
                 tokio::task::spawn_local(async move {
                     let happened = match answer.await {
                         Ok(()) => Happened::Sent(id),
-                        Err(_) => Happened::Gone(id),
+                        Err(_) => Happened::Lost(id),
                     };
                     shared.inbox.push(happened);
                 });

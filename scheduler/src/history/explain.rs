@@ -3,14 +3,24 @@
 use std::rc::Rc;
 
 use dagrun_core::engine::{Cause, Explanation, Missing, MissingEdge, NotStarted};
-use dagrun_core::ids::{InstanceId, Micros, RunId, TaskId, Timestamp};
+use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
 use dagrun_core::pipeline::{Clause, Pattern};
 use dagrun_core::status::{RunStatus, State};
 
-use super::journal::{self, EventRow};
 use super::reason::Reasons;
-use super::{History, HistoryError};
-use crate::driver::Situation;
+use super::{History, HistoryError, rfc3339};
+use crate::journal::read::{self, EventRow};
+
+/// What is known about an instance at present.
+#[derive(Debug)]
+pub(crate) struct Situation {
+    /// Why it is in its state.
+    pub(crate) explanation: Explanation,
+    /// The name of the worker that holds it.
+    pub(crate) worker: Option<String>,
+    /// Why no worker that is present could ever run it.
+    pub(crate) unsuited: Option<String>,
+}
 
 impl History {
     /// Why an instance is in its state, according to the journal, and how each of its attempts
@@ -37,7 +47,7 @@ impl History {
             let task = task.to_owned();
             return Err(HistoryError::UnknownInstance { task, index, width });
         }
-        let story = self.read(journal::story(&self.database, run, instance))?;
+        let story = self.read(read::story(&self.database, run, instance))?;
         let last = story.last().filter(|event| event.state.is_terminal());
         let mut lines = match (last, situation) {
             (Some(event), _) => vec![self.end(run, instance, event)?],
@@ -65,7 +75,7 @@ impl History {
         event: &EventRow,
     ) -> Result<String, HistoryError> {
         let name = self.with_reasons(run, |reasons| Ok(reasons.instance(instance)))?;
-        let reason = match super::is_told(event) {
+        let reason = match super::has_reason(event) {
             false => String::new(),
             true => self.reason(run, instance.task, event)?,
         };
@@ -73,8 +83,8 @@ impl History {
             State::Skipped | State::Cancelled => format!("{name} was {}", event.state.word()),
             state => format!("{name} {}", state.word()),
         };
-        let told = reason.is_empty() || reason == event.state.word();
-        Ok(if told { end } else { format!("{end}: {reason}") })
+        let is_enough = reason.is_empty() || reason == event.state.word();
+        Ok(if is_enough { end } else { format!("{end}: {reason}") })
     }
 
     /// What the journal records about an instance that has not ended.
@@ -98,7 +108,7 @@ impl History {
         };
         let on = last.worker.as_deref().unwrap_or("a worker");
         Ok(vec![match last.state {
-            State::Leased => format!("{name} runs on {on} since {}", time(last.started)),
+            State::Leased => format!("{name} runs on {on} since {}", rfc3339(last.started)),
             _ => format!("{name} waits for attempt {}", last.attempt + 1),
         }])
     }
@@ -146,7 +156,7 @@ impl History {
         let factor = width(instance.task).checked_div(width(upstream)).unwrap_or(0);
         let index = instance.index.checked_div(factor).unwrap_or(0);
         let mapped = InstanceId { task: upstream, index };
-        let entry = self.read(journal::entry(&self.database, reasons.run, mapped, false))?;
+        let entry = self.read(read::entry(&self.database, reasons.run, mapped, false))?;
         let ended = entry.last.is_some_and(|event| event.state.is_terminal());
         let (name, mapped) = (reasons.name(upstream), reasons.instance(mapped));
         Ok((!ended).then(|| format!("needs {name}: {mapped} has not ended")))
@@ -195,14 +205,14 @@ fn live(
         }
         Explanation::Leased { number, started: true, .. } => {
             let known = story.iter().find(|event| event.attempt == *number);
-            let since = known.map(|event| format!(" since {}", time(event.started)));
+            let since = known.map(|event| format!(" since {}", rfc3339(event.started)));
             vec![format!("{name} runs on {on}{} (attempt {number})", since.unwrap_or_default())]
         }
         Explanation::Leased { number, .. } => {
             vec![format!("{name} has been handed to {on} and starts there next (attempt {number})")]
         }
         Explanation::Backoff { attempts, until } => {
-            let due = until.map(|until| format!(", which is due at {}", time(until)));
+            let due = until.map(|until| format!(", which is due at {}", rfc3339(until)));
             vec![format!("{name} waits for attempt {}{}", attempts + 1, due.unwrap_or_default())]
         }
         Explanation::Ended(_) => Vec::new(),
@@ -304,30 +314,10 @@ fn attempt(event: &EventRow, started: Timestamp) -> String {
     };
     let mut line = format!("attempt {} on {worker}: ", event.attempt);
     if started.0 > 0 {
-        line += &format!("started {}, ", time(started));
+        line += &format!("started {}, ", rfc3339(started));
         if event.state != State::Leased && event.finished.0 > 0 {
-            line += &format!("took {}, ", span(event.finished.since(started)));
+            line += &format!("took {}, ", event.finished.since(started).rounded());
         }
     }
     line + &how
-}
-
-/// RFC 3339, in UTC, to the millisecond.
-fn time(time: Timestamp) -> String {
-    match i64::try_from(time.0).map(jiff::Timestamp::from_microsecond) {
-        Ok(Ok(time)) => format!("{time:.3}"),
-        _ => format!("@{}", time.0),
-    }
-}
-
-/// `under 1 ms`, `12 ms`, `0.4 s`, `3 min 5 s`.
-fn span(span: Micros) -> String {
-    let secs = span.0 / 1_000_000;
-    match span.0 {
-        0..1_000 => "under 1 ms".to_owned(),
-        1_000..100_000 => format!("{} ms", span.0 / 1_000),
-        100_000..60_000_000 => format!("{}.{} s", secs, span.0 / 100_000 % 10),
-        _ if secs < 3600 => format!("{} min {} s", secs / 60, secs % 60),
-        _ => format!("{} h {} min", secs / 3600, secs / 60 % 60),
-    }
 }

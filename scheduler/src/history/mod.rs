@@ -3,8 +3,9 @@
 //! A [`History`] is opened read-only, by the scheduler and by programs without access to one. It
 //! shows what has been committed; only a scheduler knows what is running at present.
 
+mod command;
 mod explain;
-pub(crate) mod journal;
+mod logs;
 mod past;
 mod reason;
 mod results;
@@ -22,14 +23,20 @@ use std::path::{Path, PathBuf};
 
 use dagrun_core::engine::Cause;
 use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
+use dagrun_core::layout;
 use dagrun_core::status::{
     Counts, Failure, InstanceRow, RunState, RunStatus, RunSummary, State, TaskStatus,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+pub(crate) use self::explain::Situation;
+pub(crate) use self::logs::resolve;
 pub(crate) use self::past::Taken;
 use self::reason::Reasons;
-use crate::store::{StoreError, database_path, exit_code, open_reader};
+use crate::journal::StoreError;
+use crate::journal::read;
+use crate::journal::schema::open_reader;
+use crate::journal::words::exit_code;
 use dagrun_schema::wire::{InstancePage, Submission};
 
 /// Instances that are read from the journal at once.
@@ -96,6 +103,25 @@ pub enum HistoryError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// A log could not be read.
+    #[error("cannot read the logs in {}", path.display())]
+    Logs {
+        /// The directory.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A place in the logs that no page of them has named.
+    #[error("the logs: invalid cursor")]
+    Cursor,
+    /// The command of an instance cannot be made.
+    #[error("the command of {instance} cannot be made: {why}")]
+    NoCommand {
+        /// The instance.
+        instance: String,
+        /// Why not.
+        why: String,
+    },
     /// The instance has no value.
     #[error("{instance} has no value: {why}")]
     NoValue {
@@ -110,7 +136,8 @@ pub enum HistoryError {
 #[derive(Debug)]
 pub struct History {
     database: Connection,
-    path: PathBuf,
+    /// Absolute, if the system can make it so.
+    state_dir: PathBuf,
     reasons: RefCell<Option<Reasons>>,
 }
 
@@ -122,11 +149,15 @@ impl History {
     pub fn open(state_dir: &Path) -> Result<History, HistoryError> {
         let database =
             open_reader(state_dir)?.ok_or_else(|| HistoryError::Missing(state_dir.to_owned()))?;
-        Ok(History { database, path: database_path(state_dir), reasons: RefCell::new(None) })
+        let state_dir = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
+        Ok(History { database, state_dir, reasons: RefCell::new(None) })
     }
 
     fn read<T>(&self, result: rusqlite::Result<T>) -> Result<T, HistoryError> {
-        result.map_err(|source| HistoryError::Read { path: self.path.clone(), source })
+        result.map_err(|source| HistoryError::Read {
+            path: layout::database(&self.state_dir),
+            source,
+        })
     }
 
     /// The last runs, newest first, at most `limit`.
@@ -303,15 +334,15 @@ impl History {
             if task != at.task {
                 at = InstanceId { task, index: 0 };
             }
-            let room = limit - u32::try_from(page.rows.len()).unwrap_or(limit);
-            if room == 0 {
+            let left = limit - u32::try_from(page.rows.len()).unwrap_or(limit);
+            if left == 0 {
                 page.next = Some(at);
                 break;
             }
             let next = if failed_only {
-                self.failed_rows(run, at, room, width, &mut page.rows)?
+                self.failed_rows(run, at, left, width, &mut page.rows)?
             } else {
-                self.all_rows(run, at, room, width, &mut page.rows)?
+                self.all_rows(run, at, left, width, &mut page.rows)?
             };
             at = match next {
                 Some(index) => InstanceId { task, index },
@@ -341,13 +372,13 @@ impl History {
         &self,
         run: RunId,
         at: InstanceId,
-        room: u32,
+        limit: u32,
         width: u32,
         rows: &mut Vec<InstanceRow>,
     ) -> Result<Option<u32>, HistoryError> {
-        let to = at.index.saturating_add(room.min(WINDOW)).min(width);
+        let to = at.index.saturating_add(limit.min(WINDOW)).min(width);
         if at.index < to {
-            let window = journal::window(&self.database, run, at.task, at.index..to, false);
+            let window = read::window(&self.database, run, at.task, at.index..to, false);
             for (index, entry) in (at.index..to).zip(self.read(window)?) {
                 rows.push(self.row(run, InstanceId { task: at.task, index }, &entry)?);
             }
@@ -359,27 +390,27 @@ impl History {
         &self,
         run: RunId,
         at: InstanceId,
-        room: u32,
+        limit: u32,
         width: u32,
         rows: &mut Vec<InstanceRow>,
     ) -> Result<Option<u32>, HistoryError> {
-        let room = room.min(WINDOW) as usize;
-        let found = journal::failed(&self.database, run, at.task, at.index, room);
+        let limit = limit.min(WINDOW) as usize;
+        let found = read::failed(&self.database, run, at.task, at.index, limit);
         let found = self.read(found)?;
         for &index in &found {
             let instance = InstanceId { task: at.task, index };
-            let entry = self.read(journal::entry(&self.database, run, instance, false))?;
+            let entry = self.read(read::entry(&self.database, run, instance, false))?;
             rows.push(self.row(run, instance, &entry)?);
         }
         let next = found.last().map_or(width, |last| last.saturating_add(1));
-        Ok((found.len() == room && next < width).then_some(next))
+        Ok((found.len() == limit && next < width).then_some(next))
     }
 
     fn row(
         &self,
         run: RunId,
         instance: InstanceId,
-        entry: &journal::Entry,
+        entry: &read::Entry,
     ) -> Result<InstanceRow, HistoryError> {
         let last = entry.last.as_deref();
         let attempt = entry.attempt.as_deref();
@@ -396,7 +427,7 @@ impl History {
                 _ => attempt.and_then(|event| exit_code(event.cause)),
             },
             reason: match last {
-                Some(event) if is_told(event) => self.reason(run, instance.task, event)?,
+                Some(event) if has_reason(event) => self.reason(run, instance.task, event)?,
                 _ => String::new(),
             },
         })
@@ -406,7 +437,7 @@ impl History {
         &self,
         run: RunId,
         task: TaskId,
-        event: &journal::EventRow,
+        event: &read::EventRow,
     ) -> Result<String, HistoryError> {
         let alone = reason::root(event.cause).is_none()
             && !matches!(event.cause, Some(Cause::LostTooOften | Cause::NotStartedInTime));
@@ -461,9 +492,9 @@ impl History {
         let page = self.instances(run, FIRST, limit, true)?;
         let mut failures = Vec::with_capacity(page.rows.len());
         for row in page.rows {
-            let tail = journal::entry(&self.database, run, row.instance, false).and_then(|entry| {
+            let tail = read::entry(&self.database, run, row.instance, false).and_then(|entry| {
                 entry.last.map_or(Ok(Vec::new()), |event| {
-                    journal::stderr_tail(&self.database, run, row.instance, &event)
+                    read::stderr_tail(&self.database, run, row.instance, &event)
                 })
             });
             failures.push(Failure {
@@ -477,7 +508,7 @@ impl History {
 }
 
 /// Whether the end of an instance has a reason to show: success needs none.
-fn is_told(event: &journal::EventRow) -> bool {
+fn has_reason(event: &read::EventRow) -> bool {
     event.state != State::Succeeded || event.cause.is_some()
 }
 
@@ -486,6 +517,15 @@ fn range(width: u32) -> String {
         0 => "it has none, or does not know yet how many".to_owned(),
         1 => "its only instance is 0".to_owned(),
         width => format!("its instances are 0 to {}", width - 1),
+    }
+}
+
+/// A time in RFC 3339, in UTC, to the millisecond.
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> String {
+    match i64::try_from(time.0).map(jiff::Timestamp::from_microsecond) {
+        Ok(Ok(time)) => format!("{time:.3}"),
+        _ => format!("@{}", time.0),
     }
 }
 

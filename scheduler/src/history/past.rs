@@ -15,7 +15,8 @@ use dagrun_core::status::{RunState, RunStatus, State};
 use rusqlite::{Row, params};
 
 use super::{History, HistoryError};
-use crate::store::{TakenSpan, decode_cause, decode_outputs};
+use crate::journal::TakenSpan;
+use crate::journal::rows::{decode_cause, decode_outputs};
 use crate::submission::Checked;
 use dagrun_schema::wire::Submission;
 
@@ -35,7 +36,7 @@ pub(crate) struct Taken {
 }
 
 /// No worker has this number: a scheduler's workers are numbered from 1.
-const GONE: WorkerId = WorkerId(0);
+const NOBODY: WorkerId = WorkerId(0);
 
 /// The value of a row if its first bytes make it a reference; otherwise NULL.
 const REFERENCE: &str = "CASE WHEN substr(value, 1, 2) = x'C172' THEN value END";
@@ -153,7 +154,7 @@ impl Taken {
         };
         let mut past = self.past;
         for (done, span) in past.done.iter_mut().zip(&*self.spans) {
-            done.worker = span.worker.map(|row| find(row).unwrap_or(GONE));
+            done.worker = span.worker.map(|row| find(row).unwrap_or(NOBODY));
         }
         past
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{Cause, Done, Past, Record};
 use dagrun_core::ids::{InstanceId, Micros, TaskId, WorkerId};
+use dagrun_core::layout;
 use dagrun_core::payload::{Stored, Whereabouts};
 use dagrun_core::pipeline::{
     Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Scatter, Split, Task,
@@ -52,7 +53,7 @@ impl Written {
     }
 
     fn journal_rows(&self) -> u32 {
-        let database = rusqlite::Connection::open(database_path(self.dir.path())).unwrap();
+        let database = rusqlite::Connection::open(layout::database(self.dir.path())).unwrap();
         let sql = "SELECT count(*) FROM events WHERE run = ?1";
         database.query_row(sql, [self.run.0.cast_signed()], |row| row.get(0)).unwrap()
     }
@@ -132,7 +133,7 @@ fn values_and_reported_paths_are_copied_and_keep_their_origin() {
         let value = written.history().value(written.run, "a", index).unwrap();
         assert_eq!(value, index.to_string().as_bytes());
         let instance = InstanceId { task: TaskId(0), index };
-        let read = journal::payload(&written.history().database, written.run, instance).unwrap();
+        let read = read::payload(&written.history().database, written.run, instance).unwrap();
         let expected = if index == 7 { b"g" } else { b"f" };
         assert_eq!(read.unwrap().outputs, [expected.to_vec()]);
     }
@@ -269,5 +270,5 @@ fn a_run_that_goes_on_cannot_be_taken_over() {
     written.end(vec![]);
     assert!(written.take_over().unwrap().whole);
     let unknown = Cause::TakenOver { from: RunId(1) };
-    assert_eq!(crate::store::cause_text(unknown, None), "taken over from run 1");
+    assert_eq!(crate::journal::words::cause_text(unknown, None), "taken over from run 1");
 }

@@ -8,8 +8,8 @@ use dagrun_core::status::State;
 use rusqlite::Connection;
 use rustc_hash::FxHashMap;
 
-use super::journal;
-use crate::store::cause_text;
+use crate::journal::read;
+use crate::journal::words::cause_text;
 use dagrun_schema::wire::Submission;
 
 /// The fate of a root that did not fail.
@@ -53,7 +53,7 @@ impl Reasons {
         &mut self,
         database: &Connection,
         task: TaskId,
-        event: &journal::EventRow,
+        event: &read::EventRow,
     ) -> rusqlite::Result<String> {
         match (event.cause, root(event.cause)) {
             (Some(cause), Some(root)) => self.skip(database, task, cause, root),
@@ -62,7 +62,7 @@ impl Reasons {
     }
 
     /// The reason for an end that no other instance caused.
-    fn own(&self, task: TaskId, event: &journal::EventRow) -> String {
+    fn own(&self, task: TaskId, event: &read::EventRow) -> String {
         match event.cause {
             Some(limit @ (Cause::LostTooOften | Cause::NotStartedInTime)) => {
                 cause_text(limit, self.task(task))
@@ -132,7 +132,7 @@ impl Reasons {
                 continue;
             }
             let first = InstanceId { task: id, index: 0 };
-            let last = journal::entry(database, self.run, first, false)?.last;
+            let last = read::entry(database, self.run, first, false)?.last;
             if let Some(Cause::Scatter { root: decided, items }) = last.and_then(|end| end.cause)
                 && decided == root
             {
@@ -159,7 +159,7 @@ impl Reasons {
         match why {
             FollowProblem::Outcome => Err(words),
             FollowProblem::SeveralWorkers => Ok(format!("{words}: they ran on several workers")),
-            FollowProblem::WorkerGone => Ok(format!("{words}: its worker is gone")),
+            FollowProblem::WorkerLost => Ok(format!("{words}: its worker is gone")),
             FollowProblem::NeverRan if upstreams.contains(&root.task) => {
                 Ok(format!("{words}: {} never ran on a worker", self.instance(root)))
             }
@@ -206,7 +206,7 @@ impl Reasons {
     /// The fate of an instance, and whether it is final.
     fn fate(&self, database: &Connection, root: InstanceId) -> rusqlite::Result<(String, bool)> {
         let name = self.instance(root);
-        let entry = journal::entry(database, self.run, root, false)?;
+        let entry = read::entry(database, self.run, root, false)?;
         let Some(event) = entry.last else { return Ok((name, false)) };
         let reason = self.own(root.task, &event);
         let fate = match event.state {

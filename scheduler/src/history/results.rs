@@ -3,7 +3,8 @@
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::status::{InstanceResult, State};
 
-use super::{History, HistoryError, journal};
+use super::{History, HistoryError};
+use crate::journal::read;
 
 /// Instances that are read at once.
 const WINDOW: u32 = 1_024;
@@ -36,7 +37,7 @@ impl History {
         let mut step = 64;
         while at < to && bytes < BYTES {
             let until = at.saturating_add(step).min(to);
-            let window = journal::window(&self.database, run, task, at..until, true);
+            let window = read::window(&self.database, run, task, at..until, true);
             for (index, entry) in (at..until).zip(self.read(window)?) {
                 let row = self.row(run, InstanceId { task, index }, &entry)?;
                 let succeeded = row.state == State::Succeeded;
@@ -45,7 +46,7 @@ impl History {
                     if succeeded {
                         value = event.payload().value;
                     } else if row.state == State::Failed {
-                        let tail = journal::stderr_tail(&self.database, run, row.instance, event);
+                        let tail = read::stderr_tail(&self.database, run, row.instance, event);
                         detail = self.read(tail)?;
                     }
                 }

@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{Cause, Record};
 use dagrun_core::ids::{Micros, WorkerId};
+use dagrun_core::parse::{NoFiles, ParseOptions, parse};
+use dagrun_core::payload::{Stored, Whereabouts};
 use dagrun_core::pipeline::{Clause, Outcomes, Pipeline, Quantifier, Task, TaskAction};
-use dagrun_core::status::{Detail, FailureKind};
+use dagrun_core::status::{Detail, FailureKind, Stream};
+use dagrun_disk::log::{Owner, RunLog, Span};
+use dagrun_schema::wire::Scope;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::store::{Command, Entry, Haste, NewRun, Reply, RunEnd, Store};
+use crate::store::{Command, Haste, Line, NewRun, Reply, RunEnd, Store};
 
 pub(super) fn task(name: &str, after: Vec<Clause>) -> Task {
     Task { after, ..Task::new(name, TaskAction::Shell("true".into())) }
@@ -64,7 +68,7 @@ impl Written {
             record.run = self.run;
         }
         self.batch += 1;
-        let entries = records.into_iter().map(Entry::Record).collect();
+        let entries = records.into_iter().map(Line::Record).collect();
         self.store.send(Command::Append(self.batch, entries, ends), Haste::Now);
         match self.replies.blocking_recv() {
             Some(Reply::Committed(number)) => assert_eq!(number, self.batch),
@@ -291,7 +295,7 @@ fn widths_come_late_and_durations_are_remembered() {
         tasks.iter().map(|task| (task.width_known, task.counts.total())).collect::<Vec<_>>()
     };
     assert_eq!(known(&written), [(false, 0), (true, 2)]);
-    let width = Entry::Width { run: begun.run, task: TaskId(0), width: 3 };
+    let width = Line::Width { run: begun.run, task: TaskId(0), width: 3 };
     let (state, finished) = (RunState::Succeeded, Timestamp(9_000));
     let counts = vec![Counts::default(); 2];
     let durations = vec![Some(Micros(70)), None];
@@ -348,7 +352,7 @@ fn a_database_that_cannot_be_written_is_reported_and_stays_whole() {
     written.store.send(Command::LimitPages, Haste::Now);
     let big = Detail { value: Some(vec![b'1'; 1 << 20]), ..Detail::default() };
     let big = Record { detail: Some(Box::new(big)), ..record(0, 1, 1, State::Succeeded) };
-    written.store.send(Command::Append(2, vec![Entry::Record(big)], vec![]), Haste::Now);
+    written.store.send(Command::Append(2, vec![Line::Record(big)], vec![]), Haste::Now);
     match written.replies.blocking_recv() {
         Some(Reply::Failed(error)) => {
             let line = dagrun_core::one_line(error.as_ref());
@@ -401,7 +405,7 @@ fn write_until_killed(dir: &Path) {
     for batch in 1..100_000u32 {
         let records = (0..7).map(|i| {
             let record = record(0, (batch - 1) * 7 + i, 1, State::Succeeded);
-            Entry::Record(Record { run, ..record })
+            Line::Record(Record { run, ..record })
         });
         store.send(Command::Append(batch.into(), records.collect(), vec![]), Haste::Now);
         // There are always some batches under way, but a bounded number.
@@ -412,4 +416,98 @@ fn write_until_killed(dir: &Path) {
             writeln!(std::io::stderr(), "{}", number * 7).unwrap();
         }
     }
+}
+
+/// A pipeline as its author writes it.
+fn written_as(source: &str) -> Pipeline {
+    let options = ParseOptions { file_stem: "p", set: &[] };
+    parse(source, &options, &NoFiles).unwrap().pipeline
+}
+
+fn captured(task: u32, index: u32, value: &[u8]) -> Record {
+    let detail = Detail { value: Some(value.to_vec()), ..Detail::default() };
+    Record { detail: Some(Box::new(detail)), ..record(task, index, 1, State::Succeeded) }
+}
+
+#[test]
+fn a_command_is_made_of_what_the_upstreams_left() {
+    let definition = written_as(
+        "[task.make]\nrun = 'true'\ncapture = 'json'\n\
+         [task.use]\nmap = 'make'\nrun = ['use', '{make.value}', '{index}', '{attempt}', '{run.dir}']\n\
+         [task.part]\nscatter = 'make'\nrun = ['part', '{item}']",
+    );
+    let tasks = [("make", 1), ("use", 1), ("part", 2)];
+    let mut written = Written::new(&tasks, &definition);
+    let at = |task, index| InstanceId { task: TaskId(task), index };
+    let command = |written: &Written, task, index| {
+        let argv = written.history().command(written.run, at(task, index));
+        argv.map(|argv| argv.join(" ".as_ref()).into_string().unwrap())
+            .map_err(|error| error.to_string())
+    };
+    let early = command(&written, 1, 0).unwrap_err();
+    assert!(early.starts_with("the command of use[0] cannot be made: "), "{early}");
+    written.append(vec![captured(0, 0, b"[1,\"two\"]"), failed(1, 0, 2, State::Failed, 1)], vec![]);
+    let dir = layout::run_dir(written.dir.path(), written.run);
+    let expected = format!("use [1,\"two\"] 0 2 {}", dir.display());
+    assert_eq!(command(&written, 1, 0), Ok(expected));
+    assert_eq!(command(&written, 2, 0), Ok("part 1".into()));
+    assert_eq!(command(&written, 2, 1), Ok("part two".into()));
+    let unknown = "part has no instance 2: its instances are 0 to 1";
+    assert_eq!(command(&written, 2, 2), Err(unknown.into()));
+    assert_eq!(command(&written, 3, 0), Err("run 1 has no task 3".into()));
+}
+
+#[test]
+fn the_place_of_a_long_value_stands_for_it_in_a_command() {
+    let definition = written_as(
+        "[task.make]\nrun = 'true'\ncapture = 'text'\n\
+         [task.use]\nmap = 'make'\nrun = ['use', '{make.value}']",
+    );
+    let mut written = Written::new(&[("make", 2), ("use", 2)], &definition);
+    let file = written.dir.path().join("long.bin");
+    std::fs::write(&file, b"long").unwrap();
+    let stored = |place| Stored { place, bytes: 6, checksum: 0 }.to_payload();
+    let held = Whereabouts::Worker(WorkerId(1), InstanceId { task: TaskId(0), index: 1 });
+    let records = [Whereabouts::File(file.clone()), held];
+    let records = (0..).zip(records).map(|(index, place)| captured(0, index, &stored(place)));
+    written.append(records.collect(), vec![]);
+    let command = |index| {
+        let instance = InstanceId { task: TaskId(1), index };
+        written.history().command(written.run, instance)
+    };
+    assert_eq!(command(0).unwrap(), ["use".as_ref(), file.as_os_str()]);
+    assert!(matches!(command(1), Err(HistoryError::NoCommand { .. })));
+}
+
+#[test]
+fn logs_are_asked_for_by_name_and_only_with_cursors_of_theirs() {
+    let mut written = Written::new(&[("a", 2)], &pipeline(vec![task("a", vec![])]));
+    written.append(vec![failed(0, 1, 1, State::Failed, 3)], vec![]);
+    let dir = layout::logs(&layout::run_dir(written.dir.path(), written.run));
+    let log = RunLog::new(dir, "w1");
+    for index in 0..2 {
+        let owner = Owner { instance: InstanceId { task: TaskId(0), index }, attempt: 1 };
+        let span = Span { stream: Stream::Stdout, at: Timestamp(1_000), length: 1 };
+        log.append(owner, &[span], index.to_string().as_bytes());
+    }
+    log.flush();
+    let history = written.history();
+    let read = |scope: &Scope<&str>, failed_only| {
+        let page = history.logs(written.run, scope, &[], failed_only).unwrap();
+        assert!(!page.more);
+        let next = history.logs(written.run, scope, &page.cursor, failed_only).unwrap();
+        assert!(next.chunks.is_empty());
+        page.chunks.into_iter().flat_map(|chunk| chunk.bytes).collect::<Vec<u8>>()
+    };
+    assert_eq!(read(&Scope::Run, false), b"01");
+    assert_eq!(read(&Scope::Run, true), b"1");
+    assert_eq!(read(&Scope::Task("a"), false), b"01");
+    assert_eq!(read(&Scope::Instance("a", 0), false), b"0");
+    let error = |scope: &Scope<&str>, cursor: &[u8]| {
+        history.logs(written.run, scope, cursor, false).unwrap_err().to_string()
+    };
+    assert_eq!(error(&Scope::Task("b"), &[]), "run 1 has no task b");
+    let unknown = "a has no instance 2: its instances are 0 to 1";
+    assert_eq!(error(&Scope::Instance("a", 2), &[]), unknown);
+    assert_eq!(error(&Scope::Run, &[1, 2, 3]), "the logs: invalid cursor");
 }

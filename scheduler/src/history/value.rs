@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use dagrun_core::ids::{InstanceId, RunId};
 use dagrun_core::payload::{self, Stored, Whereabouts};
 
-use super::{History, HistoryError, journal};
+use super::{History, HistoryError};
+use crate::journal::read;
 
 /// The longest part of a value that is read at once, in bytes.
 const PART: u64 = 16 << 20;
 
 /// A value as it was reported.
-enum Reported {
+pub(super) enum Reported {
     Here(Vec<u8>),
     /// The file that holds it, and the length of the whole payload.
     File(PathBuf, u64),
@@ -66,21 +67,28 @@ impl History {
     }
 
     /// What was reported as the value.
-    fn reported_value(&self, run: RunId, task: &str, index: u32) -> Result<Reported, HistoryError> {
+    pub(super) fn reported_value(
+        &self,
+        run: RunId,
+        task: &str,
+        index: u32,
+    ) -> Result<Reported, HistoryError> {
         let (id, width) = self.task(run, task)?;
         if index >= width {
             return Err(HistoryError::UnknownInstance { task: task.to_owned(), index, width });
         }
         let instance = InstanceId { task: id, index };
         let no_value = |why| HistoryError::NoValue { instance: format!("{task}[{index}]"), why };
-        let reported = self.read(journal::payload(&self.database, run, instance))?;
+        let reported = self.read(read::payload(&self.database, run, instance))?;
         let value = reported
             .ok_or_else(|| no_value("it has not succeeded"))?
             .value
             .ok_or_else(|| no_value("its task captures nothing"))?;
         match payload::stored(&value) {
             None => Ok(Reported::Here(value)),
-            Some(Stored { place: Whereabouts::File(path), bytes, .. }) => Ok(Reported::File(path, bytes)),
+            Some(Stored { place: Whereabouts::File(path), bytes, .. }) => {
+                Ok(Reported::File(path, bytes))
+            }
             Some(Stored { place: Whereabouts::Worker(..), .. }) => {
                 Err(no_value("it was kept by a worker, for as long as other tasks needed it"))
             }
@@ -89,7 +97,7 @@ impl History {
 }
 
 /// Reads `length` bytes of the payload in a file.
-fn read_file(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_file(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     let head = payload::file_head(path);
     let skipped = head.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
     let mut part: Vec<u8> =

@@ -13,7 +13,8 @@ use super::run::RunServer;
 use super::{Server, broken, exception};
 use crate::driver::Submitted;
 use crate::history::{History, HistoryError, Taken};
-use crate::store::{Begun, Command, Haste, NewRun, StoreError};
+use crate::journal::StoreError;
+use crate::store::{Begun, Command, Haste, NewRun};
 use crate::submission::{self, Checked};
 use dagrun_disk::clock::now;
 

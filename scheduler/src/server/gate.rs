@@ -100,7 +100,7 @@ struct SessionServer {
 
 impl Drop for SessionServer {
     fn drop(&mut self) {
-        self.shared.inbox.push(Happened::Gone(self.worker));
+        self.shared.inbox.push(Happened::Lost(self.worker));
     }
 }
 
@@ -125,7 +125,7 @@ impl session::Server for SessionServer {
         let reports = reports.iter().map(|report| checked(Report::read(report)?));
         let reports = reports.collect::<Result<Vec<_>, Error>>()?;
         self.shared.inbox.push(Happened::Reports(self.worker, reports));
-        self.shared.room().await;
+        self.shared.capacity().await;
         Ok(())
     }
 

@@ -8,7 +8,6 @@ mod client;
 mod gate;
 mod guard;
 mod login;
-mod logs;
 mod observer;
 mod reader;
 mod run;
@@ -27,6 +26,7 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::engine::Scheme;
 use dagrun_core::ids::Micros;
+use dagrun_core::layout;
 use dagrun_schema::dagrun_capnp::bootstrap;
 use futures::future::LocalBoxFuture;
 use futures::io::{BufReader, BufWriter};
@@ -38,7 +38,8 @@ use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt 
 use self::guard::{Guard, MESSAGE_BYTES, Peer};
 use self::reader::Reader;
 use crate::driver::{self, Shared};
-use crate::store::{Store, StoreError};
+use crate::journal::StoreError;
+use crate::store::Store;
 
 /// Connections that have not logged in yet, at once.
 const STRANGERS: u32 = 64;
@@ -206,7 +207,7 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
         .map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
     let (reply_to, replies) = mpsc::unbounded_channel();
     // What attempts of killed workers left.
-    dagrun_disk::unfinished::clean(&dagrun_disk::unfinished::records_in(&config.state_dir));
+    dagrun_disk::unfinished::clean(&layout::unfinished(&config.state_dir));
     let store = Store::start(&config.state_dir, reply_to)?;
     let listener = config.listen.map(listen).transpose()?;
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -367,11 +368,11 @@ impl Server {
         self.shared.inbox.wake();
         let _ = tokio::time::timeout(self.config.shutdown_timeout, async {
             loop {
-                let gone = self.shared.workers_gone.notified();
+                let left = self.shared.workers_left.notified();
                 if !self.shared.driver.borrow().has_workers() {
                     return;
                 }
-                gone.await;
+                left.await;
             }
         })
         .await;

@@ -68,7 +68,7 @@ async fn pause(state: &ObserverState, least: Duration, more: Duration) {
 }
 
 /// Sends `client` the final update on a run that has ended.
-pub(super) fn tell_once(update: Update, client: observer::Client) -> subscription::Client {
+pub(super) fn send_once(update: Update, client: observer::Client) -> subscription::Client {
     subscribe(async move {
         // An observer that has disconnected needs no update.
         let _ = send(&client, &update).await;

@@ -1,19 +1,18 @@
 //! One run, as its clients see it: live while it runs, from the history once it has ended.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::rc::Rc;
 
 use capnp::Error;
-use dagrun_core::engine::CancelScope;
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::status::RunState;
 use dagrun_schema::dagrun_capnp::run;
 use dagrun_schema::wire::{self, Message, Scope};
 
-use dagrun_disk::log::Cursor;
-
-use super::{Server, exception, logs, observer};
-use crate::driver::{FAILURES, Happened, Published, run_dir};
-use crate::history::HistoryError;
+use super::{Server, exception, observer};
+use crate::driver::{FAILURES, Happened, Published};
+use crate::history::{History, HistoryError, resolve};
 
 /// Rows in one answer.
 const ROWS: u32 = 10_000;
@@ -27,24 +26,6 @@ impl RunServer {
     fn live(&self) -> Option<Rc<Published>> {
         self.server.shared.driver.borrow().published(self.run)
     }
-}
-
-/// Resolves names in a scope; `find` returns the number and the width of a task.
-pub(super) fn resolve(
-    scope: Scope,
-    find: impl FnOnce(&str) -> Result<(TaskId, u32), HistoryError>,
-) -> Result<CancelScope, HistoryError> {
-    Ok(match scope {
-        Scope::Run => CancelScope::Run,
-        Scope::Task(task) => CancelScope::Task(find(&task)?.0),
-        Scope::Instance(task, index) => {
-            let (id, width) = find(&task)?;
-            if index >= width {
-                return Err(HistoryError::UnknownInstance { task, index, width });
-            }
-            CancelScope::Instance(InstanceId { task: id, index })
-        }
-    })
 }
 
 impl run::Server for RunServer {
@@ -106,7 +87,7 @@ impl run::Server for RunServer {
                     // It is all in the history.
                     ended_lost: true,
                 };
-                observer::tell_once(update, client)
+                observer::send_once(update, client)
             }
         };
         results.get().set_subscription(subscription);
@@ -127,7 +108,7 @@ impl run::Server for RunServer {
             live.task(task).ok_or_else(unknown)
         };
         let scope = Scope::read(params.get_scope()?)?;
-        let scope = resolve(scope, find).map_err(|error| exception(&error))?;
+        let scope = resolve(&scope, find).map_err(|error| exception(&error))?;
         self.server.shared.inbox.push(Happened::Cancel(self.run, scope));
         Ok(())
     }
@@ -141,7 +122,7 @@ impl run::Server for RunServer {
         let from = InstanceId::read(params.get_first()?)?;
         let (limit, failed_only) = (params.get_limit().clamp(1, ROWS), params.get_failed_only());
         let run = self.run;
-        let read = move |history: &crate::History| history.instances(run, from, limit, failed_only);
+        let read = move |history: &History| history.instances(run, from, limit, failed_only);
         let mut page = self.server.reader.read(read).await?;
         self.server.shared.driver.borrow().overlay(run, &mut page.rows);
         page.write(results.get().init_page());
@@ -157,8 +138,7 @@ impl run::Server for RunServer {
         let (run, task) = (self.run, params.get_task()?.to_str()?.to_owned());
         let (index, offset) = (params.get_index(), params.get_offset());
         let limit = params.get_limit();
-        let read =
-            move |history: &crate::History| history.value_part(run, &task, index, offset, limit);
+        let read = move |history: &History| history.value_part(run, &task, index, offset, limit);
         let (part, total) = self.server.reader.read(read).await?;
         let mut results = results.get();
         results.set_data(&part);
@@ -174,7 +154,7 @@ impl run::Server for RunServer {
         let params = params.get()?;
         let (run, task) = (self.run, TaskId(params.get_task()));
         let (first, limit) = (params.get_first(), params.get_limit());
-        let read = move |history: &crate::History| history.results(run, task, first, limit);
+        let read = move |history: &History| history.results(run, task, first, limit);
         let found = self.server.reader.read(read).await?;
         wire::write_list(&found, results.get().init_results(wire::length(found.len())));
         Ok(())
@@ -186,19 +166,15 @@ impl run::Server for RunServer {
         mut results: run::LogsResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let request = logs::Request {
-            run: self.run,
-            scope: Scope::read(params.get_scope()?)?,
-            failed_only: params.get_failed_only(),
-            cursor: Cursor::from_bytes(params.get_cursor()?)
-                .ok_or_else(|| Error::failed("not a cursor of this run's logs".into()))?,
-            log_dir: run_dir(&self.server.config.state_dir, self.run.0).join("logs"),
-        };
-        let wanted = self.server.reader.read(move |history| request.wanted(history)).await?;
-        let page = tokio::task::spawn_blocking(move || wanted.read())
+        let (run, scope) = (self.run, Scope::read(params.get_scope()?)?);
+        let (cursor, failed_only) = (params.get_cursor()?.to_vec(), params.get_failed_only());
+        let look = move |history: &History| history.log_query(run, &scope, &cursor, failed_only);
+        let query = self.server.reader.read(look).await?;
+        // Not under the reader's lock, where others wait for short answers.
+        let page = tokio::task::spawn_blocking(move || query.read())
             .await
             .map_err(|_| Error::failed("the logs could not be read".into()))?
-            .map_err(|error| Error::failed(format!("cannot read the logs: {error}")))?;
+            .map_err(|error| exception(&error))?;
         page.write(results.get().init_page());
         Ok(())
     }
@@ -224,6 +200,19 @@ impl run::Server for RunServer {
             .read(move |history| history.explain_live(run, &task, index, situation.as_ref()));
         let lines = read.await?;
         wire::write_texts(&lines, results.get().init_lines(wire::length(lines.len())));
+        Ok(())
+    }
+
+    async fn command(
+        self: Rc<Self>,
+        params: run::CommandParams,
+        mut results: run::CommandResults,
+    ) -> Result<(), Error> {
+        let (run, instance) = (self.run, InstanceId::read(params.get()?.get_instance()?)?);
+        let read = move |history: &History| history.command(run, instance);
+        let argv = self.server.reader.read(read).await?;
+        let words: Vec<Vec<u8>> = argv.into_iter().map(OsString::into_vec).collect();
+        wire::write_data(&words, results.get().init_argv(wire::length(words.len())));
         Ok(())
     }
 

@@ -13,8 +13,8 @@ use dagrun_core::recipe::{Items, values};
 use dagrun_core::status::State;
 use rusqlite::Connection;
 
-use super::{Fetched, ItemsJob, Listed, ManifestJob, PrepareJob, StoreError};
-use crate::history::journal;
+use super::{Fetched, Listed, ManifestJob, PrepareJob, StoreError};
+use crate::journal::read;
 
 /// Instances that are read at once.
 const WINDOW: u32 = 1_024;
@@ -29,8 +29,8 @@ pub(super) fn prepare(
     let unreadable = |source| StoreError::Open { path: path.to_owned(), source };
     let mut fetched = Fetched::default();
     for wanted in &job.missing_items {
-        let items = read_items(database, job.run, wanted).map_err(unreadable)?;
-        fetched.items.push((wanted.task, Arc::new(items)));
+        let items = read::items(database, job.run, &wanted.scatter, wanted.width);
+        fetched.items.push((wanted.task, Arc::new(items.map_err(unreadable)?)));
     }
     for manifest in &job.manifests {
         let mut known = fetched.items.iter().chain(&job.items);
@@ -38,23 +38,10 @@ pub(super) fn prepare(
         write_manifest(database, path, job.run, manifest, item.map(|(_, items)| &**items))?;
     }
     for instance in &job.values {
-        let read = journal::payload(database, job.run, *instance).map_err(unreadable)?;
+        let read = read::payload(database, job.run, *instance).map_err(unreadable)?;
         fetched.values.push(read.unwrap_or_default());
     }
     Ok(fetched)
-}
-
-/// Reads the arrays of all instances of the task that is scattered, in order.
-fn read_items(database: &Connection, run: RunId, job: &ItemsJob) -> rusqlite::Result<Items> {
-    let mut items = Items::new(job.scatter.split);
-    for window in windows(&Listed::All(job.width)) {
-        for entry in journal::window(database, run, job.scatter.from, window, true)? {
-            let value = entry.last.and_then(|event| event.payload().value);
-            // The state machine starts nothing when one of them is not an array.
-            value.and_then(|value| items.push(&value));
-        }
-    }
-    Ok(items)
 }
 
 fn write_manifest(
@@ -81,7 +68,7 @@ fn write_manifest(
         Listed::Some(instances) => Some(instances.iter().copied().peekable()),
     };
     for window in windows(&job.listed) {
-        let entries = journal::window(database, run, job.upstream, window.clone(), true)
+        let entries = read::window(database, run, job.upstream, window.clone(), true)
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         for (index, entry) in window.zip(entries) {
             if let Some(listed) = &mut listed
@@ -101,7 +88,7 @@ fn write_manifest(
     std::fs::rename(&temporary, &job.path).map_err(failed(&job.path))
 }
 
-fn write_values(file: &mut impl Write, index: u32, entry: &journal::Entry) -> std::io::Result<()> {
+fn write_values(file: &mut impl Write, index: u32, entry: &read::Entry) -> std::io::Result<()> {
     let state = entry.last.as_ref().map_or(State::Blocked, |event| event.state);
     let payload = entry.last.as_ref().map(|event| event.payload()).unwrap_or_default();
     let value = payload.value.filter(|_| state == State::Succeeded);
@@ -112,7 +99,7 @@ fn line(
     job: &ManifestJob,
     items: Option<&Items>,
     index: u32,
-    entry: &journal::Entry,
+    entry: &read::Entry,
 ) -> std::io::Result<Vec<u8>> {
     let state = entry.last.as_ref().map_or(State::Blocked, |event| event.state);
     let payload = entry.last.as_ref().map(|event| event.payload()).unwrap_or_default();
@@ -129,7 +116,8 @@ fn line(
 
 /// A value as a command can read it: a file of MessagePack has one of JSON beside it.
 fn readable(value: Vec<u8>) -> std::io::Result<Vec<u8>> {
-    let Some(Stored { place: Whereabouts::File(path), bytes, checksum }) = payload::stored(&value) else {
+    let Some(Stored { place: Whereabouts::File(path), bytes, checksum }) = payload::stored(&value)
+    else {
         return Ok(value);
     };
     if path.extension().is_none_or(|ending| ending != "msgpack") {

@@ -7,8 +7,6 @@
 mod manifest;
 mod past;
 mod queue;
-mod rows;
-mod schema;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -16,75 +14,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use dagrun_core::engine::Record;
-use dagrun_core::ids::Micros;
-use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::ids::{InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
+use dagrun_core::layout;
 use dagrun_core::pipeline::Scatter;
 use dagrun_core::recipe::{Input, InputSpec, Items, Recipe};
 use dagrun_core::status::{Counts, RunState};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
-pub(crate) use queue::Haste;
-pub(crate) use rows::{cause_text, decode_cause, decode_outputs, exit_code};
-pub(crate) use schema::{database_path, open_reader};
-
+pub(crate) use self::queue::Haste;
+use crate::journal::schema::open_writer;
+use crate::journal::{StoreError, TakenSpan};
 use dagrun_schema::wire::Submission;
-
-/// Why the state directory could not be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The state directory could not be created.
-    #[error("cannot create the state directory {}", path.display())]
-    CreateDir {
-        /// The directory.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The database could not be opened.
-    #[error("cannot open {}", path.display())]
-    Open {
-        /// The database.
-        path: PathBuf,
-        /// The error of SQLite.
-        source: rusqlite::Error,
-    },
-    /// A newer dagrun has written the database.
-    #[error(
-        "{} was written by a newer dagrun: its version is {found}, this program knows up to {known}",
-        path.display()
-    )]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// The version of the database.
-        found: i64,
-        /// The newest version that this program knows.
-        known: i64,
-    },
-    /// A transaction failed: disk full, not writable, damaged.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The database.
-        path: PathBuf,
-        /// The error of SQLite.
-        source: rusqlite::Error,
-    },
-    /// A file beside the database could not be written.
-    #[error("cannot write {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The writing thread could not be started.
-    #[error("cannot start the thread that writes the state directory")]
-    Thread(#[source] std::io::Error),
-    /// Writing has stopped after an earlier error, or because the scheduler is ending.
-    #[error("the state directory is no longer written: {0}")]
-    Stopped(String),
-}
 
 /// A run to record before anything of it starts.
 #[derive(Debug)]
@@ -98,20 +38,6 @@ pub(crate) struct NewRun {
     pub(crate) taken: Option<(RunId, Arc<[TakenSpan]>)>,
 }
 
-/// Consecutive instances that a run takes over from an earlier one, all in the same way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TakenSpan {
-    pub(crate) task: TaskId,
-    pub(crate) first: u32,
-    pub(crate) count: u32,
-    /// The run in which they ran, which may be an earlier one still.
-    pub(crate) origin: RunId,
-    /// Whether they have values or outputs to be copied.
-    pub(crate) payload: bool,
-    /// The row of the worker where they ran, if other tasks follow them.
-    pub(crate) worker: Option<i64>,
-}
-
 /// A run that has been recorded.
 #[derive(Debug)]
 pub(crate) struct Begun {
@@ -123,7 +49,7 @@ pub(crate) struct Begun {
 
 /// A line of the journal.
 #[derive(Debug)]
-pub(crate) enum Entry {
+pub(crate) enum Line {
     /// Something happened to instances.
     Record(Record),
     /// A task's number of instances has become known.
@@ -212,7 +138,7 @@ pub(crate) enum Command {
     /// Record a run and give it an id.
     Begin(Box<NewRun>, oneshot::Sender<Result<Begun, Arc<StoreError>>>),
     /// Append to the journal, then close runs; acknowledged by number.
-    Append(u64, Vec<Entry>, Vec<RunEnd>),
+    Append(u64, Vec<Line>, Vec<RunEnd>),
     /// A worker joined.
     Joined { worker: WorkerId, name: String, host: String, at: Timestamp },
     /// A worker left.
@@ -248,8 +174,8 @@ impl Store {
         state_dir: &Path,
         replies: UnboundedSender<Reply>,
     ) -> Result<Store, StoreError> {
-        let database = schema::open_writer(state_dir)?;
-        let path = database_path(state_dir);
+        let database = open_writer(state_dir)?;
+        let path = layout::database(state_dir);
         let queue = Arc::<queue::Queue>::default();
         let commands = queue.taker();
         let thread = std::thread::Builder::new()

@@ -5,8 +5,8 @@ use dagrun_core::ids::{RunId, Timestamp};
 use dagrun_core::status::State;
 use rusqlite::{Connection, params};
 
-use super::TakenSpan;
-use super::rows::TAKEN_OVER;
+use crate::journal::TakenSpan;
+use crate::journal::rows::TAKEN_OVER;
 
 /// Instances whose values are copied by one statement: SQLite buffers what it reads from the table
 /// that it writes.

@@ -13,10 +13,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::queue::{self, Taker};
-use super::rows::{encode_cause, encode_outputs};
 use super::{
-    Begun, Command, Entry, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, manifest, past,
+    Begun, Command, Line, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, manifest, past,
 };
+use crate::journal::rows::{encode_cause, encode_outputs};
 
 /// A transaction is committed when it holds this many records.
 const GROUP_RECORDS: usize = queue::ENOUGH;
@@ -105,8 +105,8 @@ impl Writer {
                 self.group.committed = Some(number);
                 for entry in &entries {
                     match entry {
-                        Entry::Record(record) => self.append(record)?,
-                        Entry::Width { run, task, width } => self.widen(*run, *task, *width)?,
+                        Line::Record(record) => self.append(record)?,
+                        Line::Width { run, task, width } => self.widen(*run, *task, *width)?,
                     }
                 }
                 ends.iter().try_for_each(|end| self.finish(end))

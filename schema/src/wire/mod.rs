@@ -106,13 +106,18 @@ fn read_text(text: capnp::text::Reader<'_>) -> Result<String> {
     Ok(text.to_str()?.to_owned())
 }
 
-fn write_data(list: &[Vec<u8>], mut to: capnp::data_list::Builder<'_>) {
+/// Writes as many byte strings as the list is long, see [`length`].
+pub fn write_data(list: &[Vec<u8>], mut to: capnp::data_list::Builder<'_>) {
     for (at, data) in (0..to.len()).zip(list) {
         to.set(at, data);
     }
 }
 
-fn read_data(from: capnp::data_list::Reader<'_>) -> Result<Vec<Vec<u8>>> {
+/// Reads a list of byte strings.
+///
+/// # Errors
+/// When one of them is malformed.
+pub fn read_data(from: capnp::data_list::Reader<'_>) -> Result<Vec<Vec<u8>>> {
     from.iter().map(|data| Ok(data?.to_vec())).collect()
 }
 

@@ -20,18 +20,6 @@ const LONG: u64 = 64 << 10;
 /// Where what an exchange in two steps replaces waits, within the directory of the attempt.
 const REPLACED: &str = ".dagrun-replaced";
 
-/// Where the records of a state directory are, by the directory of one of its runs, `runs/N`.
-#[must_use]
-pub fn records_of(run_dir: &Path) -> Option<PathBuf> {
-    run_dir.ancestors().nth(2).map(records_in)
-}
-
-/// Where the records of a state directory are.
-#[must_use]
-pub fn records_in(state_dir: &Path) -> PathBuf {
-    state_dir.join("unfinished")
-}
-
 /// The directories of one worker's attempts. What cannot be recorded is made all the same: an attempt
 /// never fails for it.
 #[derive(Debug)]
@@ -197,12 +185,14 @@ fn remove_dir(dir: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use dagrun_core::layout;
+
     use super::*;
 
     #[test]
     fn what_a_killed_worker_left_is_removed_and_what_a_living_one_uses_is_not() {
         let root = tempfile::tempdir().unwrap();
-        let records = records_in(root.path());
+        let records = layout::unfinished(root.path());
         let dir = |name: &str| root.path().join(format!(".dagrun-{name}-1-0-0-1"));
         let living = Unfinished::new(&records, "living");
         let killed = Unfinished::new(&records, "killed");
@@ -226,7 +216,7 @@ mod tests {
     #[test]
     fn only_directories_of_attempts_are_removed() {
         let root = tempfile::tempdir().unwrap();
-        let records = records_in(root.path());
+        let records = layout::unfinished(root.path());
         let precious = root.path().join("precious");
         fs::create_dir_all(&precious).unwrap();
         fs::create_dir_all(&records).unwrap();
@@ -239,7 +229,7 @@ mod tests {
     fn an_exchange_that_had_come_half_way_is_completed() {
         for (made, expected) in [(true, "new"), (false, "old")] {
             let root = tempfile::tempdir().unwrap();
-            let records = records_in(root.path());
+            let records = layout::unfinished(root.path());
             let dir = root.path().join(".dagrun-m-1-0-0-1");
             let killed = Unfinished::new(&records, "m");
             killed.begin(&dir);
@@ -261,7 +251,7 @@ mod tests {
     #[test]
     fn a_record_stays_short() {
         let root = tempfile::tempdir().unwrap();
-        let records = records_in(root.path());
+        let records = layout::unfinished(root.path());
         let worker = Unfinished::new(&records, "m");
         let stays = root.path().join(".dagrun-m-0");
         worker.begin(&stays);

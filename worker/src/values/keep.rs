@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use dagrun_core::ids::RunId;
+use dagrun_core::layout;
 use dagrun_core::one_line;
 use dagrun_core::payload::{self, PayloadError, Stored, Whereabouts};
 use dagrun_core::recipe::{INLINE, Keep};
@@ -54,7 +55,7 @@ impl Values {
 fn write_file(of: &Keeping<'_>, payload: &[u8]) -> Result<Stored, KeepError> {
     let (ending, content) = payload::file_form(payload)?;
     let name = format!("{}-{}.{ending}", of.task, of.id.instance.index);
-    let dir = of.run_dir.join("values");
+    let dir = layout::values(of.run_dir);
     let (path, temporary) = (dir.join(&name), dir.join(format!(".{name}.{}", std::process::id())));
     let written = fs::create_dir_all(&dir)
         .and_then(|()| File::create(&temporary)?.write_all(content))

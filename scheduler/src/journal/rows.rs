@@ -1,8 +1,8 @@
-//! Records as rows: numbers for causes, bytes for outputs, and text for people.
+//! Records as columns: numbers for causes, bytes for outputs. Words for people are in
+//! [`super::words`].
 
 use dagrun_core::engine::{Cause, FollowProblem};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
-use dagrun_core::pipeline::Task;
 use dagrun_core::status::FailureKind;
 
 const AFTER: i64 = 20;
@@ -12,12 +12,26 @@ const LOST_TOO_OFTEN: i64 = 23;
 const NOT_STARTED: i64 = 24;
 const FOLLOW: i64 = 25;
 const SCATTER: i64 = 26;
-pub(super) const TAKEN_OVER: i64 = 27;
+pub(crate) const TAKEN_OVER: i64 = 27;
+
+/// Consecutive instances that a run takes over from an earlier one, all in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TakenSpan {
+    pub(crate) task: TaskId,
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    /// The run in which they ran, which may be an earlier one still.
+    pub(crate) origin: RunId,
+    /// Whether they have values or outputs to be copied.
+    pub(crate) payload: bool,
+    /// The row of the worker where they ran, if other tasks follow them.
+    pub(crate) worker: Option<i64>,
+}
 
 /// A cause as columns: `cause`, `code`, `root_task`, `root_index`.
 pub(crate) type CauseColumns = (Option<i64>, Option<i64>, Option<i64>, Option<i64>);
 
-pub(super) fn encode_cause(cause: Option<Cause>) -> CauseColumns {
+pub(crate) fn encode_cause(cause: Option<Cause>) -> CauseColumns {
     let root_of = |root: InstanceId| (Some(i64::from(root.task.0)), Some(i64::from(root.index)));
     match cause {
         None => (None, None, None, None),
@@ -45,7 +59,7 @@ pub(super) fn encode_cause(cause: Option<Cause>) -> CauseColumns {
                 FollowProblem::Outcome => 0,
                 FollowProblem::SeveralWorkers => 1,
                 FollowProblem::NeverRan => 2,
-                FollowProblem::WorkerGone => 3,
+                FollowProblem::WorkerLost => 3,
             };
             (Some(FOLLOW), Some(i64::from(clause) * 4 + why), task, index)
         }
@@ -78,7 +92,7 @@ pub(crate) fn decode_cause((cause, code, root_task, root_index): CauseColumns) -
                 0 => FollowProblem::Outcome,
                 1 => FollowProblem::SeveralWorkers,
                 2 => FollowProblem::NeverRan,
-                _ => FollowProblem::WorkerGone,
+                _ => FollowProblem::WorkerLost,
             },
         },
         SCATTER => {
@@ -120,47 +134,8 @@ fn decode_failure(number: i64, code: Option<i64>) -> Option<FailureKind> {
     })
 }
 
-/// The exit code in this cause.
-pub(crate) fn exit_code(cause: Option<Cause>) -> Option<i32> {
-    match cause {
-        Some(Cause::Attempt(FailureKind::Exit(code))) => Some(code),
-        _ => None,
-    }
-}
-
-/// Text for a cause that needs no other instance, where the worker gave none; `task` is the task of
-/// the instance, if it is known. Skips name their root; [`crate::history`] words them.
-pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
-    match cause {
-        Cause::Attempt(FailureKind::Exit(code)) => format!("exit code {code}"),
-        Cause::Attempt(FailureKind::Signal(signal)) => format!("killed by signal {signal}"),
-        Cause::Attempt(FailureKind::Timeout) => "timed out".into(),
-        Cause::Attempt(FailureKind::Lost) => "its worker was lost".into(),
-        Cause::Attempt(FailureKind::Start) => "could not be started".into(),
-        Cause::Attempt(FailureKind::MissingOutput) => "a declared output is missing".into(),
-        Cause::Attempt(FailureKind::Capture) => "its output could not be captured".into(),
-        Cause::Attempt(FailureKind::Function) => "its function failed".into(),
-        Cause::Attempt(FailureKind::Panic) => "its function panicked".into(),
-        Cause::Attempt(FailureKind::Cancelled) | Cause::Cancelled => "cancelled".into(),
-        Cause::LostTooOften => match task {
-            Some(task) if task.conduct.max_lost == 0 => "lost its worker once".into(),
-            Some(task) => format!("lost its worker {} times", u64::from(task.conduct.max_lost) + 1),
-            None => "lost its worker too often".into(),
-        },
-        Cause::NotStartedInTime => match task.and_then(|task| task.conduct.start_within) {
-            Some(within) => format!("not started within {within}"),
-            None => "not started within `start-within`".into(),
-        },
-        Cause::TakenOver { from } => format!("taken over from run {from}"),
-        Cause::After { .. }
-        | Cause::Upstream { .. }
-        | Cause::Follow { .. }
-        | Cause::Scatter { .. } => "its dependencies cannot be met".into(),
-    }
-}
-
 /// Paths as one value: each is preceded by its length.
-pub(super) fn encode_outputs(outputs: &[Vec<u8>]) -> Option<Vec<u8>> {
+pub(crate) fn encode_outputs(outputs: &[Vec<u8>]) -> Option<Vec<u8>> {
     if outputs.is_empty() {
         return None;
     }
@@ -211,7 +186,7 @@ mod tests {
             Cause::NotStartedInTime,
             Cause::TakenOver { from: RunId(7) },
             Cause::Follow { clause: 3, root, why: FollowProblem::NeverRan },
-            Cause::Follow { clause: 0, root, why: FollowProblem::WorkerGone },
+            Cause::Follow { clause: 0, root, why: FollowProblem::WorkerLost },
             Cause::Scatter { root, items: None },
             Cause::Scatter { root, items: Some(12) },
         ]);
@@ -220,19 +195,6 @@ mod tests {
         }
         assert_eq!(decode_cause(encode_cause(None)), None);
         assert_eq!(decode_cause((Some(99), None, None, None)), None);
-    }
-
-    #[test]
-    fn limits_are_named() {
-        let mut task = Task::new("a", dagrun_core::pipeline::TaskAction::Shell(String::new()));
-        assert_eq!(cause_text(Cause::LostTooOften, Some(&task)), "lost its worker 6 times");
-        for (micros, text) in
-            [(5_000_000, "5s"), (5_400_000_000, "90m"), (1_500_000, "1.5s"), (7, "7us")]
-        {
-            task.conduct.start_within = Some(dagrun_core::ids::Micros(micros));
-            let expected = format!("not started within {text}");
-            assert_eq!(cause_text(Cause::NotStartedInTime, Some(&task)), expected);
-        }
     }
 
     #[test]

@@ -5,11 +5,16 @@ use std::rc::Rc;
 
 use dagrun_core::engine::Cause;
 use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
-use dagrun_core::recipe::Input;
+use dagrun_core::pipeline::Scatter;
+use dagrun_core::recipe::{Input, Items};
 use dagrun_core::status::State;
 use rusqlite::{Connection, Row, params};
 
-use crate::store::{cause_text, decode_cause, decode_outputs};
+use super::rows::{decode_cause, decode_outputs};
+use super::words::cause_text;
+
+/// Captured arrays that are read at once.
+const ARRAYS: u32 = 1_024;
 
 /// A row of the journal.
 #[derive(Debug)]
@@ -93,7 +98,7 @@ fn read(row: &Row<'_>, with_payload: bool) -> rusqlite::Result<EventRow> {
 /// The rows of the instances in `indices`, in the order in which they were written.
 ///
 /// Short rows begin shortly before the range, long ones are found through their own index: see
-/// [`crate::store`]'s tables.
+/// [`super::schema`].
 fn overlapping(
     database: &Connection,
     run: RunId,
@@ -176,6 +181,25 @@ pub(crate) fn payload(
 ) -> rusqlite::Result<Option<Input>> {
     let last = entry(database, run, instance, true)?.last;
     Ok(last.filter(|event| event.state == State::Succeeded).map(|event| event.payload()))
+}
+
+/// The arrays that the instances of a task have captured, in order, cut as a scatter cuts them.
+pub(crate) fn items(
+    database: &Connection,
+    run: RunId,
+    scatter: &Scatter,
+    width: u32,
+) -> rusqlite::Result<Items> {
+    let mut items = Items::new(scatter.split);
+    for from in (0..width).step_by(ARRAYS as usize) {
+        let indices = from..from.saturating_add(ARRAYS).min(width);
+        for entry in window(database, run, scatter.from, indices, true)? {
+            let value = entry.last.and_then(|event| event.payload().value);
+            // The state machine starts nothing when one of them is not an array.
+            value.and_then(|value| items.push(&value));
+        }
+    }
+    Ok(items)
 }
 
 /// The indices of up to `limit` failed instances of a task, from `from` on, in order.

@@ -5,9 +5,10 @@
 //! rare on the hot path, so an ordinary success costs no index entry. Rows of more than 64
 //! instances are found through one of them, which bounds how far before a page its rows can begin.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use dagrun_core::layout;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
@@ -100,11 +101,6 @@ PRAGMA temp_store = MEMORY;
 CREATE TEMP VIEW tasks AS SELECT *, 1 AS known, NULL AS duration FROM main.tasks;
 ";
 
-/// The path of the database in a state directory.
-pub(crate) fn database_path(state_dir: &Path) -> PathBuf {
-    state_dir.join("dagrun.db")
-}
-
 /// Keeps a statement's plan whatever is bound to it. Otherwise each statement whose plan could
 /// depend on a bound value is compiled again at each use, which takes longer than the use itself.
 fn plan_once(database: &Connection) -> rusqlite::Result<()> {
@@ -112,10 +108,10 @@ fn plan_once(database: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Opens the database for writing; creates the directory and the tables where they are missing.
-pub(super) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
+pub(crate) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
     std::fs::create_dir_all(state_dir)
         .map_err(|source| StoreError::CreateDir { path: state_dir.to_owned(), source })?;
-    let path = database_path(state_dir);
+    let path = layout::database(state_dir);
     let open = |source| StoreError::Open { path: path.clone(), source };
     let mut database = Connection::open(&path).map_err(open)?;
     database.busy_timeout(Duration::from_secs(10)).map_err(open)?;
@@ -132,7 +128,7 @@ pub(super) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
 
 /// Opens the database for reading; `None` when there is none yet.
 pub(crate) fn open_reader(state_dir: &Path) -> Result<Option<Connection>, StoreError> {
-    let path = database_path(state_dir);
+    let path = layout::database(state_dir);
     if !path.exists() {
         return Ok(None);
     }
@@ -185,7 +181,7 @@ mod tests {
     #[test]
     fn a_database_of_the_first_version_is_read_and_extended() {
         let dir = tempfile::tempdir().unwrap();
-        let database = Connection::open(database_path(dir.path())).unwrap();
+        let database = Connection::open(layout::database(dir.path())).unwrap();
         database.execute_batch(TABLES).unwrap();
         database.pragma_update(None, "user_version", 1).unwrap();
         database
@@ -205,7 +201,7 @@ mod tests {
     fn a_newer_database_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         drop(open_writer(dir.path()).unwrap());
-        let database = Connection::open(database_path(dir.path())).unwrap();
+        let database = Connection::open(layout::database(dir.path())).unwrap();
         database.pragma_update(None, "user_version", VERSION + 1).unwrap();
         drop(database);
         let error = open_writer(dir.path()).unwrap_err().to_string();

@@ -1,0 +1,64 @@
+//! Where the files of a run lie below a state directory. Paths only: nothing here looks at a disk.
+//!
+//! ```text
+//! STATE/
+//! ├── dagrun.db       the journal
+//! ├── unfinished/     directories of attempts under way, by worker
+//! └── runs/4/         `{run.dir}`
+//!     ├── logs/       what attempts wrote
+//!     ├── manifests/  what gathering tasks read
+//!     ├── values/     long values that are files
+//!     └── outgoing/   outputs on their way to a URL
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use crate::ids::RunId;
+
+/// The database of a state directory.
+#[must_use]
+pub fn database(state_dir: &Path) -> PathBuf {
+    state_dir.join("dagrun.db")
+}
+
+/// The records of attempts under way.
+#[must_use]
+pub fn unfinished(state_dir: &Path) -> PathBuf {
+    state_dir.join("unfinished")
+}
+
+/// A run's own directory.
+#[must_use]
+pub fn run_dir(state_dir: &Path, run: RunId) -> PathBuf {
+    state_dir.join("runs").join(run.to_string())
+}
+
+/// The state directory of a run's own directory; `None` when it cannot be one.
+#[must_use]
+pub fn state_dir(run_dir: &Path) -> Option<&Path> {
+    run_dir.parent()?.parent()
+}
+
+/// The logs of a run.
+#[must_use]
+pub fn logs(run_dir: &Path) -> PathBuf {
+    run_dir.join("logs")
+}
+
+/// The manifests of a run.
+#[must_use]
+pub fn manifests(run_dir: &Path) -> PathBuf {
+    run_dir.join("manifests")
+}
+
+/// The files that hold long values of a run.
+#[must_use]
+pub fn values(run_dir: &Path) -> PathBuf {
+    run_dir.join("values")
+}
+
+/// Outputs of a run that will be uploaded.
+#[must_use]
+pub fn outgoing(run_dir: &Path) -> PathBuf {
+    run_dir.join("outgoing")
+}

@@ -1,0 +1,113 @@
+//! What attempts wrote, page by page, filtered by task, instance or failure.
+
+use std::path::PathBuf;
+
+use dagrun_core::engine::CancelScope;
+use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use dagrun_core::layout;
+use dagrun_disk::log::{Cursor, LogReader};
+use dagrun_schema::wire::{LogPage, Scope};
+use rustc_hash::FxHashSet;
+
+use super::{FIRST, History, HistoryError, WINDOW};
+
+/// About how many bytes one page holds.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// A page of a run's logs that can be read without the database.
+pub(crate) struct LogQuery {
+    scope: CancelScope,
+    failed: Option<FxHashSet<InstanceId>>,
+    cursor: Cursor,
+    dir: PathBuf,
+}
+
+impl History {
+    /// The next output of a run, a task or an instance after `cursor`, which is empty to begin
+    /// with; with `failed_only` that of instances which have failed. About 1 MiB at most.
+    ///
+    /// # Errors
+    /// When there is no such run, task or instance, the cursor is not one of a page, or the
+    /// database or the logs cannot be read.
+    pub fn logs<T: AsRef<str>>(
+        &self,
+        run: RunId,
+        scope: &Scope<T>,
+        cursor: &[u8],
+        failed_only: bool,
+    ) -> Result<LogPage, HistoryError> {
+        self.log_query(run, scope, cursor, failed_only)?.read()
+    }
+
+    /// Looks up what [`History::logs`] needs of the database.
+    pub(crate) fn log_query<T: AsRef<str>>(
+        &self,
+        run: RunId,
+        scope: &Scope<T>,
+        cursor: &[u8],
+        failed_only: bool,
+    ) -> Result<LogQuery, HistoryError> {
+        let dir = layout::logs(&layout::run_dir(&self.state_dir, run));
+        // Of a task whose width comes late any instance may still write.
+        let find = |name: &str| {
+            let (task, width) = self.task(run, name)?;
+            Ok((task, if self.width_known(run, task)? { width } else { u32::MAX }))
+        };
+        Ok(LogQuery {
+            scope: resolve(scope, find)?,
+            failed: if failed_only { Some(self.all_failed(run)?) } else { None },
+            cursor: Cursor::from_bytes(cursor).ok_or(HistoryError::Cursor)?,
+            dir,
+        })
+    }
+
+    fn all_failed(&self, run: RunId) -> Result<FxHashSet<InstanceId>, HistoryError> {
+        let mut failed = FxHashSet::default();
+        let mut next = Some(FIRST);
+        while let Some(from) = next {
+            let page = self.instances(run, from, WINDOW, true)?;
+            failed.extend(page.rows.iter().map(|row| row.instance));
+            next = page.next;
+        }
+        Ok(failed)
+    }
+}
+
+impl LogQuery {
+    /// Reads the page.
+    pub(crate) fn read(self) -> Result<LogPage, HistoryError> {
+        let LogQuery { scope, failed, mut cursor, dir } = self;
+        let mut accepts = |instance: InstanceId, _attempt| {
+            let within = match scope {
+                CancelScope::Run => true,
+                CancelScope::Task(task) => task == instance.task,
+                CancelScope::Instance(wanted) => wanted == instance,
+            };
+            within && failed.as_ref().is_none_or(|failed| failed.contains(&instance))
+        };
+        let chunks = LogReader::open(&dir)
+            .read(&mut cursor, PAGE_BYTES, &mut accepts)
+            .map_err(|source| HistoryError::Logs { path: dir, source })?;
+        let bytes: usize = chunks.iter().map(|chunk| chunk.bytes.len().max(1)).sum();
+        Ok(LogPage { chunks, cursor: cursor.to_bytes(), more: bytes >= PAGE_BYTES })
+    }
+}
+
+/// Looks up the names in a scope; `find` returns the number and the width of a task.
+pub(crate) fn resolve<T: AsRef<str>>(
+    scope: &Scope<T>,
+    find: impl FnOnce(&str) -> Result<(TaskId, u32), HistoryError>,
+) -> Result<CancelScope, HistoryError> {
+    Ok(match scope {
+        Scope::Run => CancelScope::Run,
+        Scope::Task(task) => CancelScope::Task(find(task.as_ref())?.0),
+        Scope::Instance(task, index) => {
+            let (id, width) = find(task.as_ref())?;
+            if *index >= width {
+                let (task, index) = (task.as_ref().to_owned(), *index);
+                return Err(HistoryError::UnknownInstance { task, index, width });
+            }
+            CancelScope::Instance(InstanceId { task: id, index: *index })
+        }
+    })
+}

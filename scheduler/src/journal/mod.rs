@@ -1,0 +1,11 @@
+//! The tables of a state directory: what a row holds, how it is read, what it says. Below those that
+//! write them ([`crate::store`]) and those that answer from them ([`crate::history`]).
+
+mod error;
+pub(crate) mod read;
+pub(crate) mod rows;
+pub(crate) mod schema;
+pub(crate) mod words;
+
+pub use self::error::StoreError;
+pub(crate) use self::rows::TakenSpan;
