@@ -177,27 +177,6 @@ impl Recipe {
         }
         self.renderer(index, 1, None).computed_outputs().map(Some)
     }
-
-    /// The absolute output paths of an instance that ran in the recipe's own run, when its index
-    /// and the run decide them; `None` when they must be looked up. Unlike
-    /// [`Recipe::output_paths`], it is not valid for instances that were taken over.
-    #[must_use]
-    pub fn own_output_paths(&self, index: u32) -> Option<Vec<PathBuf>> {
-        use crate::template::Placeholder as P;
-        let outputs = self.data.own.outputs.iter();
-        let decided = outputs.flat_map(|(_, path)| path.placeholders()).all(|placeholder| {
-            !matches!(
-                placeholder,
-                P::UpstreamValue(..)
-                    | P::UpstreamOut(..)
-                    | P::Item(_)
-                    | P::Attempt
-                    | P::Out(_)
-                    | P::Seed
-            )
-        });
-        if decided { self.renderer(index, 1, None).computed_outputs().ok() } else { None }
-    }
 }
 
 impl Deref for Recipe {

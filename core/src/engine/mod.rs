@@ -150,12 +150,6 @@ impl Engine {
         dirty
     }
 
-    /// The state of `run`.
-    #[must_use]
-    pub fn run_state(&self, run: RunId) -> Option<RunState> {
-        Some(self.runs.get(&run)?.state)
-    }
-
     /// Forgets a run that has finished; one that has not is kept.
     pub fn forget(&mut self, run: RunId) {
         if self.runs.get(&run).is_some_and(|run| run.state != RunState::Running)

@@ -6,7 +6,7 @@ use super::selection::Level;
 use crate::grids::{GridError, Grids};
 use crate::ids::TaskId;
 use crate::pipeline::{Pattern, Pipeline, Targets};
-use crate::space::{Chosen, Grid, Line, Point as GridPoint};
+use crate::space::{Chosen, Grid, Point as GridPoint};
 use crate::value::Value;
 
 /// The parameters of a task, those that it inherits first.
@@ -143,15 +143,6 @@ impl Columns {
         if let (Some(found), Some(grid)) = (found, self.grids.get(param.grid)) {
             grid.write_text(found, param.slot, out);
         }
-    }
-
-    /// Whether a parameter is one of generated numbers, whose text is a number always.
-    #[must_use]
-    pub fn is_computed(&self, param: &Param) -> bool {
-        self.grids.get(param.grid).is_some_and(|grid| {
-            let line = Line::new(grid, param.slot);
-            line.monotonic() > 0 && line.monotonic() == line.len()
-        })
     }
 
     /// The levels of an index, nothing left out; `width` is the number of instances.

@@ -17,13 +17,6 @@ impl Grid {
         self.known_duplicates().contains(self, point)
     }
 
-    /// Whether no two points have the same texts. Takes time for all rows of the axes on the first
-    /// call.
-    #[must_use]
-    pub fn all_distinct(&self) -> bool {
-        self.known_duplicates().is_empty()
-    }
-
     fn known_duplicates(&self) -> &Duplicates {
         self.duplicates().get_or_init(|| Duplicates::new(self))
     }
@@ -38,11 +31,6 @@ impl Duplicates {
         };
         found.look_at_included(grid);
         found
-    }
-
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.positions.iter().all(FxHashSet::is_empty) && self.included.is_empty()
     }
 
     /// Whether `point` is one.

@@ -9,7 +9,7 @@ use dagrun_core::pipeline::{Pattern, Pipeline, RunContext};
 use dagrun_core::recipe::{Input, InputKind, InputSpec, Recipe, Wants};
 
 use super::value::{Reported, read_file};
-use super::{History, HistoryError};
+use super::{History, HistoryError, check_index};
 use crate::journal::read;
 
 impl History {
@@ -57,10 +57,7 @@ impl History {
         let unknown = || HistoryError::UnknownTask { run, task: instance.task.to_string() };
         let task = pipeline.tasks.get(instance.task.at()).ok_or_else(unknown)?;
         let (_, width) = self.task(run, &task.name)?;
-        if instance.index >= width {
-            let (task, index) = (task.name.clone(), instance.index);
-            return Err(HistoryError::UnknownInstance { task, index, width });
-        }
+        check_index(&task.name, instance.index, width)?;
         Ok(&task.name)
     }
 
@@ -85,10 +82,7 @@ impl History {
         let (value, file) = match self.reported_value(run, name, given.index) {
             Ok(Reported::Here(value)) => (Some(value), None),
             Ok(Reported::File(path, _)) if wants.whole && !wants.here => (None, Some(path)),
-            Ok(Reported::File(path, length)) => {
-                let value = read_file(&path, 0, length);
-                (Some(value.map_err(|source| HistoryError::Value { path, source })?), None)
-            }
+            Ok(Reported::File(path, length)) => (Some(read_file(&path, 0, length)?), None),
             Err(HistoryError::NoValue { .. }) => (None, None),
             Err(error) => return Err(error),
         };

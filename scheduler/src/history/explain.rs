@@ -8,7 +8,7 @@ use dagrun_core::pipeline::{Clause, Pattern};
 use dagrun_core::status::{RunStatus, State};
 
 use super::reason::Reasons;
-use super::{History, HistoryError, rfc3339};
+use super::{History, HistoryError, check_index, rfc3339};
 use crate::journal::read::{self, EventRow};
 
 /// What is known about an instance at present.
@@ -43,9 +43,8 @@ impl History {
         let (id, width) = self.task(run, task)?;
         let instance = InstanceId { task: id, index };
         let known = self.width_known(run, id)?;
-        if known && index >= width {
-            let task = task.to_owned();
-            return Err(HistoryError::UnknownInstance { task, index, width });
+        if known {
+            check_index(task, index, width)?;
         }
         let story = self.read(read::story(&self.database, run, instance))?;
         let last = story.last().filter(|event| event.state.is_terminal());

@@ -9,7 +9,7 @@ use dagrun_disk::log::{Cursor, LogReader};
 use dagrun_schema::wire::{LogPage, Scope};
 use rustc_hash::FxHashSet;
 
-use super::{FIRST, History, HistoryError, WINDOW};
+use super::{FIRST, History, HistoryError, WINDOW, check_index};
 
 /// About how many bytes one page holds.
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -87,7 +87,7 @@ impl LogQuery {
         };
         let chunks = LogReader::open(&dir)
             .read(&mut cursor, PAGE_BYTES, &mut accepts)
-            .map_err(|source| HistoryError::Logs { path: dir, source })?;
+            .map_err(|source| HistoryError::File { path: dir, source })?;
         let bytes: usize = chunks.iter().map(|chunk| chunk.bytes.len().max(1)).sum();
         Ok(LogPage { chunks, cursor: cursor.to_bytes(), more: bytes >= PAGE_BYTES })
     }
@@ -103,10 +103,7 @@ pub(crate) fn resolve<T: AsRef<str>>(
         Scope::Task(task) => CancelScope::Task(find(task.as_ref())?.0),
         Scope::Instance(task, index) => {
             let (id, width) = find(task.as_ref())?;
-            if *index >= width {
-                let (task, index) = (task.as_ref().to_owned(), *index);
-                return Err(HistoryError::UnknownInstance { task, index, width });
-            }
+            check_index(task.as_ref(), *index, width)?;
             CancelScope::Instance(InstanceId { task: id, index: *index })
         }
     })

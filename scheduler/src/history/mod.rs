@@ -95,18 +95,10 @@ pub enum HistoryError {
         /// The task's number of instances.
         width: u32,
     },
-    /// The file that holds a value could not be read.
+    /// A file of the run, or the directory of its logs, could not be read.
     #[error("cannot read {}", path.display())]
-    Value {
+    File {
         /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// A log could not be read.
-    #[error("cannot read the logs in {}", path.display())]
-    Logs {
-        /// The directory.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
@@ -339,11 +331,11 @@ impl History {
                 page.next = Some(at);
                 break;
             }
-            let next = if failed_only {
-                self.failed_rows(run, at, left, width, &mut page.rows)?
-            } else {
-                self.all_rows(run, at, left, width, &mut page.rows)?
-            };
+            let entries = self.entries(run, at, left.min(WINDOW), width, failed_only);
+            let (entries, next) = self.read(entries)?;
+            for (index, entry) in entries {
+                page.rows.push(self.row(run, InstanceId { task, index }, &entry)?);
+            }
             at = match next {
                 Some(index) => InstanceId { task, index },
                 None => InstanceId { task: TaskId(task.0.saturating_add(1)), index: 0 },
@@ -367,43 +359,30 @@ impl History {
         self.read(query())
     }
 
-    /// Appends rows from `at` on; returns the index at which the task continues, if it does.
-    fn all_rows(
+    /// The newest rows of up to `limit` instances of a task from `at` on, and the index at which the
+    /// task continues, if it does.
+    fn entries(
         &self,
         run: RunId,
         at: InstanceId,
         limit: u32,
         width: u32,
-        rows: &mut Vec<InstanceRow>,
-    ) -> Result<Option<u32>, HistoryError> {
-        let to = at.index.saturating_add(limit.min(WINDOW)).min(width);
-        if at.index < to {
-            let window = read::window(&self.database, run, at.task, at.index..to, false);
-            for (index, entry) in (at.index..to).zip(self.read(window)?) {
-                rows.push(self.row(run, InstanceId { task: at.task, index }, &entry)?);
-            }
+        failed_only: bool,
+    ) -> rusqlite::Result<(Vec<(u32, read::Entry)>, Option<u32>)> {
+        if !failed_only {
+            let to = at.index.saturating_add(limit).min(width);
+            let indices = at.index.min(to)..to;
+            let window = read::window(&self.database, run, at.task, indices.clone(), false)?;
+            return Ok((indices.zip(window).collect(), (to < width).then_some(to)));
         }
-        Ok((to < width).then_some(to))
-    }
-
-    fn failed_rows(
-        &self,
-        run: RunId,
-        at: InstanceId,
-        limit: u32,
-        width: u32,
-        rows: &mut Vec<InstanceRow>,
-    ) -> Result<Option<u32>, HistoryError> {
-        let limit = limit.min(WINDOW) as usize;
-        let found = read::failed(&self.database, run, at.task, at.index, limit);
-        let found = self.read(found)?;
-        for &index in &found {
-            let instance = InstanceId { task: at.task, index };
-            let entry = self.read(read::entry(&self.database, run, instance, false))?;
-            rows.push(self.row(run, instance, &entry)?);
-        }
+        let found = read::failed(&self.database, run, at.task, at.index, limit as usize)?;
         let next = found.last().map_or(width, |last| last.saturating_add(1));
-        Ok((found.len() == limit && next < width).then_some(next))
+        let next = (found.len() == limit as usize && next < width).then_some(next);
+        let entry = |index| {
+            let instance = InstanceId { task: at.task, index };
+            Ok((index, read::entry(&self.database, run, instance, false)?))
+        };
+        Ok((found.into_iter().map(entry).collect::<rusqlite::Result<_>>()?, next))
     }
 
     fn row(
@@ -505,6 +484,12 @@ impl History {
         }
         Ok(failures)
     }
+}
+
+/// Checks the index of an instance of a task of this width.
+fn check_index(task: &str, index: u32, width: u32) -> Result<(), HistoryError> {
+    let unknown = || HistoryError::UnknownInstance { task: task.to_owned(), index, width };
+    if index < width { Ok(()) } else { Err(unknown()) }
 }
 
 /// Whether the end of an instance has a reason to show: success needs none.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use dagrun_core::ids::{InstanceId, RunId};
 use dagrun_core::payload::{self, Stored, Whereabouts};
 
-use super::{History, HistoryError};
+use super::{History, HistoryError, check_index};
 use crate::journal::read;
 
 /// The longest part of a value that is read at once, in bytes.
@@ -29,9 +29,7 @@ impl History {
     pub fn value(&self, run: RunId, task: &str, index: u32) -> Result<Vec<u8>, HistoryError> {
         match self.reported_value(run, task, index)? {
             Reported::Here(value) => Ok(value),
-            Reported::File(path, length) => {
-                read_file(&path, 0, length).map_err(|source| HistoryError::Value { path, source })
-            }
+            Reported::File(path, length) => read_file(&path, 0, length),
         }
     }
 
@@ -59,9 +57,7 @@ impl History {
             }
             Reported::File(path, length) => {
                 let limit = limit.min(length.saturating_sub(offset));
-                let part = read_file(&path, offset, limit)
-                    .map_err(|source| HistoryError::Value { path, source })?;
-                Ok((part, length))
+                Ok((read_file(&path, offset, limit)?, length))
             }
         }
     }
@@ -74,9 +70,7 @@ impl History {
         index: u32,
     ) -> Result<Reported, HistoryError> {
         let (id, width) = self.task(run, task)?;
-        if index >= width {
-            return Err(HistoryError::UnknownInstance { task: task.to_owned(), index, width });
-        }
+        check_index(task, index, width)?;
         let instance = InstanceId { task: id, index };
         let no_value = |why| HistoryError::NoValue { instance: format!("{task}[{index}]"), why };
         let reported = self.read(read::payload(&self.database, run, instance))?;
@@ -97,7 +91,12 @@ impl History {
 }
 
 /// Reads `length` bytes of the payload in a file.
-pub(super) fn read_file(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_file(path: &Path, offset: u64, length: u64) -> Result<Vec<u8>, HistoryError> {
+    read_part(path, offset, length)
+        .map_err(|source| HistoryError::File { path: path.to_owned(), source })
+}
+
+fn read_part(path: &Path, offset: u64, length: u64) -> io::Result<Vec<u8>> {
     let head = payload::file_head(path);
     let skipped = head.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
     let mut part: Vec<u8> =
@@ -120,10 +119,10 @@ mod tests {
         std::fs::write(&path, b"0123456789").unwrap();
         for offset in 0..=12 {
             for length in 0..=12 - offset {
-                let part = read_file(&path, offset as u64, length as u64).unwrap();
+                let part = read_part(&path, offset as u64, length as u64).unwrap();
                 assert_eq!(part, payload[offset..offset + length]);
             }
         }
-        assert!(read_file(&path, 0, 13).is_err());
+        assert!(read_part(&path, 0, 13).is_err());
     }
 }

@@ -23,6 +23,15 @@ pub(super) struct RunServer {
 }
 
 impl RunServer {
+    /// Reads the history of the run.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&History, RunId) -> Result<T, HistoryError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let run = self.run;
+        self.server.reader.read(move |history| query(history, run)).await
+    }
+
     fn live(&self) -> Option<Rc<Published>> {
         self.server.shared.driver.borrow().published(self.run)
     }
@@ -40,10 +49,7 @@ impl run::Server for RunServer {
                 self.server.shared.driver.borrow().annotate(&mut status);
                 status
             }
-            None => {
-                let run = self.run;
-                self.server.reader.read(move |history| history.status(run)).await?
-            }
+            None => self.read(History::status).await?,
         };
         status.write(results.get().init_status());
         Ok(())
@@ -59,15 +65,15 @@ impl run::Server for RunServer {
         let subscription = match self.live() {
             Some(live) => observer::follow(live.observe(params.get_detailed()), client),
             None => {
-                let run = self.run;
-                let read = self.server.reader.read(move |history| {
+                let read = |history: &History, run| {
                     let failures = u32::try_from(FAILURES).unwrap_or(u32::MAX);
                     Ok((history.status(run)?, history.failures(run, failures)?))
-                });
-                let (status, failures) = read.await?;
+                };
+                let (status, failures) = self.read(read).await?;
                 if !is_final(status.state) {
                     return Err(Error::failed(format!(
-                        "run {run} has not ended, but this scheduler does not run it"
+                        "run {} has not ended, but this scheduler does not run it",
+                        self.run
                     )));
                 }
                 let tasks = (0..).map(TaskId).zip(&status.tasks);
@@ -121,10 +127,9 @@ impl run::Server for RunServer {
         let params = params.get()?;
         let from = InstanceId::read(params.get_first()?)?;
         let (limit, failed_only) = (params.get_limit().clamp(1, ROWS), params.get_failed_only());
-        let run = self.run;
-        let read = move |history: &History| history.instances(run, from, limit, failed_only);
-        let mut page = self.server.reader.read(read).await?;
-        self.server.shared.driver.borrow().overlay(run, &mut page.rows);
+        let read = move |history: &History, run| history.instances(run, from, limit, failed_only);
+        let mut page = self.read(read).await?;
+        self.server.shared.driver.borrow().overlay(self.run, &mut page.rows);
         page.write(results.get().init_page());
         Ok(())
     }
@@ -135,11 +140,11 @@ impl run::Server for RunServer {
         mut results: run::ValueResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let (run, task) = (self.run, params.get_task()?.to_str()?.to_owned());
-        let (index, offset) = (params.get_index(), params.get_offset());
-        let limit = params.get_limit();
-        let read = move |history: &History| history.value_part(run, &task, index, offset, limit);
-        let (part, total) = self.server.reader.read(read).await?;
+        let (task, index) = (params.get_task()?.to_str()?.to_owned(), params.get_index());
+        let (offset, limit) = (params.get_offset(), params.get_limit());
+        let read =
+            move |history: &History, run| history.value_part(run, &task, index, offset, limit);
+        let (part, total) = self.read(read).await?;
         let mut results = results.get();
         results.set_data(&part);
         results.set_total(total);
@@ -152,10 +157,9 @@ impl run::Server for RunServer {
         mut results: run::ResultsResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let (run, task) = (self.run, TaskId(params.get_task()));
-        let (first, limit) = (params.get_first(), params.get_limit());
-        let read = move |history: &History| history.results(run, task, first, limit);
-        let found = self.server.reader.read(read).await?;
+        let (task, first) = (TaskId(params.get_task()), params.get_first());
+        let limit = params.get_limit();
+        let found = self.read(move |history, run| history.results(run, task, first, limit)).await?;
         wire::write_list(&found, results.get().init_results(wire::length(found.len())));
         Ok(())
     }
@@ -166,10 +170,11 @@ impl run::Server for RunServer {
         mut results: run::LogsResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let (run, scope) = (self.run, Scope::read(params.get_scope()?)?);
-        let (cursor, failed_only) = (params.get_cursor()?.to_vec(), params.get_failed_only());
-        let look = move |history: &History| history.log_query(run, &scope, &cursor, failed_only);
-        let query = self.server.reader.read(look).await?;
+        let (scope, cursor) = (Scope::read(params.get_scope()?)?, params.get_cursor()?.to_vec());
+        let failed_only = params.get_failed_only();
+        let look =
+            move |history: &History, run| history.log_query(run, &scope, &cursor, failed_only);
+        let query = self.read(look).await?;
         // Not under the reader's lock, where others wait for short answers.
         let page = tokio::task::spawn_blocking(move || query.read())
             .await
@@ -185,20 +190,16 @@ impl run::Server for RunServer {
         mut results: run::ExplainResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let (run, index) = (self.run, params.get_index());
-        let task = params.get_task()?.to_str()?.to_owned();
-        let situation = match self.live().and_then(|live| live.task(&task)) {
-            Some((task, _)) => {
-                let instance = InstanceId { task, index };
-                self.server.shared.driver.borrow().situation(run, instance)
-            }
-            None => None,
+        let (task, index) = (params.get_task()?.to_str()?.to_owned(), params.get_index());
+        let live = self.live().and_then(|live| live.task(&task));
+        let situation = live.and_then(|(task, _)| {
+            let driver = self.server.shared.driver.borrow();
+            driver.situation(self.run, InstanceId { task, index })
+        });
+        let read = move |history: &History, run| {
+            history.explain_live(run, &task, index, situation.as_ref())
         };
-        let read = self
-            .server
-            .reader
-            .read(move |history| history.explain_live(run, &task, index, situation.as_ref()));
-        let lines = read.await?;
+        let lines = self.read(read).await?;
         wire::write_texts(&lines, results.get().init_lines(wire::length(lines.len())));
         Ok(())
     }
@@ -208,9 +209,8 @@ impl run::Server for RunServer {
         params: run::CommandParams,
         mut results: run::CommandResults,
     ) -> Result<(), Error> {
-        let (run, instance) = (self.run, InstanceId::read(params.get()?.get_instance()?)?);
-        let read = move |history: &History| history.command(run, instance);
-        let argv = self.server.reader.read(read).await?;
+        let instance = InstanceId::read(params.get()?.get_instance()?)?;
+        let argv = self.read(move |history, run| history.command(run, instance)).await?;
         let words: Vec<Vec<u8>> = argv.into_iter().map(OsString::into_vec).collect();
         wire::write_data(&words, results.get().init_argv(wire::length(words.len())));
         Ok(())
@@ -221,8 +221,7 @@ impl run::Server for RunServer {
         _: run::PipelineParams,
         mut results: run::PipelineResults,
     ) -> Result<(), Error> {
-        let run = self.run;
-        let submission = self.server.reader.read(move |history| history.submission(run)).await?;
+        let submission = self.read(History::submission).await?;
         submission.write(results.get().init_submission());
         Ok(())
     }
