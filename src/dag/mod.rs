@@ -394,7 +394,7 @@ impl Dag {
                 record.vars.push((name.to_owned(), value));
             }
             Err(error) => {
-                record.problems.push((None, format!("variable `{name}`: {error}").into()))
+                record.problems.push((None, format!("variable `{name}`: {error}").into()));
             }
         }
     }

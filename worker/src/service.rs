@@ -212,17 +212,17 @@ impl worker::Server for Service {
         params: worker::PeersParams,
         _: worker::PeersResults,
     ) -> Result<(), Error> {
-        let (mut peers, mut gone) = (Vec::new(), Vec::new());
+        let (mut peers, mut lost) = (Vec::new(), Vec::new());
         for wire::Peer { id, name, door } in wire::read_list(params.get()?.get_peers()?)? {
             match door {
                 Some(Door { address, secret }) => {
                     let secret = Secret::from_bytes(secret);
                     peers.push((id, Peer { name, address, secret }));
                 }
-                None => gone.push((id, name)),
+                None => lost.push((id, name)),
             }
         }
-        self.values.set_peers(peers, gone);
+        self.values.set_peers(peers, lost);
         Ok(())
     }
 

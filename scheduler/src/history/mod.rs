@@ -124,6 +124,9 @@ pub enum HistoryError {
     },
 }
 
+/// Some instances of a task by index, and the index at which the task continues, if it does.
+type Entries = (Vec<(u32, read::Newest)>, Option<u32>);
+
 /// A state directory, opened for reading.
 #[derive(Debug)]
 pub struct History {
@@ -368,7 +371,7 @@ impl History {
         limit: u32,
         width: u32,
         failed_only: bool,
-    ) -> rusqlite::Result<(Vec<(u32, read::Entry)>, Option<u32>)> {
+    ) -> rusqlite::Result<Entries> {
         if !failed_only {
             let to = at.index.saturating_add(limit).min(width);
             let indices = at.index.min(to)..to;
@@ -389,7 +392,7 @@ impl History {
         &self,
         run: RunId,
         instance: InstanceId,
-        entry: &read::Entry,
+        entry: &read::Newest,
     ) -> Result<InstanceRow, HistoryError> {
         let last = entry.last.as_deref();
         let attempt = entry.attempt.as_deref();

@@ -34,7 +34,7 @@ pub(crate) struct EventRow {
 
 /// The newest rows of one instance.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Entry {
+pub(crate) struct Newest {
     /// The newest row.
     pub(crate) last: Option<Rc<EventRow>>,
     /// The newest row that belongs to an attempt.
@@ -133,8 +133,8 @@ pub(crate) fn window(
     task: TaskId,
     indices: Range<u32>,
     with_payload: bool,
-) -> rusqlite::Result<Vec<Entry>> {
-    let mut entries = vec![Entry::default(); indices.len()];
+) -> rusqlite::Result<Vec<Newest>> {
+    let mut entries = vec![Newest::default(); indices.len()];
     for row in overlapping(database, run, task, &indices, with_payload)? {
         let row = Rc::new(row);
         let from = row.first.max(indices.start) - indices.start;
@@ -167,7 +167,7 @@ pub(crate) fn entry(
     run: RunId,
     instance: InstanceId,
     with_payload: bool,
-) -> rusqlite::Result<Entry> {
+) -> rusqlite::Result<Newest> {
     let indices = instance.index..instance.index.saturating_add(1);
     let entries = window(database, run, instance.task, indices, with_payload)?;
     Ok(entries.into_iter().next().unwrap_or_default())

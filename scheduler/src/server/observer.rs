@@ -10,7 +10,6 @@ use dagrun_schema::dagrun_capnp::{observer, subscription};
 use dagrun_schema::wire::{Message as _, Update};
 use tokio::task::JoinHandle;
 
-use super::run::is_final;
 use crate::driver::ObserverState;
 
 /// The time between two updates: people do not read faster.
@@ -77,6 +76,11 @@ pub(super) fn send_once(update: Update, client: observer::Client) -> subscriptio
 
 fn subscribe(task: impl Future<Output = ()> + 'static) -> subscription::Client {
     capnp_rpc::new_client(SubscriptionServer(tokio::task::spawn_local(task)))
+}
+
+/// Whether nothing follows an update of this state.
+pub(super) fn is_final(state: RunState) -> bool {
+    state != RunState::Running
 }
 
 fn unrecorded(problem: String) -> Failure {

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use capnp::Error;
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
-use dagrun_core::status::RunState;
 use dagrun_schema::dagrun_capnp::run;
 use dagrun_schema::wire::{self, Message, Scope};
 
@@ -70,7 +69,7 @@ impl run::Server for RunServer {
                     Ok((history.status(run)?, history.failures(run, failures)?))
                 };
                 let (status, failures) = self.read(read).await?;
-                if !is_final(status.state) {
+                if !observer::is_final(status.state) {
                     return Err(Error::failed(format!(
                         "run {} has not ended, but this scheduler does not run it",
                         self.run
@@ -225,9 +224,4 @@ impl run::Server for RunServer {
         submission.write(results.get().init_submission());
         Ok(())
     }
-}
-
-/// Whether nothing follows an update of this state.
-pub(super) fn is_final(state: RunState) -> bool {
-    state != RunState::Running
 }

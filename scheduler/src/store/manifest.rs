@@ -88,7 +88,7 @@ fn write_manifest(
     std::fs::rename(&temporary, &job.path).map_err(failed(&job.path))
 }
 
-fn write_values(file: &mut impl Write, index: u32, entry: &read::Entry) -> std::io::Result<()> {
+fn write_values(file: &mut impl Write, index: u32, entry: &read::Newest) -> std::io::Result<()> {
     let state = entry.last.as_ref().map_or(State::Blocked, |event| event.state);
     let payload = entry.last.as_ref().map(|event| event.payload()).unwrap_or_default();
     let value = payload.value.filter(|_| state == State::Succeeded);
@@ -99,7 +99,7 @@ fn line(
     job: &ManifestJob,
     items: Option<&Items>,
     index: u32,
-    entry: &read::Entry,
+    entry: &read::Newest,
 ) -> std::io::Result<Vec<u8>> {
     let state = entry.last.as_ref().map_or(State::Blocked, |event| event.state);
     let payload = entry.last.as_ref().map(|event| event.payload()).unwrap_or_default();

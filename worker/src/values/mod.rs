@@ -126,9 +126,9 @@ impl Values {
     pub fn set_peers(
         &self,
         peers: impl IntoIterator<Item = (WorkerId, Peer)>,
-        gone: impl IntoIterator<Item = (WorkerId, String)>,
+        lost: impl IntoIterator<Item = (WorkerId, String)>,
     ) {
-        self.peers.set(peers.into_iter().collect(), gone.into_iter().collect());
+        self.peers.set(peers.into_iter().collect(), lost.into_iter().collect());
     }
 
     /// Keeps the value of an attempt that has ended here, and returns the reference to it.

@@ -93,16 +93,16 @@ pub(super) struct Peers {
 struct State {
     known: HashMap<WorkerId, Peer>,
     /// The names of lost workers.
-    gone: HashMap<WorkerId, String>,
+    lost: HashMap<WorkerId, String>,
     spare: HashMap<WorkerId, Vec<(TcpStream, Instant)>>,
     /// Values that a thread is fetching; others wait for it.
     under_way: std::collections::HashSet<ValueId>,
 }
 
 impl Peers {
-    pub(super) fn set(&self, peers: HashMap<WorkerId, Peer>, gone: HashMap<WorkerId, String>) {
+    pub(super) fn set(&self, peers: HashMap<WorkerId, Peer>, lost: HashMap<WorkerId, String>) {
         let mut state = self.lock();
-        (state.known, state.gone) = (peers, gone);
+        (state.known, state.lost) = (peers, lost);
         let State { known, spare, .. } = &mut *state;
         spare.retain(|worker, _| known.contains_key(worker));
     }
@@ -187,7 +187,7 @@ impl Peers {
     fn way_to(&self, worker: WorkerId) -> Result<(Peer, Option<TcpStream>), FetchError> {
         let mut state = self.lock();
         let Some(peer) = state.known.get(&worker).cloned() else {
-            let name = state.gone.get(&worker).cloned();
+            let name = state.lost.get(&worker).cloned();
             return Err(FetchError::NoWorker(name.unwrap_or_else(|| worker.to_string())));
         };
         let spare = state.spare.get_mut(&worker);

@@ -111,12 +111,12 @@ impl Store {
     /// Releases values that nobody needs any more.
     pub fn release(&self, run: RunId, instances: impl IntoIterator<Item = InstanceId>) {
         let mut state = self.lock();
-        let gone: Vec<Entry> = instances
+        let released: Vec<Entry> = instances
             .into_iter()
             .filter_map(|instance| state.remove(ValueId { run, instance }))
             .collect();
         drop(state);
-        drop(gone); // Freeing disk space takes time.
+        drop(released); // Freeing disk space takes time.
     }
 
     /// Releases all values of a run.
@@ -133,9 +133,9 @@ impl Store {
         let part = match self.promise(length)? {
             Some(promise) => {
                 let mut bytes = Vec::new();
-                let room = usize::try_from(length).ok();
-                let room = room.and_then(|length| bytes.try_reserve_exact(length).ok());
-                room.ok_or(ValueError::TooLong(length))?;
+                let wanted = usize::try_from(length).ok();
+                let wanted = wanted.and_then(|length| bytes.try_reserve_exact(length).ok());
+                wanted.ok_or(ValueError::TooLong(length))?;
                 Part::Memory(bytes, promise)
             }
             None => {
