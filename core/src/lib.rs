@@ -25,6 +25,7 @@ pub mod simulate;
 pub mod space;
 mod spelling;
 pub mod status;
+pub mod table;
 pub mod template;
 pub mod unparse;
 pub mod url;

@@ -43,7 +43,8 @@ pub(crate) fn closest<'c>(
 }
 
 /// A help line for a misspelt word.
-pub(crate) fn did_you_mean<'c>(
+#[must_use]
+pub fn did_you_mean<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<String> {
@@ -51,7 +52,8 @@ pub(crate) fn did_you_mean<'c>(
 }
 
 /// `a, b and c`, at most a handful of them.
-pub(crate) fn listed<'c>(words: impl IntoIterator<Item = &'c str>) -> String {
+#[must_use]
+pub fn listed<'c>(words: impl IntoIterator<Item = &'c str>) -> String {
     let words: Vec<_> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match words.as_slice() {
         [] => String::new(),

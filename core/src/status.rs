@@ -185,6 +185,9 @@ pub struct InstanceResult {
     pub value: Option<Vec<u8>>,
     /// The last bytes of standard error, or what else is known, if it has failed.
     pub detail: Vec<u8>,
+    /// The paths of its outputs as they were reported; empty when they can be computed from the
+    /// index alone.
+    pub outputs: Vec<Vec<u8>>,
 }
 
 /// A line of the history of runs.

@@ -13,7 +13,7 @@ const FLOORS: &[&str] = &[
     "pipeline", "grids", "resolve", "recipe", "engine", "graph", "check", "simulate", "draw",
     // The format, reading and writing.
     "parse", "unparse", // What is asked of instances, and shown of them.
-    "select",  // It only names the others.
+    "select", "table", // It only names the others.
     "lib",
 ];
 

@@ -32,7 +32,7 @@ pub use diagnostic::Diagnostic;
 pub use files::{FileError, Files, NoFiles};
 pub use placement::parse_bytes;
 
-pub use crate::spelling::{is_name, is_reserved};
+pub use crate::spelling::{did_you_mean, is_name, is_reserved, listed};
 
 use crate::check;
 use crate::graph::Graph;

@@ -1,6 +1,6 @@
 //! The lines of manifests: an instance and its results, for tasks that gather it.
 
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::Recipe;
@@ -63,14 +63,26 @@ impl Recipe {
         line
     }
 
-    /// Appends `"name":"path"` for each output of an instance that succeeded.
-    fn push_outputs(&self, index: u32, reported: &[Vec<u8>], line: &mut Vec<u8>) {
-        let paths: Vec<PathBuf> = if self.data.report_outputs {
+    /// The absolute paths of the outputs of an instance that succeeded, as bytes. `reported` are those
+    /// that it reported, empty when they can be computed.
+    #[must_use]
+    pub fn output_bytes(&self, index: u32, reported: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let paths = self.outputs_of(index, reported).into_iter();
+        paths.map(|path| path.into_os_string().into_vec()).collect()
+    }
+
+    fn outputs_of(&self, index: u32, reported: &[Vec<u8>]) -> Vec<PathBuf> {
+        if self.data.report_outputs {
             reported.iter().map(|path| self.data.absolute(path).unwrap_or_default()).collect()
         } else {
             // It succeeded, so it has been rendered before.
             self.renderer(index, 1, None).computed_outputs().unwrap_or_default()
-        };
+        }
+    }
+
+    /// Appends `"name":"path"` for each output of an instance that succeeded.
+    fn push_outputs(&self, index: u32, reported: &[Vec<u8>], line: &mut Vec<u8>) {
+        let paths = self.outputs_of(index, reported);
         let names = self.compiled.own.outputs.iter().map(|(name, _)| name);
         for (at, (name, path)) in names.zip(&paths).enumerate() {
             if at > 0 {
