@@ -210,6 +210,7 @@ struct InstanceResult {
     none @2 :Void;
     some @3 :Data;
   }
+  outputs @4 :List(Data);
 }
 
 struct LogPage {

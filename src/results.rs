@@ -36,7 +36,7 @@ pub(crate) async fn decode<T: DeserializeOwned + 'static>(
     task: TaskId,
     result: InstanceResult,
 ) -> Result<T, Error> {
-    let InstanceResult { row, value, detail } = result;
+    let InstanceResult { row, value, detail, .. } = result;
     let name = watched.name(task)?;
     if row.state != State::Succeeded {
         return Err(Box::new(Failed::new(name, &row, &detail)).into());

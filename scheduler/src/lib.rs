@@ -20,7 +20,7 @@ mod journal;
 mod store;
 
 pub use dagrun_core::layout;
-pub use history::{History, HistoryError};
+pub use history::{History, HistoryError, Scanned, Wanted};
 pub use journal::StoreError;
 pub use server::{Config, Guest, SchedulerHandle, StartError, spawn};
 pub use submission::SubmissionError;

@@ -178,7 +178,8 @@ proptest! {
     ) {
         for row in &rows {
             let value = flag.then(|| bytes.clone());
-            round_trip(&InstanceResult { row: row.clone(), value, detail: bytes.clone() })?;
+            let (detail, outputs) = (bytes.clone(), vec![bytes.clone()]);
+            round_trip(&InstanceResult { row: row.clone(), value, detail, outputs })?;
         }
         round_trip(&InstancePage { rows, next })?;
         let instance = next.unwrap_or(InstanceId { task: TaskId(number), index: 0 });

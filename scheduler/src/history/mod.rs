@@ -9,6 +9,7 @@ mod logs;
 mod past;
 mod reason;
 mod results;
+mod scan;
 mod value;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub(crate) use self::explain::Situation;
 pub(crate) use self::logs::resolve;
 pub(crate) use self::past::Taken;
 use self::reason::Reasons;
+pub use self::scan::{Scanned, Wanted};
 use crate::journal::StoreError;
 use crate::journal::read;
 use crate::journal::schema::open_reader;

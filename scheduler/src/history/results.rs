@@ -41,17 +41,18 @@ impl History {
             for (index, entry) in (at..until).zip(self.read(window)?) {
                 let row = self.row(run, InstanceId { task, index }, &entry)?;
                 let succeeded = row.state == State::Succeeded;
-                let (mut value, mut detail) = (None, Vec::new());
+                let (mut value, mut detail, mut outputs) = (None, Vec::new(), Vec::new());
                 if let Some(event) = &entry.last {
                     if succeeded {
-                        value = event.payload().value;
+                        let payload = event.payload();
+                        (value, outputs) = (payload.value, payload.outputs);
                     } else if row.state == State::Failed {
                         let tail = read::stderr_tail(&self.database, run, row.instance, event);
                         detail = self.read(tail)?;
                     }
                 }
                 bytes += value.as_ref().map_or(0, Vec::len);
-                results.push(InstanceResult { row, value, detail });
+                results.push(InstanceResult { row, value, detail, outputs });
                 if bytes >= BYTES {
                     break;
                 }

@@ -62,9 +62,9 @@ impl EventRow {
 }
 
 /// A hint and a condition for short rows, which begin fewer than 64 before index `?3` …
-const SHORT: (&str, &str) = ("", "e.first_index > ?3 - 64 AND e.count <= 64");
+pub(crate) const SHORT: (&str, &str) = ("", "e.first_index > ?3 - 64 AND e.count <= 64");
 /// … and for all others. SQLite refuses the hint when the index does not hold all rows that match.
-const LONG: (&str, &str) = ("INDEXED BY events_long", "e.count > 64");
+pub(crate) const LONG: (&str, &str) = ("INDEXED BY events_long", "e.count > 64");
 
 const COLUMNS: &str = "e.first_index, e.seq, e.count, e.state, e.attempt, w.name, e.started,
     e.finished, e.cause, e.code, e.root_task, e.root_index, e.reason";

@@ -11,8 +11,10 @@ use dagrun_core::status::{
 };
 
 use super::update::{read_counts, write_counts};
-use super::{Message, Result, length, micros, read_list, read_run_state, read_state, read_text};
-use super::{some_time, write_list};
+use super::{
+    Message, Result, length, micros, read_data, read_list, read_run_state, read_state, read_text,
+};
+use super::{some_time, write_data, write_list};
 use crate::dagrun_capnp as schema;
 
 /// A pipeline to run, as it is sent and stored.
@@ -278,8 +280,11 @@ impl Message for InstanceResult {
         self.row.write(to.reborrow().init_row());
         to.set_detail(&self.detail);
         match &self.value {
-            Some(value) => to.get_value().set_some(value),
-            None => to.get_value().set_none(()),
+            Some(value) => to.reborrow().get_value().set_some(value),
+            None => to.reborrow().get_value().set_none(()),
+        }
+        if !self.outputs.is_empty() {
+            write_data(&self.outputs, to.init_outputs(length(self.outputs.len())));
         }
     }
 
@@ -289,8 +294,12 @@ impl Message for InstanceResult {
             None(()) => Option::None,
             Some(value) => Option::Some(value?.to_vec()),
         };
-        let row = InstanceRow::read(from.get_row()?)?;
-        Ok(InstanceResult { row, value, detail: from.get_detail()?.to_vec() })
+        Ok(InstanceResult {
+            row: InstanceRow::read(from.get_row()?)?,
+            value,
+            detail: from.get_detail()?.to_vec(),
+            outputs: read_data(from.get_outputs()?)?,
+        })
     }
 }
 
