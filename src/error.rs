@@ -72,6 +72,9 @@ pub enum Error {
         #[source]
         source: PayloadError,
     },
+    /// There is no such table or column, or a row is not of the type wanted.
+    #[error("{0}")]
+    Table(String),
     /// The client has been closed.
     #[error("the client has been closed")]
     Closed,

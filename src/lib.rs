@@ -53,6 +53,7 @@ mod results;
 pub mod rpc;
 mod run;
 mod session;
+pub mod table;
 mod view;
 mod watch;
 mod worker_args;

@@ -19,6 +19,7 @@
 //! ```
 
 mod error;
+mod rows;
 mod run;
 mod updates;
 
@@ -38,6 +39,7 @@ use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 pub use dagrun_schema::wire::{InstancePage, LogPage, Scope, Submission};
 pub use error::ClientError;
+pub use rows::Wanted;
 pub use run::Run;
 pub use updates::Updates;
 
