@@ -8,8 +8,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dagrun_core::engine::Scheme;
 
+use crate::chosen::What;
+use crate::export::ExportArgs;
 use crate::offer::OfferArgs;
-use crate::target::{RunName, Target};
+use crate::sql::SqlArgs;
+use crate::table::TableArgs;
+use crate::target::RunName;
 
 /// Runs pipelines of processes: parameter sweeps, map, gather, on a laptop or a cluster.
 #[derive(Debug, Parser)]
@@ -39,6 +43,12 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Print the captured value of an instance
     Output(OutputArgs),
+    /// Print or write the results of a task as a table
+    Table(Box<TableArgs>),
+    /// Answer a question about results, in SQL
+    Sql(SqlArgs),
+    /// Write the results of a run as plain files
+    Export(ExportArgs),
     /// Say why an instance waits, was skipped, failed or ran again
     Explain(ExplainArgs),
     /// Block until a run has ended
@@ -146,7 +156,7 @@ pub(crate) struct HowArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RetryArgs {
     /// The run: its id, or `last`
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", default_value = "last")]
     pub(crate) run: RunName,
     /// Run only what has not succeeded; what has counts as succeeded, with its values and outputs
     #[arg(long)]
@@ -232,9 +242,8 @@ pub(crate) struct RunsArgs {
 /// `dagrun status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// The run: its id, or `last`
-    #[arg(value_name = "RUN", default_value = "last")]
-    pub(crate) run: RunName,
+    #[command(flatten)]
+    pub(crate) what: What,
     #[command(flatten)]
     pub(crate) place: Place,
     /// List its instances
@@ -251,12 +260,8 @@ pub(crate) struct StatusArgs {
 /// `dagrun logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// The run: its id, or `last`
-    #[arg(value_name = "RUN")]
-    pub(crate) run: RunName,
-    /// A task or one of its instances, as in `price[7]`
-    #[arg(value_name = "TASK[INDEX]")]
-    pub(crate) target: Option<Target>,
+    #[command(flatten)]
+    pub(crate) what: What,
     #[command(flatten)]
     pub(crate) place: Place,
     /// Go on until the run has ended
@@ -270,15 +275,14 @@ pub(crate) struct LogsArgs {
 /// `dagrun output`.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// The run: its id, or `last`
-    #[arg(value_name = "RUN")]
-    pub(crate) run: RunName,
-    /// The instance, as in `price[7]`; the index may be left out where there is only one
-    #[arg(value_name = "TASK[INDEX]")]
-    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) what: What,
     /// Print bytes as they are, text without quotes, and no newline at the end
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Print the paths of its outputs, one a line
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) paths: bool,
     #[command(flatten)]
     pub(crate) place: Place,
 }
@@ -286,12 +290,8 @@ pub(crate) struct OutputArgs {
 /// `dagrun explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The run: its id, or `last`
-    #[arg(value_name = "RUN")]
-    pub(crate) run: RunName,
-    /// The instance, as in `price[7]`; the index may be left out where there is only one
-    #[arg(value_name = "TASK[INDEX]")]
-    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) what: What,
     #[command(flatten)]
     pub(crate) place: Place,
 }
@@ -300,7 +300,7 @@ pub(crate) struct ExplainArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The run: its id, or `last`
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", default_value = "last")]
     pub(crate) run: RunName,
     #[command(flatten)]
     pub(crate) place: Place,
@@ -322,12 +322,8 @@ pub(crate) struct WatchArgs {
 /// `dagrun cancel`.
 #[derive(Debug, Args)]
 pub(crate) struct CancelArgs {
-    /// The run: its id, or `last`
-    #[arg(value_name = "RUN")]
-    pub(crate) run: RunName,
-    /// A task or one of its instances [default: the whole run]
-    #[arg(value_name = "TASK[INDEX]")]
-    pub(crate) target: Option<Target>,
+    #[command(flatten)]
+    pub(crate) what: What,
     #[command(flatten)]
     pub(crate) place: Place,
 }

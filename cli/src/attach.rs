@@ -3,12 +3,14 @@
 use dagrun_core::status::RunState;
 
 use crate::args::{CancelArgs, RunArgs, WatchArgs};
+use crate::chosen::{self, Chosen};
 use crate::exit::{Exit, Failure};
 use crate::follow::{End, Feed, Followed, OnSignal};
 use crate::report;
 use crate::signals::Signals;
 use crate::source::{RunSource, Source};
 use crate::tail::{self, Advice};
+use crate::target::{RunName, Target};
 use crate::terminal;
 
 /// Blocks until a run has ended.
@@ -65,14 +67,55 @@ pub(crate) fn exit_of(state: RunState) -> Exit {
     }
 }
 
-/// Cancels a run, a task or an instance.
+/// Cancels a run, a task or some of its instances.
 pub(crate) async fn cancel(args: &CancelArgs) -> Result<Exit, Failure> {
-    let run = Source::open(&args.place).await?.run(args.run).await?;
+    let (run, selector) = args.what.read()?;
+    let source = Source::open(&args.place).await?;
+    let run = match run {
+        Some(run) => run,
+        None => only_running(&source).await?,
+    };
+    let run = source.run(run).await?;
     let status = run.status().await?;
     if status.state != RunState::Running {
         terminal::print(&format!("run {} has ended: {}", run.id(), status.state.word()));
         return Ok(Exit::Success);
     }
-    run.cancel(args.target.as_ref()).await?;
+    let Some(selector) = selector else {
+        run.cancel(None).await?;
+        return Ok(Exit::Success);
+    };
+    if selector.is_whole() {
+        let task = chosen::task(&status, &selector)?.1.name.clone();
+        run.cancel(Some(&Target { task, index: None })).await?;
+        return Ok(Exit::Success);
+    }
+    let recipes = run.recipes().await?;
+    let chosen = Chosen::of(&run, &status, recipes.pipeline(), &selector).await?;
+    let (mut from, mut none) = (Some(0), true);
+    while let Some(index) = from {
+        let (rows, next) = chosen.rows(&run, index, false).await?;
+        for row in rows {
+            none = false;
+            let target = Target { task: chosen.name.clone(), index: Some(row.instance.index) };
+            run.cancel(Some(&target)).await?;
+        }
+        from = next;
+    }
+    if none {
+        return Err(Failure::usage(format!("no instance of `{}` is selected", chosen.name)));
+    }
     Ok(Exit::Success)
+}
+
+/// The run that runs, when there is only one.
+async fn only_running(source: &Source) -> Result<RunName, Failure> {
+    let runs = source.runs(u32::MAX).await?;
+    let mut running = runs.iter().filter(|run| run.state == RunState::Running);
+    let failure = match (running.next(), running.next()) {
+        (Some(run), None) => return Ok(RunName::Id(run.run)),
+        (None, _) => Failure::usage("no run is running"),
+        (Some(_), Some(_)) => Failure::usage("several runs are running: say which"),
+    };
+    Err(failure.help("`dagrun runs` lists them"))
 }

@@ -1,28 +1,46 @@
 //! `dagrun explain`: why an instance is where it is, and how each of its attempts went.
 
-use dagrun_core::ids::TaskId;
-
 use crate::args::ExplainArgs;
+use crate::chosen::{self, Chosen};
 use crate::exit::{Exit, Failure};
 use crate::source::Source;
 use crate::terminal::Output;
 
-/// Prints the reason, then a line for each attempt.
+/// Prints the reason, then a line for each attempt; several instances one after the other.
 pub(crate) async fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
-    let run = Source::open(&args.place).await?.run(args.run).await?;
+    let (run, selector) = args.what.read_task()?;
+    let run = Source::open(&args.place).await?.run(run).await?;
     let status = run.status().await?;
-    let name = &args.target.task;
-    let found = (0..).map(TaskId).zip(&status.tasks).find(|(_, task)| task.name == *name);
-    let (id, task) =
-        found.ok_or_else(|| Failure::usage(format!("the run has no task `{name}`")))?;
-    let index = match args.target.index {
+    let (_, task) = chosen::task(&status, &selector)?;
+    if !task.width_known {
         // All that can be said of instances whose number is not known is said of all alike.
-        index if !task.width_known => index.unwrap_or(0),
-        _ => args.target.instance(id, task)?.index,
-    };
+        let mut output = Output::lock();
+        let index = selector.index().unwrap_or(0);
+        run.explain(selector.task(), index).await?.into_iter().for_each(|line| output.line(line));
+        return Ok(Exit::Success);
+    }
+    let recipes = run.recipes().await?;
+    let chosen = Chosen::of(&run, &status, recipes.pipeline(), &selector).await?;
     let mut output = Output::lock();
-    for line in run.explain(name, index).await? {
-        output.line(line);
+    if selector.is_whole() || chosen.selection.single().is_some() {
+        let index = chosen.only(&run).await?.index;
+        run.explain(&chosen.name, index).await?.into_iter().for_each(|line| output.line(line));
+        return Ok(Exit::Success);
+    }
+    let (mut from, mut first) = (Some(0), true);
+    while let Some(index) = from {
+        let (rows, next) = chosen.rows(&run, index, false).await?;
+        for row in rows {
+            if !std::mem::take(&mut first) {
+                output.line("");
+            }
+            let lines = run.explain(&chosen.name, row.instance.index).await?;
+            lines.into_iter().for_each(|line| output.line(line));
+        }
+        from = next;
+    }
+    if first {
+        return Err(Failure::usage(format!("no instance of `{}` is selected", chosen.name)));
     }
     Ok(Exit::Success)
 }

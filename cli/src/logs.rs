@@ -1,16 +1,18 @@
 //! `dagrun logs`: what attempts wrote to standard output and standard error.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use dagrun_core::ids::InstanceId;
-use dagrun_core::status::{LogChunk, RunState, RunStatus, Stream};
+use dagrun_core::select::Selector;
+use dagrun_core::status::{LogChunk, RunState, RunStatus, Stream, TaskStatus};
 
 use crate::args::LogsArgs;
+use crate::chosen::{self, Chosen};
 use crate::exit::{Exit, Failure};
 use crate::json::task_name;
-use crate::source::Source;
-use crate::target::Target;
+use crate::source::{RunSource, Source};
+use crate::target::{RunName, Target};
 use crate::terminal::Output;
 
 /// How often a log is looked at that may still grow.
@@ -18,18 +20,19 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// Prints the captured output of a run, a task or an instance.
 pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
-    let run = Source::open(&args.place).await?.run(args.run).await?;
+    let (name, selector) = args.what.read()?;
+    let run = Source::open(&args.place).await?.run(name.unwrap_or(RunName::Last)).await?;
     let mut status = run.status().await?;
-    let mut printer =
-        Printer { raw: is_single(args.target.as_ref(), &status)?, open: HashMap::new() };
+    let filter = Filter::of(&run, &status, selector.as_ref()).await?;
+    let mut printer = Printer { raw: filter.is_single(&status), open: HashMap::new() };
     let mut cursor = Vec::new();
     loop {
         let ended = status.state != RunState::Running;
         loop {
-            let page = run.logs(args.target.as_ref(), &cursor, args.failed).await?;
+            let page = run.logs(filter.target.as_ref(), &cursor, args.failed).await?;
             let mut output = Output::lock();
-            for chunk in page.chunks {
-                printer.print(&mut output, &status, &chunk);
+            for chunk in page.chunks.iter().filter(|chunk| filter.admits(chunk.instance)) {
+                printer.print(&mut output, &status, chunk);
             }
             cursor = page.cursor;
             if !page.more {
@@ -47,16 +50,53 @@ pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Whether a single instance is meant, whose output is printed as it is.
-fn is_single(target: Option<&Target>, status: &RunStatus) -> Result<bool, Failure> {
-    let Some(target) = target else { return Ok(false) };
-    let task = status.tasks.iter().find(|task| task.name == target.task);
-    let task =
-        task.ok_or_else(|| Failure::usage(format!("the run has no task `{}`", target.task)))?;
-    if task.width_known {
-        target.check(task)?;
+/// Whose output is wanted.
+struct Filter {
+    /// What is asked for: at least all that is wanted.
+    target: Option<Target>,
+    /// What of it is wanted, unless that is all.
+    chosen: Option<Chosen>,
+    /// The instances in the wanted states, when the states matter.
+    in_state: Option<HashSet<u32>>,
+}
+
+impl Filter {
+    async fn of(
+        run: &RunSource,
+        status: &RunStatus,
+        selector: Option<&Selector>,
+    ) -> Result<Filter, Failure> {
+        let mut filter = Filter { target: None, chosen: None, in_state: None };
+        let Some(selector) = selector else { return Ok(filter) };
+        let (_, task) = chosen::task(status, selector)?;
+        filter.target = Some(Target { task: task.name.clone(), index: selector.index() });
+        if selector.is_whole() || (!task.width_known && selector.index().is_some()) {
+            return Ok(filter);
+        }
+        let recipes = run.recipes().await?;
+        let chosen = Chosen::of(run, status, recipes.pipeline(), selector).await?;
+        if chosen.selection.states().is_some() {
+            let rows = chosen.all_rows(run).await?;
+            filter.in_state = Some(rows.iter().map(|row| row.instance.index).collect());
+        }
+        filter.target = Some(chosen.target());
+        filter.chosen = Some(chosen);
+        Ok(filter)
     }
-    Ok(target.index.is_some() || (task.width_known && task.counts.total() == 1))
+
+    fn admits(&self, instance: InstanceId) -> bool {
+        let chosen = self.chosen.as_ref();
+        chosen.is_none_or(|chosen| chosen.selection.contains(instance.index))
+            && self.in_state.as_ref().is_none_or(|wanted| wanted.contains(&instance.index))
+    }
+
+    /// Whether a single instance is meant, whose output is printed as it is.
+    fn is_single(&self, status: &RunStatus) -> bool {
+        let Some(target) = &self.target else { return false };
+        let task = status.tasks.iter().find(|task| task.name == target.task);
+        let alone = |task: &TaskStatus| task.width_known && task.counts.total() == 1;
+        target.index.is_some() || task.is_some_and(alone)
+    }
 }
 
 /// Writes the output of several instances in whole lines, each with its origin before it.

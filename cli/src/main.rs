@@ -4,6 +4,7 @@
 mod args;
 mod attach;
 mod check;
+mod chosen;
 mod cluster;
 mod diagnostics;
 mod docs;
@@ -12,6 +13,7 @@ mod durations;
 mod exec;
 mod exit;
 mod explain;
+mod export;
 mod file;
 mod follow;
 mod graph;
@@ -21,6 +23,7 @@ mod logs;
 mod offer;
 mod output;
 mod plan;
+mod plot;
 mod progress;
 mod quote;
 mod recipes;
@@ -29,8 +32,10 @@ mod retry;
 mod serve;
 mod signals;
 mod source;
+mod sql;
 mod status;
 mod submit;
+mod table;
 mod tail;
 mod target;
 mod terminal;
@@ -78,6 +83,9 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Status(args) => status::status(args).await,
         Command::Logs(args) => logs::logs(args).await,
         Command::Output(args) => output::output(args).await,
+        Command::Table(args) => table::table(args).await,
+        Command::Sql(args) => sql::sql(args).await,
+        Command::Export(args) => export::export(args).await,
         Command::Explain(args) => explain::explain(args).await,
         Command::Wait(args) => attach::wait(args).await,
         Command::Watch(args) => attach::watch(args).await,

@@ -36,7 +36,7 @@ impl Recipes {
     }
 
     /// The recipe of a task; `None` when there is no such task.
-    fn of(&mut self, task: TaskId) -> Option<&Recipe> {
+    pub(crate) fn of(&mut self, task: TaskId) -> Option<&Recipe> {
         match self.made.entry(task) {
             Entry::Occupied(made) => Some(made.into_mut()),
             Entry::Vacant(slot) => {
@@ -49,5 +49,11 @@ impl Recipes {
     /// The parameters of an instance.
     pub(crate) fn params(&mut self, instance: InstanceId) -> Vec<(String, Value)> {
         self.of(instance.task).map(|recipe| recipe.params(instance.index)).unwrap_or_default()
+    }
+
+    /// The recipe of a task, for whoever needs no other.
+    pub(crate) fn take(&mut self, task: TaskId) -> Option<Recipe> {
+        self.of(task)?;
+        self.made.remove(&task)
     }
 }

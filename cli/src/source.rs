@@ -8,7 +8,7 @@ use dagrun::rpc::{Client, InstancePage, LogPage, Run, Scope, Submission};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::one_line;
 use dagrun_core::pipeline::Pipeline;
-use dagrun_core::status::{RunState, RunStatus, RunSummary};
+use dagrun_core::status::{RunState, RunStatus, RunSummary, State};
 use dagrun_scheduler::{History, HistoryError};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -144,6 +144,16 @@ fn open_history(state_dir: &Path) -> Result<History, Failure> {
 }
 
 impl DiskRun {
+    /// Its id.
+    pub(crate) fn id(&self) -> RunId {
+        self.run
+    }
+
+    /// The history that it is in.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
     fn owner_pid(&self) -> Option<Pid> {
         let pid = self.owner.try_into().ok().and_then(Pid::from_raw)?;
         let ended = matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
@@ -229,6 +239,22 @@ impl RunSource {
             RunSource::Disk(disk) => Ok(disk.history.command(disk.run, instance)?),
             RunSource::Live { run, .. } => Ok(run.command(instance).await?),
         }
+    }
+
+    /// The absolute paths of the outputs of an instance; none unless it has succeeded.
+    pub(crate) async fn output_paths(
+        &self,
+        recipes: &mut Recipes,
+        InstanceId { task, index }: InstanceId,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        let results = match self {
+            RunSource::Disk(disk) => disk.history.results(disk.run, task, index, 1)?,
+            RunSource::Live { run, .. } => run.results(task, index, 1).await?,
+        };
+        let found = results.first().filter(|found| found.row.state == State::Succeeded);
+        let paths = found.zip(recipes.of(task));
+        Ok(paths
+            .map_or_else(Vec::new, |(found, recipe)| recipe.output_bytes(index, &found.outputs)))
     }
 
     /// Why an instance is in its state: lines for people.

@@ -1,11 +1,21 @@
 //! `dagrun status` and `dagrun runs`: what became of runs.
 
+use std::collections::HashMap;
+
+use dagrun_core::ids::{InstanceId, TaskId};
+use dagrun_core::payload;
+use dagrun_core::recipe::Items;
+use dagrun_core::select::{Columns, Point, Selector};
 use dagrun_core::status::{InstanceRow, RunState, RunStatus, State};
+use dagrun_core::value::Value;
 
 use crate::args::{RunsArgs, StatusArgs};
+use crate::chosen::{self, Chosen};
 use crate::exit::{Exit, Failure};
 use crate::json::{self, InstanceJson, RunJson, SummaryJson};
+use crate::recipes::Recipes;
 use crate::source::{FIRST, RunSource, Source};
+use crate::target::RunName;
 use crate::terminal::{self, Output, Paint, Terminal, table};
 use crate::time;
 
@@ -14,9 +24,16 @@ const PAGE: u32 = 1000;
 
 /// Shows one run.
 pub(crate) async fn status(args: &StatusArgs) -> Result<Exit, Failure> {
-    let run = Source::open(&args.place).await?.run(args.run).await?;
-    let status = run.status().await?;
-    if args.instances || args.failed {
+    let (name, selector) = args.what.read()?;
+    let run = Source::open(&args.place).await?.run(name.unwrap_or(RunName::Last)).await?;
+    let mut status = run.status().await?;
+    if let Some(selector) = &selector {
+        let (task, _) = chosen::task(&status, selector)?;
+        if args.instances || args.failed || !selector.is_whole() {
+            return some_instances(args, &run, &status, selector).await;
+        }
+        status.tasks = status.tasks.into_iter().skip(task.at()).take(1).collect();
+    } else if args.instances || args.failed {
         return instances(args, &run, &status).await;
     }
     let mut output = Output::lock();
@@ -87,32 +104,152 @@ async fn instances(
     run: &RunSource,
     status: &RunStatus,
 ) -> Result<Exit, Failure> {
-    let mut recipes = run.recipes().await?;
-    let mut output = Output::lock();
+    let mut listing = Listing::new(args, run, status).await?;
     let mut from = Some(FIRST);
     while let Some(start) = from {
         let page = run.instances(start, PAGE, args.failed).await?;
-        for row in &page.rows {
-            let task = json::task_name(status, row.instance.task);
-            if args.json {
-                let params = json::params(recipes.params(row.instance));
-                output.json(&InstanceJson::new(row, task, params));
-            } else {
-                let params = recipes.params(row.instance);
-                output.line(instance_line(row, task, &params));
-            }
-        }
+        listing.page(&page.rows).await;
         from = page.next;
     }
     Ok(Exit::Success)
 }
 
-/// `price[17]  failed  0.3 s  w1  exit code 3  strike=80.0 sigma=0.1`.
-fn instance_line(
+/// Lists those of one task that were chosen.
+async fn some_instances(
+    args: &StatusArgs,
+    run: &RunSource,
+    status: &RunStatus,
+    selector: &Selector,
+) -> Result<Exit, Failure> {
+    let mut listing = Listing::new(args, run, status).await?;
+    let chosen = Chosen::of(run, status, listing.recipes.pipeline(), selector).await?;
+    let mut from = Some(0);
+    while let Some(index) = from {
+        let (rows, next) = chosen.rows(run, index, args.failed).await?;
+        listing.page(&rows).await;
+        from = next;
+    }
+    Ok(Exit::Success)
+}
+
+/// What the instances of tasks get from a scatter: their parameters, and the items.
+type Given = Option<(Columns, Items)>;
+
+/// Prints instances: JSON, a line each, or at a terminal a table.
+struct Listing<'a> {
+    run: &'a RunSource,
+    status: &'a RunStatus,
+    json: bool,
+    terminal: Terminal,
+    recipes: Recipes,
+    given: HashMap<TaskId, Given>,
+    output: Output,
+    /// Whether the head of the table stands there.
+    begun: bool,
+}
+
+impl<'a> Listing<'a> {
+    async fn new(
+        args: &StatusArgs,
+        run: &'a RunSource,
+        status: &'a RunStatus,
+    ) -> Result<Listing<'a>, Failure> {
+        let recipes = run.recipes().await?;
+        let output = if args.json { Output::lock() } else { Output::paged() };
+        let (json, terminal) = (args.json, Terminal::stdout());
+        let given = HashMap::new();
+        Ok(Listing { run, status, json, terminal, recipes, given, output, begun: false })
+    }
+
+    async fn page(&mut self, rows: &[InstanceRow]) {
+        let mut lines = Vec::new();
+        for row in rows {
+            let task = json::task_name(self.status, row.instance.task);
+            let params = self.params(row.instance).await;
+            if self.json {
+                self.output.json(&InstanceJson::new(row, task, json::params(params)));
+            } else if self.terminal.interactive {
+                lines.push(cells(row, task, &params, self.terminal));
+            } else {
+                self.output.line(instance_line(row, task, &params));
+            }
+        }
+        if !lines.is_empty() {
+            let head = ["instance", "state", "took", "attempts", "worker", "parameters", "reason"];
+            lines.insert(0, head.map(str::to_owned).to_vec());
+            let numeric = [false, false, true, true, false, false, false];
+            let skipped = usize::from(std::mem::replace(&mut self.begun, true));
+            let lines = table(&lines, &numeric);
+            lines.into_iter().skip(skipped).for_each(|line| self.output.line(line));
+        }
+    }
+
+    /// The parameters of an instance, and its item.
+    async fn params(&mut self, instance: InstanceId) -> Vec<(String, Value)> {
+        let mut params = self.recipes.params(instance);
+        if !self.given.contains_key(&instance.task) {
+            let given = self.given(instance.task).await;
+            self.given.insert(instance.task, given);
+        }
+        if let Some(Some((columns, items))) = self.given.get(&instance.task) {
+            let mut point = Point::default();
+            columns.seek(instance.index, &mut point);
+            let part = items.part(point.part());
+            let json = part.as_deref().and_then(|part| payload::to_json(part).ok());
+            let item = json.and_then(|json| Value::from_json(&json).ok());
+            params.extend(item.map(|item| ("item".to_owned(), item)));
+        }
+        params
+    }
+
+    async fn given(&self, task: TaskId) -> Given {
+        let pipeline = self.recipes.pipeline();
+        let columns = Columns::new(pipeline, task).ok()?;
+        let scatter = columns.items()?;
+        let items = chosen::items(self.run, self.status, pipeline, scatter).await.ok()?;
+        Some((columns, items))
+    }
+}
+
+/// `strike=80.0 sigma=0.1`.
+fn shown(params: &[(String, Value)]) -> String {
+    let shown = params.iter().map(|(name, value)| {
+        format!("{name}={}", String::from_utf8_lossy(&value.to_text()).escape_debug())
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// The cells of an instance in a table.
+fn cells(
     row: &InstanceRow,
     task: &str,
-    params: &[(String, dagrun_core::value::Value)],
-) -> String {
+    params: &[(String, Value)],
+    terminal: Terminal,
+) -> Vec<String> {
+    let word = row.state.word();
+    let state = match row.state {
+        State::Succeeded => terminal.paint(Paint::Green, word),
+        State::Failed => terminal.paint(Paint::Red, word),
+        State::Skipped | State::Cancelled | State::Backoff => terminal.paint(Paint::Yellow, word),
+        _ => word.to_owned(),
+    };
+    let took = match (row.started, row.finished) {
+        (Some(started), Some(_)) => time::took(started, row.finished),
+        _ => String::new(),
+    };
+    vec![
+        format!("{task}[{}]", row.instance.index),
+        state,
+        took,
+        if row.attempts > 0 { row.attempts.to_string() } else { String::new() },
+        row.worker.clone().unwrap_or_default(),
+        shown(params),
+        row.reason.clone(),
+    ]
+}
+
+/// `price[17]  failed  0.3 s  w1  exit code 3  strike=80.0 sigma=0.1`.
+fn instance_line(row: &InstanceRow, task: &str, params: &[(String, Value)]) -> String {
     let mut parts = vec![format!("{task}[{}]", row.instance.index), row.state.word().to_owned()];
     if let (Some(started), Some(_)) = (row.started, row.finished) {
         parts.push(time::took(started, row.finished));
@@ -125,10 +262,7 @@ fn instance_line(
         parts.push(row.reason.clone());
     }
     if !params.is_empty() {
-        let shown = params.iter().map(|(name, value)| {
-            format!("{name}={}", String::from_utf8_lossy(&value.to_text()).escape_debug())
-        });
-        parts.push(shown.collect::<Vec<_>>().join(" "));
+        parts.push(shown(params));
     }
     parts.join("  ")
 }

@@ -1,6 +1,7 @@
 //! The terminal: whether there is one, whether it may be coloured, and writing that cannot panic.
 
 use std::io::{self, IsTerminal, Write};
+use std::process::{Child, Command, Stdio};
 
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
@@ -91,6 +92,13 @@ impl Drop for NoEcho {
     }
 }
 
+/// How many characters a line of standard output has.
+pub(crate) fn width() -> usize {
+    let size = termios::tcgetwinsize(io::stdout()).map(|size| usize::from(size.ws_col));
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
+    size.ok().filter(|width| *width > 0).or_else(said).unwrap_or(80)
+}
+
 /// Writes a line for people to standard error; without a reader it is lost.
 pub(crate) fn print(text: &str) {
     let mut stderr = io::stderr().lock();
@@ -104,45 +112,90 @@ pub(crate) fn tell_bytes(bytes: &[u8]) {
 
 /// Standard output, buffered. A reader that has left ends the process quietly, as SIGPIPE would.
 pub(crate) struct Output {
-    inner: io::BufWriter<io::StdoutLock<'static>>,
+    /// Always there, but while it is dropped.
+    inner: Option<io::BufWriter<Box<dyn Write>>>,
+    pager: Option<Child>,
 }
 
 impl Output {
     /// Locks standard output.
     pub(crate) fn lock() -> Output {
-        Output { inner: io::BufWriter::new(io::stdout().lock()) }
+        Output::to(Box::new(io::stdout().lock()), None)
+    }
+
+    /// The same, through a pager where someone looks at it: `$DAGRUN_PAGER`, `$PAGER` or `less`.
+    pub(crate) fn paged() -> Output {
+        if !Terminal::stdout().interactive {
+            return Output::lock();
+        }
+        let named = |name| std::env::var(name).ok().filter(|command| !command.is_empty());
+        let command = named("DAGRUN_PAGER").or_else(|| named("PAGER"));
+        let command = command.unwrap_or_else(|| "less".to_owned());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &command]).stdin(Stdio::piped());
+        // Quit if it fits, keep colours, leave the screen as it is.
+        if std::env::var_os("LESS").is_none() {
+            shell.env("LESS", "FRX");
+        }
+        let is_plain = command == "cat" || !is_there(&command);
+        let started = if is_plain { None } else { shell.spawn().ok() };
+        match started.map(|mut child| (child.stdin.take(), child)) {
+            Some((Some(stdin), child)) => Output::to(Box::new(stdin), Some(child)),
+            _ => Output::lock(),
+        }
+    }
+
+    fn to(to: Box<dyn Write>, pager: Option<Child>) -> Output {
+        Output { inner: Some(io::BufWriter::new(to)), pager }
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+        let result = self.inner.as_mut().map_or(Ok(()), |inner| write(inner));
+        let Err(error) = result else { return };
+        if let Some(mut pager) = self.pager.take() {
+            // Its reader has seen enough.
+            let _ = pager.wait();
+        }
+        quit_on_error(Err(error));
     }
 
     /// Writes a line.
     pub(crate) fn line(&mut self, text: impl std::fmt::Display) {
-        let result = writeln!(self.inner, "{text}");
-        quit_on_error(result);
+        self.write(|to| writeln!(to, "{text}"));
     }
 
     /// Writes bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        let result = self.inner.write_all(bytes);
-        quit_on_error(result);
+        self.write(|to| to.write_all(bytes));
     }
 
     /// Writes a line of JSON.
     pub(crate) fn json(&mut self, value: &impl serde::Serialize) {
-        let result = serde_json::to_writer(&mut self.inner, value).map_err(io::Error::from);
-        quit_on_error(result);
+        self.write(|to| serde_json::to_writer(to, value).map_err(io::Error::from));
         self.bytes(b"\n");
     }
 
     /// Hands everything over to the reader.
     pub(crate) fn flush(&mut self) {
-        let result = self.inner.flush();
-        quit_on_error(result);
+        self.write(|to| to.flush());
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
         self.flush();
+        self.inner = None;
+        if let Some(mut pager) = self.pager.take() {
+            let _ = pager.wait();
+        }
     }
+}
+
+/// Whether the program of a command is found.
+fn is_there(command: &str) -> bool {
+    let program = command.split_whitespace().next().unwrap_or("");
+    let dirs = std::env::var_os("PATH").unwrap_or_default();
+    program.contains('/') || std::env::split_paths(&dirs).any(|dir| dir.join(program).is_file())
 }
 
 fn quit_on_error(result: io::Result<()>) {
@@ -154,19 +207,28 @@ fn quit_on_error(result: io::Result<()>) {
     std::process::exit(1);
 }
 
+/// How many characters of a text are seen: colours are not.
+fn seen(text: &str) -> usize {
+    let mut pieces = text.split("\x1b[");
+    let first = pieces.next().map_or(0, |piece| piece.chars().count());
+    let rest =
+        pieces.map(|piece| piece.split_once('m').map_or(0, |(_, rest)| rest.chars().count()));
+    first + rest.sum::<usize>()
+}
+
 /// The lines of a table, columns aligned, the first row its head. A last column of words may be as
 /// wide as it likes: nothing is aligned with its end.
 pub(crate) fn table(rows: &[Vec<String>], numeric: &[bool]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        cells.map(|cell| seen(cell)).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let line = |row: &Vec<String>| {
         let mut text = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let padding = || " ".repeat(width - cell.chars().count());
+            let padding = || " ".repeat(width.saturating_sub(seen(cell)));
             if numeric.get(column).copied().unwrap_or(false) {
                 text.push_str(&padding());
                 text.push_str(cell);

@@ -80,25 +80,6 @@ impl Timestamp {
     pub fn since(self, earlier: Timestamp) -> Micros {
         Micros(self.0.saturating_sub(earlier.0))
     }
-
-    /// RFC 3339, in UTC, to the millisecond: `2023-11-14T22:13:20.123Z`.
-    #[must_use]
-    pub fn rfc3339(self) -> String {
-        let seconds = self.0 / 1_000_000;
-        // Days are counted from 1 March of year 0, so that leap days come last.
-        // See H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-        let days = seconds / 86_400 + 719_468;
-        let (era, day) = (days / 146_097, days % 146_097);
-        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-        let day = day - (365 * year + year / 4 - year / 100);
-        let month = (5 * day + 2) / 153;
-        let day = day - (153 * month + 2) / 5 + 1;
-        let month = if month < 10 { month + 3 } else { month - 9 };
-        let year = year + era * 400 + u64::from(month <= 2);
-        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-        let milli = self.0 / 1_000 % 1_000;
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-    }
 }
 
 /// In the form in which authors write it: `2s`, `1.5s`, `250ms`, `90m`, `2h`.

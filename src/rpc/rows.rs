@@ -6,6 +6,7 @@ use dagrun_core::recipe::Recipe;
 use dagrun_core::select::Selection;
 use dagrun_core::status::{InstanceResult, InstanceRow, State};
 use dagrun_core::table::{Attempt, Builder, Each, Known};
+use dagrun_scheduler::history::rfc3339;
 
 use super::{ClientError, Run};
 
@@ -77,7 +78,7 @@ impl Run {
             true => wanted.recipe.output_bytes(index, &outputs),
             false => Vec::new(),
         };
-        let text = |time: Option<Timestamp>| time.map_or_else(String::new, Timestamp::rfc3339);
+        let text = |time: Option<Timestamp>| time.map_or_else(String::new, rfc3339);
         let (started, finished) = match wanted.wide {
             true => (text(row.started), text(row.finished)),
             false => Default::default(),
