@@ -237,3 +237,33 @@ fn a_run_is_exported_as_plain_files() {
     test.run(&["export", "-o", "x.junk"]).exits(2).err_has("`junk` is no form");
     test.run(&["export", "price", "price", "-o", "x.csv"]).exits(2).err_has("named twice");
 }
+
+#[test]
+fn results_are_drawn_in_the_terminal_and_as_pictures() {
+    let test = prices();
+    test.run(&["table", "price[solver=cg]", "--plot", "price:strike"])
+        .exits(0)
+        .silent()
+        .out_has("price\n")
+        .out_has("┤")
+        .out_has("strike\n");
+    test.run(&["table", "last", "price", "--plot", "price:strike,solver", "two.svg"]).exits(0);
+    let svg = test.read("two.svg");
+    assert!(svg.starts_with("<svg") && svg.contains(">solver=cg<") && svg.contains("<polyline"));
+    test.run(&["table", "price", "--plot", "price:strike", "-o", "one.png"]).exits(0).out("");
+    assert!(std::fs::read(test.path("one.png")).unwrap().starts_with(b"\x89PNG"));
+    test.run(&["table", "price", "--plot", "price"]).exits(2).err_has("over what it is drawn");
+    test.run(&["table", "price", "--plot", "prise:strike"]).exits(2).err_has("`price`?");
+    test.run(&["table", "price", "--plot", "greeks.path:strike"]).exits(2).err_has("no row has");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it_quietly() {
+    let test = prices();
+    let mut command = test.command(&["table", "price"]);
+    let piped = std::process::Stdio::piped;
+    let mut child = command.stdout(piped()).stderr(piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
+}
