@@ -46,6 +46,38 @@ fn check_json_lists_all_problems_with_their_places() {
     }
 }
 
+/// What is shown has at most so many characters a line, whatever the file.
+fn shows_little(pipeline: &str) -> String {
+    let test = Test::new(pipeline);
+    let outcome = test.run(&["check", "pipeline.toml"]).exits(2).out("");
+    let text = outcome.stderr.clone();
+    assert!(text.len() < 20_000, "{} bytes", text.len());
+    for line in text.lines() {
+        assert!(line.chars().count() < 230, "{line}");
+    }
+    text
+}
+
+#[test]
+fn a_problem_in_a_very_long_line_is_shown_in_a_window() {
+    let many = "1,".repeat(33_000);
+    let text = shows_little(&format!("[task.a]\nrun = 'true'\nsweep = {{ v = [{many}1], w = 3 }}"));
+    assert!(text.contains(":3:66"), "{text}");
+    assert!(text.contains("w = 3"), "{text}");
+    let text = shows_little(&format!("[task.a]\nrun = ['true'],{}x", " ".repeat(70_000)));
+    assert!(text.contains("pipeline.toml:2:"), "{text}");
+    shows_little(&format!("[task.a]\nrun = '''{}", "long words ".repeat(100_000)));
+    shows_little(&format!("[task.a]\nrun = '{}", "x".repeat(1_000_000)));
+    shows_little(&format!("[task.a]\n{} = 1\nrun = ['true']", "k".repeat(70_000)));
+    shows_little(&format!("[task.a]\nrun = ['true']\nafter = '{}'", "k".repeat(70_000)));
+    let wide = "ü".repeat(70_000);
+    shows_little(&format!("# {wide}\n[task.a]\nrun = ['{wide}']\nx = '{wide}'\n# {wide}"));
+    let keys: String = (0..5_000).map(|at| format!("zz{at} = 1\n")).collect();
+    let test = Test::new(&format!("[task.a]\nrun = ['true']\n{keys}"));
+    let outcome = test.run(&["check", "pipeline.toml"]).exits(2);
+    outcome.err_has("has 5000 problems, of which the first 100 are shown");
+}
+
 #[test]
 fn problems_are_shown_with_a_snippet_all_at_once() {
     let test = Test::new("[task.a]\nrunn = ['true']\n\n[task.b]\nrun = ['true']\nafter = 'c'\n");

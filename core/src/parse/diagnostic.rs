@@ -9,6 +9,9 @@ use rustc_hash::FxHashSet;
 
 use crate::problem::Problem;
 
+/// Characters of a message or a help at most.
+const LONGEST: usize = 1000;
+
 /// One problem of a pipeline file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -104,19 +107,32 @@ impl Problems {
             }
         }
         found.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start + 1));
-        let (mut position, mut line, mut line_start) = (0, 1, 0);
+        // Each stretch of the source is counted once, however many problems a line has.
+        let (mut position, mut line, mut column) = (0, 1, 1);
         for problem in &mut found {
-            let Some(span) = &problem.span else { continue };
-            for (at, _) in source[position..span.start].match_indices('\n') {
-                line += 1;
-                line_start = position + at + 1;
+            for text in [&mut problem.message].into_iter().chain(&mut problem.help) {
+                shorten(text);
             }
+            let Some(span) = &problem.span else { continue };
+            let between = &source[position..span.start];
+            line += u32::try_from(between.matches('\n').count()).unwrap_or(u32::MAX);
+            column = match between.rfind('\n') {
+                Some(at) => between[at + 1..].chars().count() + 1,
+                None => column + between.chars().count(),
+            };
             position = span.start;
             problem.line = line;
-            let column = source[line_start..position].chars().count() + 1;
             problem.column = u32::try_from(column).unwrap_or(u32::MAX);
         }
         found
+    }
+}
+
+/// Cuts a text that quotes too much of the source.
+fn shorten(text: &mut String) {
+    if let Some((at, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(at);
+        text.push('…');
     }
 }
 
