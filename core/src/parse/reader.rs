@@ -8,6 +8,7 @@ use super::diagnostic::{Diagnostic, Problems};
 use super::document::{self, Key, Node, entries, kind};
 use super::duration;
 use super::files::Files;
+use super::keys;
 use crate::check;
 use crate::ids::Micros;
 use crate::problem::Problem;
@@ -221,7 +222,9 @@ impl Reader<'_> {
     /// Reports an unknown key.
     pub(super) fn unknown_key(&mut self, key: &Key<'_>, place: &str, known: &[&str]) {
         let name = key.get_ref();
-        let help = spelling::did_you_mean(name, known.iter().copied())
+        let help = keys::word_of_others(name, known)
+            .map(|word| format!("dagrun's word for this is `{word}`"))
+            .or_else(|| spelling::did_you_mean(name, known.iter().copied()))
             .unwrap_or_else(|| format!("known here: {}", spelling::listed(known.iter().copied())));
         let problem = Diagnostic::at(key.span(), format!("unknown key `{name}` in {place}"));
         self.add(problem.label("not known").help(help));
