@@ -385,4 +385,19 @@ struct Detail {
     none @3 :Void;
     some @4 :Data;
   }
+  stamps @5 :List(Stamp);
+  # Empty, or one for each output of the task.
+}
+
+struct Stamp {
+  union {
+    unknown @0 :Void;
+    # It is at a URL.
+    directory @1 :Void;
+    file :group {
+      bytes @2 :UInt64;
+      modified @3 :Int64;
+      # Nanoseconds since 1970-01-01 UTC.
+    }
+  }
 }

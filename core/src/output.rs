@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 /// What exists at a path, without following a link in its last component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -20,6 +22,44 @@ pub enum Kind {
     Socket,
     /// A device, or something of an unknown kind.
     Device,
+}
+
+/// What an output looked like when its instance succeeded, for a later run to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stamp {
+    /// A directory. Its time is not kept: others may add files to it, and a change within a file in it
+    /// would not be seen anyway.
+    Directory,
+    /// A regular file.
+    File {
+        /// Its size.
+        bytes: u64,
+        /// When it was last modified: nanoseconds since 1970-01-01 UTC.
+        modified: i64,
+    },
+}
+
+impl Stamp {
+    /// Whether an output that is `now` like this is what it was then.
+    ///
+    /// File systems differ in the resolution of times, and a file may be looked at through two of them:
+    /// a time of whole seconds equals any time within that second.
+    #[must_use]
+    pub fn matches(&self, now: &Stamp) -> bool {
+        const SECOND: i64 = 1_000_000_000;
+        match (*self, *now) {
+            (Stamp::Directory, Stamp::Directory) => true,
+            (
+                Stamp::File { bytes, modified },
+                Stamp::File { bytes: bytes_now, modified: modified_now },
+            ) => {
+                let whole = modified % SECOND == 0 || modified_now % SECOND == 0;
+                let same_second = modified.div_euclid(SECOND) == modified_now.div_euclid(SECOND);
+                bytes == bytes_now && (modified == modified_now || (whole && same_second))
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Kind {

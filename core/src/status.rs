@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{InstanceId, RunId, Timestamp};
 use crate::offer::Offer;
+use crate::output::Stamp;
 
 /// The state of an instance.
 ///
@@ -174,6 +175,9 @@ pub struct Detail {
     /// Rendered output paths, in the order of the task's outputs, where they cannot be computed
     /// from the index alone.
     pub outputs: Vec<Vec<u8>>,
+    /// What the outputs looked like at the end, in the order of the task's outputs: `None` for one at
+    /// a URL. Empty when there is nothing to compare.
+    pub stamps: Vec<Option<Stamp>>,
 }
 
 /// How an instance ended, or is at present, and its value.

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use dagrun_core::engine::{Outcome, Report};
 use dagrun_core::ids::{AttemptId, Timestamp};
+use dagrun_core::output::Stamp;
 use dagrun_core::status::{Detail, FailureKind};
 use dagrun_schema::dagrun_capnp;
 use dagrun_schema::wire::Message as _;
@@ -81,6 +82,11 @@ fn reports_survive_the_wire() {
                 stderr_tail: b"\xff\n".to_vec(),
                 value: Some(b"{}".to_vec()),
                 outputs: vec![b"a".to_vec(), b"".to_vec()],
+                stamps: vec![
+                    None,
+                    Some(Stamp::Directory),
+                    Some(Stamp::File { bytes: u64::MAX, modified: -1 }),
+                ],
             })),
             items: None,
         };

@@ -4,6 +4,7 @@ use capnp::traits::OwnedStruct;
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
+use dagrun_core::output::Stamp;
 use dagrun_core::recipe::Input;
 use dagrun_core::status::{
     Counts, Detail, Failure, FailureKind, InstanceResult, InstanceRow, LogChunk, RunState,
@@ -106,17 +107,22 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
+fn stamps() -> impl Strategy<Value = Vec<Option<Stamp>>> {
+    let file = any::<(u64, i64)>().prop_map(|(bytes, modified)| Stamp::File { bytes, modified });
+    vec(option::of(prop_oneof![Just(Stamp::Directory), file]), 0..3)
+}
+
 proptest! {
     #[test]
     fn reports_and_assignments(
         numbers in any::<[u32; 4]>(),
         times in any::<[u64; 3]>(),
         outcome in outcome(),
-        detail in option::of((".*", data(), option::of(data()), vec(data(), 0..3))),
+        detail in option::of((".*", data(), option::of(data()), vec(data(), 0..3), stamps())),
         inputs in vec(vec((option::of(data()), vec(data(), 0..3)), 0..3), 0..3),
     ) {
-        let detail = detail.map(|(reason, stderr_tail, value, outputs)| {
-            Box::new(Detail { reason, stderr_tail, value, outputs })
+        let detail = detail.map(|(reason, stderr_tail, value, outputs, stamps)| {
+            Box::new(Detail { reason, stderr_tail, value, outputs, stamps })
         });
         let first = AttemptId(times[0]);
         let (started, finished) = (Timestamp(times[1]), Timestamp(times[2]));

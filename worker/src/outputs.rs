@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dagrun_core::layout;
-use dagrun_core::output::Kind;
+use dagrun_core::output::{Kind, Stamp};
 use dagrun_core::recipe::OutputFile;
 use dagrun_core::status::FailureKind;
 use dagrun_core::url;
-use dagrun_disk::kind_of;
 use dagrun_disk::unfinished::{self, Unfinished};
+use dagrun_disk::{kind_of, stamp_of};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -57,7 +57,7 @@ impl Records {
 pub(crate) struct Outputs {
     files: Vec<OutputFile>,
     /// What stood at each target when the attempt began.
-    before: Vec<Option<Stamp>>,
+    before: Vec<Option<Seen>>,
     record: Option<Arc<Unfinished>>,
 }
 
@@ -72,10 +72,10 @@ pub(crate) enum Unpublished {
     Failed(String),
 }
 
-/// Tells whether what stands at a path has been written.
-type Stamp = (u64, u64, i64, i64, i64, i64);
+/// Shows whether what stands at a path has been written to since.
+type Seen = (u64, u64, i64, i64, i64, i64);
 
-fn stamp(path: &Path) -> Option<Stamp> {
+fn seen(path: &Path) -> Option<Seen> {
     let found = path.symlink_metadata().ok()?;
     let changed = (found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec());
     Some((found.ino(), found.len(), changed.0, changed.1, changed.2, changed.3))
@@ -96,7 +96,7 @@ impl Outputs {
         }
         let outputs = Outputs {
             files: files.to_vec(),
-            before: files.iter().map(|file| stamp(&file.target)).collect(),
+            before: files.iter().map(|file| seen(&file.target)).collect(),
             record: records.of_run(run_dir),
         };
         for file in files.iter().filter(|file| is_local(file)) {
@@ -154,12 +154,12 @@ impl Outputs {
     }
 
     /// Whether a product may take its place.
-    fn fits(&self, file: &OutputFile, before: Option<Stamp>) -> Result<(), String> {
+    fn fits(&self, file: &OutputFile, before: Option<Seen>) -> Result<(), String> {
         let (name, shown) = (&file.name, shown(file));
-        let seen = |error: io::Error| format!("output {name} cannot be seen: {error}: {shown}");
-        let product = kind_of(&file.temporary).map_err(seen)?;
+        let product = kind_of(&file.temporary)
+            .map_err(|error| format!("output {name} cannot be seen: {error}: {shown}"))?;
         if product == Kind::Absent {
-            let now = stamp(&file.target);
+            let now = seen(&file.target);
             return Err(match now.is_some() && now != before {
                 false => format!("output {name} is missing: {shown}"),
                 true => format!(
@@ -203,6 +203,13 @@ impl Outputs {
     pub(crate) fn reported(&self, report: bool) -> Vec<Vec<u8>> {
         let path = |file: &OutputFile| file.path.as_os_str().as_bytes().to_vec();
         if report { self.files.iter().map(path).collect() } else { Vec::new() }
+    }
+
+    /// What they look like in their places; empty when all are at URLs.
+    pub(crate) fn stamps(&self) -> Vec<Option<Stamp>> {
+        let stamp = |file: &OutputFile| is_local(file).then(|| stamp_of(&file.target)).flatten();
+        let stamps: Vec<_> = self.files.iter().map(stamp).collect();
+        if stamps.iter().all(Option::is_none) { Vec::new() } else { stamps }
     }
 }
 

@@ -192,6 +192,7 @@ fn weight(report: &Report) -> usize {
             + detail.stderr_tail.len()
             + detail.value.as_ref().map_or(0, Vec::len)
             + detail.outputs.iter().map(Vec::len).sum::<usize>()
+            + size_of_val(&*detail.stamps)
     })
 }
 

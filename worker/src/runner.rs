@@ -259,8 +259,9 @@ fn settle(
     if !side_files.is_empty() {
         output.note(&outputs::note(&side_files));
     }
+    let stamps = outputs.stamps();
     let outputs = outputs.reported(invocation.report_outputs);
-    Ok(Detail { value, outputs, ..Detail::default() })
+    Ok(Detail { value, outputs, stamps, ..Detail::default() })
 }
 
 fn conclude(
@@ -269,7 +270,7 @@ fn conclude(
 ) -> (Outcome, Option<Box<Detail>>) {
     match judged {
         Ok(detail) => {
-            let plain = detail.value.is_none() && detail.outputs.is_empty();
+            let plain = detail == Detail::default();
             (Outcome::Succeeded, (!plain).then(|| Box::new(detail)))
         }
         Err(Fault(kind, reason)) => {

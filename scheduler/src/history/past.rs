@@ -1,5 +1,5 @@
 //! What a new run can take over from one that has ended: the instances that succeeded, except those
-//! whose files are missing and those that may differ in the new run.
+//! whose files are missing or have changed and those that may differ in the new run.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use dagrun_core::engine::{Cause, Done, Past, RunPlan};
 use dagrun_core::ids::{RunId, TaskId, WorkerId};
+use dagrun_core::output::Stamp;
 use dagrun_core::payload::{self, Stored, Whereabouts};
 use dagrun_core::pipeline::{Pipeline, RunContext};
 use dagrun_core::recipe::{Recipe, count_items};
 use dagrun_core::status::{RunState, RunStatus, State};
+use dagrun_disk::stamp_of;
 use rusqlite::{Row, params};
 
 use super::{History, HistoryError};
 use crate::journal::TakenSpan;
-use crate::journal::rows::{decode_cause, decode_outputs};
+use crate::journal::rows::{decode_cause, decode_outputs, decode_stamps};
 use crate::submission::Checked;
 use dagrun_schema::wire::Submission;
 
@@ -117,7 +119,7 @@ impl History {
 
     /// Reads what succeeded of a task.
     fn collect(&self, run: RunId, into: &mut Succeeded<'_>) -> rusqlite::Result<()> {
-        let outputs = if matches!(into.files, Files::Reported { .. }) { "outputs" } else { "NULL" };
+        let outputs = if matches!(into.files, Files::None) { "NULL" } else { "outputs" };
         let value = if into.scattered { "value" } else { REFERENCE };
         let mut statement = self.database.prepare_cached(&format!(
             "SELECT first_index, count, cause, code, worker,
@@ -189,19 +191,22 @@ impl Succeeded<'_> {
             *sum += u64::from(items);
             push(spans, span);
         };
+        let reported: Option<Vec<u8>> = row.get(6)?;
+        let reported = reported.unwrap_or_default();
+        let stamps = decode_stamps(&reported);
         match files {
             Files::None => keep(span(first, count)),
             Files::Reported { base_dir, outputs } => {
-                let paths: Option<Vec<u8>> = row.get(6)?;
-                let paths = paths.map_or_else(Vec::new, |bytes| decode_outputs(&bytes));
-                let there = |path: &Vec<u8>| exists(&base_dir.join(OsStr::from_bytes(path)));
-                if paths.len() == *outputs && paths.iter().all(there) {
+                let paths = decode_outputs(&reported).into_iter();
+                let paths: Vec<_> =
+                    paths.map(|path| base_dir.join(OsStr::from_bytes(&path))).collect();
+                if paths.len() == *outputs && unchanged(&paths, &stamps) {
                     keep(span(first, count));
                 }
             }
             Files::Computed(recipe) => {
                 let there = |index: &u32| match recipe.output_paths(*index) {
-                    Ok(Some(paths)) => paths.iter().all(|path| exists(path)),
+                    Ok(Some(paths)) => unchanged(&paths, &stamps),
                     Ok(None) | Err(_) => false,
                 };
                 let indices = first..first.saturating_add(count);
@@ -264,6 +269,15 @@ fn is_lost(stored: &Stored) -> bool {
         Whereabouts::Worker(..) => true,
         Whereabouts::File(path) => !exists(path),
     }
+}
+
+/// Whether outputs are what they were when their instance succeeded; where that is not known, whether
+/// they exist.
+fn unchanged(paths: &[PathBuf], stamps: &[Option<Stamp>]) -> bool {
+    paths.iter().enumerate().all(|(at, path)| match stamps.get(at).copied().flatten() {
+        Some(then) => stamp_of(path).is_some_and(|now| then.matches(&now)),
+        None => exists(path),
+    })
 }
 
 /// Whether a file exists. An error other than "not found" counts as existing.

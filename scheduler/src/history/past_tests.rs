@@ -12,6 +12,7 @@ use dagrun_core::pipeline::{
 use dagrun_core::space::{Axis, Points, Space};
 use dagrun_core::status::Detail;
 use dagrun_core::template::{Part, Placeholder, Template};
+use dagrun_disk::stamp_of;
 use tokio::sync::oneshot;
 
 use super::past::Taken;
@@ -167,6 +168,42 @@ fn an_instance_whose_files_are_gone_is_left_out() {
     ]);
     let taken = written.take_over().unwrap();
     assert_eq!(taken.past.done, [done(0, 0, 1), done(0, 2, 1), done(1, 1, 1)]);
+}
+
+#[test]
+fn an_instance_whose_files_have_changed_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let index = Part::Placeholder(Placeholder::Index(0));
+    let literal = Part::Literal(path("c").to_str().unwrap().to_owned());
+    let computed = Template { parts: vec![literal, index] };
+    let outputs = vec![("f".to_owned(), computed)];
+    let definition = pipeline(vec![Task { outputs, sweep: sweep(6), ..task("a", vec![]) }]);
+    let mut written = Written::new(&[("a", 6)], &definition);
+    for name in ["c0", "c1", "c2", "c5"] {
+        std::fs::write(path(name), "123").unwrap();
+    }
+    for name in ["c3", "c4"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    let stamps = |index: u32| vec![stamp_of(&path(&format!("c{index}")))];
+    let succeeded = |index: u32| {
+        let detail = Detail { stamps: stamps(index), ..Detail::default() };
+        Record { detail: Some(Box::new(detail)), ..record(0, index, 1, State::Succeeded) }
+    };
+    // For the last one nothing is known, as when an older version wrote it.
+    written.end((0..5).map(succeeded).chain([record(0, 5, 1, State::Succeeded)]).collect());
+    let taken = written.take_over().unwrap();
+    assert_eq!(taken.past.done, [done(0, 0, 5), done(0, 5, 1)], "nothing has changed");
+    std::fs::write(path("c0"), "12").unwrap();
+    let file = std::fs::File::options().write(true).open(path("c1")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    std::fs::write(path("c3/more"), "").unwrap();
+    std::fs::remove_dir(path("c4")).unwrap();
+    std::fs::write(path("c4"), "").unwrap();
+    std::fs::write(path("c5"), "12").unwrap();
+    let taken = written.take_over().unwrap();
+    assert_eq!(taken.past.done, [done(0, 2, 2), done(0, 5, 1)]);
 }
 
 #[test]

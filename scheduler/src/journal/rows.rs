@@ -3,6 +3,7 @@
 
 use dagrun_core::engine::{Cause, FollowProblem};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use dagrun_core::output::Stamp;
 use dagrun_core::status::FailureKind;
 
 const AFTER: i64 = 20;
@@ -134,21 +135,69 @@ fn decode_failure(number: i64, code: Option<i64>) -> Option<FailureKind> {
     })
 }
 
-/// Paths as one value: each is preceded by its length.
-pub(crate) fn encode_outputs(outputs: &[Vec<u8>]) -> Option<Vec<u8>> {
-    if outputs.is_empty() {
+/// A length that no path has: what follows are stamps. Readers that know of paths only stop here.
+const STAMPS: [u8; 4] = u32::MAX.to_le_bytes();
+const UNKNOWN: u8 = 0;
+const DIRECTORY: u8 = 1;
+const FILE: u8 = 2;
+
+/// Paths and stamps as one value: each path is preceded by its length; each stamp begins with its kind.
+pub(crate) fn encode_outputs(outputs: &[Vec<u8>], stamps: &[Option<Stamp>]) -> Option<Vec<u8>> {
+    if outputs.is_empty() && stamps.is_empty() {
         return None;
     }
-    let mut bytes = Vec::with_capacity(outputs.iter().map(|output| output.len() + 4).sum());
+    let paths: usize = outputs.iter().map(|output| output.len() + 4).sum();
+    let mut bytes = Vec::with_capacity(paths + 4 + 17 * stamps.len());
     for output in outputs {
         bytes.extend_from_slice(&u32::try_from(output.len()).unwrap_or(u32::MAX).to_le_bytes());
         bytes.extend_from_slice(output);
+    }
+    if !stamps.is_empty() {
+        bytes.extend_from_slice(&STAMPS);
+    }
+    for stamp in stamps {
+        match stamp {
+            None => bytes.push(UNKNOWN),
+            Some(Stamp::Directory) => bytes.push(DIRECTORY),
+            Some(Stamp::File { bytes: size, modified }) => {
+                bytes.push(FILE);
+                bytes.extend_from_slice(&size.to_le_bytes());
+                bytes.extend_from_slice(&modified.to_le_bytes());
+            }
+        }
     }
     Some(bytes)
 }
 
 /// The paths of [`encode_outputs`]; stops at malformed bytes.
-pub(crate) fn decode_outputs(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn decode_outputs(bytes: &[u8]) -> Vec<Vec<u8>> {
+    paths_and_rest(bytes).0
+}
+
+/// The stamps of [`encode_outputs`]: empty when there are none; stops at malformed bytes.
+pub(crate) fn decode_stamps(bytes: &[u8]) -> Vec<Option<Stamp>> {
+    let mut stamps = Vec::new();
+    let Some(mut rest) = paths_and_rest(bytes).1.strip_prefix(&STAMPS) else { return stamps };
+    while let Some((kind, after)) = rest.split_first() {
+        let (stamp, after) = match *kind {
+            UNKNOWN => (None, after),
+            DIRECTORY => (Some(Stamp::Directory), after),
+            FILE => {
+                let Some((bytes, after)) = after.split_first_chunk::<8>() else { break };
+                let Some((modified, after)) = after.split_first_chunk::<8>() else { break };
+                let bytes = u64::from_le_bytes(*bytes);
+                let modified = i64::from_le_bytes(*modified);
+                (Some(Stamp::File { bytes, modified }), after)
+            }
+            _ => break,
+        };
+        stamps.push(stamp);
+        rest = after;
+    }
+    stamps
+}
+
+fn paths_and_rest(mut bytes: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
     let mut outputs = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length) as usize;
@@ -156,7 +205,7 @@ pub(crate) fn decode_outputs(mut bytes: &[u8]) -> Vec<Vec<u8>> {
         outputs.push(output.to_vec());
         bytes = rest;
     }
-    outputs
+    (outputs, bytes)
 }
 
 #[cfg(test)]
@@ -200,7 +249,21 @@ mod tests {
     #[test]
     fn outputs_are_bytes_and_may_be_empty() {
         let outputs = vec![b"a/b".to_vec(), vec![], vec![0xff, b'\n']];
-        assert_eq!(decode_outputs(&encode_outputs(&outputs).unwrap()), outputs);
+        let file = Stamp::File { bytes: u64::MAX, modified: -1 };
+        let stamps = vec![Some(file), None, Some(Stamp::Directory)];
+        for outputs in [&outputs[..], &[]] {
+            for stamps in [&stamps[..], &[]] {
+                let Some(bytes) = encode_outputs(outputs, stamps) else { continue };
+                assert_eq!(decode_outputs(&bytes), outputs);
+                assert_eq!(decode_stamps(&bytes), stamps);
+            }
+        }
+        assert_eq!(encode_outputs(&[], &[]), None);
         assert_eq!(decode_outputs(&[9, 0, 0, 0, 1]), Vec::<Vec<u8>>::new());
+        let bytes = encode_outputs(&outputs, &stamps).unwrap();
+        for end in 0..bytes.len() {
+            assert!(decode_outputs(&bytes[..end]).len() <= outputs.len());
+            assert!(decode_stamps(&bytes[..end]).len() <= stamps.len());
+        }
     }
 }

@@ -248,7 +248,7 @@ impl Writer {
                 detail.map(|detail| detail.reason.as_str()).filter(|reason| !reason.is_empty()),
                 detail.map(|detail| &detail.stderr_tail).filter(|tail| !tail.is_empty()),
                 detail.and_then(|detail| detail.value.as_ref()),
-                detail.and_then(|detail| encode_outputs(&detail.outputs)),
+                detail.and_then(|detail| encode_outputs(&detail.outputs, &detail.stamps)),
             ])
             .map(drop)
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp};
+use dagrun_core::output::Stamp;
 use dagrun_core::recipe::Input;
 use dagrun_core::status::{Detail, FailureKind};
 
@@ -179,7 +180,13 @@ impl Message for Detail {
             Some(value) => to.reborrow().get_value().set_some(value),
             None => to.reborrow().get_value().set_none(()),
         }
-        write_data(&self.outputs, to.init_outputs(length(self.outputs.len())));
+        write_data(&self.outputs, to.reborrow().init_outputs(length(self.outputs.len())));
+        if !self.stamps.is_empty() {
+            let mut stamps = to.init_stamps(length(self.stamps.len()));
+            for (at, stamp) in (0..).zip(&self.stamps) {
+                write_stamp(*stamp, stamps.reborrow().get(at));
+            }
+        }
     }
 
     fn read(from: schema::detail::Reader<'_>) -> Result<Detail> {
@@ -193,6 +200,28 @@ impl Message for Detail {
             stderr_tail: from.get_stderr_tail()?.to_vec(),
             value,
             outputs: read_data(from.get_outputs()?)?,
+            stamps: from.get_stamps()?.iter().map(read_stamp).collect::<Result<_>>()?,
         })
     }
+}
+
+fn write_stamp(stamp: Option<Stamp>, mut to: schema::stamp::Builder<'_>) {
+    match stamp {
+        None => to.set_unknown(()),
+        Some(Stamp::Directory) => to.set_directory(()),
+        Some(Stamp::File { bytes, modified }) => {
+            let mut file = to.init_file();
+            file.set_bytes(bytes);
+            file.set_modified(modified);
+        }
+    }
+}
+
+fn read_stamp(from: schema::stamp::Reader<'_>) -> Result<Option<Stamp>> {
+    use schema::stamp::{Directory, File, Unknown};
+    Ok(match from.which()? {
+        Unknown(()) => None,
+        Directory(()) => Some(Stamp::Directory),
+        File(file) => Some(Stamp::File { bytes: file.get_bytes(), modified: file.get_modified() }),
+    })
 }

@@ -1,10 +1,22 @@
 //! What stands at the path of an output.
 
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use dagrun_core::output::Kind;
+use dagrun_core::output::{Kind, Stamp};
+
+/// What an output looks like, behind a link if there is one; `None` where none is.
+#[must_use]
+pub fn stamp_of(path: &Path) -> Option<Stamp> {
+    let found = path.metadata().ok()?;
+    if found.is_dir() {
+        return Some(Stamp::Directory);
+    }
+    let seconds = found.mtime().saturating_mul(1_000_000_000);
+    let modified = seconds.saturating_add(found.mtime_nsec());
+    found.is_file().then_some(Stamp::File { bytes: found.len(), modified })
+}
 
 /// What stands at a path; a link in its last component is not followed.
 ///

@@ -143,8 +143,9 @@ impl Caller {
             let span = Span { stream: Stream::Note, at: clock::now(), length };
             log.append(place.owner, &[span], note.as_bytes());
         }
+        let stamps = outputs.stamps();
         let outputs = outputs.reported(calling.report_outputs);
-        Ok(Detail { value: Some(value), outputs, ..Detail::default() })
+        Ok(Detail { value: Some(value), outputs, stamps, ..Detail::default() })
     }
 
     fn run(
