@@ -2,10 +2,10 @@
 
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use dagrun_core::ids::{RunId, TaskId};
 use dagrun_core::pipeline::Pipeline;
-use dagrun_core::status::{RunSummary, WorkerStatus};
 use dagrun_scheduler::connection::{ClusterDir, Role};
 use dagrun_worker::function::TaskFn;
 use futures::channel::oneshot;
@@ -16,10 +16,12 @@ use crate::dag::{BuildError, Dag, IntoArgs, MapSource, Origin};
 use crate::error::ClusterError;
 use crate::mapped::Mapped;
 use crate::pending::Fate;
+use crate::report::{RunSummary, WorkerStatus};
 use crate::results::fetch;
 use crate::rpc::{self, ClientError, Scope, Submission};
 use crate::run::Run;
 use crate::session::{Inside, Session};
+use crate::view::some;
 use crate::{Error, Pending};
 
 /// A connection to a scheduler. Clones share it.
@@ -72,13 +74,14 @@ impl Client {
     pub fn connect(cluster: &str) -> Result<Client, Error> {
         let read = || ClusterDir::of(cluster)?.read(Role::Client);
         let connection = read().map_err(ClusterError::Connection)?;
-        let session = Session::open(move || {
+        let connect = move || {
             async move {
                 let token = connection.token.bytes();
                 Ok(rpc::Client::connect_tcp(connection.address, token).await?)
             }
             .boxed_local()
-        })?;
+        };
+        let session = Session::open(connect, None)?;
         Ok(Client::new(session))
     }
 
@@ -155,6 +158,39 @@ impl Client {
         }
     }
 
+    /// Starts a run of a graph that depends on the workers: on those named, or on all that are present when the
+    /// scheduler is asked, in the order in which they joined.
+    pub(crate) fn submit_among<H: Send + 'static>(
+        &self,
+        name: &'static str,
+        workers: Option<Arc<[String]>>,
+        record: impl FnOnce(&Dag, &[String]) -> Result<H, Error> + Send + 'static,
+    ) -> Pending<(Run, H)> {
+        let session = match self.session() {
+            Ok(session) => session,
+            Err(error) => return Pending::failed(error),
+        };
+        let held = session.clone();
+        session.call(move |inside: Rc<Inside>| async move {
+            let workers = match workers {
+                Some(workers) => workers,
+                None => {
+                    let mut present = inside.client.workers().await?;
+                    present.sort_by_key(|worker| worker.id);
+                    some(present.into_iter().map(|worker| worker.name).collect())?
+                }
+            };
+            let dag = Dag::new(name);
+            let handles = record(&dag, &workers)?;
+            let pipeline = dag.pipeline()?;
+            let submission = submission(&pipeline, &Options::default())?;
+            let run = inside.client.submit(&submission).await?;
+            let (id, origin) = (run.id(), dag.origin(pipeline.tasks.len()));
+            inside.hold_new(run).await?;
+            Ok((Run::new(id, held, Some(origin)), handles))
+        })
+    }
+
     fn begin<T: Send + 'static>(
         &self,
         pipeline: &Pipeline,
@@ -220,14 +256,68 @@ impl Client {
         )
     }
 
+    /// Submits once more what a run was submitted with, which must have ended: all of it runs again. Of a
+    /// [`Run`] the new one takes the same handles; of a [`RunId`] it knows tasks by name only.
+    ///
+    #[doc = crate::docs::double!(
+        r#"# let dag = dagrun::Dag::new("double");"#,
+        "# let answer = dag.task(double, (21,));",
+        "let run = client.submit(&dag).wait()?;",
+        "run.finished().wait()?;",
+        "let again = client.retry(&run).wait()?;",
+        "assert_ne!(again.id(), run.id());",
+        "assert_eq!(again.result(&answer).wait()?, 42);",
+    )]
+    ///
+    /// # Errors
+    /// [`Error::Client`] when there is no such run, or it has not ended.
+    pub fn retry(&self, of: impl Again) -> Pending<Run> {
+        let (id, origin) = of.again();
+        self.holding(
+            origin,
+            |run| run,
+            move |inside| async move {
+                let again = inside.client.retry(id, false).await?;
+                let run =
+                    again.ok_or_else(|| Error::Unknown { run: id, what: "tasks".to_owned() })?.run;
+                let id = run.id();
+                inside.hold_new(run).await?;
+                Ok(id)
+            },
+        )
+    }
+
+    /// As [`Client::retry`], of what had not succeeded only: the new run takes over the values of what had.
+    /// `None` when all had succeeded.
+    ///
+    /// # Errors
+    /// As [`Client::retry`].
+    pub fn retry_failed(&self, of: impl Again) -> Pending<Option<Run>> {
+        let session = match self.session() {
+            Ok(session) => session,
+            Err(error) => return Pending::failed(error),
+        };
+        let ((id, origin), run) = (of.again(), session.clone());
+        session.call(move |inside: Rc<Inside>| async move {
+            let Some(again) = inside.client.retry(id, true).await? else { return Ok(None) };
+            let id = again.run.id();
+            inside.hold_new(again.run).await?;
+            Ok(Some(Run::new(id, run, origin)))
+        })
+    }
+
     /// The runs that were submitted last, newest first.
     pub fn runs(&self, limit: u32) -> Pending<Vec<RunSummary>> {
-        self.ask(move |inside| async move { Ok(inside.client.runs(limit).await?) })
+        self.ask(move |inside| async move {
+            Ok(inside.client.runs(limit).await?.into_iter().map(RunSummary::from).collect())
+        })
     }
 
     /// The workers that are present.
     pub fn workers(&self) -> Pending<Vec<WorkerStatus>> {
-        self.ask(|inside| async move { Ok(inside.client.workers().await?) })
+        self.ask(|inside| async move {
+            Ok(inside.client.workers().await?.into_iter().map(WorkerStatus::from).collect())
+        })
     }
 
     fn ask<T, F, A>(&self, ask: F) -> Pending<T>
@@ -294,6 +384,27 @@ impl Client {
         Vec<I::Item>: MapSource<F::Args>,
     {
         Mapped::new(self.clone(), None, function, items.into_iter())
+    }
+}
+
+/// A run that can be submitted once more: a `&Run`, or the [`RunId`] of one.
+pub trait Again {
+    #[doc(hidden)]
+    #[allow(private_interfaces)]
+    fn again(self) -> (RunId, Option<Origin>);
+}
+
+impl Again for RunId {
+    #[allow(private_interfaces)]
+    fn again(self) -> (RunId, Option<Origin>) {
+        (self, None)
+    }
+}
+
+impl Again for &Run {
+    #[allow(private_interfaces)]
+    fn again(self) -> (RunId, Option<Origin>) {
+        (self.id(), self.origin())
     }
 }
 

@@ -54,12 +54,12 @@ impl ClusterBuilder {
         self
     }
 
-    /// Workers in this process, `w1`, `w2` and so on, each with its own slots and values; 1 unless told
-    /// otherwise. Without meaning when there are worker processes.
+    /// Workers in this process, `w1`, `w2` and so on, each with its own slots and values; 1 unless set.
+    /// With 0 there are none, and what is submitted waits. Without meaning when there are worker processes.
     ///
     /// Several are for trying out what depends on workers; for speed, one with more slots is as good.
     pub fn workers(mut self, workers: u32) -> Self {
-        self.workers = workers.max(1);
+        self.workers = workers;
         self
     }
 
@@ -116,9 +116,11 @@ impl ClusterBuilder {
     pub fn start(self) -> Result<Cluster, Error> {
         let embedded = Embedded::start(&self)?;
         let (line, token) = embedded.line();
-        let session = Session::open(move || {
+        let deaths = embedded.processes().map(crate::processes::Processes::deaths);
+        let connect = move || {
             async move { Ok(rpc::Client::attach_line(line, token.bytes()).await?) }.boxed_local()
-        })?;
+        };
+        let session = Session::open(connect, deaths)?;
         let client = Client::new(session);
         if let Some(processes) = embedded.processes() {
             crate::processes::all_joined(&client, processes, self.processes)

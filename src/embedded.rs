@@ -69,6 +69,9 @@ impl Embedded {
 
     fn add_workers(&mut self, builder: &ClusterBuilder, token: &Token) -> Result<(), ClusterError> {
         let Some(scheduler) = &self.scheduler else { return Ok(()) };
+        if builder.workers == 0 && builder.processes == 0 {
+            return Ok(());
+        }
         let config = |name: String| worker_config(name, builder.offer.clone(), token);
         if !builder.is_on_loopback() {
             // On the scheduler's thread; its attempts have threads of their own.

@@ -9,6 +9,7 @@ use dagrun_core::status::{InstanceRow, State};
 use dagrun_scheduler::connection::ConnectionError;
 
 use crate::dag::BuildError;
+use crate::deaths::Death;
 use crate::rpc::ClientError;
 
 /// Why something that was asked for cannot be had.
@@ -28,10 +29,12 @@ pub enum Error {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The value is not of the type wanted.
-    #[error("the value of {instance} is not what was expected")]
+    #[error("the value of {instance} is not what was expected: it is {found}")]
     Value {
         /// Whose value: `price[7]`.
         instance: String,
+        /// The value, or its beginning, as JSON.
+        found: String,
         /// What is wrong with it.
         #[source]
         source: PayloadError,
@@ -144,20 +147,69 @@ pub struct Failed {
     pub worker: Option<String>,
     /// In one line: what the function said, where it panicked, or which instance decided a skip.
     pub reason: String,
-    /// What is known beyond that: the whole chain of errors, or the end of standard error.
+    /// What is known beyond that: the whole chain of errors, the end of standard error, or how a worker process
+    /// of this program ended that was lost.
     pub detail: String,
+    /// What caused it, where its function returned an error that has causes.
+    cause: Option<Box<Cause>>,
+    /// Whether its task has this instance only.
+    single: bool,
+    /// How its worker ended, where it was lost.
+    death: Option<String>,
+}
+
+/// What caused a failure, as far as it is known: the message of an error, and what caused that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cause {
+    message: String,
+    cause: Option<Box<Cause>>,
+}
+
+impl Cause {
+    /// The causes in the detail of a failure, which a worker writes below a line of their own.
+    fn all(detail: &str) -> Option<Box<Cause>> {
+        let (_, causes) = detail.split_once("\ncaused by:\n  ")?;
+        causes.split("\n  ").collect::<Vec<_>>().into_iter().rev().fold(None, |cause, message| {
+            Some(Box::new(Cause { message: message.to_owned(), cause }))
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.cause.as_deref()?)
+    }
 }
 
 impl Failed {
-    pub(crate) fn new(task: &str, row: &InstanceRow, detail: &[u8]) -> Failed {
+    pub(crate) fn new(
+        task: &str,
+        single: bool,
+        row: InstanceRow,
+        detail: &[u8],
+        death: Option<&Death>,
+    ) -> Failed {
+        let detail = match death {
+            Some(death) => death.to_string(),
+            None => String::from_utf8_lossy(detail).into_owned(),
+        };
         Failed {
             task: task.to_owned(),
             index: row.instance.index,
             state: row.state,
             attempts: row.attempts,
-            worker: row.worker.clone(),
-            reason: row.reason.clone(),
-            detail: String::from_utf8_lossy(detail).into_owned(),
+            worker: row.worker,
+            reason: row.reason,
+            single,
+            death: death.map(Death::status),
+            cause: Cause::all(&detail),
+            detail,
         }
     }
 }
@@ -165,9 +217,16 @@ impl Failed {
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failed { task, index, state, reason, .. } = self;
-        write!(f, "{task}[{index}] {}", state.word())?;
+        f.write_str(task)?;
+        if !self.single {
+            write!(f, "[{index}]")?;
+        }
+        write!(f, " {}", state.word())?;
         if !reason.is_empty() {
             write!(f, ": {reason}")?;
+        }
+        if let Some(death) = &self.death {
+            write!(f, "; {death}")?;
         }
         match self.attempts {
             0 | 1 => Ok(()),
@@ -176,4 +235,8 @@ impl fmt::Display for Failed {
     }
 }
 
-impl std::error::Error for Failed {}
+impl std::error::Error for Failed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.cause.as_deref()?)
+    }
+}

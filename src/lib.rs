@@ -40,6 +40,7 @@ mod client;
 pub mod cluster;
 pub mod dag;
 pub mod data;
+mod deaths;
 mod docs;
 mod embedded;
 mod error;
@@ -49,6 +50,7 @@ mod mapped;
 mod pending;
 mod processes;
 pub mod program;
+mod report;
 mod results;
 pub mod rpc;
 mod run;
@@ -58,7 +60,7 @@ mod view;
 mod watch;
 mod worker_args;
 
-pub use client::{Client, Options};
+pub use client::{Again, Client, Options};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use dag::{
     ArrayHandle, Axis, BuildError, Chunk, Command, Dag, Dependency, Each, Handle, Parts, Sweep,
@@ -69,9 +71,7 @@ pub use dagrun_core as core;
 pub use dagrun_core::engine::Scheme;
 pub use dagrun_core::ids::RunId;
 pub use dagrun_core::pipeline::{MinSuccess, Outcomes, Pipeline, Retry, RetryOn};
-pub use dagrun_core::status::{
-    FailureKind, RunState, RunStatus, RunSummary, State, TaskStatus, WorkerStatus,
-};
+pub use dagrun_core::status::{FailureKind, RunState, State, Stream, TaskStatus};
 /// ```
 /// use dagrun::{Context, Failure};
 /// use serde::{Deserialize, Serialize};
@@ -172,6 +172,7 @@ pub use load::{LoadError, Loaded, Problems, load};
 pub use mapped::Mapped;
 pub use pending::Pending;
 pub use program::init;
+pub use report::{Instance, LogChunk, RunStatus, RunSummary, WorkerStatus};
 pub use results::{Completed, Results};
 pub use rpc::{ClientError, Updates};
 pub use run::{Progress, Run, Times};

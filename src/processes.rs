@@ -12,6 +12,7 @@ use dagrun_core::offer::Offer;
 use dagrun_scheduler::connection::Token;
 
 use crate::client::Client;
+use crate::deaths::{Deaths, Heard};
 use crate::error::ClusterError;
 use crate::worker_args::WorkerArgs;
 
@@ -32,11 +33,13 @@ pub(crate) struct Processes {
 struct Over {
     over: AtomicBool,
     lock: Mutex<()>,
-    told: Condvar,
+    changed: Condvar,
     /// Whether all have joined: one that dies later is started again.
     joined: AtomicBool,
     /// The first that died before, and how.
     died: Mutex<Option<(String, ExitStatus)>>,
+    /// How they all ended that were not to.
+    deaths: Arc<Deaths>,
 }
 
 impl Over {
@@ -48,7 +51,7 @@ impl Over {
     fn pause(&self, span: Duration) {
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is() {
-            drop(self.told.wait_timeout(guard, span));
+            drop(self.changed.wait_timeout(guard, span));
         }
     }
 }
@@ -65,7 +68,7 @@ struct Recipe {
 
 impl Recipe {
     /// Starts it. It ends when the pipe to it is closed.
-    fn start(&self) -> io::Result<(Child, ChildStdin)> {
+    fn start(&self) -> io::Result<Started> {
         let mut command = Command::new(std::env::current_exe()?);
         // In the environment, where nothing else in `main` looks for arguments.
         let words = WorkerArgs::of_child(self.address, &self.name, &self.offer);
@@ -74,14 +77,24 @@ impl Recipe {
             // The test calls `init` in the child too. What the harness prints is nobody's output.
             command.args([test.as_str(), "--exact", "--nocapture"]).stdout(io::stderr());
         }
-        let mut child = command.stdin(Stdio::piped()).spawn()?;
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let heard = child.stderr.take().map(Heard::listen).transpose()?;
         let Some(mut pipe) = child.stdin.take() else {
             return Err(io::Error::other("no pipe to the worker"));
         };
         // Not on the command line, where everybody on the machine could read it.
         pipe.write_all(&self.token)?;
-        Ok((child, pipe))
+        Ok(Started { child, pipe, heard, at: Instant::now() })
     }
+}
+
+/// A process that was started.
+struct Started {
+    child: Child,
+    /// It ends when this is closed.
+    pipe: ChildStdin,
+    heard: Option<Heard>,
+    at: Instant,
 }
 
 impl Processes {
@@ -117,6 +130,11 @@ impl Processes {
         died.map(|(name, status)| ClusterError::Died { name, status })
     }
 
+    /// How those ended that were not to.
+    pub(crate) fn deaths(&self) -> Arc<Deaths> {
+        Arc::clone(&self.over.deaths)
+    }
+
     /// All have joined.
     pub(crate) fn have_joined(&self) {
         self.over.joined.store(true, Ordering::Release);
@@ -126,7 +144,7 @@ impl Processes {
     pub(crate) fn expect_the_end(&self) {
         self.over.over.store(true, Ordering::Release);
         let _guard = self.over.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.over.told.notify_all();
+        self.over.changed.notify_all();
     }
 
     /// Ends them and waits for that.
@@ -145,13 +163,15 @@ impl Drop for Processes {
 }
 
 /// Keeps one worker process alive until the cluster ends.
-fn keep(recipe: &Recipe, first: (Child, ChildStdin), over: &Over, grace: Duration) {
-    let mut running = Some((first, Instant::now()));
-    while let Some(((mut child, pipe), started)) = running.take() {
+fn keep(recipe: &Recipe, first: Started, over: &Over, grace: Duration) {
+    let mut running = Some(first);
+    while let Some(Started { mut child, pipe, heard, at }) = running.take() {
         while !over.is() {
             match child.try_wait() {
                 Ok(None) => over.pause(Duration::from_millis(20)),
                 Ok(Some(status)) => {
+                    let stderr = heard.as_ref().map(Heard::end).unwrap_or_default();
+                    over.deaths.note(&recipe.name, status, stderr);
                     if !over.joined.load(Ordering::Acquire) {
                         let mut died = over.died.lock().unwrap_or_else(PoisonError::into_inner);
                         died.get_or_insert_with(|| (recipe.name.clone(), status));
@@ -161,18 +181,18 @@ fn keep(recipe: &Recipe, first: (Child, ChildStdin), over: &Over, grace: Duratio
                 Err(_) => break,
             }
         }
-        // The end of the pipe tells it to end.
+        // It ends when its pipe does.
         drop(pipe);
         if over.is() {
             end(child, grace);
             return;
         }
-        if started.elapsed() < SHORT_LIFE {
+        if at.elapsed() < SHORT_LIFE {
             over.pause(SHORT_LIFE);
         }
         while !over.is() && running.is_none() {
             match recipe.start() {
-                Ok(child) => running = Some((child, Instant::now())),
+                Ok(started) => running = Some(started),
                 Err(_) => over.pause(SHORT_LIFE),
             }
         }

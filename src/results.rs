@@ -39,7 +39,12 @@ pub(crate) async fn decode<T: DeserializeOwned + 'static>(
     let InstanceResult { row, value, detail, .. } = result;
     let name = watched.name(task)?;
     if row.state != State::Succeeded {
-        return Err(Box::new(Failed::new(name, &row, &detail)).into());
+        let death = match &watched.deaths {
+            Some(deaths) => deaths.why(&row).await,
+            None => None,
+        };
+        let failed = Failed::new(name, watched.is_one(task), row, &detail, death.as_ref());
+        return Err(Box::new(failed).into());
     }
     let index = row.instance.index;
     let payload = match value {
@@ -49,8 +54,29 @@ pub(crate) async fn decode<T: DeserializeOwned + 'static>(
         // A command that captures nothing is a `()`.
         payload => Bytes::from(payload.unwrap_or_else(|| b"null".to_vec())),
     };
-    payload::decode(&payload)
-        .map_err(|source| Error::Value { instance: format!("{name}[{index}]"), source })
+    payload::decode(&payload).map_err(|source| {
+        let found = shown(&payload);
+        let instance = match watched.is_one(task) {
+            true => name.to_owned(),
+            false => format!("{name}[{index}]"),
+        };
+        Error::Value { instance, found, source }
+    })
+}
+
+/// A value for people: its beginning as JSON, or how long it is.
+fn shown(payload: &[u8]) -> String {
+    /// Characters that are shown.
+    const MOST: usize = 60;
+    let text = payload::to_json(payload).ok();
+    let text = text.and_then(|json| String::from_utf8(json.into_owned()).ok());
+    match text {
+        Some(text) if text.chars().count() > MOST => {
+            format!("`{}…`", text.chars().take(MOST).collect::<String>())
+        }
+        Some(text) => format!("`{text}`"),
+        None => format!("{} bytes", payload.len()),
+    }
 }
 
 /// Values that came together, each with its index.

@@ -12,6 +12,7 @@ use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
 use tokio::sync::mpsc;
 
+use crate::deaths::Deaths;
 use crate::rpc;
 use crate::watch::Watched;
 use crate::{Error, Pending};
@@ -30,6 +31,7 @@ pub(crate) struct Session {
 pub(crate) struct Inside {
     pub(crate) client: rpc::Client,
     runs: RefCell<HashMap<RunId, Followed>>,
+    deaths: Option<Arc<Deaths>>,
 }
 
 /// A run that is followed, and how many hold it: the handles of a program.
@@ -40,17 +42,18 @@ struct Followed {
 
 impl Session {
     /// Starts the thread, which connects.
-    pub(crate) fn open<F>(connect: F) -> Result<Session, Error>
+    /// `deaths` is how the worker processes of this program ended, where it has some.
+    pub(crate) fn open<F>(connect: F, deaths: Option<Arc<Deaths>>) -> Result<Session, Error>
     where
         F: FnOnce() -> LocalBoxFuture<'static, Result<rpc::Client, Error>> + Send + 'static,
     {
         let (jobs, inbox) = mpsc::unbounded_channel();
-        let (tell, told) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("client".into())
-            .spawn(move || live(connect, tell, inbox))
+            .spawn(move || live(connect, deaths, answer, inbox))
             .map_err(crate::error::ClusterError::System)?;
-        futures::executor::block_on(told).unwrap_or(Err(Error::Closed))?;
+        futures::executor::block_on(answered).unwrap_or(Err(Error::Closed))?;
         Ok(Session { jobs, over: Arc::new(std::sync::Mutex::new(Some(thread))) })
     }
 
@@ -61,17 +64,17 @@ impl Session {
         F: FnOnce(Rc<Inside>) -> A + Send + 'static,
         A: Future<Output = Result<T, Error>> + 'static,
     {
-        let (tell, told) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |inside| {
             tokio::task::spawn_local(async move {
                 // Whoever asked may not want to know any more.
-                let _ = tell.send(work(inside).await);
+                let _ = answer.send(work(inside).await);
             });
         });
         let sent = self.jobs.send(job).is_ok();
         Pending::new(async move {
             match sent {
-                true => told.await.unwrap_or(Err(Error::Closed)),
+                true => answered.await.unwrap_or(Err(Error::Closed)),
                 false => Err(Error::Closed),
             }
         })
@@ -95,7 +98,7 @@ impl Inside {
         if let Some(followed) = self.runs.borrow().get(&run) {
             return Ok(Rc::clone(&followed.watched));
         }
-        Watched::new(self.client.run(Some(run)).await?).await
+        Watched::new(self.client.run(Some(run)).await?, self.deaths.clone()).await
     }
 
     /// Holds a run that was submitted before, until it is released.
@@ -108,7 +111,7 @@ impl Inside {
     /// Holds a run that has just been submitted, until it is released.
     pub(crate) async fn hold_new(&self, run: rpc::Run) -> Result<(), Error> {
         let id = run.id();
-        let watched = Watched::new(run).await?;
+        let watched = Watched::new(run, self.deaths.clone()).await?;
         self.keep(id, watched);
         Ok(())
     }
@@ -124,15 +127,16 @@ impl Inside {
         let mut runs = self.runs.borrow_mut();
         let Some(followed) = runs.get_mut(&run) else { return };
         followed.holds -= 1;
-        let gone = (followed.holds == 0).then(|| runs.remove(&run));
+        let released = (followed.holds == 0).then(|| runs.remove(&run));
         drop(runs);
-        drop(gone);
+        drop(released);
     }
 }
 
 fn live<F>(
     connect: F,
-    tell: oneshot::Sender<Result<(), Error>>,
+    deaths: Option<Arc<Deaths>>,
+    answer: oneshot::Sender<Result<(), Error>>,
     mut inbox: mpsc::UnboundedReceiver<Job>,
 ) where
     F: FnOnce() -> LocalBoxFuture<'static, Result<rpc::Client, Error>>,
@@ -140,7 +144,7 @@ fn live<F>(
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let _ = tell.send(Err(crate::error::ClusterError::System(error).into()));
+            let _ = answer.send(Err(crate::error::ClusterError::System(error).into()));
             return;
         }
     };
@@ -149,12 +153,12 @@ fn live<F>(
         let client = match connect().await {
             Ok(client) => client,
             Err(error) => {
-                let _ = tell.send(Err(error));
+                let _ = answer.send(Err(error));
                 return;
             }
         };
-        let inside = Rc::new(Inside { client, runs: RefCell::default() });
-        let _ = tell.send(Ok(()));
+        let inside = Rc::new(Inside { client, runs: RefCell::default(), deaths });
+        let _ = answer.send(Ok(()));
         while let Some(job) = inbox.recv().await {
             job(Rc::clone(&inside));
         }

@@ -1,16 +1,15 @@
 //! Views: workers by name, each with the calls and values that the program gives it, and calls that go
-//! wherever there is room.
+//! to any worker with a free slot.
 //!
 //! What a view does are ordinary runs whose tasks have `targets`: each call takes a slot of its worker,
 //! waits for one when none is free, and is found in the history. Values that are put on workers live in
-//! these workers (see [`Context::get`](crate::Context::get)), and go with them: one that is started
+//! these workers (see [`Context::get`](crate::Context::get)), and are lost with them: one that is started
 //! again has none.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dagrun_core::payload;
-use dagrun_core::status::WorkerStatus;
 use dagrun_worker::function::TaskFn;
 use dagrun_worker::function::shelf::{Pull, Push, Remove};
 use futures::future::try_join_all;
@@ -21,6 +20,7 @@ use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::dag::{ArrayHandle, Dag, Encoded, Handle, IntoArgs, MapSource};
 use crate::mapped::Mapped;
+use crate::report::WorkerStatus;
 use crate::{Error, Pending};
 
 /// Some workers, by name, in an order: all that is done through it is done on each of them.
@@ -41,13 +41,16 @@ use crate::{Error, Pending};
 /// # Ok(()) }
 /// ```
 ///
-/// The workers are those that were present when the view was made. When one has gone since, what is asked of
-/// it waits until there is one of its name again: [`Pending::timeout`] bounds that. The names of
-/// workers should not be labels of others, which `targets` do not tell apart.
+/// Those of [`Client::view_all`] are the workers that are present when something is asked of it: workers that
+/// join later are among them from then on, without the values that were put on the others before. Those of
+/// [`Client::view`] stay the same. When one of them was lost, what is asked of it waits until there is one of its
+/// name again: [`Pending::timeout`] bounds that. The names of workers should not be labels of others, which
+/// `targets` do not distinguish.
 #[derive(Clone, Debug)]
 pub struct View {
     client: Client,
-    workers: Arc<[String]>,
+    /// None: all that are present when something is asked.
+    workers: Option<Arc<[String]>>,
 }
 
 impl Client {
@@ -74,26 +77,26 @@ impl Client {
             let present: Vec<String> = present.into_iter().map(|worker| worker.name).collect();
             match names.iter().find(|name| !present.contains(name)) {
                 Some(absent) => Err(Error::NoWorker { name: absent.clone(), present }),
-                None => View::of(client, names),
+                None => {
+                    let workers = Some(some(names)?);
+                    Ok(View { client, workers })
+                }
             }
         })
     }
 
-    /// All workers that are present, in the order in which they came.
+    /// All workers, in the order in which they joined; those that join later too.
     ///
     /// # Errors
-    /// [`Error::NoWorker`] when there are none.
+    /// [`Error::NoWorker`] when there are none yet.
     pub fn view_all(&self) -> Pending<View> {
-        let client = self.clone();
-        self.workers().map(move |mut present| {
-            present.sort_by_key(|worker| worker.id);
-            View::of(client, present.into_iter().map(|worker| worker.name).collect())
-        })
+        let view = View { client: self.clone(), workers: None };
+        view.workers().map(|_| Ok(view))
     }
 
-    /// Calls that go wherever there is room.
+    /// Calls that go to any worker with a free slot.
     ///
-    /// How the scheduler picks among the workers that have room is the cluster's:
+    /// How the scheduler picks among such workers is the cluster's:
     /// [`ClusterBuilder::scheme`](crate::ClusterBuilder::scheme), or `--scheme` of one that was started apart.
     #[must_use]
     pub fn load_balanced(&self) -> LoadBalanced {
@@ -115,15 +118,15 @@ impl Cluster {
         self.client().view(workers)
     }
 
-    /// All workers that are present, in the order in which they came.
+    /// All workers, in the order in which they joined; see [`Client::view_all`].
     ///
     /// # Errors
-    /// [`Error::NoWorker`] when there are none.
+    /// [`Error::NoWorker`] when there are none yet.
     pub fn view_all(&self) -> Pending<View> {
         self.client().view_all()
     }
 
-    /// Calls that go wherever there is room; see [`Client::load_balanced`].
+    /// Calls that go to any worker with a free slot; see [`Client::load_balanced`].
     #[must_use]
     pub fn load_balanced(&self) -> LoadBalanced {
         self.client().load_balanced()
@@ -131,17 +134,18 @@ impl Cluster {
 }
 
 impl View {
-    fn of(client: Client, workers: Vec<String>) -> Result<View, Error> {
-        if workers.is_empty() {
-            return Err(Error::NoWorker { name: String::new(), present: workers });
-        }
-        Ok(View { client, workers: workers.into() })
-    }
-
     /// The names of its workers, in its order; never empty.
-    #[must_use]
-    pub fn workers(&self) -> &[String] {
-        &self.workers
+    ///
+    /// # Errors
+    /// [`Error::NoWorker`] when it is of all workers and none is present.
+    pub fn workers(&self) -> Pending<Arc<[String]>> {
+        if let Some(workers) = &self.workers {
+            return Pending::new(std::future::ready(Ok(Arc::clone(workers))));
+        }
+        self.client.workers().map(|mut present| {
+            present.sort_by_key(|worker| worker.id);
+            some(present.into_iter().map(|worker| worker.name).collect())
+        })
     }
 
     /// Calls a function once on each worker. The values come in the order of the view.
@@ -153,7 +157,7 @@ impl View {
         F: TaskFn,
         A: IntoArgs<F::Args> + Clone,
     {
-        self.each(F::NAME, move |dag, _| dag.task(function, args.clone()))
+        self.each(F::NAME, |dag| dag.task(function, args.clone()))
     }
 
     /// Calls a function for each item. Each worker gets a contiguous part of the items, all parts as long or one
@@ -178,22 +182,24 @@ impl View {
     where
         F: TaskFn,
         I: IntoIterator,
+        I::Item: Send + 'static,
         Vec<I::Item>: MapSource<F::Args>,
     {
-        let dag = Dag::new(F::NAME);
-        let parts = split(items.into_iter().collect(), self.workers.len());
-        let arrays: Vec<ArrayHandle<F::Output>> = parts
-            .into_iter()
-            .zip(self.workers.iter())
-            .filter(|(part, _)| !part.is_empty())
-            .map(|(part, worker)| dag.map(function, part).targets([worker.as_str()]))
-            .collect();
-        if arrays.is_empty() {
+        let items: Vec<I::Item> = items.into_iter().collect();
+        if items.is_empty() {
             return Pending::new(std::future::ready(Ok(Vec::new())));
         }
-        let starting = self.client.submit(&dag);
+        let record = move |dag: &Dag, workers: &[String]| {
+            let parts = split(items, workers.len()).into_iter().zip(workers);
+            let parts = parts.filter(|(part, _)| !part.is_empty());
+            let map = |(part, worker): (Vec<I::Item>, &String)| {
+                dag.map(function, part).targets([worker.as_str()])
+            };
+            Ok(parts.map(map).collect::<Vec<ArrayHandle<F::Output>>>())
+        };
+        let starting = self.client.submit_among(F::NAME, self.workers.clone(), record);
         Pending::new(async move {
-            let run = starting.await?;
+            let (run, arrays) = starting.await?;
             let parts = try_join_all(arrays.iter().map(|array| run.results(array))).await?;
             Ok(parts.into_iter().flatten().collect())
         })
@@ -209,7 +215,11 @@ impl View {
     /// [`Error::Unwritable`] when the value refuses to be written.
     pub fn push<T: Serialize + 'static>(&self, name: &str, value: &T) -> Pending<()> {
         match encode(name, value) {
-            Ok(value) => self.put(name, |_| value.clone()),
+            Ok(value) => {
+                let name = name.to_owned();
+                let put = self.each("push", |dag| dag.task(Push, (name.clone(), value.clone())));
+                put.map(|_| Ok(()))
+            }
             Err(error) => Pending::failed(error),
         }
     }
@@ -230,7 +240,7 @@ impl View {
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        self.each("pull", |dag, _| dag.task(Pull::<T>::default(), (name.to_owned(),)))
+        self.each("pull", |dag| dag.task(Pull::<T>::default(), (name.to_owned(),)))
     }
 
     /// Puts a contiguous part of a sequence under a name on each worker, as a `Vec<T>`: all parts are as
@@ -238,14 +248,24 @@ impl View {
     ///
     /// # Errors
     /// As [`View::push`].
-    pub fn scatter<T: Serialize + 'static>(&self, name: &str, sequence: Vec<T>) -> Pending<()> {
-        let parts = split(sequence, self.workers.len());
-        let parts: Result<Vec<Encoded>, Error> =
-            parts.iter().map(|part| encode(name, part)).collect();
-        match parts {
-            Ok(parts) => self.put(name, |at| parts[at].clone()),
-            Err(error) => Pending::failed(error),
-        }
+    pub fn scatter<T>(&self, name: &str, sequence: Vec<T>) -> Pending<()>
+    where
+        T: Serialize + Send + 'static,
+    {
+        let name = name.to_owned();
+        let record = move |dag: &Dag, workers: &[String]| {
+            let parts = split(sequence, workers.len()).into_iter().zip(workers);
+            let put = parts.map(|(part, worker)| {
+                let put = dag.task(Push, (name.clone(), encode(&name, &part)?));
+                Ok(put.targets([worker.as_str()]))
+            });
+            put.collect::<Result<Vec<Handle<()>>, Error>>()
+        };
+        let starting = self.client.submit_among("scatter", self.workers.clone(), record);
+        Pending::new(async move {
+            let (run, handles) = starting.await?;
+            try_join_all(handles.iter().map(|handle| run.result(handle))).await.map(drop)
+        })
     }
 
     /// The sequence whose parts are under this name on the workers: what [`View::scatter`] has put there, or what
@@ -262,30 +282,29 @@ impl View {
 
     /// Removes the value of this name from each worker, and says where there was one.
     pub fn remove(&self, name: &str) -> Pending<Vec<bool>> {
-        self.each("remove", |dag, _| dag.task(Remove, (name.to_owned(),)))
+        self.each("remove", |dag| dag.task(Remove, (name.to_owned(),)))
     }
 
-    /// Calls that go wherever there is room among the workers of this view; otherwise as
+    /// Calls that go to any worker of this view with a free slot; otherwise as
     /// [`Client::load_balanced`].
     #[must_use]
     pub fn load_balanced(&self) -> LoadBalanced {
-        LoadBalanced { client: self.client.clone(), workers: Some(Arc::clone(&self.workers)) }
+        LoadBalanced { client: self.client.clone(), workers: self.workers.clone() }
     }
 
-    fn put(&self, name: &str, value: impl Fn(usize) -> Encoded) -> Pending<()> {
-        let put = self.each("push", |dag, at| dag.task(Push, (name.to_owned(), value(at))));
-        put.map(|_| Ok(()))
-    }
-
-    /// A run with one task for each worker; `task` is told the worker's position in the view.
-    fn each<T>(&self, name: &str, task: impl Fn(&Dag, usize) -> Handle<T>) -> Pending<Vec<T>>
+    /// A run with one call on each worker, whose values come in the order of the view.
+    fn each<T>(&self, name: &str, task: impl Fn(&Dag) -> Handle<T>) -> Pending<Vec<T>>
     where
         T: DeserializeOwned + Send + 'static,
     {
         let dag = Dag::new(name);
-        let workers = self.workers.iter().enumerate();
+        let Some(workers) = &self.workers else {
+            let array = task(&dag).each_worker();
+            let starting = self.client.submit(&dag);
+            return Pending::new(async move { starting.await?.results(&array).await });
+        };
         let handles: Vec<Handle<T>> =
-            workers.map(|(at, worker)| task(&dag, at).targets([worker.as_str()])).collect();
+            workers.iter().map(|worker| task(&dag).targets([worker.as_str()])).collect();
         let starting = self.client.submit(&dag);
         Pending::new(async move {
             let run = starting.await?;
@@ -294,7 +313,15 @@ impl View {
     }
 }
 
-/// Calls that go wherever there is room: on the whole cluster, or among the workers of a [`View`].
+/// The names of workers, of which there is at least one.
+pub(crate) fn some(workers: Vec<String>) -> Result<Arc<[String]>, Error> {
+    match workers.is_empty() {
+        true => Err(Error::NoWorker { name: String::new(), present: workers }),
+        false => Ok(workers.into()),
+    }
+}
+
+/// Calls that go to any worker with a free slot: of the whole cluster, or of a [`View`].
 ///
 /// ```
 /// #[dagrun::task]

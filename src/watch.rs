@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
 use dagrun_core::status::{Counts, InstanceResult, RunState};
@@ -11,6 +12,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
 
 use crate::Error;
+use crate::deaths::Deaths;
 use crate::rpc::{self, ClientError, Scope, Updates};
 
 /// Instances asked for at once.
@@ -22,15 +24,17 @@ const MUCH: u32 = 4 * PAGE;
 /// A run that is followed. It is not followed any more when it is dropped.
 pub(crate) struct Watched {
     pub(crate) run: rpc::Run,
+    /// How the worker processes of this program ended.
+    pub(crate) deaths: Option<Arc<Deaths>>,
     names: Vec<String>,
     seen: Rc<Seen>,
-    /// Whether the updates tell which instances have ended; they do from when somebody wants to know.
+    /// Whether the updates report which instances have ended; they do from when somebody wants to know.
     /// Locked by whoever asks which have ended already.
     detailed: Mutex<bool>,
     follower: RefCell<AbortHandle>,
 }
 
-/// What the updates have told.
+/// What the updates have reported.
 #[derive(Default)]
 struct Seen {
     state: Cell<Option<RunState>>,
@@ -79,12 +83,15 @@ impl Drop for Watched {
 }
 
 impl Watched {
-    pub(crate) async fn new(run: rpc::Run) -> Result<Rc<Watched>, Error> {
+    pub(crate) async fn new(
+        run: rpc::Run,
+        deaths: Option<Arc<Deaths>>,
+    ) -> Result<Rc<Watched>, Error> {
         let updates = run.watch().await?;
         let names = run.status().await?.tasks.into_iter().map(|task| task.name).collect();
         let seen = Rc::new(Seen::default());
         let follower = RefCell::new(follow(updates, Rc::clone(&seen)));
-        Ok(Rc::new(Watched { run, names, seen, detailed: Mutex::new(false), follower }))
+        Ok(Rc::new(Watched { run, deaths, names, seen, detailed: Mutex::new(false), follower }))
     }
 
     /// The name of a task.
@@ -134,6 +141,12 @@ impl Watched {
             Some(delta.width_known && delta.counts.total() == 1)
         })
         .await
+    }
+
+    /// Whether a task is known to have one instance and no more.
+    pub(crate) fn is_one(&self, task: TaskId) -> bool {
+        let tasks = self.seen.tasks.borrow();
+        tasks.get(&task).is_some_and(|task| task.width_known && task.counts.total() == 1)
     }
 
     /// Waits until `known` says what was waited for.
@@ -276,12 +289,12 @@ impl Watched {
     ) -> Result<T, Error> {
         loop {
             self.learn(task).await?;
-            let told = self.until(|seen| match seen.knows_ended(task) {
+            let learnt = self.until(|seen| match seen.knows_ended(task) {
                 true => known(seen).map(Some),
                 false => Some(None),
             });
-            if let Some(told) = told.await? {
-                return Ok(told);
+            if let Some(learnt) = learnt.await? {
+                return Ok(learnt);
             }
         }
     }
@@ -302,7 +315,7 @@ impl Watched {
             self.follower.replace(follow(updates, Rc::clone(&self.seen))).abort();
             *detailed = true;
         }
-        // What ends from here on is told; what ended before is in the history.
+        // What ends from here on is reported; what ended before is in the history.
         let gaps = self.seen.gaps.get();
         self.seen.ended.borrow_mut().entry(task).or_default();
         let mut from = Some(InstanceId { task, index: 0 });
@@ -357,7 +370,7 @@ impl Seen {
         self.changed.notify_waiters();
     }
 
-    /// Whether it is known of every instance of a task whether it has ended, as far as it was told.
+    /// Whether it is known of every instance of a task whether it has ended, as far as it was reported.
     fn knows_ended(&self, task: TaskId) -> bool {
         self.ended.borrow().get(&task).is_some_and(|set| set.filled == Some(self.gaps.get()))
     }

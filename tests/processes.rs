@@ -274,7 +274,9 @@ fn functions_that_fail_say_why() {
 }
 
 #[dagrun::task]
+#[allow(clippy::print_stderr, reason = "it is what is looked for")]
 fn kills(how: String) -> u32 {
+    eprintln!("about to {how}");
     match how.as_str() {
         "abort" => std::process::abort(),
         "exit" => std::process::exit(7),
@@ -302,6 +304,14 @@ fn who_kills_its_worker_harms_nobody_else() {
         assert_eq!((failed.state, failed.attempts), (State::Failed, 3), "{how}: {failed:?}");
         assert_eq!(failed.reason, "lost its worker 3 times", "{how}");
         assert_eq!(failed.worker.as_deref(), Some("p1"), "{how}");
+        let (status, stderr) = match how {
+            "exit" => ("exit status: 7", "about to exit"),
+            "abort" => ("signal: 6 (SIGABRT)", "about to abort"),
+            _ => ("signal: 6 (SIGABRT)", "memory allocation of 8000 bytes failed"),
+        };
+        let said = failed.to_string();
+        assert!(said.contains(&format!("worker p1 ended with {status}")), "{said}");
+        assert!(failed.detail.contains(stderr), "{}", failed.detail);
         let expected: Vec<u64> = (1..=50).collect();
         assert_eq!(run.results(&others).wait().unwrap(), expected);
         assert_eq!(run.results(&anywhere).wait().unwrap(), expected);

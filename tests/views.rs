@@ -49,8 +49,8 @@ fn cluster(workers: u32) -> Cluster {
     Cluster::builder().workers(workers).slots(1).start().unwrap()
 }
 
-fn names(view: &View) -> Vec<&str> {
-    view.workers().iter().map(String::as_str).collect()
+fn names(view: &View) -> Vec<String> {
+    view.workers().wait().unwrap().to_vec()
 }
 
 #[test]

@@ -35,7 +35,20 @@ impl<T> IntoArg<T> for &Handle<T> {
 
 impl<T> IntoArg<T> for Handle<T> {
     fn record(self, recorder: &mut Recorder<'_>) {
-        (&self).record(recorder);
+        IntoArg::<T>::record(&self, recorder);
+    }
+}
+
+/// An input that may be missing, of a task that always has a value.
+impl<T> IntoArg<Option<T>> for &Handle<T> {
+    fn record(self, recorder: &mut Recorder<'_>) {
+        IntoArg::<T>::record(self, recorder);
+    }
+}
+
+impl<T> IntoArg<Option<T>> for Handle<T> {
+    fn record(self, recorder: &mut Recorder<'_>) {
+        IntoArg::<T>::record(&self, recorder);
     }
 }
 
@@ -117,7 +130,11 @@ into_args!(A: T, B: U, C: V, D: W);
 into_args!(A: T, B: U, C: V, D: W, E: X);
 into_args!(A: T, B: U, C: V, D: W, E: X, F: Y);
 
-/// Inputs of which the first differs from the others.
+/// Inputs of which the first has a type of its own: that of what is mapped or gathered.
+#[diagnostic::on_unimplemented(
+    message = "a function with the inputs `{Self}` has none for what is mapped or gathered",
+    label = "takes no input"
+)]
 pub trait Inputs {
     /// The type of the first.
     type First;

@@ -4,7 +4,9 @@ use dagrun_core::check::{self, Place};
 use dagrun_core::graph::Graph;
 use dagrun_core::ids::TaskId;
 use dagrun_core::payload::TAG;
-use dagrun_core::pipeline::{Arg, Args, Call, Capture, Pattern, Pipeline, Task, TaskAction};
+use dagrun_core::pipeline::{
+    Arg, Args, Call, Capture, MinSuccess, Pattern, Pipeline, Task, TaskAction,
+};
 use dagrun_core::problem::{Problem, Syntax};
 use dagrun_core::resolve::{Names, References};
 use dagrun_core::space::{Axis, Points, Space};
@@ -14,7 +16,7 @@ use dagrun_core::value::{RawString, Value};
 use super::error::BuildError;
 use super::naming::{Named, end_of};
 use super::options::clauses_of;
-use super::record::{Entry, Known, NONE, Record, ShapeKind, Slot, What};
+use super::record::{Entry, Known, Missing, NONE, Record, ShapeKind, Slot, What};
 use super::source::INPUTS;
 
 /// The pipeline and its graph.
@@ -123,8 +125,15 @@ impl<'s> Builder<'s> {
             task.conduct.min_success = None;
             task.conduct.keep = false;
         }
-        let strict = |slot: &Slot| matches!(slot, Slot::Gathered(_, false));
-        if task.conduct.min_success.is_some() && record.args(&entry).iter().any(strict) {
+        let gathered = record.args(&entry).iter().filter_map(|slot| match slot {
+            Slot::Gathered(_, missing) => Some(*missing),
+            _ => None,
+        });
+        let gathered: Vec<Missing> = gathered.collect();
+        if !gathered.is_empty() && gathered.iter().all(|missing| *missing == Missing::Expected) {
+            task.conduct.min_success.get_or_insert(MinSuccess::Count(0));
+        }
+        if task.conduct.min_success.is_some() && gathered.contains(&Missing::Refused) {
             let message = "with `min_success` some of the values may be missing, for which `Vec<T>` has no place";
             let help = "let it take `Vec<Option<T>>` or `Gathered<T>`";
             self.problem(id, Problem::new(message).help(help));

@@ -1,35 +1,36 @@
 //! Functions that are given all values of an array, and reductions by functions of two.
 
 use dagrun_core::ids::TaskId;
+use dagrun_core::problem::Problem;
 use dagrun_worker::function::{Gathered, TaskFn};
 
 use super::args::Inputs;
-use super::record::{Recorder, Shape, ShapeKind, Slot, What, position};
-use super::{ArrayHandle, Dag, Handle, IntoArgs, TaskRef};
+use super::record::{Missing, Recorder, Shape, ShapeKind, Slot, What, position};
+use super::{ArrayHandle, Dag, Handle, IntoArg, IntoArgs, TaskRef};
 
-/// A type in which a function takes all values of an array of `T`: `Vec<T>`, `Vec<Option<T>>` with
-/// `None` for instances without a value, or [`Gathered<T>`], which holds one of them at a time.
+/// A type in which a function takes all values of an array of `T`: `Vec<T>`; `Vec<Option<T>>` with
+/// `None` for instances that did not succeed, of which there may be any number unless `min_success` says
+/// otherwise; or [`Gathered<T>`], which holds one of them at a time.
 #[diagnostic::on_unimplemented(
     message = "an input of type `{Self}` cannot take all values of an array of `{T}`",
     label = "takes no array of `{T}`",
     note = "a function that gathers takes `Vec<T>`, `Vec<Option<T>>` or `Gathered<T>`"
 )]
 pub trait GatheredOf<T> {
-    /// Whether instances without a value are allowed.
     #[doc(hidden)]
-    const TOLERANT: bool;
+    const MISSING: Missing;
 }
 
 impl<T> GatheredOf<T> for Vec<T> {
-    const TOLERANT: bool = false;
+    const MISSING: Missing = Missing::Refused;
 }
 
 impl<T> GatheredOf<T> for Vec<Option<T>> {
-    const TOLERANT: bool = true;
+    const MISSING: Missing = Missing::Expected;
 }
 
 impl<T> GatheredOf<T> for Gathered<T> {
-    const TOLERANT: bool = true;
+    const MISSING: Missing = Missing::Allowed;
 }
 
 /// An array, or a tuple of arrays, whose values a function with the inputs `A` takes.
@@ -48,7 +49,7 @@ fn gathered<T, G: GatheredOf<T>>(
     recorder: &mut Recorder<'_>,
 ) -> Option<TaskId> {
     let task = recorder.own(&array.task);
-    recorder.push(task.map_or(Slot::Unusable, |task| Slot::Gathered(task, G::TOLERANT)));
+    recorder.push(task.map_or(Slot::Unusable, |task| Slot::Gathered(task, G::MISSING)));
     task
 }
 
@@ -215,10 +216,11 @@ impl Dag {
     }
 
     /// All values of an array made one by `f`, which must be associative: calls of it may be grouped in any
-    /// way, but their order is that of the instances. Of one value it is that value.
+    /// way, but their order is that of the instances. Of one value it is that value; of an array that may be
+    /// empty see [`Dag::reduce_with`].
     ///
     /// The calls form a tree where the number of instances is known before the run; otherwise one task
-    /// makes them all. What is set on the handle (retries, resources, ...) goes for all of them.
+    /// makes them all. The options of the handle (retries, resources, ...) are those of all of them.
     ///
     /// ```
     /// # use dagrun::Dag;
@@ -256,6 +258,48 @@ impl Dag {
     where
         F: TaskFn<Args = (T, T), Output = T>,
     {
+        self.reduced(array, f, None::<Handle<T>>)
+    }
+
+    /// As [`Dag::reduce`], with the identity of `f`: the value of an array without instances. `f` of it and
+    /// any value must be that value.
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// #[dagrun::task]
+    /// fn parse(digits: String) -> u64 {
+    ///     digits.parse().unwrap_or(0)
+    /// }
+    /// #[dagrun::task]
+    /// fn sum(a: u64, b: u64) -> u64 {
+    ///     a + b
+    /// }
+    ///
+    /// # let cluster = dagrun::Cluster::builder().slots(2).start()?;
+    /// let dag = Dag::new("sum");
+    /// let none = dag.map(parse, Vec::<String>::new());
+    /// let all = dag.reduce_with(&none, sum, 0);
+    /// assert_eq!(cluster.submit(&dag).wait()?.result(&all).wait()?, 0);
+    /// # Ok::<(), dagrun::Error>(())
+    /// ```
+    pub fn reduce_with<F, T>(
+        &self,
+        array: &ArrayHandle<T>,
+        f: F,
+        identity: impl IntoArg<T>,
+    ) -> Handle<T>
+    where
+        F: TaskFn<Args = (T, T), Output = T>,
+    {
+        self.reduced(array, f, Some(identity))
+    }
+
+    fn reduced<F: TaskFn, T>(
+        &self,
+        array: &ArrayHandle<T>,
+        f: F,
+        identity: Option<impl IntoArg<T>>,
+    ) -> Handle<T> {
         let task = self.record(|recorder| {
             let function = What::Function(recorder.record.function(f));
             let Some(array) = recorder.own(&array.task) else {
@@ -263,18 +307,24 @@ impl Dag {
                 recorder.push(Slot::Unusable);
                 return recorder.record.push(function, first, None);
             };
-            reduce(recorder, function, array)
+            reduce::<T>(recorder, function, array, identity)
         });
         Handle::new(task)
     }
 }
 
-fn reduce(recorder: &mut Recorder<'_>, function: What, array: TaskId) -> TaskId {
+fn reduce<T>(
+    recorder: &mut Recorder<'_>,
+    function: What,
+    array: TaskId,
+    identity: Option<impl IntoArg<T>>,
+) -> TaskId {
     let mut width = recorder.record.width(array);
-    if width == Some(0) {
+    if width == Some(0) && identity.is_none() {
         let task = recorder.record.next();
         let message = "it reduces an array without instances, which has no value";
-        recorder.record.problem(task, message);
+        let problem = Problem::new(message).help("give its identity: `dag.reduce_with`");
+        recorder.record.problem(task, problem);
     }
     let mut levels = 0;
     let mut left = width.unwrap_or(1);
@@ -287,19 +337,23 @@ fn reduce(recorder: &mut Recorder<'_>, function: What, array: TaskId) -> TaskId 
     for _ in 0..levels {
         width = width.map(|width| width.div_ceil(EVERY));
         let shape = Shape { kind: ShapeKind::Level(upstream, EVERY, last), width };
-        upstream = fold(recorder, function, upstream, Some(shape));
+        upstream = fold::<T>(recorder, function, upstream, Some(shape), None::<Handle<T>>);
     }
-    fold(recorder, function, upstream, gather(vec![upstream]))
+    fold::<T>(recorder, function, upstream, gather(vec![upstream]), identity)
 }
 
-fn fold(
+fn fold<T>(
     recorder: &mut Recorder<'_>,
     function: What,
     upstream: TaskId,
     shape: Option<Shape>,
+    identity: Option<impl IntoArg<T>>,
 ) -> TaskId {
     let first = position(recorder.record.slots.len());
-    recorder.push(Slot::Gathered(upstream, false));
+    if let Some(identity) = identity {
+        identity.record(recorder);
+    }
+    recorder.push(Slot::Gathered(upstream, Missing::Refused));
     let task = recorder.record.push(function, first, shape);
     if let Some(entry) = recorder.record.entries.last_mut() {
         entry.fold = true;

@@ -52,6 +52,7 @@ use dagrun_core::pipeline::Pipeline;
 use dagrun_core::simulate::{self, Prediction};
 use dagrun_worker::function::TaskFn;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub(crate) use args::Encoded;
 pub use args::{Inputs, IntoArg, IntoArgs};
@@ -200,6 +201,48 @@ macro_rules! handle {
 
 handle!(Handle);
 handle!(ArrayHandle);
+
+/// The handle of a task with one value: `&Handle<T>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has not one value",
+    label = "not the `&Handle` of a single task",
+    note = "the values of an array are asked for with `run.results(&array)`, one of them with `run.result_at(&array, index)`"
+)]
+pub trait SingleOf {
+    /// What it makes.
+    type Value: DeserializeOwned + Send + 'static;
+    #[doc(hidden)]
+    fn task(&self) -> &TaskRef;
+}
+
+impl<T: DeserializeOwned + Send + 'static> SingleOf for &Handle<T> {
+    type Value = T;
+
+    fn task(&self) -> &TaskRef {
+        &self.task
+    }
+}
+
+/// The handle of an array: `&ArrayHandle<T>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has not many values",
+    label = "not the `&ArrayHandle` of an array",
+    note = "the value of a single task is asked for with `run.result(&task)`"
+)]
+pub trait ArrayOf {
+    /// What each of its instances makes.
+    type Value: DeserializeOwned + Send + 'static;
+    #[doc(hidden)]
+    fn task(&self) -> &TaskRef;
+}
+
+impl<T: DeserializeOwned + Send + 'static> ArrayOf for &ArrayHandle<T> {
+    type Value = T;
+
+    fn task(&self) -> &TaskRef {
+        &self.task
+    }
+}
 
 impl<T> ArrayHandle<T> {
     /// How many instances it has; `None` where that is not known before it runs.

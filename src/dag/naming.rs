@@ -6,6 +6,7 @@ use dagrun_core::check;
 use dagrun_core::ids::TaskId;
 use dagrun_core::parse::is_name;
 use dagrun_core::problem::Problem;
+use dagrun_worker::function::shelf::BUILT_IN;
 use rustc_hash::FxHashMap;
 
 use super::command::Word;
@@ -106,7 +107,8 @@ fn base_name<'s>(record: &'s Record, entry: &Entry) -> Cow<'s, str> {
             word.rsplit('/').next()
         }),
     };
-    let name = name.unwrap_or_default();
+    // Functions that every worker has are known to users by what follows.
+    let name = name.map(|name| name.strip_prefix(BUILT_IN).unwrap_or(name)).unwrap_or_default();
     if is_name(name) {
         return Cow::Borrowed(name);
     }

@@ -12,7 +12,6 @@ use super::{ArrayHandle, Command, Handle, Kind, TaskRef};
 ///
 /// ```
 /// use dagrun::{Dag, Dependency};
-/// use dagrun::core::pipeline::Outcomes::Failure;
 /// # #[dagrun::task]
 /// # fn work(n: u32) {
 /// #     let _ = n;
@@ -23,7 +22,7 @@ use super::{ArrayHandle, Command, Handle, Kind, TaskRef};
 /// let dag = Dag::new("nightly");
 /// let one = dag.task(work, (1,));
 /// let many = dag.map(work, 2..10);
-/// dag.task(report, ()).after(Dependency::any((&one, &many)).on(Failure));
+/// dag.task(report, ()).after(Dependency::any((&one, &many)).on_failure());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Dependency {

@@ -103,8 +103,8 @@ pub(super) enum Slot {
     Value(TaskId),
     /// The values of several single tasks; position among the lists.
     Values(u32),
-    /// All values of an array; whether instances may have none.
-    Gathered(TaskId, bool),
+    /// All values of an array, and what becomes of instances that have none.
+    Gathered(TaskId, Missing),
     /// The parameters of the task's sweep.
     Params,
     /// A parameter of a map over values, by its position.
@@ -115,6 +115,18 @@ pub(super) enum Slot {
     Item,
     /// What cannot be given, which has been reported.
     Unusable,
+}
+
+/// What becomes of gathered instances that have no value.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The input has no place for them.
+    Refused,
+    /// The input has a place for them, if `min_success` allows them.
+    Allowed,
+    /// The input is of a type for those that expect them: they are allowed unless `min_success` says otherwise.
+    Expected,
 }
 
 /// How the instances of a task relate to those of others.

@@ -104,7 +104,7 @@ impl Client {
     /// [`tokio::task::LocalSet`].
     ///
     /// # Errors
-    /// When the scheduler is gone or refuses the token.
+    /// When the scheduler is lost or refuses the token.
     pub async fn attach(stream: UnixStream, token: &[u8]) -> Result<Client> {
         let (reader, writer) = stream.into_split();
         Client::login(reader, writer, token).await

@@ -9,7 +9,7 @@ use dagrun_core::ids::{RunId, TaskId};
 use dagrun_core::status::{RunState, State};
 use serde::de::DeserializeOwned;
 
-use crate::dag::{ArrayHandle, Handle, Origin, TaskRef, Upstreams};
+use crate::dag::{ArrayHandle, ArrayOf, Origin, SingleOf, TaskRef, Upstreams};
 use crate::results::{Completed, Results, decode, fetch};
 use crate::rpc::Scope;
 use crate::session::{Inside, Session};
@@ -97,6 +97,11 @@ impl Run {
         }
     }
 
+    /// What it is a run of.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.origin.as_deref().cloned()
+    }
+
     /// Its number: 1, 2, 3, … in its state directory.
     #[must_use]
     pub fn id(&self) -> RunId {
@@ -123,8 +128,8 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Failed`] when it ends in another way.
-    pub fn result<T: DeserializeOwned + Send + 'static>(&self, of: &Handle<T>) -> Pending<T> {
-        self.value_of(of.as_ref(), 0)
+    pub fn result<H: SingleOf>(&self, of: H) -> Pending<H::Value> {
+        self.value_of(of.task(), 0)
     }
 
     /// The value of one instance of an array.
@@ -177,11 +182,8 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Failed`] for the first that did not succeed.
-    pub fn results<T>(&self, of: &ArrayHandle<T>) -> Pending<Vec<T>>
-    where
-        T: DeserializeOwned + Send + 'static,
-    {
-        self.ask_of(of.as_ref(), |watched, task| async move {
+    pub fn results<H: ArrayOf>(&self, of: H) -> Pending<Vec<H::Value>> {
+        self.ask_of(of.task(), |watched, task| async move {
             let mut values = Vec::new();
             loop {
                 let first = u32::try_from(values.len()).unwrap_or(u32::MAX);

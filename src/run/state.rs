@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use dagrun_core::ids::{InstanceId, TaskId};
-use dagrun_core::status::{InstanceRow, LogChunk, RunStatus, State};
+use dagrun_core::status::State;
 
 use super::Run;
 use crate::Pending;
 use crate::dag::TaskRef;
+use crate::report::{Instance, LogChunk, RunStatus};
 use crate::rpc::Scope;
 
 /// How far a run has come.
@@ -84,7 +85,7 @@ impl Run {
 
     /// Its state, by task.
     pub fn status(&self) -> Pending<RunStatus> {
-        self.ask(|watched| async move { Ok(watched.run.status().await?) })
+        self.ask(|watched| async move { Ok(watched.run.status().await?.into()) })
     }
 
     /// How a task's instances are: state, attempts, worker, when they started and ended, and why they
@@ -96,13 +97,14 @@ impl Run {
         r#"    println!("{}: {} attempts, on {:?}", row.instance.index, row.attempts, row.worker);"#,
         "}",
     )]
-    pub fn instances<H: Into<TaskRef>>(&self, of: H) -> Pending<Vec<InstanceRow>> {
+    pub fn instances<H: Into<TaskRef>>(&self, of: H) -> Pending<Vec<Instance>> {
         self.ask_of(&of.into(), |watched, task| async move {
             let mut rows = Vec::new();
             let mut from = Some(InstanceId { task, index: 0 });
             while let Some(at) = from.filter(|at| at.task == task) {
                 let page = watched.run.instances(at, 10_000, false).await?;
-                rows.extend(page.rows.into_iter().filter(|row| row.instance.task == task));
+                let own = page.rows.into_iter().filter(|row| row.instance.task == task);
+                rows.extend(own.map(Instance::from));
                 from = page.next;
             }
             Ok(rows)
@@ -143,7 +145,7 @@ impl Run {
             let (mut chunks, mut cursor) = (Vec::new(), Vec::new());
             loop {
                 let page = watched.run.logs(Scope::Task(&name), &cursor, false).await?;
-                chunks.extend(page.chunks);
+                chunks.extend(page.chunks.into_iter().map(LogChunk::from));
                 cursor = page.cursor;
                 if !page.more {
                     return Ok(chunks);

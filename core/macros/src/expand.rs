@@ -11,6 +11,8 @@ use crate::signature::{Param, Signature, plain};
 /// The value that represents the function, the function itself, and its registration.
 pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature) -> TokenStream {
     let name = function.sig.ident.clone();
+    // What stands for it: of the same name, unless it is to keep that to itself.
+    let task = options.handle.as_ref().unwrap_or(&name);
     let krate = &options.krate;
     let private = quote!(#krate::__private);
     let vis = &function.vis;
@@ -25,23 +27,34 @@ pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature
     };
     let returned = &signature.returned;
     let implementations = [
-        callable(&private, function),
-        task_fn(&private, &name, &called, signature),
-        registration(&private, &name, signature),
+        callable(&private, task, function),
+        task_fn(&private, task, &called, signature),
+        registration(&private, task, &name, signature),
     ];
-    let mut inner = function.clone();
-    inner.vis = syn::Visibility::Inherited;
-    inner.attrs.retain(|attr| !is_shown(&attr));
+    let mut own = function.clone();
+    // Inputs are passed by value, whether or not the function needs to own them.
+    own.attrs.push(syn::parse_quote!(#[allow(clippy::needless_pass_by_value)]));
+    // Beside the task where it keeps its name, else in the block where the name refers to it.
+    let (beside, inside) = match options.handle {
+        Some(_) => (Some(own), None),
+        None => {
+            own.vis = syn::Visibility::Inherited;
+            own.attrs.retain(|attr| !is_shown(&attr));
+            (None, Some(own))
+        }
+    };
     quote! {
+        #beside
+
         #(#shown)*
         #[allow(non_camel_case_types)]
         #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
-        #vis struct #name;
+        #vis struct #task;
 
         #(#cfgs)*
         const _: () = {
-            // Inside the block below, the name refers to the function.
-            const __DAGRUN_TASK: #name = #name;
+            // Inside the block below, its name may refer to the function.
+            const __DAGRUN_TASK: #task = #task;
             // Decided by the type: a `Result` may be called by any name.
             const __DAGRUN_FALLIBLE: bool = {
                 #[allow(unused_imports)]
@@ -49,9 +62,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn, signature: &Signature
                 #private::Probe::<#returned>::FALLIBLE
             };
             const _: () = {
-            // Inputs are passed by value, whether or not the function needs to own them.
-            #[allow(clippy::needless_pass_by_value)]
-            #inner
+            #inside
             #(#implementations)*
             };
         };
@@ -64,7 +75,7 @@ fn span(ty: &Type) -> Span {
 }
 
 /// Keeps calls such as `price(…)` working.
-fn callable(private: &TokenStream, function: &ItemFn) -> TokenStream {
+fn callable(private: &TokenStream, task: &Ident, function: &ItemFn) -> TokenStream {
     let name = &function.sig.ident;
     let output = &function.sig.output;
     let types = function.sig.inputs.iter().map(|input| match input {
@@ -75,7 +86,7 @@ fn callable(private: &TokenStream, function: &ItemFn) -> TokenStream {
     let types: Vec<_> = types.collect();
     quote! {
         #[automatically_derived]
-        impl #private::Deref for #name {
+        impl #private::Deref for #task {
             type Target = fn(#(#types),*) #output;
 
             fn deref(&self) -> &Self::Target {
@@ -88,18 +99,19 @@ fn callable(private: &TokenStream, function: &ItemFn) -> TokenStream {
 
 fn task_fn(
     private: &TokenStream,
-    name: &Ident,
+    task: &Ident,
     called: &LitStr,
     signature: &Signature,
 ) -> TokenStream {
     let (params, types): (Vec<_>, Vec<_>) = signature.inputs().unzip();
     let returned = &signature.returned;
     let output = quote_spanned! {span(returned)=>
-        type Output = <#returned as #private::Returned<__DAGRUN_FALLIBLE>>::Value;
+        type Output = <<#returned as #private::Returned<__DAGRUN_FALLIBLE>>::Value
+            as #private::Travels>::This;
     };
     quote! {
         #[automatically_derived]
-        impl #private::TaskFn for #name {
+        impl #private::TaskFn for #task {
             type Args = (#(#types,)*);
             #output
             const NAME: &'static str = #called;
@@ -109,7 +121,12 @@ fn task_fn(
 }
 
 /// The registration by which a worker finds and calls it.
-fn registration(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenStream {
+fn registration(
+    private: &TokenStream,
+    task: &Ident,
+    name: &Ident,
+    signature: &Signature,
+) -> TokenStream {
     let inputs: Vec<_> = signature
         .inputs()
         .enumerate()
@@ -120,19 +137,19 @@ fn registration(private: &TokenStream, name: &Ident, signature: &Signature) -> T
         })
         .collect();
     let call = judged(private, name, signature);
-    let fold = fold(private, name, signature);
+    let fold = fold(private, task, name, signature);
     quote! {
         #private::inventory::submit! {
             #private::Function {
-                name: <#name as #private::TaskFn>::NAME,
-                params: <#name as #private::TaskFn>::PARAMS,
+                name: <#task as #private::TaskFn>::NAME,
+                params: <#task as #private::TaskFn>::PARAMS,
                 path: || #private::TaskFn::path(__DAGRUN_TASK),
                 signature: || #private::TaskFn::signature(__DAGRUN_TASK),
                 call: |inputs, context| {
                     let _ = (&inputs, context);
                     #(#inputs)*
                     let value = #call;
-                    #private::encode(&value)
+                    #private::encode::<#task>(&value)
                 },
                 fold: #fold,
             }
@@ -171,7 +188,7 @@ fn judged(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenSt
 
 /// A fold, if there are two inputs. Whether their types are that of the value is checked when the
 /// fold runs.
-fn fold(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenStream {
+fn fold(private: &TokenStream, task: &Ident, name: &Ident, signature: &Signature) -> TokenStream {
     let types: Vec<_> = signature.inputs().map(|(_, ty)| ty).collect();
     let [first, second] = types[..] else {
         return quote!(::core::option::Option::None);
@@ -179,10 +196,11 @@ fn fold(private: &TokenStream, name: &Ident, signature: &Signature) -> TokenStre
     let call = judged(private, name, signature);
     quote! {
         ::core::option::Option::Some(|inputs, context| {
-            #private::fold(inputs, context, |input_0: #first, input_1: #second| {
+            let folded = |input_0: #first, input_1: #second| {
                 let value = #call;
                 ::core::result::Result::Ok(value)
-            })
+            };
+            #private::fold::<#task, #first, #second>(inputs, context, folded)
         })
     }
 }

@@ -30,10 +30,11 @@ use proc_macro::TokenStream;
 /// The name then denotes a value of a type of the same name: it can be called as before and passed
 /// to the builder, and `*price` is a plain function pointer. As with every such constant, no
 /// variable or parameter can have its name where it is in scope: write
-/// `let prices = dag.map(price, …)`, not `let price`.
+/// `let prices = dag.map(price, …)`, not `let price`, or give the value another name with `handle`.
 ///
 /// Options: `name = "…"`, the task's name in pipelines, if it is not the function's own;
-/// `crate = path`, the path of `dagrun`, if it is not `::dagrun`.
+/// `handle = Price`, the name of that value, so that the function keeps its own and stays a plain
+/// function; `crate = path`, the path of `dagrun`, if it is not `::dagrun`.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     let item = proc_macro2::TokenStream::from(item);

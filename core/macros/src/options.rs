@@ -1,32 +1,39 @@
 //! The attribute's arguments.
 
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, LitStr, Path, Result, Token};
+use syn::{Error, Ident, LitStr, Path, Result, Token};
 
 /// The options of a task.
 pub(crate) struct Options {
     /// Its name in pipelines.
     pub(crate) name: Option<LitStr>,
+    /// What stands for the task in the program, where the function keeps its name to itself.
+    pub(crate) handle: Option<Ident>,
     /// The path of `dagrun`.
     pub(crate) krate: Path,
 }
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Options> {
-        let mut options = Options { name: None, krate: syn::parse_quote!(::dagrun) };
+        let mut options = Options { name: None, handle: None, krate: syn::parse_quote!(::dagrun) };
         while !input.is_empty() {
             if input.peek(Token![crate]) {
                 input.parse::<Token![crate]>()?;
                 input.parse::<Token![=]>()?;
                 options.krate = input.call(Path::parse_mod_style)?;
             } else {
-                let key: syn::Ident = input.parse()?;
-                if key != "name" {
-                    let message = format!("unknown option `{key}`: there are `name` and `crate`");
+                let key: Ident = input.parse()?;
+                let is_handle = key == "handle";
+                if !is_handle && key != "name" {
+                    let message =
+                        format!("unknown option `{key}`: there are `name`, `handle` and `crate`");
                     return Err(Error::new(key.span(), message));
                 }
                 input.parse::<Token![=]>()?;
-                options.name = Some(checked(input.parse()?)?);
+                match is_handle {
+                    true => options.handle = Some(input.parse()?),
+                    false => options.name = Some(checked(input.parse()?)?),
+                }
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;

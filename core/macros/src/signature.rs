@@ -101,6 +101,10 @@ fn param(arg: &FnArg) -> Result<Param> {
             None => Ok(Param::Context),
         };
     }
+    if is_own_context(ty) {
+        let message = "the context is lent to a task: write `&Context`";
+        return Err(Error::new(ty.span(), message));
+    }
     if let Type::ImplTrait(_) = &**ty {
         return Err(Error::new(ty.span(), "a task is not generic: workers must know its types"));
     }
@@ -121,6 +125,14 @@ fn is_context(ty: &Type) -> bool {
         Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == "Context"),
         _ => false,
     }
+}
+
+/// Whether it is `Context` or `dagrun::Context` by value; a type of the user's has another path.
+fn is_own_context(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return false };
+    let names: Vec<String> = path.path.segments.iter().map(|it| it.ident.to_string()).collect();
+    let is_bare = path.path.segments.iter().all(|segment| segment.arguments.is_none());
+    is_bare && (names == ["Context"] || names == ["dagrun", "Context"])
 }
 
 fn returned(sig: &syn::Signature) -> Result<Type> {

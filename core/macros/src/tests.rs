@@ -89,6 +89,18 @@ fn what_is_no_task_is_refused_with_the_reason() {
         ),
         (
             quote!(
+                fn f(x: f64, context: Context) {}
+            ),
+            "the context is lent to a task: write `&Context`",
+        ),
+        (
+            quote!(
+                fn f(context: ::dagrun::Context) {}
+            ),
+            "the context is lent to a task: write `&Context`",
+        ),
+        (
+            quote!(
                 fn f(a: &Context, b: &Context) {}
             ),
             "a task has one context",
@@ -144,7 +156,8 @@ fn inputs_and_value_are_seen_in_the_text() {
 
 #[test]
 fn options_are_checked() {
-    let options: Options = syn::parse_quote!(name = "a/b", crate = a::b);
+    let options: Options = syn::parse_quote!(name = "a/b", handle = Price, crate = a::b);
+    assert_eq!(options.handle.unwrap(), "Price");
     assert_eq!(options.name.unwrap().value(), "a/b");
     assert_eq!(options.krate.to_token_stream().to_string(), "a :: b");
     for (options, reason) in [
@@ -153,6 +166,7 @@ fn options_are_checked() {
         (quote!(name = "a b"), "the name of a task is a word"),
         (quote!(name = "dagrun::push"), "names that begin with `dagrun::`"),
         (quote!(name = 3), "expected string literal"),
+        (quote!(handle = "Price"), "expected identifier"),
     ] {
         let said = syn::parse2::<Options>(options).err().unwrap().to_string();
         assert!(said.starts_with(reason), "{said}");

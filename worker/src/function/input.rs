@@ -14,13 +14,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::gathered::Records;
-use super::{Context, Failure, Fetch, Function, GatherError, Gathered};
+use super::{Context, Failure, Fetch, Function, GatherError, Gathered, TaskFn};
 
 /// A type that a function can take: every [`DeserializeOwned`] type, and [`Gathered`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an input of a task",
-    label = "not `DeserializeOwned`",
-    note = "inputs of tasks are of types that implement `serde::de::DeserializeOwned`, or `Gathered<T>`"
+    label = "serde cannot read it",
+    note = "an input implements `serde::de::DeserializeOwned`, or is a `Gathered<T>`: for a type of your own add `#[derive(serde::Serialize, serde::Deserialize)]`"
 )]
 pub trait FromInput: Sized + 'static {
     /// Makes it from what the call provides.
@@ -75,6 +75,7 @@ impl Source {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned + 'static> FromInput for T {
     fn from_input(input: Input<'_>) -> Result<T, String> {
         let payload = input.source.payload(input.run, input.fetch)?;
@@ -145,7 +146,7 @@ impl Inputs {
             .into_iter()
             .map(|(name, argument)| Ok((name, Source::of(argument, given)?)))
             .collect::<Result<Vec<_>, String>>()?;
-        let sources = if fold { only(function, args)? } else { assign(function, args)? };
+        let sources = if fold { folded(function, args)? } else { assign(function, args)? };
         Ok(Inputs { function, sources, run, fetch })
     }
 
@@ -176,16 +177,14 @@ impl Inputs {
     }
 }
 
-/// The list that a fold goes over.
-fn only(
+/// The list that a fold goes over, and the value that it starts from, if there is one.
+fn folded(
     function: &Function,
     args: Vec<(Option<String>, Source)>,
 ) -> Result<Vec<Option<Source>>, String> {
-    let count = args.len();
-    let mut args = args.into_iter();
-    match (args.next(), args.next()) {
-        (Some((_, list)), None) => Ok(vec![Some(list)]),
-        _ => Err(format!("a fold with {} takes one list, and is given {count}", function.name)),
+    match args.len() {
+        1 | 2 => Ok(args.into_iter().rev().map(|(_, source)| Some(source)).collect()),
+        count => Err(format!("a fold with {} takes one list, and is given {count}", function.name)),
     }
 }
 
@@ -239,40 +238,52 @@ fn takes(function: &Function, problem: &str) -> String {
 
 /// The payload of what a function returned.
 #[doc(hidden)]
-pub fn encode<T: Serialize + 'static>(value: &T) -> Result<Vec<u8>, Failure> {
+pub fn encode<F: TaskFn>(value: &F::Output) -> Result<Vec<u8>, Failure> {
+    encoded(value)
+}
+
+pub(super) fn encoded<T: Serialize + 'static>(value: &T) -> Result<Vec<u8>, Failure> {
     payload::encode(value)
         .map_err(|error| Failure::of_kind(FailureKind::Capture, error.to_string()))
 }
 
-/// Applies `f` to all values of the only input, a list, from the left.
+/// Applies `f` to all values of the first input, a list, from the left: beginning with the second input,
+/// or with the first value where there is none.
 #[doc(hidden)]
-pub fn fold<A: FromInput, B: FromInput, O: Serialize + 'static>(
+pub fn fold<F: TaskFn, A: 'static, B: 'static>(
     inputs: &mut Inputs,
     context: &Context,
-    f: impl Fn(A, B) -> Result<O, Failure>,
+    f: impl Fn(A, B) -> Result<F::Output, Failure>,
 ) -> Result<Vec<u8>, Failure> {
     let wrong = |message| Failure::of_kind(FailureKind::Start, message);
     let name = inputs.function.name;
-    if TypeId::of::<A>() != TypeId::of::<O>() || TypeId::of::<B>() != TypeId::of::<O>() {
-        let (a, b, o) = (type_name::<A>(), type_name::<B>(), type_name::<O>());
+    let of_output = TypeId::of::<F::Output>();
+    if TypeId::of::<A>() != of_output || TypeId::of::<B>() != of_output {
+        let (a, b, o) = (type_name::<A>(), type_name::<B>(), type_name::<F::Output>());
         return Err(wrong(format!(
             "{name} cannot fold a list: it takes {a} and {b} and gives {o}"
         )));
     }
+    let start: Option<F::Output> = match inputs.sources.len() {
+        1 => None,
+        _ => Some(inputs.take(1)?),
+    };
     let input = inputs.input(0)?;
-    let mut values = A::elements(input).map_err(|reason| inputs.not_a_list(&reason))?;
+    let values = <F::Output as FromInput>::elements(input);
+    let mut values = values.map_err(|reason| inputs.not_a_list(&reason))?;
     let mut next = || values.next().transpose().map_err(|reason| inputs.not_a_list(&reason));
-    let first =
-        next()?.ok_or_else(|| wrong(format!("nothing to fold with {name}: the list is empty")))?;
-    let mut so_far = first;
+    let empty = || wrong(format!("nothing to fold with {name}: the list is empty"));
+    let mut so_far = match start {
+        Some(start) => start,
+        None => next()?.ok_or_else(empty)?,
+    };
     while let Some(value) = next()? {
         if context.is_cancelled() {
             return Err(Failure::from(super::Cancelled));
         }
-        let value = f(so_far, same(value)?)?;
-        so_far = same(value)?;
+        so_far = f(same(so_far)?, same(value)?)?;
     }
-    encode(&same::<A, O>(so_far)?)
+    encoded(&so_far)
 }
 
 impl Inputs {

@@ -37,6 +37,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// A function that is a task; `#[dagrun::task]` implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a task",
+    label = "neither the name of a function with `#[dagrun::task]` nor its `handle`",
+    note = "a task is a function with `#[dagrun::task]`; closures and plain functions cannot travel to a worker",
+    note = "the function comes first in `task`, `map`, `call` and `apply`, and after the arrays in `gather` and `reduce`"
+)]
 pub trait TaskFn: Copy + Send + Sync + 'static {
     /// The types of its inputs, as a tuple: `()`, `(A,)`, `(A, B)`…
     type Args;
@@ -63,6 +69,24 @@ pub trait TaskFn: Copy + Send + Sync + 'static {
         let text = format!("{} {}{args} -> {output}", self.path(), Self::NAME);
         dagrun_core::hash::fnv1a(text.as_bytes())
     }
+}
+
+/// A type that a function can return: it travels, so that serde must be able to write and read it.
+/// `This` is the type itself; where it cannot travel, the compiler says so once.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be what a task returns",
+    label = "serde cannot write and read it",
+    note = "what a task returns implements `serde::Serialize` and `serde::de::DeserializeOwned`, and is `Send + 'static`: for a type of your own add `#[derive(serde::Serialize, serde::Deserialize)]`"
+)]
+pub trait Travels {
+    /// The type itself.
+    type This: Serialize + DeserializeOwned + Send + 'static;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> Travels for T {
+    type This = T;
 }
 
 /// The value of a task, from what its function returns: `FALLIBLE` says whether that is a `Result`,
@@ -125,5 +149,7 @@ pub mod __private {
 
     pub use super::failure::{Raised, raised};
     pub use super::input::{encode, fold};
-    pub use super::{Context, Failure, Function, Infallible, Inputs, Probe, Returned, TaskFn};
+    pub use super::{
+        Context, Failure, Function, Infallible, Inputs, Probe, Returned, TaskFn, Travels,
+    };
 }

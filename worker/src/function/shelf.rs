@@ -178,7 +178,7 @@ impl TaskFn for Remove {
 fn push(inputs: &mut Inputs, context: &Context) -> Result<Vec<u8>, Failure> {
     let name = inputs.take::<String>(0)?;
     context.shelf.set(name, inputs.take_payload(1)?);
-    super::input::encode(&())
+    super::input::encoded(&())
 }
 
 fn pull(inputs: &mut Inputs, context: &Context) -> Result<Vec<u8>, Failure> {
@@ -190,7 +190,7 @@ fn pull(inputs: &mut Inputs, context: &Context) -> Result<Vec<u8>, Failure> {
 
 fn remove(inputs: &mut Inputs, context: &Context) -> Result<Vec<u8>, Failure> {
     let name = inputs.take::<String>(0)?;
-    super::input::encode(&context.shelf.remove(&name))
+    super::input::encoded(&context.shelf.remove(&name))
 }
 
 inventory::submit! {
