@@ -152,6 +152,7 @@ impl View {
     ///
     /// # Errors
     /// [`Error::Failed`] as soon as it fails on one of them; the other calls go on.
+    #[allow(clippy::needless_pass_by_value, reason = "as the other methods of views take theirs")]
     pub fn apply<F, A>(&self, function: F, args: A) -> Pending<Vec<F::Output>>
     where
         F: TaskFn,

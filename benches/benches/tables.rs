@@ -7,6 +7,8 @@
 //!
 //! `DAGRUN_BIN` names another program, `DAGRUN_ROWS` another number of rows.
 
+#![allow(clippy::print_stdout, reason = "it prints its figures")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -128,6 +128,10 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Failed`] when it ends in another way.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "what is given is a reference, or a tuple of them"
+    )]
     pub fn result<H: SingleOf>(&self, of: H) -> Pending<H::Value> {
         self.value_of(of.task(), 0)
     }
@@ -182,6 +186,10 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Failed`] for the first that did not succeed.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "what is given is a reference, or a tuple of them"
+    )]
     pub fn results<H: ArrayOf>(&self, of: H) -> Pending<Vec<H::Value>> {
         self.ask_of(of.task(), |watched, task| async move {
             let mut values = Vec::new();

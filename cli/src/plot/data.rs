@@ -50,7 +50,8 @@ struct Numbers {
 
 impl Numbers {
     fn of(sheet: &Sheet, column: usize) -> Numbers {
-        let kind = sheet.columns().get(column).map_or(Kind::Missing, |column| column.kind());
+        let kind =
+            sheet.columns().get(column).map_or(Kind::Missing, dagrun_core::table::Column::kind);
         let is_word = matches!(kind, Kind::Text | Kind::Boolean | Kind::Json);
         Numbers { words: is_word.then(Vec::new) }
     }

@@ -81,7 +81,6 @@ const WORDS_OF_OTHERS: &[(&str, &str)] = &[
     ("time_limit", "timeout"),
     ("walltime", "timeout"),
     ("concurrency", "max-running"),
-    ("tasks", "task"),
     ("job", "task"),
     ("jobs", "task"),
     ("rule", "task"),
