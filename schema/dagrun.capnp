@@ -63,6 +63,13 @@ struct Submission {
   baseDir @1 :Data;
   seed @2 :UInt64;
   failFast @3 :Bool;
+  maxFail :union {
+    # How many failures it bears before the rest is cancelled.
+    any @4 :Void;
+    count @5 :UInt32;
+    part @6 :UInt32;
+    # In 1/10,000 of the instances that are known.
+  }
 }
 
 struct Scope {

@@ -63,6 +63,7 @@ pub(crate) fn check(submission: &Submission) -> Result<Checked, SubmissionError>
     }
     let graph = Graph::new(&pipeline)?;
     let mut plan = graph.plan(&pipeline, submission.fail_fast);
+    plan.max_fail = submission.max_fail;
     plan.seed = submission.seed;
     let tasks = (0..u32::try_from(pipeline.tasks.len()).unwrap_or(u32::MAX)).map(TaskId);
     let widths = tasks.map(|task| graph.width(task)).collect();
@@ -140,6 +141,7 @@ mod tests {
             base_dir: "/".into(),
             seed: 0,
             fail_fast: false,
+            max_fail: None,
         };
         let error = check(&sent).unwrap_err().to_string();
         assert_eq!(error, "task a: `cpus` must be at least 1");

@@ -1,10 +1,13 @@
 //! Whatever is written is read back unchanged; anything else is refused and never panics.
 
+use std::path::PathBuf;
+
 use capnp::traits::OwnedStruct;
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
 use dagrun_core::output::Stamp;
+use dagrun_core::pipeline::MaxFail;
 use dagrun_core::recipe::Input;
 use dagrun_core::status::{
     Counts, Detail, Failure, FailureKind, InstanceResult, InstanceRow, LogChunk, RunState,
@@ -215,8 +218,10 @@ proptest! {
             ended: vec![Ended { task, first: number, count: number, state: ended }],
             ended_lost: flag,
         })?;
-        let base_dir = text.clone().into();
-        round_trip(&Submission { pipeline: bytes, base_dir, seed: total, fail_fast: flag })?;
+        for max_fail in [None, Some(MaxFail::Count(number)), Some(MaxFail::Part(number))] {
+            let (pipeline, base_dir) = (bytes.clone(), PathBuf::from(&text));
+            round_trip(&Submission { pipeline, base_dir, seed: total, fail_fast: flag, max_fail })?;
+        }
         for scope in [Scope::Run, Scope::Task(text.clone()), Scope::Instance(text, number)] {
             let mut message = capnp::message::Builder::new_default();
             scope.write(message.init_root());

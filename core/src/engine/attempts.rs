@@ -268,7 +268,7 @@ impl Turn<'_> {
         self.run.histories.remove(&root);
         let success = state == State::Succeeded;
         if !success {
-            self.fails(root.task);
+            self.fails(root.task, 1);
         }
         self.notify_downstream(Conclusion { task: root.task, span, success, root, worker });
     }

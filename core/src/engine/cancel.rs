@@ -29,7 +29,7 @@ impl Turn<'_> {
         self.end_all(scope);
     }
 
-    /// An instance of a run with fail-fast failed for good: the rest ends.
+    /// Too many instances failed for good: the rest of the run ends.
     pub(super) fn fail_fast(self) {
         if self.run.state == RunState::Running && !self.run.ending {
             self.end_all(CancelScope::Run);
@@ -50,13 +50,16 @@ impl Turn<'_> {
 
     fn cancel_waiting(&mut self, task: TaskId, span: Span) {
         if self.run.task(task).width.is_none() {
-            self.fails(task);
+            self.fails(task, 1);
             self.run.task_mut(task).rare_mut().doomed = Some(Cause::Cancelled);
             if self.run.task_plan(task).map.is_none() {
                 self.queue.push_back(Step::Width(task, 1));
             }
-        } else if self.withdraw(task, span, State::waits, State::Cancelled, Cause::Cancelled) {
-            self.fails(task);
+            return;
+        }
+        let count = self.withdraw(task, span, State::waits, State::Cancelled, Cause::Cancelled);
+        if count > 0 {
+            self.fails(task, count);
         }
     }
 

@@ -181,8 +181,9 @@ impl Turn<'_> {
     pub(super) fn skip(&mut self, task: TaskId, span: Span, cause: Cause) {
         let cancelled = matches!(cause, Cause::Cancelled);
         let to = if cancelled { State::Cancelled } else { State::Skipped };
-        if self.withdraw(task, span, State::waits, to, cause) && cause.is_a_failure() {
-            self.fails(task);
+        let count = self.withdraw(task, span, State::waits, to, cause);
+        if count > 0 && cause.is_a_failure() {
+            self.fails(task, count);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::ids::{Micros, TaskId, WorkerId};
-use crate::pipeline::{Clause, Conduct, MinSuccess, Scatter, Targets};
+use crate::pipeline::{Clause, Conduct, MaxFail, MinSuccess, Scatter, Targets};
 
 /// A run to schedule. Made from a [`crate::pipeline::Pipeline`] by [`crate::graph`], or by hand in
 /// tests and simulations.
@@ -16,6 +16,8 @@ pub struct RunPlan {
     pub values: Vec<ValueEdge>,
     /// Cancel the rest as soon as an instance has failed for good.
     pub fail_fast: bool,
+    /// Cancel the rest as soon as more instances than that have failed for good.
+    pub max_fail: Option<MaxFail>,
     /// For the jitter of retries.
     pub seed: u64,
 }

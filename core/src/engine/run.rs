@@ -121,6 +121,8 @@ pub(super) struct Run {
     /// Everything but `always` tasks is being ended.
     pub(super) ending: bool,
     pub(super) failed: bool,
+    /// Instances that failed for good, of tasks that may not.
+    pub(super) failures: u64,
     pub(super) state: RunState,
     dirty: Vec<TaskId>,
     /// Whether it is in the list of [`super::turn::Hub`] of runs with dirty tasks.
@@ -186,6 +188,7 @@ impl Run {
             cancelled: false,
             ending: false,
             failed: false,
+            failures: 0,
             state: RunState::Running,
             dirty: Vec::new(),
             noted: false,
@@ -247,6 +250,19 @@ impl Run {
             self.open -= u64::from(span.count);
         }
         self.touch(task);
+    }
+
+    /// Whether more instances have failed than the run bears.
+    pub(super) fn has_too_many_failures(&self) -> bool {
+        if self.plan.fail_fast {
+            return self.failures > 0;
+        }
+        let known = || {
+            let tasks = self.tasks.iter().zip(&self.plan.tasks);
+            let counted = tasks.filter(|(_, plan)| !plan.conduct.allow_failure);
+            counted.map(|(task, _)| u64::from(task.instances())).sum()
+        };
+        self.plan.max_fail.is_some_and(|most| most.is_exceeded(self.failures, known))
     }
 
     /// Notes that a task's counts changed.

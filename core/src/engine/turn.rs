@@ -120,13 +120,14 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// An instance of a task failed for good; with fail-fast that ends the rest of the run.
-    pub(super) fn fails(&mut self, task: TaskId) {
+    /// So many instances of a task failed for good; too many of them end the rest of the run.
+    pub(super) fn fails(&mut self, task: TaskId, count: u64) {
         if self.run.task_plan(task).conduct.allow_failure {
             return;
         }
         self.run.failed = true;
-        if self.run.plan.fail_fast && !self.run.ending {
+        self.run.failures += count;
+        if !self.run.ending && self.run.has_too_many_failures() {
             self.hub.failing.push(self.run.id);
         }
     }
@@ -152,7 +153,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Ends those instances of the span that `wanted` names, and that no worker holds, without an
-    /// attempt; returns which.
+    /// attempt; returns how many.
     pub(super) fn withdraw(
         &mut self,
         task: TaskId,
@@ -160,12 +161,13 @@ impl<'a> Turn<'a> {
         wanted: impl Fn(State) -> bool,
         to: State,
         cause: Cause,
-    ) -> bool {
+    ) -> u64 {
         let spans = self.run.spans(task, span, wanted);
         if spans.is_empty() {
-            return false;
+            return 0;
         }
         self.delist(task);
+        let count = spans.iter().map(|span| u64::from(span.count)).sum();
         let whole = span == self.run.all(task);
         if whole {
             // The ready instances are among those that end.
@@ -182,7 +184,7 @@ impl<'a> Turn<'a> {
             let ended = Conclusion { task, span, success: false, root, worker: None };
             self.queue.push_back(Step::Ended(ended));
         }
-        true
+        count
     }
 
     /// Forgets instances that end: their places in the queue, unless it is `cleared`, and their

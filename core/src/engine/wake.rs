@@ -25,8 +25,9 @@ impl Turn<'_> {
         }
         let (ready, failed) = (|state| state == State::Ready, State::Failed);
         for span in never {
-            if self.withdraw(task, span, ready, failed, Cause::NotStartedInTime) {
-                self.fails(task);
+            let count = self.withdraw(task, span, ready, failed, Cause::NotStartedInTime);
+            if count > 0 {
+                self.fails(task, count);
             }
         }
         self.settle();

@@ -127,6 +127,48 @@ pub enum MinSuccess {
     Part(u32),
 }
 
+/// How many failures of instances a run bears; more of them cancel the rest of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MaxFail {
+    /// So many.
+    Count(u32),
+    /// This part of the instances that are known, in 1/10,000, of tasks that may not fail.
+    Part(u32),
+}
+
+impl MaxFail {
+    /// Whether so many failures are more than that; `known` counts the instances.
+    pub(crate) fn is_exceeded(self, failures: u64, known: impl FnOnce() -> u64) -> bool {
+        match self {
+            MaxFail::Count(most) => failures > u64::from(most),
+            MaxFail::Part(part) => {
+                u128::from(failures) * 10_000 > u128::from(known()) * u128::from(part)
+            }
+        }
+    }
+}
+
+/// `20`, or `1%`.
+impl std::str::FromStr for MaxFail {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<MaxFail, &'static str> {
+        const FORMS: &str = "write how many may fail, such as 20, or a percentage, such as 1%";
+        let Some(percent) = text.strip_suffix('%') else {
+            return text.parse().map(MaxFail::Count).map_err(|_| FORMS);
+        };
+        let is_plain = percent.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let percent: f64 = percent.parse().ok().filter(|_| is_plain).ok_or(FORMS)?;
+        if percent > 100.0 {
+            return Err("a percentage is at most 100%");
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let part = (percent * 100.0).round() as u32;
+        Ok(MaxFail::Part(part))
+    }
+}
+
 impl From<u32> for MinSuccess {
     fn from(count: u32) -> MinSuccess {
         MinSuccess::Count(count)

@@ -37,6 +37,7 @@ use self::reason::Reasons;
 pub use self::scan::{Scanned, Wanted};
 use crate::journal::StoreError;
 use crate::journal::read;
+use crate::journal::rows::read_tolerance;
 use crate::journal::schema::open_reader;
 use crate::journal::words::exit_code;
 use dagrun_schema::wire::{InstancePage, Submission};
@@ -208,11 +209,13 @@ impl History {
     pub fn submission(&self, run: RunId) -> Result<Submission, HistoryError> {
         let sql = "SELECT pipeline, base_dir, seed, fail_fast FROM runs WHERE run = ?1";
         self.run_row(run, sql, |row| {
+            let (fail_fast, max_fail) = read_tolerance(row.get(3)?);
             Ok(Submission {
                 pipeline: row.get(0)?,
                 base_dir: PathBuf::from(OsString::from_vec(row.get(1)?)),
                 seed: row.get::<_, i64>(2)?.cast_unsigned(),
-                fail_fast: row.get(3)?,
+                fail_fast,
+                max_fail,
             })
         })
     }

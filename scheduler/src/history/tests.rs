@@ -40,6 +40,7 @@ pub(super) fn begin(store: &Store, tasks: &[(&str, u32)], pipeline: &Pipeline) -
         base_dir: "/tmp".into(),
         seed: u64::MAX,
         fail_fast: false,
+        max_fail: None,
     };
     let new = NewRun {
         name: pipeline.name.clone(),
@@ -420,7 +421,7 @@ fn write_until_killed(dir: &Path) {
 
 /// A pipeline as its author writes it.
 fn written_as(source: &str) -> Pipeline {
-    let options = ParseOptions { file_stem: "p", set: &[] };
+    let options = ParseOptions { file_stem: "p", ..ParseOptions::default() };
     parse(source, &options, &NoFiles).unwrap().pipeline
 }
 

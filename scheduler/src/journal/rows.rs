@@ -4,6 +4,7 @@
 use dagrun_core::engine::{Cause, FollowProblem};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::output::Stamp;
+use dagrun_core::pipeline::MaxFail;
 use dagrun_core::status::FailureKind;
 
 const AFTER: i64 = 20;
@@ -27,6 +28,28 @@ pub(crate) struct TakenSpan {
     pub(crate) payload: bool,
     /// The row of the worker where they ran, if other tasks follow them.
     pub(crate) worker: Option<i64>,
+}
+
+/// How many failures a run bears, as the column `fail_fast`: 0 is any number of them, 1 none at all;
+/// from 2 on it is that number and 2, below 0 a part in 1/10,000, less 1 and negative.
+pub(crate) fn tolerance(fail_fast: bool, max_fail: Option<MaxFail>) -> i64 {
+    match (fail_fast, max_fail) {
+        (true, _) => 1,
+        (false, None) => 0,
+        (false, Some(MaxFail::Count(count))) => i64::from(count) + 2,
+        (false, Some(MaxFail::Part(part))) => -1 - i64::from(part),
+    }
+}
+
+/// What [`tolerance`] has written.
+pub(crate) fn read_tolerance(column: i64) -> (bool, Option<MaxFail>) {
+    let number = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+    match column {
+        0 => (false, None),
+        1 => (true, None),
+        2.. => (false, Some(MaxFail::Count(number(column - 2)))),
+        ..0 => (false, Some(MaxFail::Part(number(-1 - column)))),
+    }
 }
 
 /// A cause as columns: `cause`, `code`, `root_task`, `root_index`.
@@ -211,6 +234,15 @@ fn paths_and_rest(mut bytes: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tolerances_of_failures_are_read_as_they_were_written() {
+        let counts = [0, 1, u32::MAX].map(|count| (false, Some(MaxFail::Count(count))));
+        let parts = [0, 100, 10_000].map(|part| (false, Some(MaxFail::Part(part))));
+        for (fast, most) in [(false, None), (true, None)].into_iter().chain(counts).chain(parts) {
+            assert_eq!(read_tolerance(tolerance(fast, most)), (fast, most));
+        }
+    }
 
     #[test]
     fn every_cause_survives_the_columns() {

@@ -232,6 +232,7 @@ mod tests {
                 base_dir: "/".into(),
                 seed: 0,
                 fail_fast: false,
+                max_fail: None,
             });
             let new = crate::store::NewRun {
                 name: String::new(),

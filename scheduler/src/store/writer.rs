@@ -16,7 +16,7 @@ use super::queue::{self, Taker};
 use super::{
     Begun, Command, Line, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, manifest, past,
 };
-use crate::journal::rows::{encode_cause, encode_outputs};
+use crate::journal::rows::{encode_cause, encode_outputs, tolerance};
 
 /// A transaction is committed when it holds this many records.
 const GROUP_RECORDS: usize = queue::ENOUGH;
@@ -173,7 +173,7 @@ impl Writer {
                 submission.pipeline,
                 submission.base_dir.as_os_str().as_bytes(),
                 submission.seed.cast_signed(),
-                submission.fail_fast,
+                tolerance(submission.fail_fast, submission.max_fail),
                 RunState::Running as u8,
                 new.started.0.cast_signed(),
                 std::process::id(),

@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 pub(crate) fn parsed(text: &str) -> Pipeline {
-    let options = ParseOptions { file_stem: "test", set: &[] };
+    let options = ParseOptions { file_stem: "test", ..ParseOptions::default() };
     match parse(text, &options, &NoFiles) {
         Ok(parsed) => parsed.pipeline,
         Err(problems) => panic!("{problems:#?}"),

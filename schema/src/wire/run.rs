@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use dagrun_core::ids::{InstanceId, RunId, Timestamp};
-use dagrun_core::pipeline::Pipeline;
+use dagrun_core::pipeline::{MaxFail, Pipeline};
 use dagrun_core::status::{
     InstanceResult, InstanceRow, LogChunk, RunStatus, RunSummary, Stream, TaskStatus,
 };
@@ -16,6 +16,7 @@ use super::{
 };
 use super::{some_time, write_data, write_list};
 use crate::dagrun_capnp as schema;
+use crate::dagrun_capnp::submission::max_fail;
 
 /// A pipeline to run, as it is sent and stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Submission {
     pub seed: u64,
     /// Whether the first failure cancels the rest.
     pub fail_fast: bool,
+    /// How many failures it bears before the rest is cancelled; all when not given.
+    pub max_fail: Option<MaxFail>,
 }
 
 impl Submission {
@@ -40,7 +43,13 @@ impl Submission {
         base_dir: impl Into<PathBuf>,
     ) -> std::result::Result<Submission, serde_json::Error> {
         let pipeline = serde_json::to_vec(pipeline)?;
-        Ok(Submission { pipeline, base_dir: base_dir.into(), seed: 0, fail_fast: false })
+        Ok(Submission {
+            pipeline,
+            base_dir: base_dir.into(),
+            seed: 0,
+            fail_fast: false,
+            max_fail: None,
+        })
     }
 
     /// The pipeline, read from its JSON.
@@ -91,6 +100,12 @@ impl Message for Submission {
         to.set_base_dir(self.base_dir.as_os_str().as_bytes());
         to.set_seed(self.seed);
         to.set_fail_fast(self.fail_fast);
+        let mut most = to.init_max_fail();
+        match self.max_fail {
+            None => most.set_any(()),
+            Some(MaxFail::Count(count)) => most.set_count(count),
+            Some(MaxFail::Part(part)) => most.set_part(part),
+        }
     }
 
     fn read(from: schema::submission::Reader<'_>) -> Result<Submission> {
@@ -99,6 +114,11 @@ impl Message for Submission {
             base_dir: OsString::from_vec(from.get_base_dir()?.to_vec()).into(),
             seed: from.get_seed(),
             fail_fast: from.get_fail_fast(),
+            max_fail: match from.get_max_fail().which()? {
+                max_fail::Any(()) => None,
+                max_fail::Count(count) => Some(MaxFail::Count(count)),
+                max_fail::Part(part) => Some(MaxFail::Part(part)),
+            },
         })
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn program(random: &mut Random) -> RunPlan {
         widths.push(width);
     }
     let values = value_edges(&tasks);
-    RunPlan { tasks, values, fail_fast: random.one_in(8), seed: 7 }
+    RunPlan { tasks, values, fail_fast: random.one_in(8), seed: 7, ..RunPlan::default() }
 }
 
 fn task(random: &mut Random) -> TaskPlan {
