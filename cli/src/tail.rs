@@ -13,8 +13,13 @@ use crate::terminal::{self, Paint, Terminal};
 /// How many lines of standard error are shown at most.
 const LINES: usize = 20;
 
-/// How many bytes of it, should the lines be long.
-const BYTES: usize = 4096;
+/// How many bytes of it, should the lines be long. With the others below, one failure takes less
+/// than 4 KB, whatever its parameters are.
+const BYTES: usize = 1800;
+/// How many bytes of the reason, of the parameters and of the command are shown at most.
+const REASON: usize = 500;
+const PARAMS: usize = 500;
+const COMMAND: usize = 800;
 
 /// How many failed instances are looked at to find the first one.
 const SEARCH: u32 = 10_000;
@@ -42,12 +47,13 @@ pub(crate) async fn print(
     let name = recipes.pipeline().tasks.get(instance.task.at()).map(|task| task.name.clone());
     let target = Target { task: name.unwrap_or_default(), index: Some(instance.index) };
 
-    let headline = format!("{target} failed: {}", first.reason);
+    let reason = shortened(&harmless(&first.reason), REASON);
+    let headline = format!("{target} failed: {reason}");
     let mut text = format!("\n{}\n", terminal.paint(Paint::Red, &headline));
     push_attempt(&mut text, &recipes.params(instance), &first);
     // Without what it was given it cannot be shown.
     if let Ok(argv) = run.command(instance).await {
-        text.push_str(&format!("  argv:     {}\n", quote::line(argv)));
+        text.push_str(&format!("  argv:     {}\n", shortened(&quote::line(argv), COMMAND)));
     }
     let stderr = match known.iter().find(|failure| failure.instance == instance) {
         Some(failure) if !failure.stderr_tail.is_empty() => failure.stderr_tail.clone(),
@@ -70,7 +76,8 @@ fn push_attempt(text: &mut String, params: &[(String, Value)], row: &InstanceRow
         let shown = params.iter().map(|(name, value)| {
             format!("{name}={}", String::from_utf8_lossy(&value.to_text()).escape_debug())
         });
-        text.push_str(&format!("  params:   {}\n", shown.collect::<Vec<_>>().join(" ")));
+        let shown = shown.collect::<Vec<_>>().join(" ");
+        text.push_str(&format!("  params:   {}\n", shortened(&shown, PARAMS)));
     }
 }
 
@@ -125,21 +132,50 @@ async fn logged_stderr(run: &RunSource, target: &Target, attempt: u32) -> Result
 
 /// The last lines, with nothing in them that a terminal would obey.
 fn last_lines(bytes: &[u8]) -> Vec<String> {
-    let text =
-        String::from_utf8_lossy(bytes.get(bytes.len().saturating_sub(BYTES)..).unwrap_or(bytes));
-    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let last = bytes.get(bytes.len().saturating_sub(BYTES)..).unwrap_or(bytes);
+    // What is replaced takes more bytes than before.
+    let text = harmless(String::from_utf8_lossy(last).trim_end());
+    let cut = text.len().saturating_sub(BYTES);
+    let cut = (cut..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let lines: Vec<&str> = text.get(cut..).unwrap_or_default().lines().collect();
     let skipped = lines.len().saturating_sub(LINES);
-    let harmless = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-    lines.iter().skip(skipped).map(|line| line.chars().map(harmless).collect()).collect()
+    lines.iter().skip(skipped).map(|line| (*line).to_owned()).collect()
+}
+
+/// The text with nothing in it that a terminal would obey.
+fn harmless(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\t' | '\n' => c,
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// The text, or its beginning and how long it is.
+fn shortened(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::last_lines;
+    use super::{BYTES, COMMAND, PARAMS, REASON, last_lines, shortened};
 
     #[test]
     fn a_tail_is_short_and_harmless() {
         assert_eq!(last_lines(b"a\n\x1b[2Jb\n\n"), ["a", "\u{fffd}[2Jb"]);
         assert_eq!(last_lines("line\n".repeat(100).as_bytes()).len(), 20);
+        assert!(last_lines(&[0xff; 9000]).concat().len() <= BYTES);
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_say_so() {
+        assert_eq!(shortened("abc", 3), "abc");
+        assert_eq!(shortened("äöü", 3), "ä… (6 bytes)");
+        assert!(BYTES + COMMAND + PARAMS + REASON < 3700, "the rest takes some lines too");
     }
 }
