@@ -168,7 +168,7 @@ pub use dagrun_worker::function::{
 pub use embedded::Embedded;
 pub use error::{ClusterError, Error, Failed};
 pub use files::Disk;
-pub use load::{LoadError, Loaded, Problems, load};
+pub use load::{LoadError, LoadOptions, Loaded, Problems, load, load_text, load_with};
 pub use mapped::Mapped;
 pub use pending::Pending;
 pub use program::init;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use dagrun_core::graph::{self, Graph};
-use dagrun_core::parse::{self, Diagnostic, ParseOptions};
+use dagrun_core::parse::{self, Diagnostic, Params, ParseOptions, Parsed};
 use dagrun_core::pipeline::{Pipeline, TaskAction};
 use dagrun_worker::function::{Ambiguous, ambiguous};
 
@@ -39,8 +39,8 @@ pub enum LoadError {
     Invalid(Problems),
 }
 
-/// All problems of a pipeline file.
-#[derive(Debug)]
+/// All problems of a pipeline file, or what it warns of.
+#[derive(Clone, Debug)]
 pub struct Problems {
     /// The file.
     pub path: PathBuf,
@@ -71,6 +71,40 @@ pub struct Loaded {
     pub graph: Graph,
     /// The directory of its file, absolute.
     pub base_dir: PathBuf,
+    /// What is allowed in the file and hardly meant.
+    pub warnings: Problems,
+}
+
+/// What is given besides a pipeline file.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// A file with values of variables, JSON if its name ends so, else TOML (`--params`).
+    pub params: Option<PathBuf>,
+    /// Values of variables, also of those in `params` (`--set`).
+    pub set: Vec<(String, String)>,
+}
+
+impl LoadOptions {
+    /// Nothing.
+    #[must_use]
+    pub fn new() -> LoadOptions {
+        LoadOptions::default()
+    }
+
+    /// Takes variables from a file.
+    #[must_use]
+    pub fn params(mut self, file: impl Into<PathBuf>) -> LoadOptions {
+        self.params = Some(file.into());
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> LoadOptions {
+        self.set.push((name.into(), value.into()));
+        self
+    }
 }
 
 impl Loaded {
@@ -94,8 +128,8 @@ impl Loaded {
             ids.push(dagrun_core::ids::TaskId(position));
         }
         let pipeline = graph::only(&self.pipeline, &ids);
-        let graph = Graph::new(&pipeline).unwrap_or(self.graph);
-        Ok(Loaded { pipeline, graph, base_dir: self.base_dir })
+        let graph = Graph::new(&pipeline).unwrap_or_else(|_| self.graph.clone());
+        Ok(Loaded { pipeline, graph, ..self })
     }
 }
 
@@ -112,28 +146,75 @@ pub struct UnknownTask {
 /// # Errors
 /// When the file cannot be read, or with all of its problems.
 pub fn load(path: &Path, set: &[(String, String)]) -> Result<Loaded, LoadError> {
-    let failed = |source| LoadError::Read { path: path.to_owned(), source };
-    let absolute = std::path::absolute(path).map_err(failed)?;
-    let base_dir = absolute.parent().unwrap_or(&absolute).to_owned();
-    let bytes = std::fs::read(path).map_err(failed)?;
-    let source = String::from_utf8(bytes)
-        .map_err(|error| LoadError::Text { path: path.to_owned(), source: error.utf8_error() })?;
+    load_with(path, &LoadOptions { set: set.to_vec(), ..LoadOptions::default() })
+}
+
+/// Reads and checks a pipeline file.
+///
+/// # Errors
+/// When a file cannot be read, or with all problems of the pipeline.
+pub fn load_with(path: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
+    let absolute = std::path::absolute(path)
+        .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let base_dir = absolute.parent().unwrap_or(&absolute);
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let stem = stem.unwrap_or_default();
-    let options = ParseOptions { file_stem: &stem, set };
-    let list = match parse::parse(&source, &options, &Disk::new(&base_dir)) {
-        Err(list) => list,
-        Ok(parsed) => {
-            let list: Vec<_> = ambiguous_in(&parsed.pipeline)
-                .map(|ambiguous| located(&ambiguous, &source))
-                .collect();
-            if list.is_empty() {
-                return Ok(Loaded { pipeline: parsed.pipeline, graph: parsed.graph, base_dir });
+    let text = Text { path, stem: &stem.unwrap_or_default(), source: read(path)? };
+    text.load(base_dir, options)
+}
+
+/// Checks the text of a pipeline that is in no file; its paths are relative to `base_dir`.
+///
+/// # Errors
+/// When a file cannot be read, or with all problems of the pipeline.
+pub fn load_text(
+    source: String,
+    base_dir: &Path,
+    options: &LoadOptions,
+) -> Result<Loaded, LoadError> {
+    let base_dir = std::path::absolute(base_dir)
+        .map_err(|source| LoadError::Read { path: base_dir.to_owned(), source })?;
+    Text { path: Path::new("<stdin>"), stem: "stdin", source }.load(&base_dir, options)
+}
+
+fn read(path: &Path) -> Result<String, LoadError> {
+    let bytes =
+        std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    String::from_utf8(bytes)
+        .map_err(|error| LoadError::Text { path: path.to_owned(), source: error.utf8_error() })
+}
+
+/// A pipeline as it was read.
+struct Text<'t> {
+    /// For messages.
+    path: &'t Path,
+    stem: &'t str,
+    source: String,
+}
+
+impl Text<'_> {
+    fn load(self, base_dir: &Path, given: &LoadOptions) -> Result<Loaded, LoadError> {
+        let Text { path, stem, source } = self;
+        // Before anything looks at places in the text.
+        let source = if source.contains("\r\n") { source.replace("\r\n", "\n") } else { source };
+        let params = given.params.as_deref();
+        let params = params.map(|path| Ok((path.to_string_lossy(), read(path)?))).transpose()?;
+        let params = params.as_ref().map(|(path, text)| Params { path, text });
+        let options = ParseOptions { file_stem: stem, params, set: &given.set };
+        let problems = |source, list| Problems { path: path.to_owned(), source, list };
+        match parse::parse(&source, &options, &Disk::new(base_dir)) {
+            Err(list) => Err(LoadError::Invalid(problems(source, list))),
+            Ok(Parsed { pipeline, graph, warnings }) => {
+                let ambiguous = ambiguous_in(&pipeline);
+                let list: Vec<_> =
+                    ambiguous.map(|ambiguous| located(&ambiguous, &source)).collect();
+                if !list.is_empty() {
+                    return Err(LoadError::Invalid(problems(source, list)));
+                }
+                let warnings = problems(source, warnings);
+                Ok(Loaded { pipeline, graph, base_dir: base_dir.to_owned(), warnings })
             }
-            list
         }
-    };
-    Err(LoadError::Invalid(Problems { path: path.to_owned(), source, list }))
+    }
 }
 
 /// The calls of a pipeline from a file that could mean several functions of this program.

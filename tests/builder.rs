@@ -88,7 +88,7 @@ fn length(of: Bytes) -> usize {
 
 /// The pipeline of a text in the file format. Signatures cannot be written there.
 fn written(name: &str, toml: &str) -> Pipeline {
-    let options = ParseOptions { file_stem: name, set: &[] };
+    let options = ParseOptions { file_stem: name, ..ParseOptions::default() };
     match parse(toml, &options, &NoFiles) {
         Ok(parsed) => parsed.pipeline,
         Err(problems) => panic!("{problems:?}"),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dagrun_core::engine::Scheme;
+use dagrun_core::pipeline::MaxFail;
 
 use crate::chosen::What;
 use crate::export::ExportArgs;
@@ -105,9 +106,12 @@ impl Place {
 /// A pipeline file and what changes it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PipelineArgs {
-    /// The pipeline file
-    #[arg(value_name = "FILE")]
+    /// The pipeline file; `-` is standard input, whose paths and state are in the current directory
+    #[arg(value_name = "FILE", default_value = "pipeline.toml")]
     pub(crate) file: PathBuf,
+    /// Take vars of the pipeline from a file, TOML or JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params: Option<PathBuf>,
     /// Override a var of the pipeline (repeatable)
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     pub(crate) set: Vec<(String, String)>,
@@ -126,6 +130,9 @@ pub(crate) struct SubmitArgs {
     /// Cancel the rest as soon as an instance has failed
     #[arg(long)]
     pub(crate) fail_fast: bool,
+    /// Cancel the rest as soon as more instances have failed than this: 20, or 1% of those known
+    #[arg(long, value_name = "N|P%", conflicts_with = "fail_fast")]
+    pub(crate) max_fail: Option<MaxFail>,
     /// Print what would be run, run nothing
     #[arg(long, conflicts_with_all = ["detach", "json"])]
     pub(crate) dry_run: bool,
@@ -175,6 +182,9 @@ pub(crate) struct CheckArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Take warnings for errors
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// `dagrun graph`.

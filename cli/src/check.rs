@@ -1,6 +1,6 @@
 //! `dagrun check`: is the pipeline valid, and how large is it?
 
-use dagrun::{LoadError, Loaded};
+use dagrun::LoadError;
 use dagrun_core::graph::Graph;
 use dagrun_core::ids::TaskId;
 use dagrun_core::one_line;
@@ -9,29 +9,43 @@ use dagrun_core::pipeline::{Pattern, Pipeline, Targets, Task};
 use serde::Serialize;
 
 use crate::args::CheckArgs;
+use crate::diagnostics;
 use crate::exit::{Exit, Failure};
 use crate::file;
-use crate::terminal::{Output, table};
+use crate::terminal::{Output, Terminal, table};
 
 /// Validates a pipeline file.
 pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Failure> {
-    if !args.json {
-        let loaded = file::load(&args.pipeline)?;
-        print(&loaded.pipeline, &loaded.graph);
-        return Ok(Exit::Success);
+    if args.json {
+        return check_json(args);
     }
-    let errors = match dagrun::load(&args.pipeline.file, &args.pipeline.set) {
-        Ok(Loaded { pipeline, graph, .. }) => {
+    let loaded = file::load(&args.pipeline)?;
+    let warnings = &loaded.warnings;
+    if args.strict && !warnings.list.is_empty() {
+        diagnostics::report(warnings, Terminal::stderr());
+        return Err(Failure::reported(Exit::Invalid));
+    }
+    diagnostics::warn(warnings, Terminal::stderr());
+    print(&loaded.pipeline, &loaded.graph);
+    Ok(Exit::Success)
+}
+
+fn check_json(args: &CheckArgs) -> Result<Exit, Failure> {
+    let shown = |list: Vec<Diagnostic>| list.into_iter().map(Problem::from).collect();
+    let errors = match file::read(&args.pipeline) {
+        Ok(loaded) if !args.strict || loaded.warnings.list.is_empty() => {
             Output::lock().json(&Valid {
                 valid: true,
-                name: &pipeline.name,
-                tasks: pipeline.tasks.len(),
-                instances: graph.instances(),
-                edges: graph.edges(),
+                name: &loaded.pipeline.name,
+                tasks: loaded.pipeline.tasks.len(),
+                instances: loaded.graph.instances(),
+                edges: loaded.graph.edges(),
+                warnings: shown(loaded.warnings.list),
             });
             return Ok(Exit::Success);
         }
-        Err(LoadError::Invalid(problems)) => problems.list.into_iter().map(Problem::from).collect(),
+        Ok(loaded) => shown(loaded.warnings.list),
+        Err(LoadError::Invalid(problems)) => shown(problems.list),
         Err(other) => vec![Problem { message: one_line(&other), line: 1, column: 1, help: None }],
     };
     Output::lock().json(&Invalid { valid: false, errors });
@@ -45,6 +59,8 @@ struct Valid<'a> {
     tasks: usize,
     instances: u64,
     edges: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Problem>,
 }
 
 #[derive(Serialize)]
@@ -85,6 +101,13 @@ fn print(pipeline: &Pipeline, graph: &Graph) {
         output.line(line);
     }
     output.line("");
+    let sizes: Vec<String> = sizes(pipeline, graph).collect();
+    for line in &sizes {
+        output.line(line);
+    }
+    if !sizes.is_empty() {
+        output.line("");
+    }
     let tasks = pipeline.tasks.len();
     let dynamic = (0..).zip(&pipeline.tasks).any(|(id, _)| graph.is_dynamic(TaskId(id)));
     let count = |count: u64, word| match dynamic {
@@ -100,6 +123,34 @@ fn print(pipeline: &Pipeline, graph: &Graph) {
     if dynamic {
         output.line("? is known only while the pipeline runs");
     }
+}
+
+/// How the sizes of tasks come about that have several factors: `price 200 = strike 40 × sigma 5`.
+fn sizes<'p>(pipeline: &'p Pipeline, graph: &'p Graph) -> impl Iterator<Item = String> + 'p {
+    let name = |id: TaskId| pipeline.tasks.get(id.at()).map_or("?", |task| task.name.as_str());
+    let width = move |id| graph.width(id).map_or("?".to_owned(), |width: u32| width.to_string());
+    (0..).map(TaskId).zip(&pipeline.tasks).filter_map(move |(id, task)| {
+        let sweep = task.sweep.as_ref()?.size()?;
+        let mut factors = match &task.pattern {
+            Pattern::Map(upstream) => vec![format!("{} {}", name(*upstream), width(*upstream))],
+            Pattern::Scatter(scatter) => vec![format!("{} ?", name(scatter.from))],
+            _ => Vec::new(),
+        };
+        let several = !factors.is_empty() && (sweep.excluded > 0 || sweep.included > 0);
+        let mut points = sweep.factors.join(" × ");
+        if sweep.excluded > 0 {
+            points.push_str(&format!(" − {} excluded", sweep.excluded));
+        }
+        if sweep.included > 0 {
+            points.push_str(&format!(" + {} included", sweep.included));
+        }
+        let alone = factors.is_empty() && sweep.factors.len() < 2;
+        if alone && sweep.excluded == 0 && sweep.included == 0 {
+            return None;
+        }
+        factors.push(if several { format!("({points})") } else { points });
+        Some(format!("{} {} = {}", task.name, width(id), factors.join(" × ")))
+    })
 }
 
 fn plural(count: u64, word: &str) -> String {

@@ -5,7 +5,7 @@ use std::fmt;
 use dagrun::Problems;
 use dagrun_core::parse::Diagnostic;
 use miette::{
-    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents,
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, Severity,
     SourceCode, SourceSpan, SpanContents,
 };
 
@@ -13,6 +13,8 @@ use crate::terminal::{self, Terminal};
 
 /// Problems that are shown at most.
 const SHOWN: usize = 100;
+/// Warnings that are shown at most.
+const WARNINGS: usize = 20;
 /// Characters of a line before a marked range that are shown at most, …
 const BEFORE: usize = 60;
 /// … and those of a line in all.
@@ -22,21 +24,8 @@ const LINES: usize = 20;
 
 /// Reports all problems on standard error.
 pub(crate) fn report(problems: &Problems, terminal: Terminal) {
+    let mut text = snippets(problems, SHOWN, Severity::Error, terminal);
     let file = problems.path.display();
-    let name = file.to_string();
-    let handler = handler(terminal);
-    let mut text = String::new();
-    for problem in problems.list.iter().take(SHOWN) {
-        let excerpt = problem
-            .span
-            .as_ref()
-            .map(|span| Excerpt::new(&name, &problems.source, span.clone(), problem));
-        let located = Located { problem, excerpt };
-        if handler.render_report(&mut text, &located).is_err() {
-            text.push_str(&format!("error: {}\n", problem.message));
-        }
-        text.push('\n');
-    }
     let count = problems.list.len();
     let plural = if count == 1 { "problem" } else { "problems" };
     text.push_str(&format!("error: {file} has {count} {plural}"));
@@ -44,6 +33,41 @@ pub(crate) fn report(problems: &Problems, terminal: Terminal) {
         text.push_str(&format!(", of which the first {SHOWN} are shown"));
     }
     terminal::print(&text);
+}
+
+/// Reports warnings on standard error.
+pub(crate) fn warn(warnings: &Problems, terminal: Terminal) {
+    let count = warnings.list.len();
+    if count == 0 {
+        return;
+    }
+    let mut text = snippets(warnings, WARNINGS, Severity::Warning, terminal);
+    let file = warnings.path.display();
+    let plural = if count == 1 { "warning" } else { "warnings" };
+    text.push_str(&format!("{count} {plural} about {file}"));
+    if count > WARNINGS {
+        text.push_str(&format!(", of which the first {WARNINGS} are shown"));
+    }
+    terminal::print(&text);
+}
+
+/// The first of these problems, each with its place and a snippet.
+fn snippets(problems: &Problems, shown: usize, severity: Severity, terminal: Terminal) -> String {
+    let name = problems.path.display().to_string();
+    let handler = handler(terminal);
+    let mut text = String::new();
+    for problem in problems.list.iter().take(shown) {
+        let excerpt = problem
+            .span
+            .as_ref()
+            .map(|span| Excerpt::new(&name, &problems.source, span.clone(), problem));
+        let located = Located { problem, severity, excerpt };
+        if handler.render_report(&mut text, &located).is_err() {
+            text.push_str(&format!("{}\n", problem.message));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn handler(terminal: Terminal) -> GraphicalReportHandler {
@@ -62,6 +86,7 @@ fn handler(terminal: Terminal) -> GraphicalReportHandler {
 #[derive(Debug)]
 struct Located<'a> {
     problem: &'a Diagnostic,
+    severity: Severity,
     excerpt: Option<Excerpt<'a>>,
 }
 
@@ -74,6 +99,10 @@ impl fmt::Display for Located<'_> {
 impl std::error::Error for Located<'_> {}
 
 impl miette::Diagnostic for Located<'_> {
+    fn severity(&self) -> Option<Severity> {
+        Some(self.severity)
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }

@@ -3,21 +3,26 @@
 use dagrun::rpc::Submission;
 
 use crate::args::SubmitArgs;
+use crate::diagnostics;
 use crate::dry_run;
 use crate::exit::{Exit, Failure};
 use crate::file;
 use crate::launch::{self, Work};
+use crate::terminal::Terminal;
 
 /// Runs a pipeline.
 pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
     let cluster = args.place.cluster();
     launch::check(&args.how, cluster)?;
     let loaded = file::select(file::load(&args.pipeline)?, &args.only)?;
+    if !args.how.quiet {
+        diagnostics::warn(&loaded.warnings, Terminal::stderr());
+    }
     if args.dry_run {
         return dry_run::print(&loaded, args.seed);
     }
-    let (seed, fail_fast) = (args.seed, args.fail_fast);
-    let submission = Submission { seed, fail_fast, ..loaded.submission()? };
+    let (seed, fail_fast, max_fail) = (args.seed, args.fail_fast, args.max_fail);
+    let submission = Submission { seed, fail_fast, max_fail, ..loaded.submission()? };
     let work = Work::New { submission, pipeline: loaded.pipeline.clone() };
     let state_dir = || match args.place.state_dir() {
         Some(dir) => dir.clone(),

@@ -21,6 +21,7 @@ pub mod problem;
 pub mod recipe;
 pub mod resolve;
 pub mod select;
+mod shell;
 pub mod simulate;
 pub mod space;
 mod spelling;
@@ -30,5 +31,6 @@ pub mod template;
 pub mod unparse;
 pub mod url;
 pub mod value;
+pub mod warn;
 
 pub use causes::one_line;

@@ -39,6 +39,7 @@ mod items;
 mod keep;
 mod manifest;
 mod render;
+mod script;
 mod shape;
 #[cfg(test)]
 mod tests;

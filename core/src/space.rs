@@ -4,6 +4,7 @@ mod choose;
 mod duplicates;
 mod exclude;
 mod grid;
+mod idle;
 mod points;
 mod runs;
 
@@ -13,6 +14,7 @@ use crate::value::Value;
 
 pub(crate) use choose::{Chosen, Line};
 pub use grid::{Grid, Point};
+pub(crate) use idle::Idle;
 pub(crate) use runs::Runs;
 
 /// A static fan-out over parameters: the grid product of `axes`, corrected by the rest.
@@ -32,6 +34,17 @@ pub struct Space {
     /// Complete rows, appended after the grid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<Vec<(String, Value)>>,
+}
+
+/// How the number of points of a [`Space`] comes about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The axes, those that are zipped together, each with its number of points: `strike 40`.
+    pub factors: Vec<String>,
+    /// Points that are excluded.
+    pub excluded: u32,
+    /// Rows that are included.
+    pub included: u32,
 }
 
 /// One axis of a [`Space`].
@@ -224,5 +237,11 @@ impl Space {
     /// The first problem found.
     pub fn compile(&self) -> Result<Grid, SpaceError> {
         Grid::new(self.clone())
+    }
+
+    /// How the number of points comes about; `None` when there are none that can be made.
+    #[must_use]
+    pub fn size(&self) -> Option<Size> {
+        self.compile().ok().map(|grid| grid.size())
     }
 }

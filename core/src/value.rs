@@ -187,7 +187,8 @@ impl Value {
     }
 
     /// The value of `{name.field}`: tables by key, lists by index from 0, and of text that is a
-    /// path or a URL `name` (its last component) and `stem` (that without its last extension).
+    /// path or a URL `name` (its last component), `stem` (that without its last extension) and `dir`
+    /// (the directory that it is in, `.` where it names none).
     #[must_use]
     pub fn field(&self, field: &str) -> Option<Cow<'_, Value>> {
         match self {
@@ -202,6 +203,10 @@ impl Value {
                 let part = match field {
                     "name" => path.file_name(),
                     "stem" => path.file_stem(),
+                    "dir" => path.parent().map(|dir| match dir.as_os_str() {
+                        here if here.is_empty() => ".".as_ref(),
+                        dir => dir,
+                    }),
                     _ => None,
                 }?;
                 Some(Cow::Owned(Value::String(RawString(part.as_bytes().to_vec()))))
@@ -259,6 +264,19 @@ impl Value {
             }
         }
     }
+}
+
+/// A name that a table has more than once.
+pub(crate) fn repeated_name(fields: &[(String, Value)]) -> Option<&str> {
+    /// Few enough to compare each with all.
+    const FEW: usize = 8;
+    if fields.len() <= FEW {
+        let mut names = fields.iter().enumerate();
+        let repeated = names.find(|(at, (name, _))| fields[..*at].iter().any(|(n, _)| n == name));
+        return repeated.map(|(_, (name, _))| name.as_str());
+    }
+    let mut seen = rustc_hash::FxHashSet::default();
+    fields.iter().map(|(name, _)| name.as_str()).find(|name| !seen.insert(*name))
 }
 
 /// Appends text as in [`Value::write_canonical`].

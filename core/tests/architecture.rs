@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&str] = &[
     // Words and numbers.
     "hash", "ids", "layout", "causes", "output", "url", "value", "template", "offer", "status",
-    "payload", "space", "spelling", "problem", // A pipeline, and what is derived from it.
-    "pipeline", "grids", "resolve", "recipe", "engine", "graph", "check", "simulate", "draw",
-    // The format, reading and writing.
+    "payload", "space", "spelling", "shell",
+    "problem", // A pipeline, and what is derived from it.
+    "pipeline", "grids", "resolve", "recipe", "engine", "graph", "check", "warn", "simulate",
+    "draw", // The format, reading and writing.
     "parse", "unparse", // What is asked of instances, and shown of them.
     "select", "table", // It only names the others.
     "lib",

@@ -24,7 +24,7 @@ fn late(each: u32) -> Width {
 }
 
 fn parsed(source: &str) -> Parsed {
-    let options = ParseOptions { file_stem: "test", set: &[] };
+    let options = ParseOptions { file_stem: "test", ..ParseOptions::default() };
     match parse(source, &options, &TestFiles) {
         Ok(parsed) => parsed,
         Err(problems) => panic!("{problems:#?}"),

@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(150);
 #[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 fn checked(source: &str) -> Parsed {
     let begin = Instant::now();
-    let options = ParseOptions { file_stem: "large", set: &[] };
+    let options = ParseOptions { file_stem: "large", ..ParseOptions::default() };
     let parsed = match parse(source, &options, &TestFiles) {
         Ok(parsed) => parsed,
         Err(problems) => panic!("{:#?}", &problems[..problems.len().min(3)]),

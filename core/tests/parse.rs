@@ -27,7 +27,7 @@ fn corpus(folder: &str) -> Vec<(String, String)> {
 }
 
 fn check(source: &str) -> Result<Parsed, Vec<Diagnostic>> {
-    let options = ParseOptions { file_stem: "test", set: &[] };
+    let options = ParseOptions { file_stem: "test", ..ParseOptions::default() };
     parse(source, &options, &TestFiles)
 }
 
@@ -125,25 +125,37 @@ fn every_good_pipeline_is_read_as_it_is_meant() {
 fn check_set(source: &str, set: &[(&str, &str)]) -> Result<Parsed, Vec<Diagnostic>> {
     let set: Vec<_> =
         set.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    parse(source, &ParseOptions { file_stem: "test", set: &set }, &TestFiles)
+    parse(
+        source,
+        &ParseOptions { file_stem: "test", set: &set, ..ParseOptions::default() },
+        &TestFiles,
+    )
 }
 
 #[test]
-fn set_overrides_variables_by_toml_values_or_text() {
-    let source = "[vars]\nn = 1\nm = 2\n[task.a]\nrun = 'echo {vars.n} {vars.m.x}'\n";
-    for (text, meant) in [
-        ("150_000_000", r#"{"number":"150000000"}"#),
-        ("1e-9", r#"{"number":"1e-9"}"#),
-        ("true", r#"{"bool":true}"#),
-        ("\"5\"", r#"{"string":{"s":"5"}}"#),
-        ("two words", r#"{"string":{"s":"two words"}}"#),
-        ("; rm -rf ~", r#"{"string":{"s":"; rm -rf ~"}}"#),
-        ("", r#"{"string":{"s":""}}"#),
-        ("[1, 2]", r#"{"list":[{"number":"1"},{"number":"2"}]}"#),
+fn set_overrides_variables_by_values_of_their_type() {
+    let source = "[vars]\nn = 1\nh = 1.5\ntext = 'x'\non = false\nlist = [3]\ntable = { x = 1 }\n\
+                  [task.a]\nrun = 'echo {vars.n}'\n";
+    for (name, text, meant) in [
+        ("n", "150_000_000", r#"{"number":"150000000"}"#),
+        ("n", "0x1F", r#"{"number":"0x1F"}"#),
+        ("h", "1e-9", r#"{"number":"1e-9"}"#),
+        ("h", "2", r#"{"number":"2"}"#),
+        ("on", "true", r#"{"bool":true}"#),
+        ("text", "\"5\"", r#"{"string":{"s":"\"5\""}}"#),
+        ("text", "5", r#"{"string":{"s":"5"}}"#),
+        ("text", "; rm -rf ~", r#"{"string":{"s":"; rm -rf ~"}}"#),
+        ("text", "", r#"{"string":{"s":""}}"#),
+        ("list", "[1, 2]", r#"{"list":[{"number":"1"},{"number":"2"}]}"#),
+        ("table", "{ y = 2 }", r#"{"table":[["y",{"number":"2"}]]}"#),
     ] {
-        let parsed = check_set(source, &[("n", text), ("m", "{ x = 1 }")]).unwrap();
-        let (name, value) = &parsed.pipeline.vars[0];
-        assert_eq!((name.as_str(), serde_json::to_string(value).unwrap().as_str()), ("n", meant));
+        let parsed = check_set(source, &[(name, text)]).unwrap();
+        let (_, value) = parsed.pipeline.vars.iter().find(|(var, _)| var == name).unwrap();
+        assert_eq!(serde_json::to_string(value).unwrap(), meant, "{name}={text}");
+    }
+    for (name, text) in [("n", "x"), ("n", "1.5"), ("h", ""), ("on", "1"), ("list", "1")] {
+        let problems = check_set(source, &[(name, text)]).unwrap_err();
+        assert!(problems[0].message.starts_with(&format!("--set {name}: the value is")));
     }
 }
 

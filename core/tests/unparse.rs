@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use sources::TestFiles;
 
 fn read(text: &str) -> Pipeline {
-    match parse(text, &ParseOptions { file_stem: "test", set: &[] }, &TestFiles) {
+    match parse(text, &ParseOptions { file_stem: "test", ..ParseOptions::default() }, &TestFiles) {
         Ok(parsed) => parsed.pipeline,
         Err(problems) => panic!("{text}\n{problems:?}"),
     }

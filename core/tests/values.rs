@@ -12,7 +12,7 @@ use dagrun_core::recipe::{Input, Keep, Recipe, Wants};
 use sources::TestFiles;
 
 fn pipeline(text: &str) -> Pipeline {
-    let options = ParseOptions { file_stem: "test", set: &[] };
+    let options = ParseOptions { file_stem: "test", ..ParseOptions::default() };
     parse(text, &options, &TestFiles).unwrap().pipeline
 }
 

@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(source) = std::str::from_utf8(data) else { return };
     let set = [("x".to_owned(), source.lines().next().unwrap_or_default().to_owned())];
     for set in [&set[..0], &set[..]] {
-        let options = ParseOptions { file_stem: "fuzz", set };
+        let options = ParseOptions { file_stem: "fuzz", set, ..ParseOptions::default() };
         match parse(source, &options, &TestFiles) {
             Ok(parsed) => assert_eq!(parsed.graph.widths().len(), parsed.pipeline.tasks.len()),
             Err(problems) => {

@@ -12,6 +12,7 @@ use dagrun_core::resolve::{Names, References};
 use dagrun_core::space::{Axis, Points, Space};
 use dagrun_core::template::{Part, Placeholder, Template};
 use dagrun_core::value::{RawString, Value};
+use dagrun_core::warn;
 
 use super::error::BuildError;
 use super::naming::{Named, end_of};
@@ -21,17 +22,7 @@ use super::source::INPUTS;
 
 /// The pipeline and its graph.
 pub(super) fn pipeline(name: &str, record: &Record) -> Result<(Pipeline, Graph), BuildError> {
-    let mut builder = Builder::new(record);
-    builder.whole(name);
-    for task in (0..record.entries.len() as u32).map(TaskId) {
-        builder.outline(task);
-    }
-    for (task, _, problem) in builder.names.link() {
-        builder.problem(task, problem);
-    }
-    for task in (0..record.entries.len() as u32).map(TaskId) {
-        builder.action(task);
-    }
+    let mut builder = Builder::resolved(name, record);
     let tasks = std::mem::take(&mut builder.names.tasks);
     let pipeline = Pipeline { name: name.to_owned(), vars: record.vars.clone(), tasks };
     if builder.problems.is_empty() {
@@ -41,6 +32,18 @@ pub(super) fn pipeline(name: &str, record: &Record) -> Result<(Pipeline, Graph),
         }
     }
     Err(BuildError::new(builder.problems, &pipeline.tasks))
+}
+
+/// What is allowed in the pipeline and hardly meant.
+pub(super) fn warnings(name: &str, record: &Record) -> Result<Vec<super::Problem>, BuildError> {
+    let builder = Builder::resolved(name, record);
+    let tasks = &builder.names.tasks;
+    if !builder.problems.is_empty() {
+        return Err(BuildError::new(builder.problems, tasks));
+    }
+    let warnings = warn::warnings(&builder.names).into_iter();
+    let warnings = warnings.map(|(at, problem)| (at.task(), problem)).collect();
+    Ok(BuildError::new(warnings, tasks).into_problems())
 }
 
 fn located((place, problem): (Place, Problem)) -> (Option<TaskId>, Problem) {
@@ -75,13 +78,29 @@ impl<'s> Builder<'s> {
         Builder { record, names, waits, problems }
     }
 
+    /// All tasks of a record, resolved as far as they could be.
+    fn resolved(name: &str, record: &'s Record) -> Builder<'s> {
+        let mut builder = Builder::new(record);
+        builder.whole(name);
+        for task in (0..record.entries.len() as u32).map(TaskId) {
+            builder.outline(task);
+        }
+        for (task, _, problem) in builder.names.link() {
+            builder.problem(task, problem);
+        }
+        for task in (0..record.entries.len() as u32).map(TaskId) {
+            builder.action(task);
+        }
+        builder
+    }
+
     pub(super) fn problem(&mut self, task: TaskId, problem: impl Into<Option<Problem>>) {
         self.problems.extend(problem.into().map(|problem| (Some(task), problem)));
     }
 
     fn whole(&mut self, name: &str) {
         let record = self.record;
-        let vars = record.vars.iter().filter_map(|(name, _)| check::name(name, "variable"));
+        let vars = record.vars.iter().filter_map(|(name, _)| check::constant(name));
         let problems = check::pipeline_name(name).into_iter();
         let problems = problems.chain(check::tasks(record.entries.len(), Syntax::Rust)).chain(vars);
         self.problems.extend(problems.map(|problem| (None, problem)));

@@ -76,6 +76,10 @@ impl BuildError {
         (!problems.is_empty()).then(|| BuildError::new(problems, &pipeline.tasks))
     }
 
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
     /// Everything, in the order of the tasks.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {

@@ -477,6 +477,27 @@ impl Dag {
         self.graph().map(drop)
     }
 
+    /// What is allowed in it and hardly meant: axes, variables and outputs that nobody uses, rows that
+    /// exclude nothing, values that become a part of the program that a shell runs. An empty list is
+    /// what one hopes for.
+    ///
+    /// ```
+    /// use dagrun::{Dag, Sweep};
+    ///
+    /// let dag = Dag::new("prices");
+    /// let sweep = Sweep::new().axis("strike", [80, 100]).axis("rep", [1, 2, 3]);
+    /// dag.map_command(sweep, ["./price", "{strike}"]);
+    /// let warnings = dag.warnings()?;
+    /// assert_eq!(warnings[0].message, "nothing uses parameter `rep`");
+    /// # Ok::<(), dagrun::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn warnings(&self) -> Result<Vec<Problem>, BuildError> {
+        build::warnings(&self.shared.name, &self.shared.record())
+    }
+
     /// Its tasks, their numbers of instances and how these depend on each other.
     ///
     /// # Errors

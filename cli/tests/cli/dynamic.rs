@@ -58,7 +58,7 @@ fn a_cluster_does_the_same() {
 #[test]
 fn an_empty_list_makes_no_instances() {
     let test = Test::new(CHUNKS);
-    test.submit(&["--set", "list='[]'"]).exits(0).err_has("work: 0/0").err_has("3 instances");
+    test.submit(&["--set", "list=[]"]).exits(0).err_has("work: 0/0").err_has("3 instances");
     test.run(&["output", "last", "all"]).exits(0).out("0\n");
     assert!(test.path("after").exists());
 }
@@ -66,7 +66,7 @@ fn an_empty_list_makes_no_instances() {
 #[test]
 fn what_is_no_list_fails_the_run() {
     let test = Test::new(CHUNKS);
-    test.submit(&["--set", "list='{}'"]).exits(1);
+    test.submit(&["--set", "list={}"]).exits(1);
     let rows = test.run(&["status", "last", "--instances", "--json"]).exits(0).json();
     let work = rows.iter().find(|row| row["task"] == "work").unwrap();
     assert_eq!(work["state"], "skipped");

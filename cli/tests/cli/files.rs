@@ -3,7 +3,7 @@
 use crate::harness::Test;
 use serde_json::json;
 
-const SWEEP: &str = "name = 'scan'\n[task.price]\nrun = ['true']\nsweep = { x = [1, 2, 3] }\n\
+const SWEEP: &str = "name = 'scan'\n[task.price]\nrun = ['true', '{x}']\nsweep = { x = [1, 2, 3] }\n\
                      [task.surface]\ngather = 'price'\nrun = ['true']\n";
 
 #[test]

@@ -59,7 +59,7 @@ fn the_failure_tail_names_files_that_a_gather_was_given() {
 #[test]
 fn plain_progress_has_a_line_per_task() {
     let test = Test::new(
-        "name = 'demo'\n[task.a]\nrun = ['true']\nsweep = { x = [1, 2, 3] }\n\
+        "name = 'demo'\n[task.a]\nrun = ['true', '{x}']\nsweep = { x = [1, 2, 3] }\n\
          [task.b]\nafter = 'a'\nrun = ['true']",
     );
     let outcome = test.submit(&["-j", "1"]).exits(0).out("");

@@ -5,6 +5,7 @@
 //! Nothing here knows the location of what it checks. Problems are returned without one.
 
 mod options;
+mod script;
 mod whole;
 
 pub(crate) use options::{EXIT_CODES, SIGNALS};
@@ -12,10 +13,12 @@ pub use options::{
     MOST_BYTES, amount, at_least_one, each, failure, gathers, limit, options, resource, targets,
     time, tolerance, without, worker,
 };
+pub use script::script;
 pub use whole::{Place, cycle, whole};
 
 use crate::pipeline::{Task, TaskAction};
 use crate::problem::{Problem, Syntax};
+use crate::shell;
 use crate::spelling::{NAMES, is_name, is_reserved};
 use crate::template::{Part, Template};
 use crate::url::{self, Location, UrlError};
@@ -33,10 +36,29 @@ pub fn name(name: &str, what: &str) -> Option<Problem> {
 /// What may name a parameter.
 #[must_use]
 pub fn parameter(given: &str) -> Option<Problem> {
-    name(given, "parameter").or_else(|| {
+    let hidden = name(given, "parameter").or_else(|| {
         let message = format!("parameter `{given}` would hide the placeholder `{{{given}}}`");
         is_reserved(given).then(|| Problem::new(message).help("give the parameter another name"))
-    })
+    });
+    hidden.or_else(|| set_elsewhere(given, "parameter"))
+}
+
+/// What may name a constant of the pipeline.
+#[must_use]
+pub fn constant(given: &str) -> Option<Problem> {
+    name(given, "variable").or_else(|| set_elsewhere(given, "variable"))
+}
+
+/// A name that a shell or dagrun sets itself, so that a script would not get what is meant.
+fn set_elsewhere(given: &str, what: &str) -> Option<Problem> {
+    let message = || match given.starts_with("DAGRUN_") {
+        true => {
+            format!("{what} `{given}`: names that begin with `DAGRUN_` are set by dagrun itself")
+        }
+        false => format!("{what} `{given}` is a variable that a shell sets itself"),
+    };
+    let problem = || Problem::new(message()).help(format!("give the {what} another name"));
+    shell::sets(given).then(problem)
 }
 
 /// A group of this many axes that are paired.

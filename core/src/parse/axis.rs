@@ -8,29 +8,36 @@ use super::diagnostic::Diagnostic;
 use super::document::{Key, Node};
 use super::keys::AXIS_KINDS;
 use super::reader::Reader;
-use super::tables::{self, Table, TableError};
+use super::tables::{self, CsvForm, Table, TableError};
+use crate::check;
 use crate::space::{Axis, Ends, Points};
 use crate::spelling;
 use crate::url;
-use crate::value::Value;
 
 /// The keys that may accompany the kind in the table of an axis.
 fn modifiers(kind: &str) -> &'static [&'static str] {
     match kind {
         "linspace" | "geomspace" | "logspace" => &["n"],
         "range" => &["step"],
-        "glob" => &["expect"],
+        "glob" => &["expect", "group"],
+        "csv" => &["delimiter", "comment", "columns"],
         _ => &[],
     }
 }
 
 /// The table of an axis, split into its keys.
-struct Written<'t, 'i> {
-    axis: &'t str,
+pub(super) struct Written<'t, 'i> {
+    pub(super) axis: &'t str,
     kind: &'static str,
-    value: &'t Node<'i>,
-    modifier: Option<&'t Node<'i>>,
+    pub(super) value: &'t Node<'i>,
+    modifiers: Vec<(&'t str, &'t Node<'i>)>,
     whole: Range<usize>,
+}
+
+impl<'t, 'i> Written<'t, 'i> {
+    pub(super) fn modifier(&self, name: &str) -> Option<&'t Node<'i>> {
+        self.modifiers.iter().find(|(known, _)| *known == name).map(|(_, node)| *node)
+    }
 }
 
 impl Reader<'_> {
@@ -71,12 +78,12 @@ impl Reader<'_> {
             return None;
         }
         let mut written = None;
-        let mut modifier = None;
+        let mut found = Vec::new();
         let mut known = true;
         for (key, value) in fields {
             match &**key.get_ref() {
                 name if name == kind => written = Some(value),
-                name if modifiers(kind).contains(&name) => modifier = Some(value),
+                name if modifiers(kind).contains(&name) => found.push((name, value)),
                 _ => {
                     let mut allowed = vec![kind];
                     allowed.extend(modifiers(kind));
@@ -85,7 +92,8 @@ impl Reader<'_> {
                 }
             }
         }
-        known.then_some(Written { axis, kind, value: written?, modifier, whole: node.span() })
+        let (value, whole) = (written?, node.span());
+        known.then_some(Written { axis, kind, value, modifiers: found, whole })
     }
 
     fn no_axis_kind(&mut self, axis: &str, node: &Node<'_>) {
@@ -121,10 +129,13 @@ impl Reader<'_> {
             "geomspace" => self.ends(written).map(Points::Geomspace).map(named),
             "logspace" => self.ends(written).map(Points::Logspace).map(named),
             "range" => self.range(written).map(named),
-            "glob" => self.glob(written).map(named),
-            "csv" => self.file(written, tables::csv),
-            "json" => self.file(written, tables::json),
-            _ => self.file(written, tables::lines),
+            "glob" => self.glob(written),
+            "csv" => {
+                let form = self.csv_form(written)?;
+                self.file(written, &|bytes| tables::csv(bytes, &form))
+            }
+            "json" => self.file(written, &tables::json),
+            _ => self.file(written, &tables::lines),
         }
     }
 
@@ -148,7 +159,7 @@ impl Reader<'_> {
                 None
             }
         };
-        let Some(n) = written.modifier else {
+        let Some(n) = written.modifier("n") else {
             let problem = Diagnostic::at(written.whole.clone(), format!("`{kind}` needs `n`"))
                 .help(format!("write how many points: {{ {kind} = [a, b], n = 10 }}"));
             self.add(problem);
@@ -185,7 +196,7 @@ impl Reader<'_> {
             self.add(problem);
             return None;
         };
-        let step = match written.modifier {
+        let step = match written.modifier("step") {
             None => None,
             Some(node) => {
                 let DeValue::Integer(step) = node.get_ref() else {
@@ -203,7 +214,7 @@ impl Reader<'_> {
         match Points::range(text, step) {
             Ok(points) => Some(points),
             Err(error) => {
-                let at = match (error, written.modifier) {
+                let at = match (error, written.modifier("step")) {
                     (crate::space::RangeError::ZeroStep, Some(step)) => step.span(),
                     _ => written.value.span(),
                 };
@@ -213,45 +224,48 @@ impl Reader<'_> {
         }
     }
 
-    fn glob(&mut self, written: &Written<'_, '_>) -> Option<Points> {
-        let pattern = self.filled_string(written.value, "the pattern")?;
-        let expect = match written.modifier {
-            Some(node) => Some((self.positive(node, "`expect`")?, node.span())),
-            None => None,
-        };
-        let found = match self.files.glob(pattern) {
-            Ok(found) => found,
-            Err(error) => {
-                let message = format!("cannot list `{}`: {error}", url::redacted(pattern));
-                self.add(Diagnostic::at(written.value.span(), message));
-                return None;
+    /// How a CSV file is written.
+    fn csv_form(&mut self, written: &Written<'_, '_>) -> Option<CsvForm> {
+        let mut form = CsvForm::default();
+        if let Some(node) = written.modifier("delimiter") {
+            form.delimiter = self.character(node, "`delimiter`")?;
+        }
+        if let Some(node) = written.modifier("comment") {
+            form.comment = Some(self.character(node, "`comment`")?);
+        }
+        if form.comment == Some(form.delimiter) {
+            let message = "`delimiter` and `comment` are the same character";
+            self.add(Diagnostic::at(written.whole.clone(), message));
+            return None;
+        }
+        if let Some(node) = written.modifier("columns") {
+            let fields = self.table(node, "a table of parameters and the columns that they are")?;
+            for (key, value) in fields {
+                let sound = self.report(key.span(), check::parameter(key.get_ref()));
+                let column = self.filled_string(value, "the name of the column")?;
+                sound.then(|| form.columns.push((key.get_ref().to_string(), column.to_owned())))?;
             }
-        };
-        if found.is_empty() {
-            let problem =
-                Diagnostic::at(written.value.span(), format!("no file matches `{pattern}`"))
-                    .label("no match");
-            let relative = "the pattern is relative to the directory of the pipeline file";
-            self.add(match url::scheme(pattern.as_bytes()) {
-                Some(_) => problem,
-                None => problem.help(relative),
-            });
-            return None;
         }
-        if let Some((expected, span)) = expect
-            && found.len() != expected as usize
-        {
-            let message = format!("`{pattern}` matches {} files, expected {expected}", found.len());
-            self.add(Diagnostic::at(span, message));
-            return None;
+        Some(form)
+    }
+
+    /// A single ASCII character that may separate values or begin a comment.
+    fn character(&mut self, node: &Node<'_>, what: &str) -> Option<u8> {
+        let text = self.string(node)?;
+        match text.as_bytes() {
+            [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => Some(*byte),
+            _ => {
+                let problem = Diagnostic::at(node.span(), format!("{what} is not one character"));
+                self.add(problem.help("write \";\", or \"\\t\" for a tab"));
+                None
+            }
         }
-        Some(Points::Rows(found.into_iter().map(|path| vec![Value::String(path)]).collect()))
     }
 
     fn file(
         &mut self,
         written: &Written<'_, '_>,
-        parse: fn(&[u8]) -> Result<Table, TableError>,
+        parse: &dyn Fn(&[u8]) -> Result<Table, TableError>,
     ) -> Option<Axis> {
         let path = self.filled_string(written.value, "the path")?;
         let bytes = match self.files.read(path) {
@@ -271,7 +285,8 @@ impl Reader<'_> {
             Ok(table) => table,
             Err(error) => {
                 let message = format!("`{}`: {error}", url::redacted(path));
-                self.add(Diagnostic::at(written.value.span(), message));
+                let problem = Diagnostic::at(written.value.span(), message);
+                self.add(problem.maybe_help(error.help()));
                 return None;
             }
         };

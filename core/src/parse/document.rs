@@ -69,16 +69,18 @@ fn table_at(source: &str, at: usize) -> Range<usize> {
 }
 
 /// Reads a text as a TOML value if it is one (`5`, `true`, `[1, 2]`), else as a string.
-pub(super) fn read_loose(text: &str, problems: &mut Problems) -> Option<Value> {
+///
+/// # Errors
+/// When it nests too deeply.
+pub(super) fn read_loose(text: &str) -> Result<Value, String> {
     let Ok(node) = DeValue::parse(text) else {
-        return Some(Value::String(RawString::from(text)));
+        return Ok(Value::String(RawString::from(text)));
     };
     let span = node.span();
-    let value = bounded(node.into_inner(), &mut Problems::default());
-    if value.is_none() {
-        problems.add(Diagnostic::new("the value nests too deeply"));
+    match bounded(node.into_inner(), &mut Problems::default()) {
+        Some(value) => Ok(to_value(text, &Spanned::new(span, value))),
+        None => Err("the value nests too deeply".to_owned()),
     }
-    Some(to_value(text, &Spanned::new(span, value?)))
 }
 
 /// The value when it nests no deeper than the limit; otherwise it is dismantled without recursion,

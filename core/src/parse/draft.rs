@@ -30,7 +30,7 @@ pub(super) enum DraftArg<'t> {
 #[derive(Clone, Debug)]
 pub(super) enum DraftAction<'t> {
     Run(Vec<Text<'t>>),
-    Shell(&'t str),
+    Shell(Text<'t>),
     /// The function's name and its arguments.
     Call(&'t str, Vec<(&'t str, DraftArg<'t>)>),
 }

@@ -11,6 +11,7 @@ pub(super) const TASK: &[&str] = &[
     "args",
     "sweep",
     "combine",
+    "allow-empty",
     "map",
     "scatter",
     "max-items",

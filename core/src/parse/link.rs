@@ -18,6 +18,7 @@ use crate::problem::Syntax;
 use crate::resolve::{Found, Names, References, Site, Spot};
 use crate::template::{Part, RawPart, Template, scan};
 use crate::value::Value;
+use crate::warn::{self, At};
 
 /// One task waits for another.
 struct Edge {
@@ -34,6 +35,8 @@ pub(super) struct Linker<'r, 'a, 't> {
     reader: &'r mut Reader<'a>,
     drafts: &'r [Draft<'t>],
     pub(super) names: Names<'r>,
+    /// The variables, with the locations of their names.
+    vars: Vec<(&'r str, &'r Range<usize>)>,
     edges: Vec<Edge>,
     /// Whether nothing is missing in any task.
     complete: bool,
@@ -44,13 +47,15 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
         reader: &'r mut Reader<'a>,
         drafts: &'r [Draft<'t>],
         vars: &'r [(String, Value)],
+        var_spans: &'r [Range<usize>],
     ) -> Linker<'r, 'a, 't> {
         let ids = drafts.iter().zip(0..);
         let ids = ids.map(|(draft, id)| (Cow::Borrowed(draft.name), TaskId(id))).collect();
         let tasks = drafts.iter().map(Draft::task).collect();
         let mut names = Names::new(Syntax::Toml, tasks, ids, vars);
         names.gaps = drafts.iter().map(|draft| draft.unknown).collect();
-        Linker { reader, drafts, names, edges: Vec::new(), complete: true }
+        let vars = vars.iter().map(|(name, _)| name.as_str()).zip(var_spans).collect();
+        Linker { reader, drafts, names, vars, edges: Vec::new(), complete: true }
     }
 
     /// Resolves all tasks; `None` when a part of one could not be resolved.
@@ -76,7 +81,31 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
             let sound = !self.names.gaps[id.at()].params && draft.action.is_some();
             self.complete &= sound && self.reader.problems.len() == before;
         }
-        self.complete.then(|| std::mem::take(&mut self.names.tasks))
+        self.complete.then(|| {
+            if self.reader.problems.is_empty() {
+                self.warn();
+            }
+            std::mem::take(&mut self.names.tasks)
+        })
+    }
+
+    /// Adds what the rules warn of, each at its location.
+    fn warn(&mut self) {
+        for (at, problem) in warn::warnings(&self.names) {
+            let draft = at.task().and_then(|task| self.drafts.get(task.at()));
+            let span = match (draft, &at) {
+                (Some(draft), _) => warned(draft, &at).unwrap_or_else(|| draft.span.clone()),
+                (None, At::Var(name)) => self.var_span(name),
+                (None, _) => 0..0,
+            };
+            self.reader.warn(span, problem);
+        }
+    }
+
+    /// Where a variable is declared.
+    fn var_span(&self, name: &str) -> Range<usize> {
+        let found = self.vars.iter().find(|(known, _)| *known == name);
+        found.map_or(0..0, |(_, span)| (*span).clone())
     }
 
     /// Resolves `map`, `scatter` or `gather`; `None` when that is not possible.
@@ -150,7 +179,13 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
             Some(DraftAction::Run(argv)) => {
                 TaskAction::Run(argv.iter().map(|text| self.text(site, text, refs)).collect())
             }
-            Some(DraftAction::Shell(script)) => TaskAction::Shell((*script).to_owned()),
+            Some(DraftAction::Shell(script)) => {
+                for (range, problem) in check::script(&self.names, id, &script.text) {
+                    let span = range.map_or(draft.span.clone(), |range| script.locate(0, range));
+                    self.reader.add(Diagnostic::of(span, problem));
+                }
+                TaskAction::Shell(script.text.clone().into_owned())
+            }
             Some(DraftAction::Call(function, args)) => {
                 let args = Args::Named(self.args(id, args, refs));
                 let function = (*function).to_owned();
@@ -274,6 +309,24 @@ fn place(draft: &Draft<'_>, spot: Spot) -> Range<usize> {
         _ => None,
     };
     span.unwrap_or(&draft.span).clone()
+}
+
+/// The location of what is warned of in a task.
+fn warned(draft: &Draft<'_>, at: &At) -> Option<Range<usize>> {
+    let sweep = draft.sweep.as_ref();
+    match (at, &draft.action) {
+        (At::Axis(_, at), _) => sweep?.axes.get(*at).cloned(),
+        (At::Exclude(_, row), _) => sweep?.exclude.get(*row).cloned(),
+        (At::Include(_, row), _) => sweep?.include.get(*row).cloned(),
+        (At::Output(_, at), _) => draft.outputs.get(*at).map(|(_, span, _)| span.clone()),
+        (At::Word(_, word, hole), Some(DraftAction::Run(words))) => {
+            words.get(*word).map(|word| word.hole(*hole))
+        }
+        (At::Script(_, range), Some(DraftAction::Shell(script))) => {
+            Some(script.locate(0, range.clone()))
+        }
+        _ => None,
+    }
 }
 
 /// A list; one of constants is a constant.

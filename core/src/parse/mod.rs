@@ -8,6 +8,7 @@
 
 mod axis;
 mod call;
+mod captures;
 mod checks;
 mod clauses;
 mod diagnostic;
@@ -15,12 +16,14 @@ mod document;
 mod draft;
 mod duration;
 mod files;
+mod glob;
 mod keys;
 mod link;
 mod pattern;
 mod placement;
 mod reader;
 mod retries;
+mod settings;
 mod sweep;
 mod tables;
 mod task;
@@ -31,6 +34,7 @@ use toml::de::{DeTable, DeValue};
 pub use diagnostic::Diagnostic;
 pub use files::{FileError, Files, NoFiles};
 pub use placement::parse_bytes;
+pub use settings::Params;
 
 pub use crate::spelling::{did_you_mean, is_name, is_reserved, listed};
 
@@ -45,14 +49,17 @@ use document::{Node, entries};
 use draft::{Draft, Fields};
 use link::Linker;
 use reader::Reader;
+use settings::Settings;
 
 /// The parser's input other than the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ParseOptions<'a> {
     /// The pipeline's name when the file gives none: the file's stem.
     pub file_stem: &'a str,
-    /// Variables to override: name and text (`--set`). A text that is a TOML value is parsed as
-    /// one, any other is a string.
+    /// A file with values of variables (`--params`).
+    pub params: Option<Params<'a>>,
+    /// Variables to override, also those of `params`: name and text (`--set`). A variable that is
+    /// text takes the text as it is; for others it is a TOML value of the same type.
     pub set: &'a [(String, String)],
 }
 
@@ -63,6 +70,8 @@ pub struct Parsed {
     pub pipeline: Pipeline,
     /// Its graph: widths, order, edges.
     pub graph: Graph,
+    /// What is allowed and hardly meant, in the order of the text.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Reads and checks a pipeline.
@@ -74,16 +83,24 @@ pub fn parse(
     options: &ParseOptions<'_>,
     files: &dyn Files,
 ) -> Result<Parsed, Vec<Diagnostic>> {
-    let mut reader = Reader { source, files, problems: Problems::default() };
+    let mut reader = Reader {
+        source,
+        files,
+        problems: Problems::default(),
+        warnings: Problems::default(),
+        allow_empty: false,
+    };
     let Some(root) = document::read(source, &mut reader.problems) else {
         return Err(reader.problems.into_located(source));
     };
     let parsed = Top::read(&mut reader, &root).and_then(|mut top| {
-        top.override_vars(&mut reader, options.set);
+        top.override_vars(&mut reader, options);
         top.resolve(&mut reader, options.file_stem)
     });
     match parsed {
-        Some(parsed) if reader.problems.is_empty() => Ok(parsed),
+        Some(parsed) if reader.problems.is_empty() => {
+            Ok(Parsed { warnings: reader.warnings.into_located(source), ..parsed })
+        }
         _ => Err(reader.problems.into_located(source)),
     }
 }
@@ -94,6 +111,8 @@ struct Top<'t> {
     name: Option<String>,
     vars: Vec<(String, Value)>,
     vars_span: Option<std::ops::Range<usize>>,
+    /// Where the name of each variable is written.
+    var_spans: Vec<std::ops::Range<usize>>,
     vars_unknown: bool,
     tasks: Vec<Draft<'t>>,
     tasks_unknown: bool,
@@ -131,8 +150,9 @@ impl<'t> Top<'t> {
             return;
         };
         for (key, value) in fields {
-            reader.checked_name(key, "variable");
+            reader.report(key.span(), check::constant(key.get_ref()));
             let value = reader.value(value);
+            self.var_spans.push(key.span());
             self.vars.push((key.get_ref().to_string(), value));
         }
     }
@@ -175,32 +195,19 @@ impl<'t> Top<'t> {
         }
     }
 
-    fn override_vars(&mut self, reader: &mut Reader<'_>, set: &[(String, String)]) {
-        for (name, text) in set {
-            let Some(value) = document::read_loose(text, &mut reader.problems) else { continue };
-            if let Some((_, known)) = self.vars.iter_mut().find(|(var, _)| var == name) {
-                *known = value;
-                continue;
-            }
-            if self.vars_unknown {
-                continue;
-            }
-            let vars = || self.vars.iter().map(|(var, _)| var.as_str());
-            let help =
-                spelling::did_you_mean(name, vars()).unwrap_or_else(|| match vars().next() {
-                    None => "the file has no variables: declare them in [vars]".to_owned(),
-                    Some(_) => format!("the variables are {}", spelling::listed(vars())),
-                });
-            let mut problem =
-                Diagnostic::new(format!("--set {}: no such variable", name.escape_debug()))
-                    .help(help);
-            problem.span.clone_from(&self.vars_span);
-            reader.add(problem);
-        }
+    fn override_vars(&mut self, reader: &mut Reader<'_>, options: &ParseOptions<'_>) {
+        let mut settings = Settings {
+            vars: &mut self.vars,
+            span: self.vars_span.clone(),
+            unknown: self.vars_unknown,
+            problems: &mut reader.problems,
+        };
+        options.params.iter().for_each(|file| settings.file(file));
+        options.set.iter().for_each(|(name, text)| settings.typed(name, text));
     }
 
     fn resolve(self, reader: &mut Reader<'_>, file_stem: &str) -> Option<Parsed> {
-        let mut linker = Linker::new(reader, &self.tasks, &self.vars);
+        let mut linker = Linker::new(reader, &self.tasks, &self.vars, &self.var_spans);
         linker.names.tasks_unknown = self.tasks_unknown;
         linker.names.vars_unknown = self.vars_unknown;
         let tasks = linker.tasks();
@@ -216,7 +223,7 @@ impl<'t> Top<'t> {
         }
         let graph = checks::whole(reader, &pipeline, &self.tasks)?;
         checks::taken(reader, &pipeline, &graph, &self.tasks);
-        Some(Parsed { pipeline, graph })
+        Some(Parsed { pipeline, graph, warnings: Vec::new() })
     }
 }
 

@@ -27,11 +27,20 @@ pub(super) struct Reader<'a> {
     pub(super) source: &'a str,
     pub(super) files: &'a dyn Files,
     pub(super) problems: Problems,
+    /// What is allowed and hardly meant.
+    pub(super) warnings: Problems,
+    /// Whether the task that is being read may have no instances.
+    pub(super) allow_empty: bool,
 }
 
 impl Reader<'_> {
     pub(super) fn add(&mut self, problem: Diagnostic) {
         self.problems.add(problem);
+    }
+
+    /// Adds a warning.
+    pub(super) fn warn(&mut self, span: Range<usize>, problem: Problem) {
+        self.warnings.add(Diagnostic::of(span, problem));
     }
 
     /// Adds a problem at its location, if there is one; returns whether there is none.

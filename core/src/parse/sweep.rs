@@ -24,9 +24,9 @@ pub(super) struct Sweep {
     /// The place of each member of each zip group.
     zip: Vec<Vec<Range<usize>>>,
     /// The place of each exclude row.
-    exclude: Vec<Range<usize>>,
+    pub(super) exclude: Vec<Range<usize>>,
     /// The place of each include row.
-    include: Vec<Range<usize>>,
+    pub(super) include: Vec<Range<usize>>,
     /// Whether it has a problem, so that not all of its parameters are known.
     pub(super) faulty: bool,
 }
@@ -116,6 +116,14 @@ impl Reader<'_> {
         }
         for (key, value) in axes {
             let Some(axis) = self.axis(key, value) else { continue };
+            if !self.allow_empty && axis.points.count() == 0 {
+                let problem =
+                    Diagnostic::at(value.span(), format!("axis `{}` is empty", axis.name));
+                let help =
+                    "the task would have no instances; allow-empty = true at the task allows it";
+                self.add(problem.help(help));
+                continue;
+            }
             if self.axis_is_sound(&axis, key.span()) {
                 sweep.axes.push(key.span());
                 sweep.space.axes.push(axis);

@@ -31,6 +31,10 @@ impl<'t> Draft<'t> {
         draft.one_pattern(reader, &own);
         let mut both = own.iter().chain(defaults);
         let combine = both.find(|(key, _)| key.get_ref() == "combine").map(|(_, node)| *node);
+        let mut both = own.iter().chain(defaults);
+        let allow_empty = both.find(|(key, _)| key.get_ref() == "allow-empty");
+        reader.allow_empty =
+            allow_empty.is_some_and(|(_, node)| reader.boolean(node) == Some(true));
         // A table of variables is merged: the task's own variables win, not its whole table.
         let (early, late): (Vec<_>, Vec<_>) = defaults
             .iter()
@@ -127,7 +131,7 @@ impl<'t> Draft<'t> {
         match &**key.get_ref() {
             "run" => self.set_action(reader.argv(node).map(DraftAction::Run)),
             "shell" => {
-                self.set_action(reader.filled_string(node, "the script").map(DraftAction::Shell));
+                self.set_action(reader.filled_text(node, "the script").map(DraftAction::Shell));
             }
             "call" => {
                 let call = reader.filled_string(node, "the name of the function");
@@ -140,7 +144,7 @@ impl<'t> Draft<'t> {
                 self.sweep = Some(sweep);
             }
             // Read together with `sweep`.
-            "combine" => {}
+            "combine" | "allow-empty" => {}
             "map" => self.set_pattern(reader.name(node).map(DraftPattern::Map)),
             "scatter" => self.set_pattern(reader.scatter(node)),
             "gather" => self.set_pattern(reader.gather(node)),

@@ -9,7 +9,8 @@ use super::diagnostic::Diagnostic;
 use super::document::{Node, plain_start};
 use super::reader::Reader;
 use crate::check;
-use crate::problem::Syntax;
+use crate::problem::{Problem, Syntax};
+use crate::shell;
 use crate::template::{RawPart, scan};
 
 /// A string in which placeholders will be resolved.
@@ -46,6 +47,14 @@ impl<'t> Text<'t> {
             Place::Holes(holes) => holes.get(ordinal).unwrap_or(&self.span).clone(),
             Place::Whole => self.span.clone(),
         }
+    }
+}
+
+impl Text<'_> {
+    /// The place of a placeholder, by its number.
+    pub(super) fn hole(&self, ordinal: usize) -> Range<usize> {
+        let holes = holes(self).unwrap_or_default();
+        holes.get(ordinal).unwrap_or(&self.span).clone()
     }
 }
 
@@ -111,7 +120,27 @@ impl Reader<'_> {
             })
             .collect();
         place_words(&whole, &mut words);
+        self.warn_of_shell(&whole);
         Some(words)
+    }
+
+    /// Warns of what a shell would act on in a command line that no shell reads.
+    fn warn_of_shell(&mut self, line: &Text<'_>) {
+        let help = "`run` starts the program without a shell: use `shell`, or quote it if it is meant \
+                    as it is";
+        let set =
+            line.text.trim_start().split(['=', ' ', '\'', '"', '{']).next().unwrap_or_default();
+        let start = line.text.len() - line.text.trim_start().len();
+        if crate::spelling::is_name(set) && line.text[start + set.len()..].starts_with('=') {
+            let problem =
+                Problem::new(format!("`{set}=` sets no variable here: it is the program"));
+            let span = line.locate(usize::MAX, start..start + set.len() + 1);
+            self.warn(span, problem.help("put it into `env`, or use `shell`"));
+        }
+        for (special, range) in shell::specials(&line.text) {
+            let problem = Problem::new(format!("`{special}` is passed on as it is")).help(help);
+            self.warn(line.locate(usize::MAX, range), problem);
+        }
     }
 }
 

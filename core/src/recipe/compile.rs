@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rustc_hash::FxHashMap;
 
 use super::given::{InputKind, RecipeData, RecipeError, Root, Scope};
+use super::script::{self, Field};
 use crate::ids::TaskId;
 use crate::payload::TAG;
 use crate::pipeline::{Arg, Args, Call, TaskAction};
@@ -76,6 +77,8 @@ pub(super) struct Compiled {
     pub(super) working_dir: Option<Pieces>,
     /// The position of the item among the inputs.
     pub(super) item: Option<usize>,
+    /// The fields of parameters that a script reads.
+    pub(super) fields: Vec<Field>,
 }
 
 /// A call, ready for rendering.
@@ -138,8 +141,13 @@ impl Compiled {
             TaskAction::Call(call) => Some(CompiledCall::new(call, &compiler)?),
             TaskAction::Run(_) | TaskAction::Shell(_) => None,
         };
+        let fields = match &data.action {
+            TaskAction::Shell(script) => script::fields(&own, script),
+            TaskAction::Run(_) | TaskAction::Call(_) => Vec::new(),
+        };
         let mut compiled = Compiled {
             call,
+            fields,
             argv: argv.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
             env: all(&compiler, &data.env)?,
             stdin: data.stdin.as_ref().map(|path| compiler.pieces(path)).transpose()?,

@@ -373,35 +373,10 @@ impl Renderer<'_> {
         name.into()
     }
 
-    /// The environment of a `shell` script: constants, parameters, outputs, as a shell can use
-    /// them.
-    fn shell_env(&self, env: &mut Vec<(OsString, OsString)>) -> Result<(), RenderError> {
-        let usable = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
-        for (name, value) in &self.data.vars {
-            if usable(name) {
-                env.push((name.into(), os(value.to_text())));
-            }
-        }
-        for (name, value) in self.frame.params() {
-            if usable(name) {
-                env.push((name.into(), os(value.to_text())));
-            }
-        }
-        if let Some(item) = self.compiled.item {
-            let mut text = Vec::new();
-            self.push(&Piece::Value(item, Vec::new(), "item".to_owned()), &mut text)?;
-            env.push(("item".into(), os(text)));
-        }
-        for output in &self.outputs {
-            env.push((format!("out_{}", output.name).into(), output.temporary.clone().into()));
-        }
-        Ok(())
-    }
-
     fn env(&self, shell: bool) -> Result<Vec<(OsString, OsString)>, RenderError> {
         let mut env = Vec::new();
         if shell {
-            self.shell_env(&mut env)?;
+            self.script_env(&mut env)?;
         }
         let data = self.data;
         let mut number = |name: &str, value: u64| env.push((name.into(), value.to_string().into()));

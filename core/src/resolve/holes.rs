@@ -147,6 +147,8 @@ impl Names<'_> {
             "run" => "write {run.id} or {run.dir}".to_owned(),
             _ if self.vars.contains_key(head) => format!("write {{vars.{head}}}"),
             _ => match self.id(head) {
+                // It may be a parameter of that name.
+                Some(_) if self.scope(hole.task).unknown => return Err(None),
                 Some(task) => self.task_help(task),
                 None => return self.unknown(hole),
             },

@@ -98,6 +98,16 @@ impl<'n> Names<'n> {
         self.tasks.get(task.at()).map_or("", |task| &task.name)
     }
 
+    /// The variables, in no particular order.
+    pub(crate) fn vars(&self) -> impl Iterator<Item = (&'n str, &'n Value)> {
+        self.vars.iter().map(|(name, value)| (*name, *value))
+    }
+
+    /// How the author writes the pipeline.
+    pub(crate) fn syntax(&self) -> Syntax {
+        self.syntax
+    }
+
     /// The task that another one names as its upstream, under this key.
     ///
     /// # Errors
@@ -180,7 +190,7 @@ impl<'n> Names<'n> {
         self.tasks.get(task.at()).map_or(OWN, |task| &task.pattern)
     }
 
-    fn outputs(&self, task: TaskId) -> impl Iterator<Item = &str> {
+    pub(crate) fn outputs(&self, task: TaskId) -> impl Iterator<Item = &str> {
         let outputs = self.tasks.get(task.at()).map_or(&[][..], |task| &task.outputs);
         outputs.iter().map(|(name, _)| name.as_str())
     }

@@ -110,7 +110,7 @@ impl Names<'_> {
 
     /// The task that gives `task` a parameter: itself, one that it maps over, or one that a gather
     /// by this parameter gathers.
-    pub(super) fn param(&self, task: TaskId, name: &str) -> Option<TaskId> {
+    pub(crate) fn param(&self, task: TaskId, name: &str) -> Option<TaskId> {
         let mut next = self.scope(task).params;
         // Results found through gathers are cached, as each may be needed by the next of a long
         // chain.
@@ -143,7 +143,7 @@ impl Names<'_> {
     }
 
     /// The names of all parameters of a task, its own first.
-    pub(super) fn params(&self, task: TaskId) -> Vec<&str> {
+    pub(crate) fn params(&self, task: TaskId) -> Vec<&str> {
         let mut names = Vec::new();
         let mut next = self.scope(task).params;
         for _ in 0..self.tasks.len() {
@@ -161,6 +161,16 @@ impl Names<'_> {
             };
         }
         names
+    }
+
+    /// The tasks by whose sweeps a task has parameters: itself, and those that it maps over.
+    pub(crate) fn owners(&self, task: TaskId) -> impl Iterator<Item = TaskId> {
+        let next = move |owner: &TaskId| match self.tasks.get(owner.at())?.pattern {
+            Pattern::Map(upstream) => self.scope(upstream).params,
+            _ => None,
+        };
+        // A cycle of maps is cut by the number of steps.
+        std::iter::successors(self.scope(task).params, next).take(self.tasks.len())
     }
 
     /// Whether every value of a parameter has a field; `owner` is the task that gives it.

@@ -17,7 +17,7 @@ impl Grid {
         self.known_duplicates().contains(self, point)
     }
 
-    fn known_duplicates(&self) -> &Duplicates {
+    pub(super) fn known_duplicates(&self) -> &Duplicates {
         self.duplicates().get_or_init(|| Duplicates::new(self))
     }
 }
@@ -53,6 +53,7 @@ impl Duplicates {
         for row in 0..rows.len() as u32 {
             if let Some(&first) = first_of.get(&included_hash(grid, row, &all)) {
                 self.included.extend([first, row]);
+                self.repeats.insert(row);
             } else {
                 first_of.insert(included_hash(grid, row, &all), row);
             }
@@ -86,6 +87,7 @@ impl Duplicates {
             let ambiguous = self.positions.iter().zip(&positions).any(|(set, at)| set.contains(at));
             if ambiguous || grid.is_kept(position) {
                 self.included.insert(row as u32);
+                self.repeats.insert(row as u32);
                 self.product.insert(position);
             }
         }

@@ -7,7 +7,7 @@ use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::exclude::Kept;
-use super::{Space, SpaceError};
+use super::{Size, Space, SpaceError};
 use crate::value::Value;
 
 /// The maximum number of points before `exclude`: 32 MiB of bits.
@@ -51,6 +51,8 @@ pub(super) struct Duplicates {
     pub(super) product: FxHashSet<u32>,
     /// Include rows that repeat another row or a point of the product.
     pub(super) included: FxHashSet<u32>,
+    /// Include rows that repeat an earlier row or a point of the product.
+    pub(super) repeats: FxHashSet<u32>,
 }
 
 /// One axis, or several that are zipped.
@@ -213,6 +215,20 @@ impl Grid {
     /// Points of the product, after `exclude`.
     pub(super) fn base(&self) -> u32 {
         self.0.width - self.0.include.len() as u32
+    }
+
+    /// How the number of points comes about.
+    pub(super) fn size(&self) -> Size {
+        let factor = |dimension: &Dimension| {
+            let names = dimension.axes.iter().map(|axis| self.space().axes[*axis].name.as_str());
+            let names: Vec<_> = names.collect();
+            format!("{} {}", names.join("+"), dimension.len)
+        };
+        Size {
+            factors: self.dimensions().iter().map(factor).collect(),
+            excluded: self.product() - self.base(),
+            included: self.width() - self.base(),
+        }
     }
 
     /// The survivors of `exclude`; none where nothing is excluded.

@@ -128,6 +128,9 @@ fn write_task(out: &mut String, pipeline: &Pipeline, task: &Task) -> Written<()>
         let (axes, combine) = sweep::sweep(space)?;
         writer.line("sweep", &axes);
         writer.optional("combine", combine);
+        if space.axes.iter().any(|axis| axis.points.count() == 0) {
+            writer.line("allow-empty", "true");
+        }
     }
     writer.pattern()?;
     writer.data()?;
