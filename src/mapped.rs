@@ -22,6 +22,8 @@ const AHEAD: usize = 4;
 const MOST: usize = 16_384;
 /// A batch whose values were all taken within this time was too small to keep the slots busy.
 const SHORT: Duration = Duration::from_millis(50);
+/// One that took this long is far too small: a map of short calls is not to spend its time growing.
+const VERY_SHORT: Duration = Duration::from_millis(12);
 
 /// The values of a map, in the order of its items: an iterator, which blocks for each, and a [`Stream`],
 /// which does not. Dropping it cancels the calls whose values were not taken. See [`Client::map`].
@@ -201,10 +203,13 @@ where
     fn next_batch(&mut self) {
         let Some(batch) = self.batches.pop_front() else { return };
         self.outstanding = self.outstanding.saturating_sub(batch.left);
-        if let Window::Grown(calls) = &mut self.window
-            && batch.begun.elapsed() < SHORT
-        {
-            *calls = (*calls * 2).min(MOST);
+        if let Window::Grown(calls) = &mut self.window {
+            let factor = match batch.begun.elapsed() {
+                taken if taken < VERY_SHORT => 4,
+                taken if taken < SHORT => 2,
+                _ => 1,
+            };
+            *calls = (*calls * factor).min(MOST);
         }
     }
 }
