@@ -34,6 +34,9 @@ interface Client {
   retry @5 (id :UInt64, failedOnly :Bool) -> (retried :Retried);
   # Submits what that run was submitted with, which must have ended. With `failedOnly` what
   # succeeded there counts as succeeded, and is not run again.
+  forget @6 (id :UInt64) -> ();
+  # Takes a run out of the history, which must have ended: its records, logs and values. What a later
+  # run took over from it stays.
 }
 
 struct WhichRun {

@@ -306,6 +306,25 @@ impl Client {
         })
     }
 
+    /// Takes a run that has ended out of the history: its records, logs and values, and its directory.
+    /// Output files stay where they are, and so does what a later run took over from it.
+    ///
+    #[doc = crate::docs::double!(
+        r#"# let dag = dagrun::Dag::new("double");"#,
+        "# dag.task(double, (21,));",
+        "let run = client.submit(&dag).wait()?;",
+        "run.finished().wait()?;",
+        "client.forget(&run).wait()?;",
+        "assert!(client.run(run.id()).wait().is_err());",
+    )]
+    ///
+    /// # Errors
+    /// [`Error::Client`] when there is no such run, or it has not ended.
+    pub fn forget(&self, run: impl Again) -> Pending<()> {
+        let (id, _) = run.again();
+        self.ask(move |inside| async move { inside.forget(id).await })
+    }
+
     /// The runs that were submitted last, newest first.
     pub fn runs(&self, limit: u32) -> Pending<Vec<RunSummary>> {
         self.ask(move |inside| async move {

@@ -122,6 +122,14 @@ impl Inside {
         runs.entry(run).or_insert(Followed { watched, holds: 0 }).holds += 1;
     }
 
+    /// Takes a run out of the history. Whoever still holds it is answered that there is none.
+    pub(crate) async fn forget(&self, run: RunId) -> Result<(), Error> {
+        self.client.forget(run).await?;
+        let followed = self.runs.borrow_mut().remove(&run);
+        drop(followed);
+        Ok(())
+    }
+
     /// One less holds the run. With the last it is not followed any more.
     pub(crate) fn release(&self, run: RunId) {
         let mut runs = self.runs.borrow_mut();

@@ -22,7 +22,8 @@ fn calls(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(ITEMS));
     group.bench_function("client.map of 10,000 items", |bench| {
         bench.iter(|| {
-            let sum: u64 = client.map(triple, 0..ITEMS).map(|value| value.expect("it succeeds")).sum();
+            let sum: u64 =
+                client.map(triple, 0..ITEMS).map(|value| value.expect("it succeeds")).sum();
             assert_eq!(sum, ITEMS * (ITEMS - 1) / 2 * 3);
         });
     });

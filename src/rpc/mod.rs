@@ -177,6 +177,17 @@ impl Client {
         Ok(Some(Retried { run, taken_over: begun.get_taken_over() }))
     }
 
+    /// Takes a run out of the history.
+    ///
+    /// # Errors
+    /// When the scheduler is lost, knows no such run, or the run has not ended.
+    pub async fn forget(&self, run: RunId) -> Result<()> {
+        let mut request = self.client.forget_request();
+        request.get().set_id(run.0);
+        request.send().promise.await?;
+        Ok(())
+    }
+
     /// The run of this id, or the one submitted last.
     ///
     /// # Errors

@@ -70,8 +70,13 @@ pub enum HistoryError {
     #[error("there is no run {0}")]
     UnknownRun(RunId),
     /// The run has not ended, so it cannot be retried.
-    #[error("run {0} has not ended: only a run that has can be retried")]
-    NotEnded(RunId),
+    #[error("run {run} has not ended: only a run that has can be {wish}")]
+    NotEnded {
+        /// The run.
+        run: RunId,
+        /// What was to be done with it.
+        wish: &'static str,
+    },
     /// The pipeline of the run is not one that this version can run.
     #[error("run {run} cannot be submitted again")]
     Submission {

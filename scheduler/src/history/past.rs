@@ -112,7 +112,9 @@ impl History {
     /// The status of a run that has ended.
     pub(crate) fn check_ended(&self, run: RunId) -> Result<RunStatus, HistoryError> {
         match self.status(run)? {
-            status if status.state == RunState::Running => Err(HistoryError::NotEnded(run)),
+            status if status.state == RunState::Running => {
+                Err(HistoryError::NotEnded { run, wish: "retried" })
+            }
             status => Ok(status),
         }
     }

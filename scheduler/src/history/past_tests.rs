@@ -303,7 +303,7 @@ fn where_it_ran_matters_only_to_those_that_follow() {
 fn a_run_that_goes_on_cannot_be_taken_over() {
     let mut written = Written::new(&[("a", 1)], &pipeline(vec![task("a", vec![])]));
     written.append(vec![record(0, 0, 1, State::Succeeded)], vec![]);
-    assert!(matches!(written.take_over(), Err(HistoryError::NotEnded(RunId(1)))));
+    assert!(matches!(written.take_over(), Err(HistoryError::NotEnded { run: RunId(1), .. })));
     written.end(vec![]);
     assert!(written.take_over().unwrap().whole);
     let unknown = Cause::TakenOver { from: RunId(1) };

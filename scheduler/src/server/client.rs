@@ -14,7 +14,7 @@ use super::{Server, broken, exception};
 use crate::driver::Submitted;
 use crate::history::{History, HistoryError, Taken};
 use crate::journal::StoreError;
-use crate::store::{Begun, Command, Haste, NewRun};
+use crate::store::{Begun, Command, Haste, NewRun, forget};
 use crate::submission::{self, Checked};
 use dagrun_disk::clock::now;
 
@@ -98,16 +98,35 @@ impl ClientServer {
     }
 
     async fn write_down(&self, new: NewRun) -> Result<Begun, Error> {
+        self.stored(|reply| Command::Begin(Box::new(new), reply)).await
+    }
+
+    /// Takes a run out of the history, which must have ended, with what only it needs.
+    async fn erase(&self, run: RunId) -> Result<(), Error> {
+        let forgotten = self.stored(|reply| Command::Forget(run, reply)).await?;
+        forgotten.check(run).map_err(|error| exception(&error))?;
+        let state_dir = self.server.config.state_dir.clone();
+        tokio::task::spawn_blocking(move || forget::directories(&state_dir))
+            .await
+            .map_err(|_| Error::failed("the run's directory could not be removed".into()))?
+            .map_err(|error| exception(&error))
+    }
+
+    /// Has the store do something, and waits until it is on disk.
+    async fn stored<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Arc<StoreError>>>) -> Command,
+    ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         {
             let driver = self.server.shared.driver.borrow();
             if let Some(problem) = driver.problem() {
                 return Err(broken(&problem));
             }
-            driver.store().send(Command::Begin(Box::new(new), reply), Haste::Now);
+            driver.store().send(command(reply), Haste::Now);
         }
         match answer.await {
-            Ok(Ok(begun)) => Ok(begun),
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(broken(&error)),
             Err(_) => Err(exception(&StoreError::Stopped("the scheduler ends".into()))),
         }
@@ -163,6 +182,15 @@ impl client::Server for ClientServer {
         begun.set_taken_over(taken_over);
         begun.set_run(self.run_client(run));
         Ok(())
+    }
+
+    async fn forget(
+        self: Rc<Self>,
+        params: client::ForgetParams,
+        _: client::ForgetResults,
+    ) -> Result<(), Error> {
+        let run = RunId(params.get()?.get_id());
+        self.erase(run).await
     }
 
     async fn run(

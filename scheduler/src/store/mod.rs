@@ -4,6 +4,7 @@
 //! so a busy scheduler writes large transactions and an idle one writes at once. [`crate::history`]
 //! does the reading.
 
+pub(crate) mod forget;
 mod manifest;
 mod past;
 mod queue;
@@ -143,6 +144,8 @@ pub(crate) enum Command {
     Joined { worker: WorkerId, name: String, host: String, at: Timestamp },
     /// A worker left.
     Left { worker: WorkerId, at: Timestamp },
+    /// Delete the rows of a run; answered when that is on disk.
+    Forget(RunId, oneshot::Sender<Result<forget::Forgotten, Arc<StoreError>>>),
     /// Write manifests and read values, as of all earlier commands.
     Prepare(Box<PrepareJob>),
     /// Keep the database from growing, as on a full disk.

@@ -14,7 +14,8 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::queue::{self, Taker};
 use super::{
-    Begun, Command, Line, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, manifest, past,
+    Begun, Command, Line, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, forget,
+    manifest, past,
 };
 use crate::journal::rows::{encode_cause, encode_outputs, tolerance};
 
@@ -28,7 +29,8 @@ const INSERT_EVENT: &str = "INSERT INTO events (run, task, first_index, seq, cou
     worker, started, finished, cause, code, root_task, root_index, reason, stderr_tail, value,
     outputs) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
-type BeginReply = (oneshot::Sender<Result<Begun, Arc<StoreError>>>, Begun);
+/// An answer, and to whom it goes when the transaction is on disk.
+type Later<T> = (oneshot::Sender<Result<T, Arc<StoreError>>>, T);
 
 pub(super) struct Writer {
     database: Connection,
@@ -48,7 +50,8 @@ struct Group {
     open: bool,
     records: usize,
     committed: Option<u64>,
-    begun: Vec<BeginReply>,
+    begun: Vec<Later<Begun>>,
+    forgotten: Vec<Later<forget::Forgotten>>,
 }
 
 impl Writer {
@@ -101,6 +104,8 @@ impl Writer {
             Command::Begin(new, reply) => {
                 self.begin(&new).map(|begun| self.group.begun.push((reply, begun)))
             }
+            Command::Forget(run, reply) => forget::rows(&self.database, run)
+                .map(|forgotten| self.group.forgotten.push((reply, forgotten))),
             Command::Append(number, entries, ends) => {
                 self.group.committed = Some(number);
                 for entry in &entries {
@@ -142,6 +147,9 @@ impl Writer {
             // The receiver may have been dropped: the run is recorded all the same.
             let _ = reply.send(Ok(begun));
         }
+        for (reply, forgotten) in group.forgotten {
+            let _ = reply.send(Ok(forgotten));
+        }
         if let Some(number) = group.committed {
             let _ = self.replies.send(Reply::Committed(number));
         }
@@ -153,7 +161,11 @@ impl Writer {
         // Fails when SQLite has already rolled back by itself, which is just as good.
         let _ = self.database.execute_batch("ROLLBACK");
         let error = Arc::new(StoreError::Write { path: self.path.clone(), source });
-        for (reply, _) in std::mem::take(&mut self.group).begun {
+        let group = std::mem::take(&mut self.group);
+        for (reply, _) in group.begun {
+            let _ = reply.send(Err(Arc::clone(&error)));
+        }
+        for (reply, _) in group.forgotten {
             let _ = reply.send(Err(Arc::clone(&error)));
         }
         let _ = self.replies.send(Reply::Failed(Arc::clone(&error)));
@@ -313,6 +325,9 @@ impl Writer {
 fn refuse(command: Command, error: &Arc<StoreError>, replies: &UnboundedSender<Reply>) {
     match command {
         Command::Begin(_, reply) => {
+            let _ = reply.send(Err(Arc::clone(error)));
+        }
+        Command::Forget(_, reply) => {
             let _ = reply.send(Err(Arc::clone(error)));
         }
         Command::Prepare(job) => {
