@@ -414,7 +414,9 @@ fn check_references(pipeline: &Pipeline) -> Result<(), GraphError> {
                     Some(upstream) if output_exists(upstream, *output) => {}
                     _ => return dangling("an output"),
                 },
-                Placeholder::UpstreamValue(upstream, _) | Placeholder::Manifest(upstream)
+                Placeholder::UpstreamValue(upstream, _)
+                | Placeholder::UpstreamValueFile(upstream)
+                | Placeholder::Manifest(upstream)
                     if upstream.at() >= tasks.len() =>
                 {
                     return dangling("a task");

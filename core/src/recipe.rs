@@ -37,6 +37,7 @@ mod given;
 mod identity;
 mod items;
 mod keep;
+mod length;
 mod manifest;
 mod render;
 mod script;
@@ -59,10 +60,11 @@ pub use self::given::{
 };
 pub use self::items::{Items, count_items};
 pub use self::keep::{INLINE, Keep};
+pub use self::length::WORD;
 use self::render::Renderer;
 pub use self::render::{Invocation, OutputFile};
 pub(crate) use self::shape::PathShape;
-pub use self::wants::Wants;
+pub use self::wants::{Wants, WantsFile};
 use crate::ids::TaskId;
 use crate::pipeline::{Pipeline, RunContext, TaskAction};
 use crate::value::Value;
@@ -149,13 +151,17 @@ impl Recipe {
     /// they are whole arguments of a call, see [`Argument::Input`].
     ///
     /// # Errors
-    /// As [`Recipe::invocation`].
+    /// As [`Recipe::invocation`], and when a text is longer than a process can be given.
     pub fn job(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Job, RenderError> {
         match &self.data.action {
             TaskAction::Call(call) => {
                 self.renderer(index, attempt, Some(inputs)).calling(call).map(Job::Call)
             }
-            _ => self.invocation(index, attempt, inputs).map(Job::Process),
+            _ => {
+                let invocation = self.invocation(index, attempt, inputs)?;
+                self.renderer(index, attempt, Some(inputs)).fits(&invocation)?;
+                Ok(Job::Process(invocation))
+            }
         }
     }
 

@@ -120,6 +120,24 @@ pub(crate) fn expansions(script: &str) -> impl Iterator<Item = (&str, Range<usiz
     })
 }
 
+/// The variables that a script expands, other than those that it seems to set itself.
+pub(crate) fn expanded(script: &str) -> FxHashSet<&str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let cut = |name: &str| name.find(|c| !is_part(c)).unwrap_or(name.len());
+    let names = expansions(script).map(|(name, _)| name.get(..cut(name)).unwrap_or_default());
+    let words: Vec<&str> = script.split_whitespace().collect();
+    let sets = |name: &str| {
+        words.iter().enumerate().any(|(at, word)| {
+            let before = at.checked_sub(1).and_then(|at| words.get(at)).copied();
+            let named = word.strip_suffix(';').unwrap_or(word) == name;
+            word.strip_prefix(name).is_some_and(|rest| rest.starts_with(['=', '+']))
+                || named && matches!(before, Some("for" | "read" | "-r" | "local" | "declare"))
+        })
+    };
+    let names: FxHashSet<&str> = names.filter(|name| !name.is_empty()).collect();
+    names.into_iter().filter(|name| !sets(name)).collect()
+}
+
 /// Texts between single braces in a script, not after `$`, each with its location, braces included.
 /// Those of a shell (`{ a; }`, `{a,b}`, `{1..9}`) are among them.
 pub(crate) fn braced(script: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
@@ -245,6 +263,14 @@ mod tests {
         for (name, span) in expansions(script) {
             assert_eq!(script.get(span), Some(name));
         }
+    }
+
+    #[test]
+    fn variables_that_a_script_sets_are_its_own() {
+        let script = "a=1; for b in $c; do read -r d; echo $a $b $d ${e-x} $f-; done";
+        let mut names: Vec<_> = expanded(script).into_iter().collect();
+        names.sort_unstable();
+        assert_eq!(names, ["c", "e", "f"]);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Placeholder {
     Key,
     /// `{item}`, `{item.field}`: what a scatter gives the instance.
     Item(Vec<String>),
+    /// `{item:file}`: the path of a file with it, as JSON.
+    ItemFile,
     /// `{seed}`.
     Seed,
     /// `{out.NAME}`: position in the task's own outputs.
@@ -46,6 +48,8 @@ pub enum Placeholder {
     UpstreamOut(TaskId, u32),
     /// `{TASK.value}`, `{TASK.value.field}`: the upstream, fields.
     UpstreamValue(TaskId, Vec<String>),
+    /// `{TASK.value:file}`: the path of a file with what the upstream captured, as JSON.
+    UpstreamValueFile(TaskId),
     /// `{TASK.manifest}`: the upstream.
     Manifest(TaskId),
     /// `{run.id}`.
@@ -63,6 +67,7 @@ impl Placeholder {
         match self {
             Placeholder::UpstreamOut(task, _)
             | Placeholder::UpstreamValue(task, _)
+            | Placeholder::UpstreamValueFile(task)
             | Placeholder::Manifest(task) => Some(*task),
             _ => None,
         }
@@ -72,6 +77,7 @@ impl Placeholder {
         match self {
             Placeholder::UpstreamOut(task, _)
             | Placeholder::UpstreamValue(task, _)
+            | Placeholder::UpstreamValueFile(task)
             | Placeholder::Manifest(task) => Some(task),
             _ => None,
         }

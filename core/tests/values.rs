@@ -8,7 +8,7 @@ use dagrun_core::graph::Graph;
 use dagrun_core::ids::TaskId;
 use dagrun_core::parse::{ParseOptions, parse};
 use dagrun_core::pipeline::{Pipeline, RunContext};
-use dagrun_core::recipe::{Input, Keep, Recipe, Wants};
+use dagrun_core::recipe::{Input, Keep, Recipe, Wants, WantsFile};
 use sources::TestFiles;
 
 fn pipeline(text: &str) -> Pipeline {
@@ -56,19 +56,19 @@ fn values_go_along_maps_references_and_nothing_else() {
 }
 
 #[test]
-fn a_command_is_given_the_file_of_a_long_value_and_fields_of_it_as_text() {
+fn a_command_is_given_values_as_text_and_files_where_it_asks_for_them() {
     let pipeline = pipeline(
         "[task.a]\nrun = ['true']\ncapture = 'json'\n\
-         [task.b]\nrun = ['cat', '{a.value}', '{a.value.n}']\nenv = { A = 'at {a.value}' }\n",
+         [task.b]\nrun = ['cat', '{a.value:file}', '{a.value.n}']\nenv = { A = 'at {a.value}' }\n",
     );
     let recipe = recipe(&pipeline, 1);
-    assert_eq!(recipe.wants(), [Wants { whole: true, here: true }]);
+    assert_eq!(recipe.wants(), [Wants { file: WantsFile::Always, here: true }]);
     assert_eq!(recipe.input_task(0), Some("a"));
     let value = Some(br#"{"n":3}"#.to_vec());
     let input = Input { value, file: Some("/tmp/input-0.json".into()), ..Input::default() };
     let invocation = recipe.invocation(0, 1, &[input]).unwrap();
     assert_eq!(invocation.argv, ["cat", "/tmp/input-0.json", "3"]);
-    assert!(invocation.env.contains(&("A".into(), "at /tmp/input-0.json".into())));
+    assert!(invocation.env.contains(&("A".into(), "at {\"n\":3}".into())));
 }
 
 #[test]
@@ -81,6 +81,6 @@ fn what_a_function_is_given_whole_may_be_elsewhere() {
     );
     assert_eq!(recipe(&pipeline, 1).wants(), [Wants::default()]);
     for task in [2, 3] {
-        assert_eq!(recipe(&pipeline, task).wants(), [Wants { whole: false, here: true }]);
+        assert_eq!(recipe(&pipeline, task).wants(), [Wants { file: WantsFile::Never, here: true }]);
     }
 }

@@ -91,6 +91,12 @@ impl<'s> Builder<'s> {
         for task in (0..record.entries.len() as u32).map(TaskId) {
             builder.action(task);
         }
+        let mut lengths = check::Lengths::default();
+        for task in (0..record.entries.len() as u32).map(TaskId) {
+            for (_, problem) in lengths.of_task(&builder.names, task) {
+                builder.problem(task, problem);
+            }
+        }
         builder
     }
 

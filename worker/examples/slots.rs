@@ -38,6 +38,7 @@ fn invocation(argv: Vec<OsString>) -> Invocation {
         working_dir: PathBuf::from("/"),
         run_dir: std::env::temp_dir().join("runs/1"),
         stdin: None,
+        fed: None,
         outputs: Vec::new(),
         report_outputs: false,
         capture: Capture::None,

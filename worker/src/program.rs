@@ -83,17 +83,18 @@ fn search(name: &OsStr, path: &OsStr, working_dir: &Path) -> Result<(PathBuf, bo
 
 /// Explains why starting `program` in `working_dir` failed with `error`.
 pub(crate) fn explain(
-    argv0: &OsStr,
+    (argv, env): (&[OsString], &[(OsString, OsString)]),
     program: &Path,
     working_dir: &Path,
     error: &std::io::Error,
 ) -> Reason {
-    let name = argv0.display();
+    let name = argv.first().map(OsString::as_os_str).unwrap_or_default().display();
     if !working_dir.is_dir() {
         return format!("no such working directory: {}", working_dir.display());
     }
     let full = working_dir.join(program);
     match error.kind() {
+        std::io::ErrorKind::ArgumentListTooLong => too_long(argv, env),
         std::io::ErrorKind::NotFound if !full.exists() => format!("no such program: {name}"),
         std::io::ErrorKind::NotFound => format!("the interpreter of {name} is missing"),
         std::io::ErrorKind::PermissionDenied if full.is_dir() => {
@@ -102,6 +103,21 @@ pub(crate) fn explain(
         std::io::ErrorKind::PermissionDenied => format!("not executable: {name}"),
         _ => format!("cannot start {name}: {error}"),
     }
+}
+
+/// Arguments and environment that exceed what the system takes in all, with the longest of them.
+fn too_long(argv: &[OsString], env: &[(OsString, OsString)]) -> Reason {
+    let words = argv.iter().zip(0..).map(|(word, at)| (word.len(), format!("argument {at}")));
+    let variables = env.iter().map(|(name, value)| {
+        (name.len() + 1 + value.len(), format!("variable `{}`", name.display()))
+    });
+    let sized: Vec<(usize, String)> = words.chain(variables).collect();
+    let all: usize = sized.iter().map(|(length, _)| length + 1).sum();
+    let (length, what) = sized.into_iter().max().unwrap_or_default();
+    format!(
+        "its arguments and environment have {all} bytes together, more than the system gives a \
+         process; the longest is {what} with {length} bytes: put it into a file"
+    )
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, Seek, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -124,16 +124,18 @@ impl Runner {
         deadline: Option<Instant>,
     ) -> Result<(Process, Pipes), Fault> {
         let invocation = attempt.invocation;
-        let stdin = match &invocation.stdin {
-            Some(path) => Some(open_stdin(path, attempt, deadline)?),
-            None => None,
+        let stdin = match (&invocation.stdin, &invocation.fed) {
+            (Some(path), _) => Some(open_stdin(path, attempt, deadline)?),
+            (None, Some(bytes)) => Some(fed(bytes).map_err(|error| {
+                Fault::start(format!("cannot keep standard input in a file: {error}"))
+            })?),
+            (None, None) => None,
         };
         let mark = self.mark.of_run(attempt.run);
         // Once more when a program that was found before has been replaced or removed.
         let mut again = true;
         loop {
             let (program, argv) = self.program(invocation).map_err(Fault::start)?;
-            let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
             let stdin = stdin.as_ref().map(File::try_clone).transpose();
             let stdin =
                 stdin.map_err(|error| Fault::start(format!("no standard input: {error}")))?;
@@ -152,7 +154,8 @@ impl Runner {
                 }
                 Err(error) => {
                     let dir = &invocation.working_dir;
-                    return Err(Fault::start(program::explain(name, &program, dir, &error)));
+                    let words = (&*argv, invocation.env.as_slice());
+                    return Err(Fault::start(program::explain(words, &program, dir, &error)));
                 }
             }
         }
@@ -239,6 +242,14 @@ fn open_stdin(
         DataErrorKind::TimedOut => Fault::timed_out(attempt),
         _ => failed(error.url(), &error.reason()),
     })
+}
+
+/// A file without a name that holds these bytes.
+fn fed(bytes: &[u8]) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// What a successful exit still needs: a value, and the outputs in their places.

@@ -10,6 +10,7 @@ mod files;
 mod harness;
 mod hostile;
 mod interrupt;
+mod long;
 mod outputs;
 mod placement;
 mod plan;

@@ -53,7 +53,7 @@ const LONG: &str = "name = 'long'\n\
     [task.make]\nsweep = { x = [0, 1, 2, 3, 4, 5] }\ntargets = ['a']\n\
     run = ['sh', '-c', 'head -c 1000000 /dev/zero | tr \"\\000\" {x}']\ncapture = 'text'\n\
     [task.count]\nmap = 'make'\ntargets = ['b']\n\
-    run = ['sh', '-c', 'tr -cd {x} < $0 | wc -c', '{make.value}']\ncapture = 'json'\n";
+    run = ['sh', '-c', 'tr -cd {x} < $0 | wc -c', '{make.value:file}']\ncapture = 'json'\n";
 
 #[test]
 fn commands_on_other_workers_find_long_values_in_files() {

@@ -4,10 +4,12 @@
 //!
 //! Nothing here knows the location of what it checks. Problems are returned without one.
 
+mod lengths;
 mod options;
 mod script;
 mod whole;
 
+pub use lengths::{Lengths, Long};
 pub(crate) use options::{EXIT_CODES, SIGNALS};
 pub use options::{
     MOST_BYTES, amount, at_least_one, each, failure, gathers, limit, options, resource, targets,

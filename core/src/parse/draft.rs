@@ -8,7 +8,7 @@ use super::reader::Name;
 use super::sweep::Sweep;
 use super::text::Text;
 use crate::pipeline::{
-    Capture, Conduct, MinSuccess, Outcomes, Quantifier, Split, Task, TaskAction,
+    Args, Call, Capture, Conduct, MinSuccess, Outcomes, Quantifier, Split, Task, TaskAction,
 };
 use crate::resolve::Gap;
 use crate::template::Template;
@@ -98,6 +98,15 @@ impl<'t> Draft<'t> {
         Draft { unknown, unknown_action: true, ..Draft::new(name, span) }
     }
 
+    /// What the task does, as far as its placeholders depend on it.
+    fn kind(&self) -> TaskAction {
+        let Some(DraftAction::Call(function, _)) = &self.action else {
+            return TaskAction::Shell(String::new());
+        };
+        let (function, args) = ((*function).to_owned(), Args::Named(Vec::new()));
+        TaskAction::Call(Box::new(Call { function, signature: None, args, fold: false }))
+    }
+
     /// The part of the task that needs no names: its texts and what it waits for are still missing.
     pub(super) fn task(&self) -> Task {
         let outputs = self.outputs.iter();
@@ -108,7 +117,7 @@ impl<'t> Draft<'t> {
             outputs: outputs.collect(),
             inputs: self.inputs.iter().map(|input| input.text.to_owned()).collect(),
             conduct: self.conduct.clone(),
-            ..Task::new(self.name, TaskAction::Shell(String::new()))
+            ..Task::new(self.name, self.kind())
         }
     }
 }

@@ -10,12 +10,13 @@ use super::diagnostic::Diagnostic;
 use super::draft::{Draft, DraftAction, DraftArg, DraftClause, DraftPattern};
 use super::reader::{Name, Reader};
 use super::text::Text;
-use crate::check;
+use crate::check::{self, Long};
 use crate::graph::find_cycles;
 use crate::ids::TaskId;
 use crate::pipeline::{Arg, Args, Call, Capture, Clause, Pattern, Scatter, Task, TaskAction};
 use crate::problem::Syntax;
 use crate::resolve::{Found, Names, References, Site, Spot};
+use crate::shell;
 use crate::template::{Part, RawPart, Template, scan};
 use crate::value::Value;
 use crate::warn::{self, At};
@@ -80,6 +81,12 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
             self.task(id, draft);
             let sound = !self.names.gaps[id.at()].params && draft.action.is_some();
             self.complete &= sound && self.reader.problems.len() == before;
+        }
+        let mut lengths = check::Lengths::default();
+        for (id, draft) in (0..).map(TaskId).zip(self.drafts) {
+            for (long, problem) in lengths.of_task(&self.names, id) {
+                self.reader.add(Diagnostic::of(long_span(draft, long), problem));
+            }
         }
         self.complete.then(|| {
             if self.reader.problems.is_empty() {
@@ -200,7 +207,10 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
         }
         let env = draft.env.iter();
         let env = env.map(|(name, text)| ((*name).to_owned(), self.text(site, text, refs)));
-        let env = env.collect();
+        let mut env: Vec<(String, Template)> = env.collect();
+        if let Some(DraftAction::Shell(script)) = &draft.action {
+            self.value_files(id, script, &mut env, refs);
+        }
         let stdin = draft.stdin.as_ref().map(|text| self.path(site, text, refs));
         let working_dir = draft.working_dir.as_ref().map(|text| {
             let path = self.text(site, text, refs);
@@ -211,6 +221,41 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
         (task.action, task.env, task.stdin, task.working_dir) = (action, env, stdin, working_dir);
         (task.after, task.follow) = (after, follow);
         task.references = std::mem::take(refs).into_tasks();
+    }
+
+    /// A script that mentions `TASK_value_file` gets that variable: `{TASK.value:file}`.
+    fn value_files(
+        &mut self,
+        id: TaskId,
+        script: &Text<'_>,
+        env: &mut Vec<(String, Template)>,
+        refs: &mut References,
+    ) {
+        let mut words: Vec<&str> = shell::words(&script.text).into_iter().collect();
+        words.retain(|word| word.ends_with("_value_file"));
+        words.sort_unstable();
+        for word in words {
+            let upstream = word.strip_suffix("_value_file").unwrap_or(word);
+            let named = |draft: &Draft<'_>| shell::variable(draft.name) == upstream;
+            let Some(draft) = self.drafts.iter().find(|draft| named(draft)) else { continue };
+            if env.iter().any(|(known, _)| known == word) {
+                continue;
+            }
+            let at = script.text.find(word).unwrap_or(0);
+            let text = format!("{{{}.value:file}}", draft.name);
+            let (reader, edges) = (&mut *self.reader, &mut self.edges);
+            let span = script.locate(0, at..at + word.len());
+            let template = self.names.template(Site::of(id), &text, refs, &mut |_, _, found| {
+                let span = span.clone();
+                match found {
+                    Found::Problem(problem) => reader.add(Diagnostic::of(span, problem)),
+                    Found::Upstream(upstream) => {
+                        edges.push(Edge { upstream, downstream: id, kind: "placeholder", span });
+                    }
+                }
+            });
+            env.push((word.to_owned(), template));
+        }
     }
 
     fn text(&mut self, site: Site, text: &Text<'_>, refs: &mut References) -> Template {
@@ -306,6 +351,17 @@ fn place(draft: &Draft<'_>, spot: Spot) -> Range<usize> {
         (Spot::By(at), DraftPattern::Gather(gather)) => gather.by.get(at).map(|by| &by.span),
         (Spot::Scatter, DraftPattern::Scatter(scatter)) => Some(&scatter.from.span),
         (Spot::Axis(at), _) => draft.sweep.as_ref().and_then(|sweep| sweep.axes.get(at)),
+        _ => None,
+    };
+    span.unwrap_or(&draft.span).clone()
+}
+
+/// The location of what is too long in a task.
+fn long_span(draft: &Draft<'_>, long: Long) -> Range<usize> {
+    let span = match (long, &draft.action) {
+        (Long::Word(at), Some(DraftAction::Run(words))) => words.get(at).map(|word| &word.span),
+        (Long::Env(at), _) => draft.env.get(at).map(|(_, text)| &text.span),
+        (Long::Script, Some(DraftAction::Shell(script))) => Some(&script.span),
         _ => None,
     };
     span.unwrap_or(&draft.span).clone()

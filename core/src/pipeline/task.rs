@@ -106,7 +106,8 @@ impl Task {
         let mut consumed: Vec<(TaskId, bool)> = self
             .placeholders()
             .filter_map(|placeholder| match placeholder {
-                Placeholder::UpstreamValue(upstream, _) => Some((*upstream, false)),
+                Placeholder::UpstreamValue(upstream, _)
+                | Placeholder::UpstreamValueFile(upstream) => Some((*upstream, false)),
                 _ => None,
             })
             .collect();

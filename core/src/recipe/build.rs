@@ -36,7 +36,8 @@ impl RecipeData {
         let mut related = Vec::new();
         for placeholder in task.placeholders() {
             let upstream = match placeholder {
-                Placeholder::UpstreamValue(upstream, _) => *upstream,
+                Placeholder::UpstreamValue(upstream, _)
+                | Placeholder::UpstreamValueFile(upstream) => *upstream,
                 Placeholder::UpstreamOut(upstream, _) if builder.computable(*upstream) => {
                     related.push(*upstream);
                     continue;
@@ -65,7 +66,12 @@ impl RecipeData {
         }
         // A function may request its seed.
         let needs_item = matches!(task.action, TaskAction::Shell(_) | TaskAction::Call(_))
-            || task.placeholders().any(|p| matches!(p, Placeholder::Item(_) | Placeholder::Seed));
+            || task.placeholders().any(|placeholder| {
+                matches!(
+                    placeholder,
+                    Placeholder::Item(_) | Placeholder::ItemFile | Placeholder::Seed
+                )
+            });
         inputs.extend(own.item().filter(|_| needs_item));
         let groups = builder.makers.own(id)?.groups;
         let related = builder.related(related)?;
@@ -207,7 +213,9 @@ impl<'a> Builder<'a> {
         let mut all = task.outputs.iter().flat_map(|(_, template)| template.placeholders());
         let computable = all.all(|placeholder| match placeholder {
             Placeholder::UpstreamValue(..)
+            | Placeholder::UpstreamValueFile(_)
             | Placeholder::Item(_)
+            | Placeholder::ItemFile
             | Placeholder::Attempt
             | Placeholder::Out(_) => false,
             // The instance may have run in an earlier run, whose directory then contains the

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rustc_hash::FxHashMap;
 
 use super::given::{InputKind, RecipeData, RecipeError, Root, Scope};
-use super::script::{self, Field};
+use super::script::Reads;
 use crate::ids::TaskId;
 use crate::payload::TAG;
 use crate::pipeline::{Arg, Args, Call, TaskAction};
@@ -38,6 +38,9 @@ pub(super) enum Piece {
     Reported(usize, usize, String),
     /// An upstream's value, or the item: position in the inputs, fields, the placeholder.
     Value(usize, Vec<String>, String),
+    /// The path of a file with an upstream's value, or with the item: position in the inputs, the
+    /// placeholder.
+    File(usize, String),
     /// A manifest: its path without group and ending, and whether it is that of a group.
     Manifest(Vec<u8>, bool),
     /// Something that cannot have a value: the placeholder, and why.
@@ -77,8 +80,8 @@ pub(super) struct Compiled {
     pub(super) working_dir: Option<Pieces>,
     /// The position of the item among the inputs.
     pub(super) item: Option<usize>,
-    /// The fields of parameters that a script reads.
-    pub(super) fields: Vec<Field>,
+    /// What a script reads.
+    pub(super) script: Reads,
 }
 
 /// A call, ready for rendering.
@@ -141,13 +144,13 @@ impl Compiled {
             TaskAction::Call(call) => Some(CompiledCall::new(call, &compiler)?),
             TaskAction::Run(_) | TaskAction::Shell(_) => None,
         };
-        let fields = match &data.action {
-            TaskAction::Shell(script) => script::fields(&own, script),
-            TaskAction::Run(_) | TaskAction::Call(_) => Vec::new(),
+        let script = match &data.action {
+            TaskAction::Shell(script) => Reads::new(&own, script),
+            TaskAction::Run(_) | TaskAction::Call(_) => Reads::default(),
         };
         let mut compiled = Compiled {
             call,
-            fields,
+            script,
             argv: argv.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
             env: all(&compiler, &data.env)?,
             stdin: data.stdin.as_ref().map(|path| compiler.pieces(path)).transpose()?,
@@ -161,7 +164,7 @@ impl Compiled {
             let outputs = all(&compiler, &scope.outputs)?;
             // Paths of related tasks are rendered without inputs; malicious data may refer to some.
             let reported = |piece: &Piece| match piece {
-                Piece::Reported(..) | Piece::Value(..) => true,
+                Piece::Reported(..) | Piece::Value(..) | Piece::File(..) => true,
                 Piece::Seed => scope.item().is_some(),
                 _ => false,
             };
@@ -255,6 +258,14 @@ impl Compiler<'_> {
             Placeholder::Item(fields) => {
                 let item = self.lookup.item.ok_or(RecipeError::Incomplete("an item"))?;
                 Piece::Value(item, fields.clone(), dotted("item", "", fields))
+            }
+            Placeholder::ItemFile => {
+                let item = self.lookup.item.ok_or(RecipeError::Incomplete("an item"))?;
+                Piece::File(item, "item:file".to_owned())
+            }
+            Placeholder::UpstreamValueFile(upstream) => {
+                let (input, (task, _)) = self.input(*upstream)?;
+                Piece::File(input, dotted(task, "value:file", &[]))
             }
             Placeholder::Attempt => Piece::Attempt,
             Placeholder::Out(output) => Piece::Out(*output as usize),

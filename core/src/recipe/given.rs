@@ -135,8 +135,8 @@ pub struct Input {
     pub value: Option<Vec<u8>>,
     /// The upstream instance's reported output paths; empty when they can be computed.
     pub outputs: Vec<Vec<u8>>,
-    /// A file with the value, if that is long: it is passed to a command instead of the value.
-    /// Workers create it.
+    /// A file with the value as JSON (bytes as they are), where one is wanted, see
+    /// [`super::Wants::file`]. Workers create it.
     pub file: Option<PathBuf>,
 }
 
@@ -183,6 +183,18 @@ pub enum RenderError {
         url: String,
         /// What is wrong.
         problem: String,
+    },
+    /// A text that is longer than a process can be given as one word.
+    #[error("{what} has {bytes} bytes, and a process can be given {most} in one word; {help}")]
+    TooLong {
+        /// What it is: a placeholder in braces, or a variable.
+        what: String,
+        /// Its length.
+        bytes: usize,
+        /// The longest that can be.
+        most: usize,
+        /// What to do instead.
+        help: String,
     },
     /// A task without a program.
     #[error("the argument vector is empty")]

@@ -35,8 +35,10 @@ pub struct Invocation {
     pub working_dir: PathBuf,
     /// The run's own directory, absolute.
     pub run_dir: PathBuf,
-    /// The file fed to standard input, absolute, or its URL; `None` is empty input.
+    /// The file fed to standard input, absolute, or its URL; `None` is empty input, or `fed`.
     pub stdin: Option<PathBuf>,
+    /// What is fed to standard input where that is no file.
+    pub fed: Option<Vec<u8>>,
     /// The files it creates.
     pub outputs: Vec<OutputFile>,
     /// Whether `outputs` must be sent with the report, as they cannot be computed elsewhere.
@@ -73,7 +75,7 @@ pub struct OutputFile {
 pub(super) struct Renderer<'a> {
     pub(super) data: &'a RecipeData,
     pub(super) compiled: &'a Compiled,
-    frame: Frame<'a>,
+    pub(super) frame: Frame<'a>,
     pub(super) attempt: u32,
     /// `None` before the run.
     pub(super) inputs: Option<&'a [Input]>,
@@ -138,13 +140,17 @@ impl Renderer<'_> {
             let (url, problem) = (url::redacted(url).into_owned(), NO_DIRECTORY.to_owned());
             return Err(RenderError::Url { url, problem });
         }
+        let fed = compiled.stdin.as_ref().map(|pieces| self.fed(pieces)).transpose()?.flatten();
+        let stdin = compiled.stdin.as_ref().filter(|_| fed.is_none());
+        let stdin = stdin.map(path).transpose()?;
         Ok(Invocation {
             argv,
             shell,
             env: self.env(shell)?,
             working_dir,
             run_dir: data.run_dir().to_owned(),
-            stdin: compiled.stdin.as_ref().map(path).transpose()?,
+            stdin,
+            fed,
             outputs: self.outputs,
             report_outputs: data.report_outputs,
             capture: data.capture,
@@ -152,6 +158,26 @@ impl Renderer<'_> {
             grace: data.grace,
             cpus: data.cpus,
         })
+    }
+
+    /// An item or a value that is all of `stdin` and cannot be a path: it is fed itself, as JSON.
+    fn fed(&self, pieces: &[Piece]) -> Result<Option<Vec<u8>>, RenderError> {
+        /// The longest path that Linux takes.
+        const PATH: usize = 4096;
+        let ([Piece::Value(input, fields, label)], Some(inputs)) = (pieces, self.inputs) else {
+            return Ok(None);
+        };
+        let value = inputs.get(*input).and_then(|input| input.value.as_deref());
+        let value = field_of(value, fields, label)?;
+        if let Value::String(text) = &value
+            && text.0.len() <= PATH
+            && !text.0.contains(&b'\n')
+        {
+            return Ok(None);
+        }
+        let mut json = Vec::new();
+        value.write_json(&mut json);
+        Ok(Some(json))
     }
 
     pub(super) fn text(&self, pieces: &[Piece]) -> Result<Vec<u8>, RenderError> {
@@ -200,10 +226,14 @@ impl Renderer<'_> {
             }
             Piece::Value(input, fields, label) => {
                 let Some(input) = self.input(*input, label, out)? else { return Ok(()) };
-                if let (Some(file), true) = (&input.file, fields.is_empty()) {
-                    out.extend_from_slice(file.as_os_str().as_bytes());
-                } else {
-                    push_value(input.value.as_deref(), fields, label, out)?;
+                push_value(input.value.as_deref(), fields, label, out)?;
+            }
+            Piece::File(input, label) => {
+                let Some(input) = self.input(*input, label, out)? else { return Ok(()) };
+                match &input.file {
+                    Some(file) => out.extend_from_slice(file.as_os_str().as_bytes()),
+                    // Only workers make files: here the command is shown, not started.
+                    None => out.extend_from_slice(format!("{{{label}}}").as_bytes()),
                 }
             }
             Piece::Missing(label, problem) => return Err(missing(label, *problem)),
@@ -373,7 +403,7 @@ impl Renderer<'_> {
         name.into()
     }
 
-    fn env(&self, shell: bool) -> Result<Vec<(OsString, OsString)>, RenderError> {
+    pub(super) fn env(&self, shell: bool) -> Result<Vec<(OsString, OsString)>, RenderError> {
         let mut env = Vec::new();
         if shell {
             self.script_env(&mut env)?;

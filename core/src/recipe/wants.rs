@@ -1,17 +1,29 @@
-//! How the values of inputs are used, so that a worker knows how to provide long ones.
+//! How the values of inputs are used, so that a worker knows how to provide them.
 
 use super::Recipe;
 use super::compile::{Compiled, CompiledCall, Piece};
 use super::given::{InputKind, RecipeData};
+use crate::pipeline::TaskAction;
 
 /// How an attempt uses the value of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
-    /// A command gets all of it: as text, or, if it is long, as the path of a file, see
-    /// [`super::Input::file`].
-    pub whole: bool,
+    /// Whether a command gets the path of a file with it.
+    pub file: WantsFile,
     /// Something is derived from it: its bytes must be present.
     pub here: bool,
+}
+
+/// Whether a command gets the path of a file with a value, see [`super::Input::file`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WantsFile {
+    /// It does not.
+    #[default]
+    Never,
+    /// It does if the value is too long for a variable.
+    IfLong,
+    /// It does.
+    Always,
 }
 
 impl Recipe {
@@ -29,20 +41,25 @@ fn wants(data: &RecipeData, compiled: &Compiled) -> Vec<Wants> {
     let pieces = pieces.chain(&compiled.stdin).chain(&compiled.working_dir).flatten();
     let outputs = compiled.own.outputs.iter().flat_map(|(_, pieces)| pieces);
     let in_call = compiled.call.iter().flat_map(CompiledCall::parts);
-    let mut note = |piece: &Piece, may_be_file: bool| {
-        let Piece::Value(input, fields, _) = piece else { return };
-        if let Some(wants) = wants.get_mut(*input) {
-            let whole = may_be_file && fields.is_empty();
-            wants.whole |= whole;
-            wants.here |= !whole;
+    for piece in pieces.chain(outputs).chain(in_call) {
+        match piece {
+            Piece::Value(input, ..) => {
+                wants.get_mut(*input).into_iter().for_each(|wants| wants.here = true);
+            }
+            Piece::File(input, _) => {
+                let wants = wants.get_mut(*input).into_iter();
+                wants.for_each(|wants| wants.file = WantsFile::Always);
+            }
+            _ => {}
         }
-    };
-    pieces.for_each(|piece| note(piece, true));
-    // A path is not made of the path of another file.
-    outputs.chain(in_call).for_each(|piece| note(piece, false));
+    }
     for (wants, input) in wants.iter_mut().zip(&data.inputs) {
         if input.kind == InputKind::Item {
-            *wants = Wants::default(); // They are always sent with the instance.
+            // It is always sent with the instance.
+            wants.here = true;
+            if let TaskAction::Shell(_) = data.action {
+                wants.file = wants.file.max(compiled.script.item_file());
+            }
         }
     }
     wants

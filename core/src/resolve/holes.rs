@@ -124,6 +124,7 @@ impl Names<'_> {
             return Err(wrong(format!("`{{{text}}}` is not a placeholder"), LITERAL));
         }
         match format {
+            Some("file") => self.file(&hole),
             Some(format) => formatted(&hole, format),
             None if hole.fields.is_empty() => self.word(&hole),
             None => self.dotted(&hole),
@@ -171,6 +172,40 @@ impl Names<'_> {
             "map over what `dag.scatter` gives, or over an array that does",
         );
         Err(wrong(format!("`{{{}}}` outside of a scatter", hole.text), help))
+    }
+
+    /// `{item:file}` and `{TASK.value:file}`: paths of files.
+    fn file(&self, hole: &Hole<'_>) -> Resolved {
+        let whole = match (hole.head, hole.fields.as_slice()) {
+            ("item", []) => self.item(hole).map(|_| Placeholder::ItemFile),
+            (_, ["value"]) if self.param(hole.task, hole.head).is_none() => {
+                match self.dotted(hole)? {
+                    Placeholder::UpstreamValue(upstream, _) => {
+                        Ok(Placeholder::UpstreamValueFile(upstream))
+                    }
+                    _ => Err(self.no_file(hole)),
+                }
+            }
+            _ => Err(self.no_file(hole)),
+        };
+        let is_call = self
+            .tasks
+            .get(hole.task.at())
+            .is_some_and(|task| matches!(task.action, crate::pipeline::TaskAction::Call(_)));
+        if is_call && whole.is_ok() {
+            let message = format!("`{{{}}}` is for commands", hole.text);
+            return Err(wrong(message, "a function is given the value itself"));
+        }
+        if hole.of_output && whole.is_ok() {
+            let message = format!("`{{{}}}` cannot be part of the path of an output", hole.text);
+            return Err(Some(Problem::new(message)));
+        }
+        whole
+    }
+
+    fn no_file(&self, hole: &Hole<'_>) -> Option<Problem> {
+        let message = format!("`{{{}}}` has no file", hole.text);
+        wrong(message, "files are made of a whole {item:file} or {TASK.value:file}")
     }
 
     /// The help that lists the placeholders of a task.

@@ -220,7 +220,9 @@ impl<'n> Names<'n> {
     #[must_use]
     pub fn reference(&self, task: TaskId, placeholder: &Placeholder) -> Option<TaskId> {
         match placeholder {
-            Placeholder::UpstreamOut(upstream, _) | Placeholder::UpstreamValue(upstream, _) => {
+            Placeholder::UpstreamOut(upstream, _)
+            | Placeholder::UpstreamValue(upstream, _)
+            | Placeholder::UpstreamValueFile(upstream) => {
                 (!self.maps(task, *upstream)).then_some(*upstream)
             }
             _ => None,

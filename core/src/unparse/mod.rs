@@ -403,6 +403,7 @@ impl Writer<'_> {
             Placeholder::Index(digits) => format!("index:0{digits}"),
             Placeholder::Key => "key".to_owned(),
             Placeholder::Item(fields) => path("item", fields)?,
+            Placeholder::ItemFile => "item:file".to_owned(),
             Placeholder::Seed => "seed".to_owned(),
             Placeholder::Out(output) => format!("out.{}", output_of(self.task, *output)?),
             Placeholder::UpstreamOut(task, output) => {
@@ -413,6 +414,7 @@ impl Writer<'_> {
             Placeholder::UpstreamValue(task, fields) => {
                 path(&format!("{}.value", self.name(*task)?), fields)?
             }
+            Placeholder::UpstreamValueFile(task) => format!("{}.value:file", self.name(*task)?),
             Placeholder::Manifest(task) => format!("{}.manifest", self.name(*task)?),
             Placeholder::RunId => "run.id".to_owned(),
             Placeholder::RunDir => "run.dir".to_owned(),

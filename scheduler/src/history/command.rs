@@ -6,7 +6,7 @@ use dagrun_core::ids::{InstanceId, RunId};
 use dagrun_core::layout;
 use dagrun_core::one_line;
 use dagrun_core::pipeline::{Pattern, Pipeline, RunContext};
-use dagrun_core::recipe::{Input, InputKind, InputSpec, Recipe, Wants};
+use dagrun_core::recipe::{Input, InputKind, InputSpec, Recipe, Wants, WantsFile};
 
 use super::value::{Reported, read_file};
 use super::{History, HistoryError, check_index};
@@ -81,7 +81,9 @@ impl History {
         let name = self.known_instance(run, pipeline, given)?;
         let (value, file) = match self.reported_value(run, name, given.index) {
             Ok(Reported::Here(value)) => (Some(value), None),
-            Ok(Reported::File(path, _)) if wants.whole && !wants.here => (None, Some(path)),
+            Ok(Reported::File(path, _)) if wants.file != WantsFile::Never && !wants.here => {
+                (None, Some(path))
+            }
             Ok(Reported::File(path, length)) => (Some(read_file(&path, 0, length)?), None),
             Err(HistoryError::NoValue { .. }) => (None, None),
             Err(error) => return Err(error),

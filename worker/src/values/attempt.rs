@@ -1,4 +1,4 @@
-//! The inputs of an attempt: follows references, and writes long values for commands to files.
+//! The inputs of an attempt: follows references, and writes values to files for commands.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dagrun_core::ids::{AttemptId, RunId};
 use dagrun_core::one_line;
 use dagrun_core::payload::{self, Kind, PayloadError, Stored, Whereabouts};
-use dagrun_core::recipe::{INLINE, Input, Wants};
+use dagrun_core::recipe::{Input, WORD, Wants, WantsFile};
 
 use super::{FetchError, Held, ValueError, Values};
 
@@ -56,18 +56,18 @@ impl Values {
         name: impl Fn(usize) -> &'n str,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Option<Given>, String> {
-        let long = |(input, wants): (&Input, &Wants)| {
-            let value = input.value.as_deref().filter(|_| wants.whole || wants.here);
-            value.is_some_and(|value| value.len() > INLINE || payload::stored(value).is_some())
+        let to_be_made = |(input, wants): (&Input, &Wants)| {
+            let Some(value) = input.value.as_deref() else { return false };
+            let elsewhere = wants.here && payload::stored(value).is_some();
+            elsewhere || wants_file(wants, value.len() as u64)
         };
-        if !inputs.iter().zip(wants).any(long) {
+        if !inputs.iter().zip(wants).any(to_be_made) {
             return Ok(None);
         }
         let mut given = Given { inputs: inputs.to_vec(), dir: None };
         for (at, wants) in wants.iter().enumerate() {
-            let Some(input) = given.inputs.get_mut(at).filter(|input| long((input, wants))) else {
-                continue;
-            };
+            let made = |input: &&mut Input| to_be_made((input, wants));
+            let Some(input) = given.inputs.get_mut(at).filter(made) else { continue };
             let payload = input.value.take().unwrap_or_default();
             let stored = payload::stored(&payload);
             let made = self.give_one(run, payload, wants, cancelled, || {
@@ -100,7 +100,7 @@ impl Values {
             Some(stored) => self.get(run, stored, cancelled)?,
             None => Held::of(Bytes::from(payload)),
         };
-        if !wants.whole || held.length() <= INLINE as u64 {
+        if !wants_file(wants, held.length()) {
             return Ok((Some(held.read()?.to_vec()), None));
         }
         let file = match ready_file(stored.as_ref()) {
@@ -109,6 +109,17 @@ impl Values {
         };
         let here = if wants.here { held.read()?.to_vec() } else { b"null".to_vec() };
         Ok((Some(here), Some(file)))
+    }
+}
+
+/// Whether a file is made of a value of this length.
+fn wants_file(wants: &Wants, length: u64) -> bool {
+    // Names and quotes take some bytes of what a variable can hold.
+    const LONG: u64 = (WORD - 1024) as u64;
+    match wants.file {
+        WantsFile::Never => false,
+        WantsFile::IfLong => length > LONG,
+        WantsFile::Always => true,
     }
 }
 

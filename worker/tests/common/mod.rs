@@ -26,6 +26,7 @@ pub fn invocation<S: Into<OsString>>(dir: &Path, argv: impl IntoIterator<Item = 
         working_dir: dir.to_owned(),
         run_dir: dir.join("state/runs/7"),
         stdin: None,
+        fed: None,
         outputs: Vec::new(),
         report_outputs: false,
         capture: Capture::None,
