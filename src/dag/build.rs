@@ -1,6 +1,6 @@
 //! From what has been recorded to a pipeline.
 
-use dagrun_core::check::{self, Place};
+use dagrun_core::check::{self, Concern};
 use dagrun_core::graph::Graph;
 use dagrun_core::ids::TaskId;
 use dagrun_core::payload::TAG;
@@ -46,10 +46,10 @@ pub(super) fn warnings(name: &str, record: &Record) -> Result<Vec<super::Problem
     Ok(BuildError::new(warnings, tasks).into_problems())
 }
 
-fn located((place, problem): (Place, Problem)) -> (Option<TaskId>, Problem) {
+fn located((place, problem): (Concern, Problem)) -> (Option<TaskId>, Problem) {
     let task = match place {
-        Place::Pipeline => None,
-        Place::Task(task) | Place::MinSuccess(task) | Place::Output(task, _) => Some(task),
+        Concern::Pipeline => None,
+        Concern::Task(task) | Concern::MinSuccess(task) | Concern::Output(task, _) => Some(task),
     };
     (task, problem)
 }

@@ -16,7 +16,7 @@ pub use options::{
     time, tolerance, without, worker,
 };
 pub use script::script;
-pub use whole::{Place, cycle, whole};
+pub use whole::{Concern, cycle, whole};
 
 use crate::pipeline::{Task, TaskAction};
 use crate::problem::{Problem, Syntax};

@@ -8,7 +8,7 @@ use crate::url;
 
 /// The part of a pipeline that a problem is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Concern {
     /// All of it.
     Pipeline,
     /// A task.
@@ -23,32 +23,32 @@ pub enum Place {
 ///
 /// # Errors
 /// All problems of the whole.
-pub fn whole(pipeline: &Pipeline, syntax: Syntax) -> Result<Graph, Vec<(Place, Problem)>> {
+pub fn whole(pipeline: &Pipeline, syntax: Syntax) -> Result<Graph, Vec<(Concern, Problem)>> {
     let graph = Graph::new(pipeline).map_err(|error| vec![broken(pipeline, &error, syntax)])?;
     let mut problems = Vec::new();
     for (id, task) in (0..).map(TaskId).zip(&pipeline.tasks) {
         let problem = enough(&graph, id, task, syntax);
-        problems.extend(problem.map(|problem| (Place::MinSuccess(id), problem)));
+        problems.extend(problem.map(|problem| (Concern::MinSuccess(id), problem)));
     }
     if pipeline.tasks.iter().any(|task| !task.outputs.is_empty()) {
         let twice = collisions(pipeline, &graph);
         problems.extend(twice.iter().map(|collision| {
-            let place = Place::Output(collision.second.task, collision.second_output);
+            let place = Concern::Output(collision.second.task, collision.second_output);
             (place, twice_written(pipeline, collision))
         }));
     }
     if problems.is_empty() { Ok(graph) } else { Err(problems) }
 }
 
-fn broken(pipeline: &Pipeline, error: &GraphError, syntax: Syntax) -> (Place, Problem) {
+fn broken(pipeline: &Pipeline, error: &GraphError, syntax: Syntax) -> (Concern, Problem) {
     let name = |task: TaskId| pipeline.tasks.get(task.at()).map_or("", |task| &task.name);
     let (task, message) = match error {
         GraphError::Cycle(tasks) => {
             let kind = |from, to| kind(pipeline, from, to, syntax);
             let (problem, _) = cycle(tasks, name, kind);
-            return (Place::Pipeline, problem);
+            return (Concern::Pipeline, problem);
         }
-        GraphError::Dangling { .. } => return (Place::Pipeline, Problem::new(error.to_string())),
+        GraphError::Dangling { .. } => return (Concern::Pipeline, Problem::new(error.to_string())),
         GraphError::Space { task, error } => (task, format!("sweep of `{}`: {error}", name(*task))),
         GraphError::TooWide { task } => {
             (task, format!("task `{}` has more than {} instances", name(*task), u32::MAX))
@@ -58,7 +58,7 @@ fn broken(pipeline: &Pipeline, error: &GraphError, syntax: Syntax) -> (Place, Pr
             (task, format!("what `{}` gathers {message}", name(*task)))
         }
     };
-    (Place::Task(*task), Problem::new(message))
+    (Concern::Task(*task), Problem::new(message))
 }
 
 /// The kind of edge by which a task waits for another.

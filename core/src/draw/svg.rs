@@ -11,9 +11,9 @@ const MARGIN: f64 = 24.0;
 /// Width of a character of the 14-pixel font, rounded up to be safe.
 const CHAR: f64 = 8.6;
 
-/// Where a box is.
+/// The upper left corner of a box, and its width.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct Corner {
     x: f64,
     y: f64,
     width: f64,
@@ -89,17 +89,17 @@ fn order(drawing: &Drawing, layers: &mut [Vec<usize>]) {
     }
 }
 
-fn places(drawing: &Drawing, layers: &[Vec<usize>]) -> Vec<Place> {
+fn places(drawing: &Drawing, layers: &[Vec<usize>]) -> Vec<Corner> {
     let width = |shape: &Shape| shape.label.chars().count() as f64 * CHAR + 28.0;
     let column_height = |count: usize| count as f64 * (BOX_HEIGHT + ROW_GAP) - ROW_GAP;
     let tallest = layers.iter().map(|layer| column_height(layer.len())).fold(0.0, f64::max);
-    let mut places = vec![Place::default(); drawing.shapes.len()];
+    let mut places = vec![Corner::default(); drawing.shapes.len()];
     let mut x = MARGIN;
     for layer in layers {
         let widest = layer.iter().map(|&at| width(&drawing.shapes[at])).fold(0.0, f64::max);
         let mut y = MARGIN + (tallest - column_height(layer.len())) / 2.0;
         for &at in layer {
-            places[at] = Place { x, y, width: widest };
+            places[at] = Corner { x, y, width: widest };
             y += BOX_HEIGHT + ROW_GAP;
         }
         x += widest + COLUMN_GAP;
@@ -107,7 +107,7 @@ fn places(drawing: &Drawing, layers: &[Vec<usize>]) -> Vec<Place> {
     places
 }
 
-fn push_arrows(drawing: &Drawing, places: &[Place], out: &mut String) {
+fn push_arrows(drawing: &Drawing, places: &[Corner], out: &mut String) {
     // With many arrows between the same two tasks one label is enough.
     let mut labelled = std::collections::BTreeSet::new();
     for arrow in &drawing.arrows {
@@ -136,8 +136,8 @@ fn push_arrows(drawing: &Drawing, places: &[Place], out: &mut String) {
     }
 }
 
-fn push_box(shape: &Shape, place: Place, out: &mut String) {
-    let Place { x, y, width } = place;
+fn push_box(shape: &Shape, place: Corner, out: &mut String) {
+    let Corner { x, y, width } = place;
     let mut frame = |offset: f64, fill: &str| {
         let (x, y) = (x + offset, y - offset);
         out.push_str(&format!(

@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use super::diagnostic::Diagnostic;
 use super::draft::Draft;
 use super::reader::Reader;
-use crate::check::{self, Place};
+use crate::check::{self, Concern};
 use crate::graph::{self, Graph};
 use crate::ids::TaskId;
 use crate::pipeline::Pipeline;
@@ -65,12 +65,12 @@ pub(super) fn whole(
     for (place, problem) in problems {
         let draft = |task: TaskId| drafts.get(task.at());
         let span = match place {
-            Place::Pipeline => None,
-            Place::Task(task) => draft(task).map(|draft| &draft.span),
-            Place::MinSuccess(task) => {
+            Concern::Pipeline => None,
+            Concern::Task(task) => draft(task).map(|draft| &draft.span),
+            Concern::MinSuccess(task) => {
                 draft(task).and_then(|draft| Some(&draft.min_success.as_ref()?.1))
             }
-            Place::Output(task, at) => draft(task)
+            Concern::Output(task, at) => draft(task)
                 .and_then(|draft| draft.outputs.get(at))
                 .map(|(_, span, path)| path.as_ref().map_or(span, |path| &path.span)),
         };

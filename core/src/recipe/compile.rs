@@ -24,7 +24,7 @@ pub(super) enum Piece {
     /// Text that is the same for all instances.
     Text(Vec<u8>),
     /// A parameter.
-    Param(Place, Vec<String>),
+    Param(ParamAt, Vec<String>),
     /// The index, with the least number of digits.
     Index(usize),
     Key,
@@ -49,7 +49,7 @@ pub(super) enum Piece {
 
 /// The location of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ParamAt {
     /// Position among the grids of the scope.
     pub(super) grid: usize,
     /// Position among the grid's names.
@@ -64,7 +64,7 @@ pub(super) struct CompiledScope {
     /// The grids, the outermost first.
     pub(super) grids: Vec<Grid>,
     /// All parameters in the order of their names' bytes.
-    pub(super) by_name: Vec<Place>,
+    pub(super) by_name: Vec<ParamAt>,
     pub(super) outputs: Vec<(String, Pieces)>,
 }
 
@@ -106,19 +106,19 @@ pub(super) enum CompiledArg {
 
 impl CompiledScope {
     /// Every parameter, inherited ones first.
-    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+    pub(super) fn places(&self) -> impl Iterator<Item = ParamAt> {
         self.grids.iter().enumerate().flat_map(|(grid, found)| {
-            (0..found.names().len()).map(move |slot| Place { grid, slot })
+            (0..found.names().len()).map(move |slot| ParamAt { grid, slot })
         })
     }
 
     /// The name of a parameter.
-    pub(super) fn name_of(&self, place: Place) -> &str {
+    pub(super) fn name_of(&self, place: ParamAt) -> &str {
         let grid = self.grids.get(place.grid);
         grid.and_then(|grid| grid.names().get(place.slot)).map_or("", String::as_str)
     }
 
-    fn find(&self, name: &str) -> Option<Place> {
+    fn find(&self, name: &str) -> Option<ParamAt> {
         self.by_name.iter().copied().find(|&place| self.name_of(place) == name)
     }
 }
@@ -188,7 +188,7 @@ fn bare_scope(data: &RecipeData, scope: &Scope) -> CompiledScope {
         by_name: Vec::new(),
         outputs: Vec::new(),
     };
-    let mut places: Vec<Place> = compiled.places().collect();
+    let mut places: Vec<ParamAt> = compiled.places().collect();
     places.sort_by_key(|&place| compiled.name_of(place).as_bytes().to_vec());
     compiled.by_name = places;
     compiled

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::compile::{CompiledScope, Place};
+use super::compile::{CompiledScope, ParamAt};
 use super::given::Root;
 use crate::space::Point;
 use crate::value::Value;
@@ -48,13 +48,13 @@ impl<'a> Frame<'a> {
         &self.scope.name
     }
 
-    pub(super) fn value(&self, place: Place) -> Option<Cow<'a, Value>> {
+    pub(super) fn value(&self, place: ParamAt) -> Option<Cow<'a, Value>> {
         let point = self.points.get(place.grid).copied().flatten()?;
         Some(self.scope.grids.get(place.grid)?.value(point, place.slot))
     }
 
     /// Appends the text of a parameter; returns whether there is such an instance.
-    pub(super) fn write_text(&self, place: Place, out: &mut Vec<u8>) -> bool {
+    pub(super) fn write_text(&self, place: ParamAt, out: &mut Vec<u8>) -> bool {
         let point = self.points.get(place.grid).copied().flatten();
         let (Some(point), Some(grid)) = (point, self.scope.grids.get(place.grid)) else {
             return false;
@@ -63,7 +63,7 @@ impl<'a> Frame<'a> {
         true
     }
 
-    fn pair(&self, place: Place) -> Option<(&'a str, Cow<'a, Value>)> {
+    fn pair(&self, place: ParamAt) -> Option<(&'a str, Cow<'a, Value>)> {
         Some((self.scope.name_of(place), self.value(place)?))
     }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use super::compile::{Compiled, Piece, Place, dotted};
+use super::compile::{Compiled, ParamAt, Piece, dotted};
 use super::frame::Frame;
 use super::given::{Input, InputKind, InputSpec, RecipeData, RenderError};
 use crate::hash::StableHash;
@@ -243,7 +243,7 @@ impl Renderer<'_> {
 
     fn push_param(
         &self,
-        place: Place,
+        place: ParamAt,
         fields: &[String],
         out: &mut Vec<u8>,
     ) -> Result<(), RenderError> {
@@ -257,7 +257,7 @@ impl Renderer<'_> {
     /// A parameter, or a field of it.
     pub(super) fn param(
         &self,
-        place: Place,
+        place: ParamAt,
         fields: &[String],
     ) -> Result<Cow<'_, Value>, RenderError> {
         let label = || dotted(self.frame.scope.name_of(place), "", fields);

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use rustc_hash::FxHashSet;
 
-use super::compile::{CompiledScope, Piece, Place};
+use super::compile::{CompiledScope, ParamAt, Piece};
 use super::given::RenderError;
 use super::length;
 use super::render::Renderer;
@@ -19,7 +19,7 @@ const UNNAMED: usize = 512 << 10;
 /// A field of a parameter that a script reads: `f.stem` as `f_stem`.
 #[derive(Clone, Debug)]
 struct Field {
-    place: Place,
+    place: ParamAt,
     fields: Vec<String>,
     variable: String,
 }

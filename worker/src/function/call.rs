@@ -35,7 +35,7 @@ pub(crate) struct Caller {
 }
 
 /// The surroundings of a call.
-pub(crate) struct Place<'a> {
+pub(crate) struct Surroundings<'a> {
     /// The owner of its output.
     pub(crate) owner: Owner,
     /// The log for its lines.
@@ -63,7 +63,12 @@ impl Caller {
     }
 
     /// Makes the call.
-    pub(crate) fn call(&self, mut calling: Calling, given: &[Input], place: &Place<'_>) -> Ended {
+    pub(crate) fn call(
+        &self,
+        mut calling: Calling,
+        given: &[Input],
+        place: &Surroundings<'_>,
+    ) -> Ended {
         if let Some(why) = place.control.stopped() {
             let (kind, reason) = stopped(why, calling.timeout);
             return Ended::without_start(kind, reason);
@@ -117,7 +122,7 @@ impl Caller {
     fn settle(
         &self,
         calling: &Calling,
-        place: &Place<'_>,
+        place: &Surroundings<'_>,
         outputs: &Outputs,
         payload: Vec<u8>,
     ) -> Result<Detail, Failure> {

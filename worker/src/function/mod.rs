@@ -21,7 +21,7 @@ pub mod shelf;
 pub(crate) mod watch;
 
 pub use crate::values::{Fetch, Inline, Keeper};
-pub(crate) use call::{Caller, Place};
+pub(crate) use call::{Caller, Surroundings};
 pub use context::{Cancelled, Context};
 pub use failure::Failure;
 pub use gathered::{Entry, GatherError, Gathered};

@@ -21,7 +21,7 @@ use self::queue::{Queued, State, Taken};
 use crate::attempt::{Attempt, Ended};
 use crate::control::{Control, Stop};
 use crate::function::watch::{Abandon, Watch};
-use crate::function::{self, Place, STACK};
+use crate::function::{self, STACK, Surroundings};
 use crate::runner::Runner;
 use crate::values::{Given, Keeping, ValueId};
 use dagrun_disk::log::{Owner, RunLog};
@@ -420,7 +420,7 @@ impl Shared {
             let (timeout, grace) = (calling.timeout, calling.grace);
             self.watch.begin(place, attempt, timeout, grace, || self.abandoning());
         };
-        let at = Place {
+        let at = Surroundings {
             owner,
             log: taken.work.log.as_ref(),
             log_limit: self.runner.log_limit(),
