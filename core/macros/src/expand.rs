@@ -74,6 +74,15 @@ fn span(ty: &Type) -> Span {
     ty.span().resolved_at(Span::call_site())
 }
 
+/// The same tokens as if they stood at this place.
+fn respanned(tokens: &TokenStream, at: Span) -> TokenStream {
+    let moved = |mut token: proc_macro2::TokenTree| {
+        token.set_span(at);
+        token
+    };
+    tokens.clone().into_iter().map(moved).collect()
+}
+
 /// Keeps calls such as `price(…)` working.
 fn callable(private: &TokenStream, task: &Ident, function: &ItemFn) -> TokenStream {
     let name = &function.sig.ident;
@@ -106,8 +115,7 @@ fn task_fn(
     let (params, types): (Vec<_>, Vec<_>) = signature.inputs().unzip();
     let returned = &signature.returned;
     let output = quote_spanned! {span(returned)=>
-        type Output = <<#returned as #private::Returned<__DAGRUN_FALLIBLE>>::Value
-            as #private::Travels>::This;
+        type Output = <#returned as #private::Returned<__DAGRUN_FALLIBLE>>::Value;
     };
     quote! {
         #[automatically_derived]
@@ -138,6 +146,12 @@ fn registration(
         .collect();
     let call = judged(private, name, signature);
     let fold = fold(private, task, name, signature);
+    // An output that cannot travel is reported once, where it is written.
+    let at = span(&signature.returned);
+    let path = respanned(private, at);
+    let mut task_there = task.clone();
+    task_there.set_span(at.resolved_at(task.span()));
+    let encode = quote_spanned!(at=> #path::encode::<#task_there>(&value));
     quote! {
         #private::inventory::submit! {
             #private::Function {
@@ -149,7 +163,7 @@ fn registration(
                     let _ = (&inputs, context);
                     #(#inputs)*
                     let value = #call;
-                    #private::encode::<#task>(&value)
+                    #encode
                 },
                 fold: #fold,
             }

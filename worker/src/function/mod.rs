@@ -47,7 +47,7 @@ pub trait TaskFn: Copy + Send + Sync + 'static {
     /// The types of its inputs, as a tuple: `()`, `(A,)`, `(A, B)`…
     type Args;
     /// The type of its value: `T` where it returns `Result<T, E>`.
-    type Output: Serialize + DeserializeOwned + Send + 'static;
+    type Output: Travels;
     /// What pipelines call it.
     const NAME: &'static str;
     /// The names of its inputs.
@@ -72,22 +72,16 @@ pub trait TaskFn: Copy + Send + Sync + 'static {
 }
 
 /// A type that a function can return: it travels, so that serde must be able to write and read it.
-/// `This` is the type itself; where it cannot travel, the compiler says so once.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be what a task returns",
     label = "serde cannot write and read it",
     note = "what a task returns implements `serde::Serialize` and `serde::de::DeserializeOwned`, and is `Send + 'static`: for a type of your own add `#[derive(serde::Serialize, serde::Deserialize)]`"
 )]
-pub trait Travels {
-    /// The type itself.
-    type This: Serialize + DeserializeOwned + Send + 'static;
-}
+pub trait Travels: Serialize + DeserializeOwned + Send + 'static {}
 
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned + Send + 'static> Travels for T {
-    type This = T;
-}
+impl<T: Serialize + DeserializeOwned + Send + 'static> Travels for T {}
 
 /// The value of a task, from what its function returns: `FALLIBLE` says whether that is a `Result`,
 /// even under an alias. The attribute determines it with [`Probe`].
@@ -149,7 +143,5 @@ pub mod __private {
 
     pub use super::failure::{Raised, raised};
     pub use super::input::{encode, fold};
-    pub use super::{
-        Context, Failure, Function, Infallible, Inputs, Probe, Returned, TaskFn, Travels,
-    };
+    pub use super::{Context, Failure, Function, Infallible, Inputs, Probe, Returned, TaskFn};
 }
