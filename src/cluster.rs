@@ -38,6 +38,8 @@ pub struct ClusterBuilder {
     pub(crate) scheme: Scheme,
     /// What a worker process gets to end in.
     pub(crate) grace: Duration,
+    /// Bytes of each stream of an attempt that workers in this process log.
+    pub(crate) log_limit: usize,
 }
 
 impl ClusterBuilder {
@@ -97,6 +99,13 @@ impl ClusterBuilder {
     /// How the scheduler picks among workers.
     pub fn scheme(mut self, scheme: Scheme) -> Self {
         self.scheme = scheme;
+        self
+    }
+
+    /// How many bytes of each stream of an attempt are logged by workers in this process: 1 MiB unless set, of
+    /// longer ones the beginning and the end.
+    pub fn log_limit(mut self, bytes: usize) -> Self {
+        self.log_limit = bytes;
         self
     }
 
@@ -189,6 +198,7 @@ impl Cluster {
             offer: dagrun_worker::whole_machine(),
             scheme: Scheme::default(),
             grace: Duration::from_secs(1),
+            log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
         }
     }
 

@@ -72,7 +72,8 @@ impl Embedded {
         if builder.workers == 0 && builder.processes == 0 {
             return Ok(());
         }
-        let config = |name: String| worker_config(name, builder.offer.clone(), token);
+        let config =
+            |name: String| worker_config(name, builder.offer.clone(), token, builder.log_limit);
         if !builder.is_on_loopback() {
             // On the scheduler's thread; its attempts have threads of their own.
             let worker =

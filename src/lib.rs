@@ -1,54 +1,150 @@
 //! dagrun, a dataflow DAG task engine: functions and processes as tasks, with parameter sweeps, `map`,
 //! `scatter` and `gather`, run in this process, in processes of this program, or on a cluster.
 //!
-//! ```standalone_crate
+//! # Call a function on a worker
+//!
+//! [`task`] makes a function one that workers call. A [`Cluster`] is a scheduler and workers that belong to the
+//! program; what takes time gives a [`Pending`], to be awaited or waited for.
+//!
+//! ```
+//! #[dagrun::task]
+//! fn double(x: u64) -> u64 {
+//!     2 * x
+//! }
+//!
+//! let cluster = dagrun::Cluster::embedded()?;
+//! assert_eq!(cluster.call(double, (21,)).wait()?, 42);
+//! let doubled: Result<Vec<u64>, _> = cluster.map(double, 0..4).collect();
+//! assert_eq!(doubled?, [0, 2, 4, 6]);
+//! # Ok::<(), dagrun::Error>(())
+//! ```
+//!
+//! # Join functions to a graph
+//!
+//! A [`Dag`] records tasks; each gives a [`Handle`] of one value or an [`ArrayHandle`] of many, which the compiler lets
+//! only into inputs of their type. A [`Run`] has the results as they come.
+//!
+//! ```
 //! use dagrun::{Cluster, Dag};
 //!
 //! #[dagrun::task]
 //! fn square(x: f64) -> f64 {
 //!     x * x
 //! }
-//!
 //! #[dagrun::task]
 //! fn total(values: Vec<f64>) -> f64 {
 //!     values.iter().sum()
 //! }
 //!
+//! let cluster = Cluster::embedded()?;
+//! let dag = Dag::new("squares");
+//! let squares = dag.map(square, [1.0, 2.0, 3.0]);
+//! let sum = dag.gather(&squares, total);
+//! let run = cluster.submit(&dag).wait()?;
+//! assert_eq!(run.result(&sum).wait()?, 14.0);
+//! assert_eq!(run.results(&squares).wait()?, [1.0, 4.0, 9.0]);
+//! # Ok::<(), dagrun::Error>(())
+//! ```
+//!
+//! # Sweep over parameters
+//!
+//! The axes of a [`Sweep`] are the fields of the function's input; each point is an instance.
+//!
+//! ```
+//! use dagrun::{Cluster, Dag, Sweep, linspace};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Throw {
+//!     angle: f64,
+//!     speed: f64,
+//! }
+//!
+//! #[dagrun::task]
+//! fn distance(throw: Throw) -> f64 {
+//!     throw.speed.powi(2) * (2.0 * throw.angle.to_radians()).sin() / 9.81
+//! }
+//! #[dagrun::task]
+//! fn farther(a: f64, b: f64) -> f64 {
+//!     a.max(b)
+//! }
+//!
+//! let cluster = Cluster::embedded()?;
+//! let dag = Dag::new("throws");
+//! let sweep = Sweep::new().axis("angle", linspace(0.0, 90.0, 31)).axis("speed", [10.0, 30.0]);
+//! let farthest = dag.reduce(&dag.map(distance, sweep), farther);
+//! let run = cluster.submit(&dag).wait()?;
+//! assert!((run.result(&farthest).wait()? - 91.74).abs() < 0.01);
+//! # Ok::<(), dagrun::Error>(())
+//! ```
+//!
+//! # Run commands
+//!
+//! Processes are tasks as well: what they write becomes values, and values become their words.
+//!
+//! ```
+//! use dagrun::{Cluster, Dag};
+//!
+//! #[dagrun::task]
+//! fn twice(x: f64) -> f64 {
+//!     2.0 * x
+//! }
+//!
+//! let cluster = Cluster::embedded()?;
+//! let dag = Dag::new("commands");
+//! let measured = dag.command(["echo", "21"]).capture::<f64>();
+//! let doubled = dag.task(twice, (&measured,));
+//! let said = dag.command(["echo", "it is"]).arg(&doubled).capture_text();
+//! let run = cluster.submit(&dag).wait()?;
+//! assert_eq!(run.result(&said).wait()?, "it is 42.0");
+//! # Ok::<(), dagrun::Error>(())
+//! ```
+//!
+//! # Use processes, or a cluster
+//!
+//! [`init`], first thing in `main`, lets the program be its own workers: as processes beside it, or on other machines,
+//! where `my-program worker --cluster NAME` joins a cluster that `dagrun cluster start` made.
+//!
+//! ```standalone_crate
+//! #[dagrun::task]
+//! fn process() -> u32 {
+//!     std::process::id()
+//! }
+//!
 //! fn main() -> Result<(), dagrun::Error> {
 //!     dagrun::init();
-//!     let cluster = Cluster::embedded()?;
-//!     let dag = Dag::new("squares");
-//!     let squares = dag.map(square, [1.0, 2.0, 3.0]);
-//!     let sum = dag.gather(&squares, total);
-//!     let run = cluster.submit(&dag).wait()?;
-//!     assert_eq!(run.result(&sum).wait()?, 14.0);
+//!     let cluster = dagrun::Cluster::builder().processes(2).slots(1).start()?;
+//!     assert_ne!(cluster.call(process, ()).wait()?, std::process::id());
+//!     if let Ok(client) = dagrun::Client::connect("default") {
+//!         println!("{} workers", client.workers().wait()?.len());
+//!     }
 //!     Ok(())
 //! }
 //! ```
 //!
-//! - [`task`] makes a function one that workers call; [`Context`] is what it can know of its attempt.
-//! - [`Dag`] joins functions and commands to a graph; [`load()`] reads one from a pipeline file.
-//! - [`Cluster`] is a scheduler and workers that belong to the program, [`Client`] a connection to those or to
-//!   others; [`init`] lets the program be its own worker.
-//! - [`Run`] has the results as they come; each answer is a [`Pending`], to be awaited or waited for.
-//! - [`data`] reads and writes files by URL.
+//! # Further
 //!
-//! The guide is `docs/rust.md` in the repository. [`rpc`] speaks to a scheduler without threads of its own, for
-//! programs that live on a [`tokio::task::LocalSet`] anyway.
+//! - [`Context`] is what a function can know of its attempt; [`Failure`] and [`Failed`] say why one failed.
+//! - [`View`] calls functions on workers by name and keeps values there.
+//! - [`load()`] reads a graph from a pipeline file; [`data`] reads and writes files by URL (feature `urls`).
+//! - The guide is [`docs/rust.md`](https://github.com/dagrun/dagrun/blob/main/docs/rust.md) in the repository.
+//! - [`rpc`] speaks to a scheduler without threads of its own, for programs that live on a
+//!   [`tokio::task::LocalSet`] anyway; what it sends and returns is `dagrun-core`'s and may change more often.
 
 mod client;
-pub mod cluster;
+mod cluster;
 pub mod dag;
 pub mod data;
 mod deaths;
 mod docs;
 mod embedded;
 mod error;
+#[doc(hidden)]
 pub mod files;
 mod load;
 mod mapped;
 mod pending;
 mod processes;
+#[doc(hidden)]
 pub mod program;
 mod report;
 mod results;
@@ -69,9 +165,11 @@ pub use dag::{
 #[doc(hidden)]
 pub use dagrun_core as core;
 pub use dagrun_core::engine::Scheme;
-pub use dagrun_core::ids::RunId;
+pub use dagrun_core::ids::{InstanceId, RunId, TaskId};
+pub use dagrun_core::offer::Offer;
+pub use dagrun_core::parse::Diagnostic;
 pub use dagrun_core::pipeline::{MinSuccess, Outcomes, Pipeline, Retry, RetryOn};
-pub use dagrun_core::status::{FailureKind, RunState, State, Stream, TaskStatus};
+pub use dagrun_core::status::{Counts, FailureKind, RunState, State, Stream, TaskStatus};
 /// ```
 /// use dagrun::{Context, Failure};
 /// use serde::{Deserialize, Serialize};
@@ -165,8 +263,10 @@ pub use dagrun_worker::function::Gathered;
 pub use dagrun_worker::function::{
     Cancelled, Entry, Failure, FromInput, GatherError, ShelfError, TaskFn,
 };
+#[doc(hidden)]
 pub use embedded::Embedded;
 pub use error::{ClusterError, Error, Failed};
+#[doc(hidden)]
 pub use files::Disk;
 pub use load::{LoadError, LoadOptions, Loaded, Problems, load, load_text, load_with};
 pub use mapped::Mapped;
@@ -174,7 +274,9 @@ pub use pending::Pending;
 pub use program::init;
 pub use report::{Instance, LogChunk, RunStatus, RunSummary, WorkerStatus};
 pub use results::{Completed, Results};
-pub use rpc::{ClientError, Updates};
+pub use rpc::ClientError;
+#[doc(hidden)]
+pub use rpc::Updates;
 pub use run::{Progress, Run, Times};
 pub use view::{LoadBalanced, View};
 
@@ -182,3 +284,8 @@ pub use view::{LoadBalanced, View};
 #[cfg(doctest)]
 #[doc = include_str!("../docs/rust.md")]
 struct Guide;
+
+/// So is that of the page of the package.
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+struct Readme;

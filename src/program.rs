@@ -163,7 +163,10 @@ fn start_worker(
     offer: Offer,
 ) -> Result<WorkerHandle, ClusterError> {
     let connection = dagrun_worker::Connection::Tcp(address);
-    Ok(dagrun_worker::spawn(worker_config(name, offer, token), connection)?)
+    Ok(dagrun_worker::spawn(
+        worker_config(name, offer, token, dagrun_worker::DEFAULT_LOG_LIMIT),
+        connection,
+    )?)
 }
 
 fn serve(worker: WorkerHandle, of_parent: bool) -> i32 {

@@ -35,13 +35,14 @@ pub(crate) fn worker_config(
     name: String,
     offer: Offer,
     token: &dagrun_scheduler::connection::Token,
+    log_limit: usize,
 ) -> dagrun_worker::Config {
     dagrun_worker::Config {
         name,
         offer,
         token: token.bytes().to_vec(),
         reaper: dagrun_worker::ReaperConfig::this_program(),
-        log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
+        log_limit,
         values: dagrun_worker::ValuesConfig::default(),
     }
 }

@@ -46,10 +46,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dagrun_core::draw;
-use dagrun_core::graph::Graph;
 use dagrun_core::ids::TaskId;
 use dagrun_core::pipeline::Pipeline;
-use dagrun_core::simulate::{self, Prediction};
+use dagrun_core::simulate;
 use dagrun_worker::function::TaskFn;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,6 +56,9 @@ use serde::de::DeserializeOwned;
 pub(crate) use args::Encoded;
 pub use args::{Inputs, IntoArg, IntoArgs};
 pub use command::{Array, Command, IntoWord, Kind, OutputOf, Single};
+pub use dagrun_core::graph::Graph;
+pub use dagrun_core::ids::Micros;
+pub use dagrun_core::simulate::{Cluster as Machines, Prediction};
 pub use error::{BuildError, PlanError, Problem, WriteError};
 pub use gather::{GatherSource, GatheredOf};
 pub use options::{Dependency, IntoDependency, Upstreams};
@@ -511,7 +513,8 @@ impl Dag {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use dagrun::{Dag, core::simulate::Cluster};
+    /// use dagrun::Dag;
+    /// use dagrun::dag::Machines;
     /// # #[dagrun::task]
     /// # fn work(n: u32) {
     /// #     let _ = n;
@@ -519,7 +522,7 @@ impl Dag {
     ///
     /// let dag = Dag::new("eight");
     /// dag.map(work, 0..8);
-    /// let cluster = Cluster { workers: 2, cpus: 2, ..Cluster::default() };
+    /// let cluster = Machines { workers: 2, cpus: 2, ..Machines::default() };
     /// let plan = dag.plan(cluster, |_, _| Duration::from_secs(1))?;
     /// assert_eq!(plan.makespan.to_duration(), Duration::from_secs(2));
     /// # Ok::<(), dagrun::dag::PlanError>(())
@@ -529,7 +532,7 @@ impl Dag {
     /// When the graph is not sound, or cannot run on such a cluster.
     pub fn plan(
         &self,
-        cluster: simulate::Cluster,
+        cluster: Machines,
         durations: impl Fn(&str, u32) -> Duration,
     ) -> Result<Prediction, PlanError> {
         let (pipeline, graph) = build::pipeline(&self.shared.name, &self.shared.record())?;

@@ -1,13 +1,13 @@
 //! The client side of the protocol: submit runs, watch them, ask about them, cancel them.
 //!
 //! A [`Client`] lives on the [`tokio::task::LocalSet`] that made it and speaks to one scheduler,
-//! over TCP or over a line in memory to a scheduler in the same process (see [`crate::Embedded`]).
+//! over TCP or over a line in memory to a scheduler in the same process (see [`Embedded`]).
 //! [`crate::Client`] is the same for programs that want neither: it may be used from any thread.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let loaded = dagrun::load("pipeline.toml".as_ref(), &[])?;
-//! let cluster = dagrun::Embedded::start(&dagrun::Cluster::builder().state_dir(".dagrun"))?;
+//! let cluster = dagrun::rpc::Embedded::start(&dagrun::Cluster::builder().state_dir(".dagrun"))?;
 //! let client = cluster.client().await?;
 //! let run = client.submit(&loaded.submission()?).await?;
 //! let mut updates = run.watch().await?;
@@ -37,6 +37,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::AbortHandle;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
+pub use crate::embedded::Embedded;
 pub use dagrun_schema::wire::{InstancePage, LogPage, Scope, Submission};
 pub use error::ClientError;
 pub use rows::Wanted;

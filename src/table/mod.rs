@@ -11,12 +11,13 @@ use dagrun_core::ids::TaskId;
 use dagrun_core::pipeline::{Pattern, Pipeline, RunContext};
 use dagrun_core::recipe::{Items, Recipe};
 use dagrun_core::select::{Columns, SelectError, Selection, Selector};
-use dagrun_core::table::{Builder, Kind, Row, Sheet, push_json, push_json_name};
+use dagrun_core::table::{Builder, Row, Sheet, push_json, push_json_name};
 use serde::de::DeserializeOwned;
 
 pub use self::write::{Form, RowWriter};
 use crate::rpc::{self, Wanted};
 use crate::{Error, Pending, Run};
+pub use dagrun_core::table::Kind;
 
 /// The results of a task: a row for each instance, also for those that failed.
 ///
