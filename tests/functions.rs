@@ -236,6 +236,7 @@ fn a_call_that_no_worker_has_is_refused() {
     let refused = cluster.client().submit_pipeline(&pipeline, &dagrun::Options::default()).wait();
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("no worker has a function `cube`"), "{refused}");
+    assert!(refused.contains("`use LIBRARY as _;`"), "{refused}");
 }
 
 #[test]

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dagrun::core::status::{RunState, State};
-use dagrun::{Cluster, Context, Dag, Each, Error, Failed, Failure, Gathered, ShelfError};
+use dagrun::{Client, Cluster, Context, Dag, Each, Error, Failed, Failure, Gathered, ShelfError};
+use dagrun_scheduler::connection::{ClusterDir, Token};
 
 /// The first argument of a process that runs one case.
 const CASE: &str = "__case";
 
-const CASES: [(&str, fn()); 9] = [
+const CASES: [(&str, fn()); 10] = [
     ("both_workers_take_part", both_workers_take_part),
     ("a_view_reaches_each_process", a_view_reaches_each_process),
+    ("a_late_worker_is_in_a_live_view", a_late_worker_is_in_a_live_view),
     ("functions_that_fail_say_why", functions_that_fail_say_why),
     ("who_kills_its_worker_harms_nobody_else", who_kills_its_worker_harms_nobody_else),
     ("who_kills_its_worker_once_succeeds", who_kills_its_worker_once_succeeds),
@@ -67,6 +69,7 @@ fn apart(name: &str) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([CASE, name]).env("TMPDIR", dir.path()).stdin(Stdio::null());
+    command.env("DAGRUN_CLUSTERS_DIR", dir.path().join("clusters"));
     let status = command.status().unwrap();
     if !status.success() {
         return Err(status.to_string());
@@ -205,6 +208,48 @@ fn a_view_reaches_each_process() {
     let first = cluster.view(&["p1"]).wait().unwrap();
     first.push("table", &[7.0]).wait().unwrap();
     assert_eq!(both.apply(largest_of_the_table, ()).wait().unwrap(), [49_999.0, 7.0]);
+}
+
+/// A cluster as `dagrun scheduler` makes it, which workers join one by one.
+fn a_late_worker_is_in_a_live_view() {
+    let clusters = PathBuf::from(std::env::var_os("DAGRUN_CLUSTERS_DIR").unwrap());
+    let folder = ClusterDir::of("late").unwrap();
+    folder.claim().unwrap();
+    let [client, worker] = [Token::random(), Token::random()].map(Result::unwrap);
+    let (of_client, of_worker) = (client.bytes().to_vec(), worker.bytes().to_vec());
+    let config = dagrun_scheduler::Config::new(folder.state_dir(), of_client, of_worker);
+    let scheduler = dagrun_scheduler::spawn(config.on_loopback()).unwrap();
+    folder.publish(scheduler.address().unwrap(), &client, &worker).unwrap();
+
+    let client = Client::connect("late").unwrap();
+    let join = |name: &str, count: usize| {
+        let arguments = ["worker", "--cluster", "late", "-j", "1", "--name", name];
+        let program = std::env::current_exe().unwrap();
+        let process = Command::new(program).args(arguments).stderr(Stdio::null()).spawn().unwrap();
+        let joined = || (client.workers().wait().unwrap().len() == count).then_some(());
+        until("it has joined", joined);
+        process
+    };
+    let mut first = join("a", 1);
+    let live = client.view_all().wait().unwrap();
+    let fixed = client.view(&["a"]).wait().unwrap();
+    assert_eq!(live.apply(own_process, ()).wait().unwrap(), [first.id()]);
+    live.push("table", &[7.0]).wait().unwrap();
+
+    let mut second = join("b", 2);
+    assert_eq!(live.apply(own_process, ()).wait().unwrap(), [first.id(), second.id()]);
+    assert_eq!(fixed.apply(own_process, ()).wait().unwrap(), [first.id()]);
+    // It has not got what was put on the others before, until it is put there.
+    let error = failure(live.apply(largest_of_the_table, ()).wait());
+    assert_eq!(error.worker.as_deref(), Some("b"), "{error}");
+    live.push("table", &[8.0]).wait().unwrap();
+    assert_eq!(live.apply(largest_of_the_table, ()).wait().unwrap(), [8.0, 8.0]);
+
+    scheduler.shutdown();
+    scheduler.join();
+    first.wait().unwrap();
+    second.wait().unwrap();
+    std::fs::remove_dir_all(clusters).unwrap();
 }
 
 // ---- Faults

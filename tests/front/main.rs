@@ -4,6 +4,7 @@
 mod fit;
 mod identity;
 mod left_behind;
+mod lines;
 mod words;
 
 use dagrun::Cluster;

@@ -161,15 +161,19 @@ pub(super) fn without_function(plan: &TaskPlan, workers: &[&WorkerInfo]) -> Opti
     known.sort_unstable();
     known.dedup();
     let shown = known.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    Some(match known.len() {
+    let found = match known.len() {
         0 => format!("no worker has a function `{name}`, or any other"),
         1..=SHOWN => format!("no worker has a function `{name}`; there are {shown}"),
         more => format!(
             "no worker has a function `{name}`; there are {shown} and {} more",
             more - SHOWN
         ),
-    })
+    };
+    Some(format!("{found}; {UNLINKED}"))
 }
+
+/// Why a function may be missing that is there in the source of a library.
+const UNLINKED: &str = "functions of a library that the workers' program does not name are not linked: `use LIBRARY as _;`";
 
 /// `512 MiB`, `1.5 GiB`.
 fn bytes(bytes: u64) -> String {
