@@ -26,7 +26,7 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
-/// Tasks unless told otherwise: a multiple of the slots of most machines, each of some milliseconds.
+/// Tasks unless set otherwise: a multiple of the slots of most machines, each of some milliseconds.
 const BLOCKS: u64 = 16;
 
 /// Estimates π from random points

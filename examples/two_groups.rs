@@ -182,7 +182,7 @@ impl Marginal {
         below as f64 / self.values.len() as f64
     }
 
-    /// Whether the chains tell the mean to a tenth of a standard deviation or better.
+    /// Whether the chains give the mean to a tenth of a standard deviation or better.
     fn has_mixed(&self) -> bool {
         self.r_hat < 1.02 && self.effective > 400.0
     }

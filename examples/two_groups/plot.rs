@@ -65,7 +65,7 @@ fn axis(posterior: &Posterior, quantity: Quantity) -> (f64, f64, &'static str) {
     (low, high, label)
 }
 
-/// All but the outermost 0.2 % of the draws, with some room.
+/// All but the outermost 0.2 % of the draws, with a margin.
 fn reach(posterior: &Posterior, quantity: Quantity) -> (f64, f64) {
     let mut sorted = posterior.marginal(quantity).values.clone();
     sorted.sort_by(f64::total_cmp);

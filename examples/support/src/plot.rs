@@ -33,7 +33,7 @@ pub const FAINT: RGBColor = RGBColor(96, 103, 115);
 /// Lines behind the data.
 pub const GRID: RGBColor = RGBColor(226, 229, 234);
 
-/// Colours that can be told apart, also by those who see few (Okabe and Ito).
+/// Colours that differ, also by those who see few (Okabe and Ito).
 pub const DISTINCT: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

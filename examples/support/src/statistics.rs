@@ -1,4 +1,4 @@
-//! Means, errors, intervals, and what tells whether chains of a Markov process have mixed.
+//! Means, errors, intervals, and what shows whether chains of a Markov process have mixed.
 
 /// The sum of numbers and of their squares.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,7 +56,7 @@ pub fn densest_interval(values: &[f64], share: f64) -> Option<(f64, f64)> {
 pub struct Mixing {
     /// R-hat of Gelman and Rubin with each chain halved: 1 when all halves show the same.
     pub r_hat: f64,
-    /// As many independent draws would tell the mean as precisely as all draws do.
+    /// As many independent draws would give the mean as precisely as all draws do.
     pub effective: f64,
 }
 

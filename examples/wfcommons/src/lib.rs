@@ -191,18 +191,18 @@ impl<'a> Index<'a> {
     }
 
     fn find(&self, task: &RawTask, other: &str) -> Result<usize, ReadError> {
-        let told = || (task.label().unwrap_or_default().to_owned(), other.to_owned());
+        let both = || (task.label().unwrap_or_default().to_owned(), other.to_owned());
         if let Some(at) = self.ids.get(other) {
             return Ok(*at);
         }
         match self.names.get(other) {
             Some(Some(at)) => Ok(*at),
             Some(None) => {
-                let (task, other) = told();
+                let (task, other) = both();
                 Err(ReadError::Ambiguous { task, other })
             }
             None => {
-                let (task, other) = told();
+                let (task, other) = both();
                 Err(ReadError::Unknown { task, other })
             }
         }

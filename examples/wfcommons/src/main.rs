@@ -42,7 +42,7 @@ fn main() -> ExitCode {
                 text.push_str(&format!(": {cause}"));
                 source = cause.source();
             }
-            // Nobody is left to tell when standard error is gone.
+            // Nobody reads it when standard error is closed.
             let _ = writeln!(std::io::stderr(), "{text}");
             ExitCode::FAILURE
         }
@@ -55,13 +55,13 @@ fn convert(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let write = |name: &str, text: String| fs::write(arguments.dir.join(name), text);
     write("pipeline.toml", pipeline_toml(&workflow, arguments.scale))?;
     write("durations.json", durations_json(&workflow, arguments.scale))?;
-    let told = format!(
+    let summary = format!(
         "{}: {} tasks; critical path {:.3} s, work {:.3} s",
         workflow.name,
         workflow.tasks.len(),
         workflow.critical_path() * arguments.scale,
         workflow.work() * arguments.scale
     );
-    writeln!(std::io::stdout(), "{told}")?;
+    writeln!(std::io::stdout(), "{summary}")?;
     Ok(())
 }

@@ -78,7 +78,7 @@ impl Bands {
         ramp((band as f64 + 0.5) / self.count as f64)
     }
 
-    /// Digits after the point that tell the limits apart.
+    /// Digits after the point by which the limits differ.
     fn digits(&self) -> usize {
         (0..6)
             .find(|&digits| {
