@@ -10,6 +10,7 @@ use dagrun_core::engine::Scheme;
 use dagrun_core::pipeline::MaxFail;
 
 use crate::chosen::What;
+use crate::each::EachArgs;
 use crate::export::ExportArgs;
 use crate::offer::OfferArgs;
 use crate::sql::SqlArgs;
@@ -30,6 +31,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a pipeline to its end, with progress
     Submit(SubmitArgs),
+    /// Run a command for each item, without a pipeline file
+    Each(Box<EachArgs>),
     /// Validate a pipeline; prints its tasks, instances and edges
     Check(CheckArgs),
     /// Draw a pipeline

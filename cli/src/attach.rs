@@ -4,6 +4,7 @@ use dagrun_core::status::RunState;
 
 use crate::args::{CancelArgs, RunArgs, WatchArgs};
 use crate::chosen::{self, Chosen};
+use crate::each::Sink;
 use crate::exit::{Exit, Failure};
 use crate::follow::{End, Feed, Followed, OnSignal};
 use crate::report;
@@ -16,7 +17,7 @@ use crate::terminal;
 /// Blocks until a run has ended.
 pub(crate) async fn wait(args: &RunArgs) -> Result<Exit, Failure> {
     let run = Source::open(&args.place).await?.run(args.run).await?;
-    follow(&run, false, true, None).await
+    follow(&run, false, true, None, None).await
 }
 
 /// Attaches to a run, with progress.
@@ -24,22 +25,24 @@ pub(crate) async fn watch(args: &WatchArgs) -> Result<Exit, Failure> {
     let run = Source::open(&args.run.place).await?.run(args.run.run).await?;
     let command = format!("dagrun status {} --failed{}", run.id(), run.option());
     let advice = Advice { label: "others", command };
-    follow(&run, args.json, args.quiet, Some(advice)).await
+    follow(&run, args.json, args.quiet, Some(advice), None).await
 }
 
 /// Follows a run that goes on without this process. The failure tail ends with the advice; without
-/// one there is no tail.
+/// one there is no tail. A sink takes the outputs.
 pub(crate) async fn follow(
     run: &RunSource,
     json: bool,
     quiet: bool,
     advice: Option<Advice>,
+    sink: Option<&mut Sink>,
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::take()?;
-    let feed = Feed::of(run).await?;
+    let feed = Feed::of(run, sink.is_some()).await?;
     let status = run.status().await?;
     let reporter = report::choose(json, quiet, run).await?;
     let mut followed = Followed::new(run, &status, reporter);
+    followed.sink = sink;
     match followed.until_the_end(feed, &mut signals, OnSignal::LetGo).await? {
         End::Finished(state) => {
             followed.finish();

@@ -8,6 +8,7 @@ use dagrun_core::ids::TaskId;
 use dagrun_core::status::{Failure as FailedInstance, RunState, RunStatus, State};
 use tokio::time::MissedTickBehavior;
 
+use crate::each::Sink;
 use crate::exit::{Exit, Failure};
 use crate::progress::{News, Progress};
 use crate::report::Reporter;
@@ -32,9 +33,10 @@ pub(crate) enum Feed {
 }
 
 impl Feed {
-    /// The updates of a run.
-    pub(crate) async fn of(run: &RunSource) -> Result<Feed, Failure> {
+    /// The updates of a run; `detailed` ones say which instances have ended.
+    pub(crate) async fn of(run: &RunSource, detailed: bool) -> Result<Feed, Failure> {
         Ok(match run {
+            RunSource::Live { run, .. } if detailed => Feed::Live(run.watch_instances().await?),
             RunSource::Live { run, .. } => Feed::Live(run.watch().await?),
             RunSource::Disk(_) => Feed::Polled { run: run.clone(), begun: false },
         })
@@ -107,6 +109,8 @@ pub(crate) struct Followed<'a> {
     pub(crate) failures: Vec<FailedInstance>,
     /// The signal that cancelled it.
     pub(crate) cancelled_by: Option<Signal>,
+    /// What is done with outputs while it goes on.
+    pub(crate) sink: Option<&'a mut Sink>,
     reporter: Box<dyn Reporter>,
 }
 
@@ -118,8 +122,8 @@ impl<'a> Followed<'a> {
         reporter: Box<dyn Reporter>,
     ) -> Followed<'a> {
         let progress = Progress::new(status, Instant::now());
-        let mut followed =
-            Followed { run, progress, failures: Vec::new(), cancelled_by: None, reporter };
+        let (failures, cancelled_by, sink) = (Vec::new(), None, None);
+        let mut followed = Followed { run, progress, failures, cancelled_by, sink, reporter };
         followed.reporter.started(&followed.progress);
         followed
     }
@@ -144,7 +148,7 @@ impl<'a> Followed<'a> {
                     self.interrupt(signal).await?;
                 }
                 update = feed.next() => {
-                    self.take(update?);
+                    self.take(update?).await?;
                     if self.progress.state != RunState::Running {
                         break;
                     }
@@ -154,6 +158,10 @@ impl<'a> Followed<'a> {
         }
         if self.reporter.wants_all_failures() {
             self.tell_all_failures().await?;
+        }
+        if let Some(sink) = &mut self.sink {
+            let reporter = &mut self.reporter;
+            sink.finish(self.run, &mut |write| reporter.aside(write)).await?;
         }
         Ok(End::Finished(self.progress.state))
     }
@@ -168,11 +176,18 @@ impl<'a> Followed<'a> {
         self.reporter.let_go();
     }
 
-    fn take(&mut self, update: Update) {
+    async fn take(&mut self, update: Update) -> Result<(), Failure> {
+        if let Some(sink) = &mut self.sink {
+            let reporter = &mut self.reporter;
+            if sink.take(self.run, &update, &mut |write| reporter.aside(write)).await? {
+                self.run.cancel(None).await?;
+            }
+        }
         let news = self.progress.apply(update, Instant::now());
         self.reporter.update(&self.progress, &news);
         let left = KEPT_FAILURES.saturating_sub(self.failures.len());
         self.failures.extend(news.failures.into_iter().take(left));
+        Ok(())
     }
 
     /// The first signal cancels; the second kills: with this process ends the pipe that its reaper

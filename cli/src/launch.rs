@@ -12,6 +12,7 @@ use dagrun_core::status::RunState;
 use crate::args::HowArgs;
 use crate::attach::{self, exit_of};
 use crate::cluster;
+use crate::each::Sink;
 use crate::exit::{Exit, Failure};
 use crate::follow::{End, Feed, Followed, OnSignal};
 use crate::offer::{self, Misfit};
@@ -20,7 +21,7 @@ use crate::report;
 use crate::signals::Signals;
 use crate::source::{At, RunSource};
 use crate::tail::{self, Advice};
-use crate::terminal::{self, Output};
+use crate::terminal::{self, Output, Terminal};
 
 /// What is to be run.
 #[derive(Debug)]
@@ -88,8 +89,13 @@ pub(crate) fn check(how: &HowArgs, cluster: Option<&str>) -> Result<(), Failure>
     Ok(())
 }
 
-/// Starts a run on a cluster, and follows it unless it is to be left alone.
-pub(crate) async fn to_cluster(how: &HowArgs, work: &Work, name: &str) -> Result<Exit, Failure> {
+/// Starts a run on a cluster, and follows it unless it is to be left alone. A sink takes the outputs.
+pub(crate) async fn to_cluster(
+    how: &HowArgs,
+    work: &Work,
+    name: &str,
+    sink: Option<&mut Sink>,
+) -> Result<Exit, Failure> {
     let client = cluster::connect(name).await?;
     if offer::asks(work.pipeline()) && !how.quiet {
         let workers = client.workers().await?;
@@ -103,19 +109,30 @@ pub(crate) async fn to_cluster(how: &HowArgs, work: &Work, name: &str) -> Result
     }
     let run = RunSource::Live { run, at: At::Cluster(name.to_owned()) };
     let advice = retry_of(&run, how);
-    attach::follow(&run, how.json, how.quiet, Some(advice)).await
+    let quiet = is_quiet(how, sink.is_some());
+    attach::follow(&run, how.json, quiet, Some(advice), sink).await
 }
 
-/// Runs it to its end in this process.
+/// Where outputs are handed on, progress is for a terminal only.
+fn is_quiet(how: &HowArgs, outputs: bool) -> bool {
+    how.quiet || outputs && !Terminal::stderr().interactive
+}
+
+/// Runs it to its end in this process. A sink takes the outputs.
 pub(crate) async fn embedded(
     how: &HowArgs,
     work: &Work,
     state_dir: PathBuf,
+    sink: Option<&mut Sink>,
 ) -> Result<Exit, Failure> {
     // Before anything starts: a signal must find someone who cleans up.
     let mut signals = Signals::take()?;
     make_state_dir(&state_dir)?;
-    let builder = Cluster::builder().state_dir(&state_dir).offer(how.offer.offer());
+    let mut builder = Cluster::builder().state_dir(&state_dir).offer(how.offer.offer());
+    if sink.is_some() {
+        // What is handed on is handed on whole.
+        builder = builder.log_limit(usize::MAX);
+    }
     let cluster =
         Embedded::start(&builder).map_err(|error| Failure::new(Exit::Failed, one_line(&error)))?;
     let client = cluster.client().await?;
@@ -126,7 +143,7 @@ pub(crate) async fn embedded(
     let exit = match submitted {
         Ok(Some(run)) => {
             let run = RunSource::Live { run, at: At::Here(state_dir) };
-            to_the_end(how, &run, &mut signals).await
+            to_the_end(how, &run, &mut signals, sink).await
         }
         Ok(None) => Ok(Exit::Success),
         Err(failure) => Err(failure),
@@ -166,11 +183,13 @@ async fn to_the_end(
     how: &HowArgs,
     run: &RunSource,
     signals: &mut Signals,
+    sink: Option<&mut Sink>,
 ) -> Result<Exit, Failure> {
-    let feed = Feed::of(run).await?;
+    let feed = Feed::of(run, sink.is_some()).await?;
     let status = run.status().await?;
-    let reporter = report::choose(how.json, how.quiet, run).await?;
+    let reporter = report::choose(how.json, is_quiet(how, sink.is_some()), run).await?;
     let mut followed = Followed::new(run, &status, reporter);
+    followed.sink = sink;
     let end = followed.until_the_end(feed, signals, OnSignal::Cancel).await?;
     followed.finish();
     let End::Finished(state) = end else { return Ok(Exit::Failed) };

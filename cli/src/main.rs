@@ -10,6 +10,7 @@ mod diagnostics;
 mod docs;
 mod dry_run;
 mod durations;
+mod each;
 mod exec;
 mod exit;
 mod explain;
@@ -78,6 +79,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
 async fn talk(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Submit(args) => submit::submit(args).await,
+        Command::Each(args) => each::each(args).await,
         Command::Plan(args) => plan::plan(args).await,
         Command::Runs(args) => status::runs(args).await,
         Command::Status(args) => status::status(args).await,

@@ -23,7 +23,7 @@ pub(crate) async fn retry(args: &RetryArgs) -> Result<Exit, Failure> {
     let work = Work::Retry { of: run.id(), failed_only: args.failed, pipeline };
     drop(run);
     match source {
-        Source::Cluster { name, .. } => launch::to_cluster(&args.how, &work, &name).await,
-        Source::Disk { state_dir, .. } => launch::embedded(&args.how, &work, state_dir).await,
+        Source::Cluster { name, .. } => launch::to_cluster(&args.how, &work, &name, None).await,
+        Source::Disk { state_dir, .. } => launch::embedded(&args.how, &work, state_dir, None).await,
     }
 }

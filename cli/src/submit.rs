@@ -29,7 +29,7 @@ pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
         None => loaded.base_dir.join(".dagrun"),
     };
     match cluster {
-        Some(name) => launch::to_cluster(&args.how, &work, name).await,
-        None => launch::embedded(&args.how, &work, state_dir()).await,
+        Some(name) => launch::to_cluster(&args.how, &work, name, None).await,
+        None => launch::embedded(&args.how, &work, state_dir(), None).await,
     }
 }

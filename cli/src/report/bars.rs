@@ -198,6 +198,10 @@ impl Reporter for Bars {
         self.lines.push(text.to_owned());
     }
 
+    fn aside(&mut self, write: &mut dyn FnMut()) {
+        self.area.suspend(write);
+    }
+
     fn let_go(&mut self) {
         self.flush_lines();
         // The drawing ends with nothing but the lines above it.

@@ -36,6 +36,11 @@ pub(crate) trait Reporter {
     /// A sentence for people.
     fn note(&mut self, text: &str);
 
+    /// Runs what writes to standard output or standard error, where it disturbs no drawing.
+    fn aside(&mut self, write: &mut dyn FnMut()) {
+        write();
+    }
+
     /// Whether every failure must come by, also those that were too many to be sent at once.
     fn wants_all_failures(&self) -> bool {
         false

@@ -3,6 +3,7 @@
 mod attach;
 mod clusters;
 mod dynamic;
+mod each;
 mod exec;
 mod explain;
 mod faults;
