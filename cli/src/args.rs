@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dagrun_core::engine::Scheme;
 use dagrun_core::pipeline::MaxFail;
+use dagrun_core::status::RunState;
 
 use crate::chosen::What;
 use crate::each::EachArgs;
@@ -21,6 +22,16 @@ use crate::target::RunName;
 #[derive(Debug, Parser)]
 #[command(name = "dagrun", version, max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Cli {
+    /// When to use colours
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        global = true,
+        default_value_t,
+        hide_default_value = true
+    )]
+    pub(crate) color: When,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -30,9 +41,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a pipeline to its end, with progress
+    #[command(visible_alias = "run")]
     Submit(SubmitArgs),
     /// Run a command for each item, without a pipeline file
     Each(Box<EachArgs>),
+    /// Write a pipeline with comments to begin with
+    Init(InitArgs),
     /// Validate a pipeline; prints its tasks, instances and edges
     Check(CheckArgs),
     /// Draw a pipeline
@@ -40,6 +54,7 @@ pub(crate) enum Command {
     /// Predict how a pipeline would run; runs nothing
     Plan(PlanArgs),
     /// List the runs, newest first
+    #[command(visible_alias = "ls")]
     Runs(RunsArgs),
     /// Show one run, by task
     Status(StatusArgs),
@@ -79,8 +94,45 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, as roff
-    Man,
+    /// Print a manual page, as roff
+    Man(ManArgs),
+    /// Explain a command: its options and exit codes
+    Help {
+        /// The command, as in `cluster start`
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal, unless NO_COLOR is set; with FORCE_COLOR everywhere
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// `dagrun man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The command, as in `cluster start` [default: one page about all]
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+    /// Write the pages of all commands to files in this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// `dagrun init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The file to write; one that exists is left alone
+    #[arg(value_name = "FILE", default_value = "pipeline.toml")]
+    pub(crate) file: PathBuf,
 }
 
 /// Where runs are looked for.
@@ -247,6 +299,15 @@ pub(crate) struct PlanArgs {
 pub(crate) struct RunsArgs {
     #[command(flatten)]
     pub(crate) place: Place,
+    /// Only so many, the newest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// Only runs in this state (repeatable)
+    #[arg(long, value_name = "STATE", value_parser = run_state())]
+    pub(crate) state: Vec<RunState>,
+    /// Only runs of pipelines of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
     /// Print one JSON line per run
     #[arg(long)]
     pub(crate) json: bool,
@@ -454,6 +515,17 @@ impl ExecArgs {
 pub(crate) fn scheme() -> impl TypedValueParser<Value = Scheme> {
     let words = PossibleValuesParser::new(Scheme::ALL.map(Scheme::word));
     words.map(|word| Scheme::from_word(&word).unwrap_or_default())
+}
+
+/// Reads the state of a run.
+fn run_state() -> impl TypedValueParser<Value = RunState> {
+    const STATES: [RunState; 4] =
+        [RunState::Running, RunState::Succeeded, RunState::Failed, RunState::Cancelled];
+    let words = PossibleValuesParser::new(STATES.map(RunState::word));
+    words.map(|word| {
+        let state = STATES.into_iter().find(|state| state.word() == word);
+        state.unwrap_or(RunState::Running)
+    })
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

@@ -18,11 +18,13 @@ mod export;
 mod file;
 mod follow;
 mod graph;
+mod init;
 mod json;
 mod launch;
 mod logs;
 mod offer;
 mod output;
+mod pages;
 mod plan;
 mod plot;
 mod progress;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
     dagrun_worker::reaper::take_part();
     // clap ends the process itself: 0 for --help and --version, 2 for wrong usage.
     let cli = Cli::parse();
+    terminal::set_color(cli.color);
     let exit = dispatch(&cli.command).unwrap_or_else(|failure| {
         if !failure.message.is_empty() {
             terminal::print(&failure.to_string());
@@ -68,7 +71,9 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Check(args) => check::check(args),
         Command::Graph(args) => graph::graph(args),
         Command::Completions { shell } => Ok(docs::completions(*shell)),
-        Command::Man => docs::man(),
+        Command::Init(args) => init::init(args),
+        Command::Man(args) => docs::man(args),
+        Command::Help { command } => docs::help(command),
         Command::Scheduler(args) => serve::scheduler(args),
         Command::Worker(args) => serve::worker(args),
         other => on_local_set(talk(other)),
@@ -99,7 +104,9 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Check(_)
         | Command::Graph(_)
         | Command::Completions { .. }
-        | Command::Man
+        | Command::Init(_)
+        | Command::Man(_)
+        | Command::Help { .. }
         | Command::Scheduler(_)
         | Command::Worker(_) => Ok(Exit::Success),
     }

@@ -269,7 +269,14 @@ fn instance_line(row: &InstanceRow, task: &str, params: &[(String, Value)]) -> S
 
 /// Lists the runs, newest first.
 pub(crate) async fn runs(args: &RunsArgs) -> Result<Exit, Failure> {
-    let runs = Source::open(&args.place).await?.runs(u32::MAX).await?;
+    let all = args.state.is_empty() && args.name.is_none();
+    let limit = args.limit.unwrap_or(u32::MAX);
+    // With a condition the newest that meet it are wanted.
+    let asked = if all { limit } else { u32::MAX };
+    let mut runs = Source::open(&args.place).await?.runs(asked).await?;
+    runs.retain(|run| args.state.is_empty() || args.state.contains(&run.state));
+    runs.retain(|run| args.name.as_ref().is_none_or(|name| *name == run.name));
+    runs.truncate(limit as usize);
     let mut output = Output::lock();
     if args.json {
         for run in &runs {

@@ -2,8 +2,19 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+
+use crate::args::When;
+
+/// What `--color` says.
+static COLOR: OnceLock<When> = OnceLock::new();
+
+/// Notes what `--color` says, once.
+pub(crate) fn set_color(when: When) {
+    let _ = COLOR.set(when);
+}
 
 /// What standard error (or standard output) is.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +54,14 @@ impl Terminal {
     fn of(terminal: bool) -> Terminal {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Terminal { interactive: terminal && !dumb, color: terminal && !dumb && !set("NO_COLOR") }
+        let interactive = terminal && !dumb;
+        let color = match COLOR.get().copied().unwrap_or_default() {
+            When::Always => true,
+            When::Never => false,
+            When::Auto if set("NO_COLOR") => false,
+            When::Auto => interactive || set("FORCE_COLOR"),
+        };
+        Terminal { interactive, color }
     }
 
     /// The text, coloured where colours are welcome.

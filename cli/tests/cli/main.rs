@@ -2,6 +2,7 @@
 
 mod attach;
 mod clusters;
+mod commands;
 mod dynamic;
 mod each;
 mod exec;
