@@ -296,6 +296,18 @@ const RULES: &[Rule] = &[
     ("an empty directory", "COMMAND\nworking-dir = ''", |g| {
         g.dag.command(["t"]).working_dir("");
     }),
+    ("words before its own", "COMMAND\nwrap = ['nice', '-n', '{vars.n}']", |g| {
+        g.dag.command(["t"]).wrap(["nice", "-n", "{vars.n}"]);
+    }),
+    ("no words before its own", "COMMAND\nwrap = []", |g| {
+        g.dag.command(["t"]).wrap(Vec::<String>::new());
+    }),
+    ("an empty word before its own", "COMMAND\nwrap = ['']", |g| {
+        g.dag.command(["t"]).wrap([""]);
+    }),
+    ("a placeholder in words before its own", "COMMAND\nwrap = ['nice', '{x}']", |g| {
+        g.dag.command(["t"]).wrap(["nice", "{x}"]);
+    }),
     ("a URL", "COMMAND\nout.o = 's3://bucket/key'", |g| {
         g.dag.command(["t"]).output("o", "s3://bucket/key");
     }),

@@ -288,7 +288,7 @@ impl Graph {
             follows: task.follow.len() as u32,
             function: match &task.action {
                 TaskAction::Call(call) => Some((call.function.clone(), call.signature)),
-                TaskAction::Run(_) | TaskAction::Shell(_) => None,
+                TaskAction::Run(_) | TaskAction::Shell(_) | TaskAction::Script(_) => None,
             },
             conduct,
             weight: Micros(0),

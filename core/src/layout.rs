@@ -8,7 +8,8 @@
 //!     ├── logs/       what attempts wrote
 //!     ├── manifests/  what gathering tasks read
 //!     ├── values/     long values that are files
-//!     └── outgoing/   outputs on their way to a URL
+//!     ├── outgoing/   outputs on their way to a URL
+//!     └── scratch/    scripts, and what they are given, while they run
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -55,6 +56,12 @@ pub fn manifests(run_dir: &Path) -> PathBuf {
 #[must_use]
 pub fn values(run_dir: &Path) -> PathBuf {
     run_dir.join("values")
+}
+
+/// Files that attempts of a run are given, by attempt.
+#[must_use]
+pub fn scratch(run_dir: &Path) -> PathBuf {
+    run_dir.join("scratch")
 }
 
 /// Outputs of a run that will be uploaded.

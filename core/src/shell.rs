@@ -103,6 +103,26 @@ pub(crate) fn mentions(script: &str) -> FxHashSet<&str> {
     all
 }
 
+/// The words that run a script by its first line; none where that names no interpreter. `env` is
+/// left out where it only looks for the program, and splits words after `-S`.
+pub(crate) fn interpreter(script: &str) -> Vec<String> {
+    let line = script.strip_prefix("#!").and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let Some((first, rest)) = words.split_first() else { return words };
+    if first.rsplit('/').next() != Some("env") {
+        return words;
+    }
+    let split = match rest.first().and_then(|option| option.strip_prefix("-S")) {
+        Some(_) => {
+            let text = line.split_once("-S").map_or("", |(_, text)| text);
+            shell_words::split(text).unwrap_or_default()
+        }
+        None => rest.to_vec(),
+    };
+    let plain = split.first().is_some_and(|word| !word.starts_with('-') && !word.contains('='));
+    if plain { split } else { words }
+}
+
 /// The names that a script expands as `$name` and `${name…}`, as far as they could be names of
 /// parameters: with `-`, at which a shell ends a name. Each with its location without `$` and brace.
 pub(crate) fn expansions(script: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
@@ -262,6 +282,22 @@ mod tests {
         assert_eq!(names, ["a-b", "c-d", "e", "f", "g", "1"]);
         for (name, span) in expansions(script) {
             assert_eq!(script.get(span), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_script_names_its_interpreter() {
+        for (line, words) in [
+            ("#!/bin/sh", vec!["/bin/sh"]),
+            ("#! /bin/sh -e ", vec!["/bin/sh", "-e"]),
+            ("#!/usr/bin/env python3", vec!["python3"]),
+            ("#!/usr/bin/env -S python3 -u 'a b'", vec!["python3", "-u", "a b"]),
+            ("#!/usr/bin/env -S A=1 python3", vec!["/usr/bin/env", "-S", "A=1", "python3"]),
+            ("#!", vec![]),
+            ("print(1)", vec![]),
+            (" #!/bin/sh", vec![]),
+        ] {
+            assert_eq!(interpreter(&format!("{line}\necho 1\n")), words, "{line}");
         }
     }
 

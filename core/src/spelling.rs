@@ -19,7 +19,7 @@ pub fn is_name(text: &str) -> bool {
 /// Whether a placeholder of this name means something other than a parameter.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
-    BUILTINS.contains(&name)
+    BUILTINS.contains(&name) || name == "in"
 }
 
 /// The candidate that is most similar to `word`, if one is close.

@@ -34,8 +34,8 @@ const SCHEDULER: &[&str] = &[
 /// Those of the worker.
 const WORKER: &[&str] = &[
     // What an attempt is, and what it needs.
-    "control", "attempt", "data", "outputs", "values", "groups", "machine", "capture", "output",
-    "program", // Functions and processes, then who runs either.
+    "control", "attempt", "data", "outputs", "scratch", "values", "groups", "machine", "capture",
+    "output", "program", // Functions and processes, then who runs either.
     "function", "process", "runner", "slots", "runs", // The scheduler's side.
     "reports", "reaper", "service", "session", "handle", "lib",
 ];

@@ -22,6 +22,7 @@ use super::{ArrayHandle, Dag, Handle, MapSource, Scattered, TaskRef, Upstreams};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Program {
     pub(super) words: Vec<Word>,
+    pub(super) wrap: Vec<String>,
     pub(super) env: Vec<(String, Word)>,
     pub(super) outputs: Vec<(String, String)>,
     pub(super) stdin: Option<Word>,
@@ -390,6 +391,23 @@ impl<K: Kind> Command<K> {
         self
     }
 
+    /// Words that are put before its own, with placeholders: those that start a container, `nice`,
+    /// `srun`.
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// let dag = Dag::new("boxed");
+    /// dag.var("image", &"tools.sif");
+    /// dag.command(["./solve", "a.dat"]).wrap(["apptainer", "exec", "{vars.image}"]);
+    /// assert!(dag.to_toml()?.contains(r#"wrap = ["apptainer", "exec", "{vars.image}"]"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wrap<W: Into<String>>(self, words: impl IntoIterator<Item = W>) -> Self {
+        let words: Vec<String> = words.into_iter().map(Into::into).collect();
+        self.change(|program, _| program.wrap = words, None);
+        self
+    }
+
     /// The directory that it runs in, with placeholders; relative to that of the run's submission.
     pub fn working_dir(self, path: impl Into<String>) -> Self {
         let path = path.into();
@@ -450,6 +468,16 @@ impl<K: Kind> Command<K> {
     /// Its value is the lines that it writes to standard output.
     pub fn capture_lines(self) -> K::Handle<Vec<String>> {
         self.captured(Capture::Lines)
+    }
+
+    /// Its value is the JSON documents that it writes to standard output, one in each line.
+    pub fn capture_json_lines<T: DeserializeOwned>(self) -> K::Handle<Vec<T>> {
+        self.captured(Capture::JsonLines)
+    }
+
+    /// Its value is the bytes that it writes to standard output.
+    pub fn capture_bytes(self) -> K::Handle<bytes::Bytes> {
+        self.captured(Capture::Bytes)
     }
 
     fn captured<T>(self, capture: Capture) -> K::Handle<T> {

@@ -39,6 +39,7 @@ fn invocation(argv: Vec<OsString>) -> Invocation {
         run_dir: std::env::temp_dir().join("runs/1"),
         stdin: None,
         fed: None,
+        files: Vec::new(),
         outputs: Vec::new(),
         report_outputs: false,
         capture: Capture::None,

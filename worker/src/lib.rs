@@ -25,6 +25,7 @@ pub mod reaper;
 mod reports;
 pub mod runner;
 mod runs;
+mod scratch;
 mod service;
 mod session;
 pub mod slots;

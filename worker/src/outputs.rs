@@ -39,7 +39,7 @@ impl Records {
 
     /// The record for a run. The first time in a state directory, what killed workers left there is
     /// removed.
-    fn of_run(&self, run_dir: &Path) -> Option<Arc<Unfinished>> {
+    pub(crate) fn of_run(&self, run_dir: &Path) -> Option<Arc<Unfinished>> {
         let dir = layout::state_dir(run_dir).map(layout::unfinished)?;
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = of.get(&dir) {

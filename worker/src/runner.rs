@@ -24,6 +24,7 @@ use crate::output::Output;
 use crate::outputs::{self, Outputs, Records, Unpublished};
 use crate::process::{self, Pipes, Process, ProcessWatch, Stage, Start};
 use crate::program::{self, Programs};
+use crate::scratch::Scratch;
 use crate::values::Values;
 
 /// What all attempts of a worker share.
@@ -98,10 +99,12 @@ impl Runner {
         let records = &self.caller.records;
         let prepared = Outputs::prepare(&invocation.outputs, &invocation.run_dir, records);
         let begun = prepared.map_err(|(kind, reason)| Fault(kind, reason)).and_then(|outputs| {
+            let record = || records.of_run(&invocation.run_dir);
+            let scratch = Scratch::write(&invocation.files, record).map_err(Fault::start)?;
             let (process, pipes) = self.start(attempt, deadline)?;
-            Ok((outputs, process, pipes))
+            Ok((outputs, scratch, process, pipes))
         });
-        let (outputs, process, pipes) = match begun {
+        let (outputs, scratch, process, pipes) = match begun {
             Ok(begun) => begun,
             Err(Fault(kind, reason)) => return Ended::without_start(kind, reason),
         };
@@ -109,6 +112,7 @@ impl Runner {
         let mut output =
             Output::new(attempt.log, attempt.owner, invocation.capture, self.log_limit);
         let ended = self.watch(attempt, deadline, process, pipes, &mut output);
+        drop(scratch);
         output.finish();
         let judged = ended.and_then(|()| settle(attempt, deadline, &outputs, &mut output));
         // Sending outputs away is a part of the attempt.

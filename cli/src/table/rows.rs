@@ -74,7 +74,7 @@ impl Rows {
         let task = pipeline.tasks.get(chosen.task.at()).ok_or_else(lacking)?;
         let outputs: Vec<String> = task.outputs.iter().map(|(name, _)| name.clone()).collect();
         let is_call = matches!(task.action, TaskAction::Call(_));
-        let is_plain = !is_call && task.capture != Capture::Json;
+        let is_plain = !is_call && !matches!(task.capture, Capture::Json | Capture::JsonLines);
         let has_value = is_plain && task.capture != Capture::None;
         let recipe = recipes.take(chosen.task).ok_or_else(lacking)?;
         let mut builder = Builder::of_task(chosen.columns.clone(), items, &outputs, explode);

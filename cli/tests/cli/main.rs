@@ -18,6 +18,7 @@ mod placement;
 mod plan;
 mod reports;
 mod retry;
+mod scripts;
 mod select;
 mod sources;
 mod submit;

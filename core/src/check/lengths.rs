@@ -49,7 +49,7 @@ impl Lengths {
                 }
                 self.read_by(names, task, script, &mut problems);
             }
-            TaskAction::Call(_) => {}
+            TaskAction::Script(_) | TaskAction::Call(_) => {}
         }
         for (at, (name, value)) in found.env.iter().enumerate() {
             let problem = self.text(names, task, value, name.len() + 1);

@@ -106,6 +106,23 @@ pub fn filled(text: &str, what: &str) -> Option<Problem> {
     text.trim().is_empty().then(|| Problem::new(format!("{what} is empty")))
 }
 
+/// The first line of a script that is no shell's.
+#[must_use]
+pub fn interpreter(script: &str) -> Option<Problem> {
+    let problem = || {
+        Problem::new("the script names no interpreter")
+            .help("its first line does: #!/usr/bin/env python3")
+    };
+    shell::interpreter(script).is_empty().then(problem)
+}
+
+/// The words before those of a task.
+#[must_use]
+pub fn wrap(first: Option<&str>) -> Option<Problem> {
+    let problem = || Problem::new("`wrap` names no program").help("leave it out, or write []");
+    first.is_some_and(str::is_empty).then(problem)
+}
+
 /// The first word of a command.
 #[must_use]
 pub fn program(first: Option<&str>, syntax: Syntax) -> Option<Problem> {
@@ -168,6 +185,9 @@ fn texts(task: &Task) -> Option<Problem> {
     let argv = match &task.action {
         TaskAction::Run(argv) => argv.as_slice(),
         TaskAction::Shell(script) => return text(script).or_else(|| surroundings(task)),
+        TaskAction::Script(script) => {
+            return text(script).or_else(|| interpreter(script)).or_else(|| surroundings(task));
+        }
         TaskAction::Call(call) => {
             return filled(&call.function, "the name of the function")
                 .or_else(|| surroundings(task));

@@ -59,8 +59,12 @@ fn templates(task: &mut Task) -> impl Iterator<Item = &mut Template> {
     let argv: &mut [Template] = match &mut task.action {
         TaskAction::Run(argv) => argv,
         // The templates of a call have been handled already.
-        TaskAction::Shell(_) | TaskAction::Call(_) => &mut [],
+        TaskAction::Shell(_) | TaskAction::Script(_) | TaskAction::Call(_) => &mut [],
     };
     let named = task.outputs.iter_mut().chain(&mut task.env).map(|(_, template)| template);
-    argv.iter_mut().chain(named).chain(&mut task.stdin).chain(&mut task.working_dir)
+    argv.iter_mut()
+        .chain(&mut task.wrap)
+        .chain(named)
+        .chain(&mut task.stdin)
+        .chain(&mut task.working_dir)
 }

@@ -9,7 +9,8 @@ use super::reader::Reader;
 use crate::pipeline::Capture;
 
 /// Keys that concern a process, which a function does not have.
-const OF_PROCESSES: [(&str, &str); 4] = [
+const OF_PROCESSES: [(&str, &str); 5] = [
+    ("wrap", "a function runs within its worker; wrap the worker"),
     ("capture", "what the function returns is its value"),
     ("stdin", "give it what it reads as an argument"),
     ("env", "a function shares the environment of its worker; use `args`"),
@@ -71,6 +72,7 @@ impl<'t> Draft<'t> {
         self.capture = Capture::Json;
         self.stdin = None;
         self.env.clear();
+        self.wrap.clear();
         self.working_dir = None;
     }
 }

@@ -31,6 +31,7 @@ pub(super) enum DraftArg<'t> {
 pub(super) enum DraftAction<'t> {
     Run(Vec<Text<'t>>),
     Shell(Text<'t>),
+    Script(Text<'t>),
     /// The function's name and its arguments.
     Call(&'t str, Vec<(&'t str, DraftArg<'t>)>),
 }
@@ -41,6 +42,7 @@ pub(super) struct Draft<'t> {
     pub(super) name: &'t str,
     pub(super) span: Range<usize>,
     pub(super) action: Option<DraftAction<'t>>,
+    pub(super) wrap: Vec<Text<'t>>,
     /// Set only until the arguments are moved to the call.
     pub(super) args: Option<Vec<(&'t str, DraftArg<'t>)>>,
     pub(super) pattern: DraftPattern<'t>,
@@ -73,6 +75,7 @@ impl<'t> Draft<'t> {
             name,
             span,
             action: None,
+            wrap: Vec::new(),
             args: None,
             pattern: DraftPattern::Own,
             sweep: None,

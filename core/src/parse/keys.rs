@@ -7,6 +7,8 @@ pub(super) const TOP: &[&str] = &["dagrun", "name", "vars", "defaults", "task"];
 pub(super) const TASK: &[&str] = &[
     "run",
     "shell",
+    "script",
+    "wrap",
     "call",
     "args",
     "sweep",
@@ -42,7 +44,7 @@ pub(super) const TASK: &[&str] = &[
 
 /// Keys of a task that make no sense as a default for all.
 pub(super) const NOT_DEFAULTS: &[&str] =
-    &["run", "shell", "call", "sweep", "map", "scatter", "gather", "out"];
+    &["run", "shell", "script", "call", "sweep", "map", "scatter", "gather", "out"];
 
 /// The kinds of axes that are written as a table.
 pub(super) const AXIS_KINDS: &[&str] =

@@ -186,12 +186,16 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
             Some(DraftAction::Run(argv)) => {
                 TaskAction::Run(argv.iter().map(|text| self.text(site, text, refs)).collect())
             }
-            Some(DraftAction::Shell(script)) => {
+            Some(action @ (DraftAction::Shell(script) | DraftAction::Script(script))) => {
                 for (range, problem) in check::script(&self.names, id, &script.text) {
                     let span = range.map_or(draft.span.clone(), |range| script.locate(0, range));
                     self.reader.add(Diagnostic::of(span, problem));
                 }
-                TaskAction::Shell(script.text.clone().into_owned())
+                let text = script.text.clone().into_owned();
+                match action {
+                    DraftAction::Script(_) => TaskAction::Script(text),
+                    _ => TaskAction::Shell(text),
+                }
             }
             Some(DraftAction::Call(function, args)) => {
                 let args = Args::Named(self.args(id, args, refs));
@@ -208,7 +212,7 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
         let env = draft.env.iter();
         let env = env.map(|(name, text)| ((*name).to_owned(), self.text(site, text, refs)));
         let mut env: Vec<(String, Template)> = env.collect();
-        if let Some(DraftAction::Shell(script)) = &draft.action {
+        if let Some(DraftAction::Shell(script) | DraftAction::Script(script)) = &draft.action {
             self.value_files(id, script, &mut env, refs);
         }
         let stdin = draft.stdin.as_ref().map(|text| self.path(site, text, refs));
@@ -217,7 +221,9 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
             self.reader.report(text.span.clone(), check::directory(&path, Syntax::Toml));
             path
         });
+        let wrap = draft.wrap.iter().map(|text| self.text(site, text, refs)).collect();
         let task = &mut self.names.tasks[id.at()];
+        task.wrap = wrap;
         (task.action, task.env, task.stdin, task.working_dir) = (action, env, stdin, working_dir);
         (task.after, task.follow) = (after, follow);
         task.references = std::mem::take(refs).into_tasks();
@@ -361,7 +367,9 @@ fn long_span(draft: &Draft<'_>, long: Long) -> Range<usize> {
     let span = match (long, &draft.action) {
         (Long::Word(at), Some(DraftAction::Run(words))) => words.get(at).map(|word| &word.span),
         (Long::Env(at), _) => draft.env.get(at).map(|(_, text)| &text.span),
-        (Long::Script, Some(DraftAction::Shell(script))) => Some(&script.span),
+        (Long::Script, Some(DraftAction::Shell(script) | DraftAction::Script(script))) => {
+            Some(&script.span)
+        }
         _ => None,
     };
     span.unwrap_or(&draft.span).clone()

@@ -176,7 +176,7 @@ impl<'t> Top<'t> {
         let name = &**key.get_ref();
         let looks_like_task = match node.get_ref() {
             DeValue::Table(table) => {
-                ["run", "shell", "call"].iter().any(|key| table.contains_key(*key))
+                ["run", "shell", "script", "call"].iter().any(|key| table.contains_key(*key))
             }
             _ => false,
         };

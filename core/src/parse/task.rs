@@ -10,8 +10,13 @@ use crate::pipeline::{Capture, Targets};
 use crate::problem::Syntax;
 use crate::spelling;
 
-const CAPTURES: [(&str, Capture); 3] =
-    [("text", Capture::Text), ("json", Capture::Json), ("lines", Capture::Lines)];
+const CAPTURES: [(&str, Capture); 5] = [
+    ("text", Capture::Text),
+    ("json", Capture::Json),
+    ("lines", Capture::Lines),
+    ("json-lines", Capture::JsonLines),
+    ("bytes", Capture::Bytes),
+];
 
 impl<'t> Draft<'t> {
     /// Reads a task: its own keys, and those of `defaults` that it does not have itself.
@@ -53,7 +58,7 @@ impl<'t> Draft<'t> {
 
     /// Reports when more than one of `run`, `shell` and `call` is present.
     fn one_action(&mut self, reader: &mut Reader<'_>, own: &Fields<'_, '_>) {
-        exclusive(reader, own, &["run", "shell", "call"], "does exactly one of them");
+        exclusive(reader, own, &["run", "shell", "script", "call"], "does exactly one of them");
     }
 
     /// Reports patterns that cannot be combined.
@@ -115,7 +120,7 @@ impl<'t> Draft<'t> {
             let message = format!("task `{}` does nothing", self.name);
             reader.add(
                 Diagnostic::at(self.span.clone(), message)
-                    .help("give it `run = [\"program\", \"argument\"]`, `shell = \"script\"` or `call = \"function\"`"),
+                    .help("give it `run = [\"program\", \"argument\"]`, `shell = \"script\"`, `script` or `call = \"function\"`"),
             );
         }
     }
@@ -133,6 +138,14 @@ impl<'t> Draft<'t> {
             "shell" => {
                 self.set_action(reader.filled_text(node, "the script").map(DraftAction::Shell));
             }
+            "script" => {
+                let script = reader.filled_text(node, "the script");
+                let script = script.filter(|script| {
+                    reader.report(script.span.clone(), check::interpreter(&script.text))
+                });
+                self.set_action(script.map(DraftAction::Script));
+            }
+            "wrap" => self.wrap = reader.wrap(node),
             "call" => {
                 let call = reader.filled_string(node, "the name of the function");
                 self.set_action(call.map(|function| DraftAction::Call(function, Vec::new())));
@@ -228,7 +241,7 @@ impl<'t> Draft<'t> {
         let name = &**key.get_ref();
         reader.unknown_key(key, "a task", TASK);
         match spelling::closest(name, TASK.iter().copied()) {
-            Some("run" | "shell" | "call") => self.unknown_action = true,
+            Some("run" | "shell" | "script" | "call") => self.unknown_action = true,
             Some("sweep" | "map" | "scatter" | "gather") => self.unknown.params = true,
             Some("out") => self.unknown.outputs = true,
             Some("capture") => self.unknown.capture = true,

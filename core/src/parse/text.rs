@@ -100,6 +100,28 @@ impl Reader<'_> {
         self.report(node.span(), check::program(program, Syntax::Toml)).then_some(words)
     }
 
+    /// The words that are put before those of a task; an empty list is none.
+    pub(super) fn wrap<'t>(&mut self, node: &'t Node<'_>) -> Vec<Text<'t>> {
+        if matches!(node.get_ref(), DeValue::Array(words) if words.is_empty()) {
+            return Vec::new();
+        }
+        let words = match node.get_ref() {
+            DeValue::String(_) => self.split_words(node),
+            DeValue::Array(array) => {
+                let words: Vec<_> = array.iter().map(|item| self.text(item)).collect();
+                words.into_iter().collect::<Option<Vec<_>>>()
+            }
+            _ => {
+                let problem = self.mismatch(node, "a list of strings");
+                self.add(problem);
+                None
+            }
+        };
+        let words = words.unwrap_or_default();
+        self.report(node.span(), check::wrap(words.first().map(|word| &*word.text)));
+        words
+    }
+
     fn split_words<'t>(&mut self, node: &'t Node<'_>) -> Option<Vec<Text<'t>>> {
         let whole = self.text(node)?;
         let words = match shell_words::split(&whole.text) {

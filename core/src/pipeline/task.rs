@@ -15,6 +15,9 @@ pub struct Task {
     pub name: String,
     /// What an attempt does.
     pub action: TaskAction,
+    /// Words that are put before its own, such as those that start a container.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub wrap: Vec<Template>,
     /// How its instances relate to those of other tasks.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pattern: Pattern,
@@ -60,6 +63,7 @@ impl Task {
         Task {
             name: name.into(),
             action,
+            wrap: Vec::new(),
             pattern: Pattern::Own,
             sweep: None,
             after: Vec::new(),
@@ -87,13 +91,14 @@ impl Task {
     pub(crate) fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         let action: Vec<&Template> = match &self.action {
             TaskAction::Run(argv) => argv.iter().collect(),
-            TaskAction::Shell(_) => Vec::new(),
+            TaskAction::Shell(_) | TaskAction::Script(_) => Vec::new(),
             TaskAction::Call(call) => call.templates(),
         };
         let outputs = self.outputs.iter().map(|(_, template)| template);
         let env = self.env.iter().map(|(_, template)| template);
         action
             .into_iter()
+            .chain(&self.wrap)
             .chain(outputs)
             .chain(env)
             .chain(&self.stdin)
@@ -128,8 +133,21 @@ pub enum TaskAction {
     Run(Vec<Template>),
     /// A script for a shell; nothing is substituted in it.
     Shell(String),
+    /// A script for the interpreter that its first line names; nothing is substituted in it.
+    Script(String),
     /// A function of the worker's own program.
     Call(Box<Call>),
+}
+
+impl TaskAction {
+    /// The text of a script, for a shell or another interpreter.
+    #[must_use]
+    pub fn script(&self) -> Option<&str> {
+        match self {
+            TaskAction::Shell(script) | TaskAction::Script(script) => Some(script),
+            TaskAction::Run(_) | TaskAction::Call(_) => None,
+        }
+    }
 }
 
 /// What becomes of standard output.
@@ -145,4 +163,9 @@ pub enum Capture {
     Json,
     /// The instance's value is a JSON array of the lines.
     Lines,
+    /// The instance's value is a JSON array of the documents, one in each line.
+    #[serde(rename = "json-lines")]
+    JsonLines,
+    /// The instance's value is the bytes.
+    Bytes,
 }

@@ -65,7 +65,7 @@ impl RecipeData {
             }
         }
         // A function may request its seed.
-        let needs_item = matches!(task.action, TaskAction::Shell(_) | TaskAction::Call(_))
+        let needs_item = !matches!(task.action, TaskAction::Run(_))
             || task.placeholders().any(|placeholder| {
                 matches!(
                     placeholder,
@@ -86,6 +86,7 @@ impl RecipeData {
             vars: used_vars(pipeline, task, &related),
             own,
             action: task.action.clone(),
+            wrap: task.wrap.clone(),
             capture: task.capture,
             stdin: task.stdin.clone(),
             env: task.env.clone(),
@@ -114,7 +115,7 @@ impl RecipeData {
 
 /// The constants that the recipe needs, in the author's order.
 fn used_vars(pipeline: &Pipeline, task: &Task, related: &[Scope]) -> Vec<(String, Value)> {
-    if matches!(task.action, TaskAction::Shell(_)) {
+    if task.action.script().is_some() {
         return pipeline.vars.clone();
     }
     let outputs = related.iter().flat_map(|scope| &scope.outputs);

@@ -73,6 +73,7 @@ pub(super) struct CompiledScope {
 pub(super) struct Compiled {
     pub(super) own: CompiledScope,
     pub(super) related: Vec<CompiledScope>,
+    pub(super) wrap: Vec<Pieces>,
     pub(super) argv: Vec<Pieces>,
     pub(super) call: Option<CompiledCall>,
     pub(super) env: Vec<(String, Pieces)>,
@@ -128,7 +129,7 @@ impl Compiled {
         let own = bare_scope(data, &data.own);
         let argv = match &data.action {
             TaskAction::Run(argv) => argv.as_slice(),
-            TaskAction::Shell(_) | TaskAction::Call(_) => &[],
+            TaskAction::Shell(_) | TaskAction::Script(_) | TaskAction::Call(_) => &[],
         };
         let related: Vec<CompiledScope> =
             data.related.iter().map(|scope| bare_scope(data, scope)).collect();
@@ -142,15 +143,17 @@ impl Compiled {
         let outputs = all(&compiler, &data.own.outputs)?;
         let call = match &data.action {
             TaskAction::Call(call) => Some(CompiledCall::new(call, &compiler)?),
-            TaskAction::Run(_) | TaskAction::Shell(_) => None,
+            TaskAction::Run(_) | TaskAction::Shell(_) | TaskAction::Script(_) => None,
         };
         let script = match &data.action {
-            TaskAction::Shell(script) => Reads::new(&own, script),
+            TaskAction::Shell(script) => Reads::of_shell(&own, script),
+            TaskAction::Script(script) => Reads::of_script(&own, script),
             TaskAction::Run(_) | TaskAction::Call(_) => Reads::default(),
         };
         let mut compiled = Compiled {
             call,
             script,
+            wrap: data.wrap.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
             argv: argv.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
             env: all(&compiler, &data.env)?,
             stdin: data.stdin.as_ref().map(|path| compiler.pieces(path)).transpose()?,

@@ -22,6 +22,8 @@ use crate::value::{RawString, Value};
 pub struct RecipeData {
     pub(super) own: Scope,
     pub(super) action: TaskAction,
+    #[serde(default)]
+    pub(super) wrap: Vec<Template>,
     pub(super) capture: Capture,
     pub(super) stdin: Option<Template>,
     pub(super) env: Vec<(String, Template)>,

@@ -16,7 +16,8 @@ impl Renderer<'_> {
     pub(super) fn fits(&self, invocation: &Invocation) -> Result<(), RenderError> {
         for (at, word) in invocation.argv.iter().enumerate() {
             if word.len() > WORD {
-                let pieces = self.compiled.argv.get(at);
+                let words = self.compiled.wrap.iter().chain(&self.compiled.argv);
+                let pieces = words.skip(at).next();
                 return Err(self.too_long(pieces, word.len(), "the script"));
             }
         }

@@ -12,8 +12,9 @@ use crate::hash::StableHash;
 use crate::ids::Micros;
 use crate::payload;
 use crate::pipeline::{Capture, TaskAction};
+use crate::shell;
 use crate::url;
-use crate::value::Value;
+use crate::value::{RawString, Value};
 
 /// What is wrong with a URL as a working directory.
 const NO_DIRECTORY: &str = "a process runs in a directory of this machine";
@@ -39,6 +40,9 @@ pub struct Invocation {
     pub stdin: Option<PathBuf>,
     /// What is fed to standard input where that is no file.
     pub fed: Option<Vec<u8>>,
+    /// Files that must be there before it starts, in directories of the attempt's own: absolute
+    /// paths and contents.
+    pub files: Vec<(PathBuf, Vec<u8>)>,
     /// The files it creates.
     pub outputs: Vec<OutputFile>,
     /// Whether `outputs` must be sent with the report, as they cannot be computed elsewhere.
@@ -127,10 +131,18 @@ impl Renderer<'_> {
                 let words = ["bash", "-euo", "pipefail", "-c", script];
                 (words.map(OsString::from).to_vec(), true)
             }
+            TaskAction::Script(script) => {
+                let words = shell::interpreter(script).into_iter().map(OsString::from);
+                (words.chain([self.script_file().into()]).collect(), false)
+            }
         };
         if argv.is_empty() {
             return Err(RenderError::NoProgram);
         }
+        let wrap = compiled.wrap.iter().map(|word| Ok(os(self.text(word)?)));
+        let wrap = wrap.collect::<Result<Vec<_>, RenderError>>()?;
+        let shell = shell && wrap.is_empty();
+        let argv = [wrap, argv].concat();
         let path = |pieces: &Vec<Piece>| data.absolute(&self.text(pieces)?);
         let working_dir = match &compiled.working_dir {
             Some(pieces) => path(pieces)?,
@@ -146,7 +158,8 @@ impl Renderer<'_> {
         Ok(Invocation {
             argv,
             shell,
-            env: self.env(shell)?,
+            env: self.env()?,
+            files: self.script_files()?,
             working_dir,
             run_dir: data.run_dir().to_owned(),
             stdin,
@@ -390,7 +403,7 @@ impl Renderer<'_> {
 
     /// The name of a directory of the attempt's own: hidden, and different from that of any other
     /// attempt of any run in any state directory, as it contains the worker's mark.
-    fn attempt_dir(&self, of: &str) -> OsString {
+    pub(super) fn attempt_dir(&self, of: &str) -> OsString {
         let (run, task, index) = (self.data.run, self.data.own.id, self.frame.index);
         let mut name = ".dagrun-".to_owned();
         if !self.data.mark.is_empty() {
@@ -403,12 +416,12 @@ impl Renderer<'_> {
         name.into()
     }
 
-    pub(super) fn env(&self, shell: bool) -> Result<Vec<(OsString, OsString)>, RenderError> {
+    fn env(&self) -> Result<Vec<(OsString, OsString)>, RenderError> {
+        let data = self.data;
         let mut env = Vec::new();
-        if shell {
+        if data.action.script().is_some() {
             self.script_env(&mut env)?;
         }
-        let data = self.data;
         let mut number = |name: &str, value: u64| env.push((name.into(), value.to_string().into()));
         number("DAGRUN_RUN_ID", data.run);
         number("DAGRUN_INDEX", self.frame.index.into());
@@ -439,6 +452,13 @@ pub(super) fn field_of(
     label: &str,
 ) -> Result<Value, RenderError> {
     let value = value.ok_or_else(|| missing(label, "the upstream captured no value"))?;
+    if let (Ok(payload::Kind::Bytes(bytes)), []) = (payload::kind(value), fields) {
+        if bytes.contains(&0) {
+            let problem = "bytes with a NUL character fit into no word; pass their file by `:file`";
+            return Err(missing(label, problem));
+        }
+        return Ok(Value::String(RawString(bytes.to_vec())));
+    }
     let value = json_value(value, label)?;
     let found = value.field_path(fields).ok_or_else(|| missing(label, "no such field"))?;
     Ok(found.into_owned())

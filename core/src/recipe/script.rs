@@ -2,16 +2,23 @@
 //! shell can read them, and as far as a process can be given them.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use rustc_hash::FxHashSet;
 
 use super::compile::{CompiledScope, ParamAt, Piece};
 use super::given::RenderError;
 use super::length;
-use super::render::Renderer;
+use super::render::{Renderer, field_of};
 use super::wants::WantsFile;
+use crate::layout;
+use crate::pipeline::TaskAction;
 use crate::shell;
+use crate::value::{RawString, Value};
+
+/// The variable with the path of a file with all that a script is given.
+const PARAMS: &str = "DAGRUN_PARAMS";
 
 /// What a script may read that it does not name is left out beyond so many bytes.
 const UNNAMED: usize = 512 << 10;
@@ -35,7 +42,14 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    pub(super) fn new(scope: &CompiledScope, script: &str) -> Reads {
+    /// What a shell reads.
+    pub(super) fn of_shell(scope: &CompiledScope, script: &str) -> Reads {
+        let expanded = shell::expanded(script).into_iter().map(str::to_owned).collect();
+        Reads { expanded, ..Reads::of_script(scope, script) }
+    }
+
+    /// What another interpreter may read.
+    pub(super) fn of_script(scope: &CompiledScope, script: &str) -> Reads {
         let words = shell::words(script);
         let mut sorted: Vec<&str> = words.iter().copied().collect();
         sorted.sort_unstable();
@@ -50,9 +64,8 @@ impl Reads {
             });
             fields.extend(of_param);
         }
-        let expanded = shell::expanded(script).into_iter().map(str::to_owned).collect();
         let words = words.into_iter().map(str::to_owned).collect();
-        Reads { fields, words, expanded }
+        Reads { fields, words, expanded: FxHashSet::default() }
     }
 
     /// Whether a file with the item is wanted.
@@ -101,6 +114,79 @@ impl Variables<'_> {
 }
 
 impl Renderer<'_> {
+    /// The file of a script that is not the argument of a shell.
+    pub(super) fn script_file(&self) -> PathBuf {
+        self.scratch().join("script")
+    }
+
+    /// The directory of the attempt's own for files that are made before it starts.
+    fn scratch(&self) -> PathBuf {
+        layout::scratch(self.data.run_dir()).join(self.attempt_dir(""))
+    }
+
+    /// The file with all that a script is given; none where it does not read it.
+    fn params_file(&self) -> Option<PathBuf> {
+        let reads = &self.compiled.script;
+        let wanted = match &self.data.action {
+            TaskAction::Script(_) => true,
+            _ => reads.words.contains(PARAMS),
+        };
+        wanted.then(|| self.scratch().join("params.json"))
+    }
+
+    /// The files of a script with their contents.
+    pub(super) fn script_files(&self) -> Result<Vec<(PathBuf, Vec<u8>)>, RenderError> {
+        let mut files = Vec::new();
+        // Before the run nothing is made.
+        if self.inputs.is_none() {
+            return Ok(files);
+        }
+        if let TaskAction::Script(script) = &self.data.action {
+            files.push((self.script_file(), script.clone().into_bytes()));
+        }
+        if let Some(path) = self.params_file() {
+            files.push((path, self.everything()?));
+        }
+        Ok(files)
+    }
+
+    /// All that a script is given, as JSON.
+    fn everything(&self) -> Result<Vec<u8>, RenderError> {
+        let data = self.data;
+        let number = |number: u64| Value::Number(number.to_string());
+        let params = self.params().map(|(name, value)| (name.to_owned(), value)).collect();
+        let path = |path: &Path| Value::String(RawString(path.as_os_str().as_bytes().to_vec()));
+        let outputs = self.outputs.iter();
+        let outputs = outputs.map(|output| (output.name.clone(), path(&output.temporary)));
+        let run = [("id", number(data.run)), ("dir", path(data.run_dir()))];
+        let run = run.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let fields = [
+            ("params", Value::Table(params)),
+            ("vars", Value::Table(data.vars.clone())),
+            ("in", Value::Table(Vec::new())),
+            ("out", Value::Table(outputs.collect())),
+            ("index", number(self.index().into())),
+            ("attempt", number(self.attempt.into())),
+            ("seed", number(self.seed()?)),
+            ("run", Value::Table(run)),
+        ];
+        let mut json = b"{\"item\":".to_vec();
+        match self.compiled.item {
+            Some(item) => {
+                let input = self.inputs.and_then(|inputs| inputs.get(item));
+                let value = input.and_then(|input| input.value.as_deref());
+                field_of(value, &[], "item")?.write_json(&mut json);
+            }
+            None => json.extend_from_slice(b"null"),
+        }
+        for (name, value) in fields {
+            json.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            value.write_json(&mut json);
+        }
+        json.extend_from_slice(b"}\n");
+        Ok(json)
+    }
+
     /// Appends the variables; a later one of the same name wins.
     pub(super) fn script_env(
         &self,
@@ -127,6 +213,9 @@ impl Renderer<'_> {
             let file = self.inputs.and_then(|inputs| inputs.get(item)?.file.clone());
             let file = file.map(|file| file.into_os_string().into_vec());
             file.map_or(Ok(()), |file| variables.add("item_file", file, ""))?;
+        }
+        if let Some(path) = self.params_file() {
+            env.push((PARAMS.into(), path.into()));
         }
         for output in &self.outputs {
             let name = shell::variable(&format!("out_{}", output.name)).into_owned();

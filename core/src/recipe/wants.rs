@@ -3,7 +3,6 @@
 use super::Recipe;
 use super::compile::{Compiled, CompiledCall, Piece};
 use super::given::{InputKind, RecipeData};
-use crate::pipeline::TaskAction;
 
 /// How an attempt uses the value of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +36,8 @@ impl Recipe {
 
 fn wants(data: &RecipeData, compiled: &Compiled) -> Vec<Wants> {
     let mut wants = vec![Wants::default(); data.inputs.len()];
-    let pieces = compiled.argv.iter().chain(compiled.env.iter().map(|(_, pieces)| pieces));
+    let words = compiled.wrap.iter().chain(&compiled.argv);
+    let pieces = words.chain(compiled.env.iter().map(|(_, pieces)| pieces));
     let pieces = pieces.chain(&compiled.stdin).chain(&compiled.working_dir).flatten();
     let outputs = compiled.own.outputs.iter().flat_map(|(_, pieces)| pieces);
     let in_call = compiled.call.iter().flat_map(CompiledCall::parts);
@@ -57,7 +57,7 @@ fn wants(data: &RecipeData, compiled: &Compiled) -> Vec<Wants> {
         if input.kind == InputKind::Item {
             // It is always sent with the instance.
             wants.here = true;
-            if let TaskAction::Shell(_) = data.action {
+            if data.action.script().is_some() {
                 wants.file = wants.file.max(compiled.script.item_file());
             }
         }

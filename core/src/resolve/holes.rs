@@ -411,9 +411,10 @@ impl Names<'_> {
                     self.add_capture(name, "\"text\" or \"json\"", "`capture` or `capture_text`");
                 Err(wrong(format!("`{name}` captures no value"), help))
             }
-            Capture::Text if !fields.is_empty() => {
+            Capture::Text | Capture::Bytes if !fields.is_empty() => {
+                let what = if capture == Capture::Text { "text" } else { "bytes" };
                 let help = self.add_capture(name, "\"json\"", "`capture`");
-                Err(wrong(format!("the value of `{name}` is text and has no fields"), help))
+                Err(wrong(format!("the value of `{name}` is {what} and has no fields"), help))
             }
             _ => Ok(Placeholder::UpstreamValue(upstream, fields)),
         }

@@ -157,8 +157,9 @@ impl<'n> Names<'n> {
         let name = self.name(upstream);
         let message = match capture {
             _ if self.gap(upstream).capture => return Ok(()),
-            Capture::Json | Capture::Lines => return Ok(()),
+            Capture::Json | Capture::Lines | Capture::JsonLines => return Ok(()),
             Capture::Text => format!("`{name}` captures text, not an array"),
+            Capture::Bytes => format!("`{name}` captures bytes, not an array"),
             Capture::None => format!("`{name}` captures no value"),
         };
         let help = self.add_capture(name, "\"json\" or \"lines\"", "`capture` or `capture_lines`");

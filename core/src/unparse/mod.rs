@@ -168,7 +168,16 @@ impl Writer<'_> {
                 let script = value::script(script)?;
                 self.line("shell", &script);
             }
+            TaskAction::Script(script) => {
+                let script = value::script(script)?;
+                self.line("script", &script);
+            }
             TaskAction::Call(call) => self.call(call)?,
+        }
+        if !self.task.wrap.is_empty() {
+            let words = self.task.wrap.iter().map(|word| self.template(word));
+            let words = list(words.collect::<Written<Vec<_>>>()?);
+            self.line("wrap", &words);
         }
         Ok(())
     }
@@ -268,6 +277,8 @@ impl Writer<'_> {
             (_, Capture::Text) => Some("\"text\""),
             (_, Capture::Json) => Some("\"json\""),
             (_, Capture::Lines) => Some("\"lines\""),
+            (_, Capture::JsonLines) => Some("\"json-lines\""),
+            (_, Capture::Bytes) => Some("\"bytes\""),
         };
         self.optional("capture", capture.map(str::to_owned));
         self.optional("out", self.templates(&task.outputs)?);

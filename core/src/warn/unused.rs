@@ -82,7 +82,7 @@ impl<'u, 'n> Uses<'u, 'n> {
         }
         match &task.action {
             TaskAction::Run(_) => {}
-            TaskAction::Shell(script) => self.script(id, script),
+            TaskAction::Shell(script) | TaskAction::Script(script) => self.script(id, script),
             TaskAction::Call(call) => {
                 if takes_all(&call.args) {
                     self.every(id);
@@ -202,7 +202,7 @@ fn outputs(names: &Names<'_>, id: TaskId, found: &mut Vec<(At, Problem)>) {
         }
     }
     let (words, braced) = match &task.action {
-        TaskAction::Shell(script) => {
+        TaskAction::Shell(script) | TaskAction::Script(script) => {
             (shell::words(script), shell::braced(script).map(|(text, _)| text).collect())
         }
         _ => (FxHashSet::default(), FxHashSet::default()),
@@ -222,6 +222,7 @@ fn outputs(names: &Names<'_>, id: TaskId, found: &mut Vec<(At, Problem)>) {
 fn unused_output(task: &Task, name: &str, variable: &str) -> Problem {
     let write = match task.action {
         TaskAction::Shell(_) => format!("\"${variable}\""),
+        TaskAction::Script(_) => format!("the path in the variable `{variable}`"),
         _ => format!("{{out.{name}}}"),
     };
     let message = format!("task `{}` never mentions its output `{name}`", task.name);

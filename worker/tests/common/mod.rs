@@ -27,6 +27,7 @@ pub fn invocation<S: Into<OsString>>(dir: &Path, argv: impl IntoIterator<Item = 
         run_dir: dir.join("state/runs/7"),
         stdin: None,
         fed: None,
+        files: Vec::new(),
         outputs: Vec::new(),
         report_outputs: false,
         capture: Capture::None,
