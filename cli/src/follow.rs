@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use dagrun::Updates;
 use dagrun::wire::{TaskDelta, Update};
 use dagrun_core::ids::TaskId;
-use dagrun_core::status::{Failure as FailedInstance, RunState, RunStatus, State};
+use dagrun_core::status::{Failure as FailedInstance, InstanceRow, RunState, RunStatus, State};
 use tokio::time::MissedTickBehavior;
 
 use crate::each::Sink;
@@ -206,13 +206,16 @@ impl<'a> Followed<'a> {
         let mut from = FIRST;
         loop {
             let page = self.run.instances(from, 1000, true).await?;
-            let failed = page.rows.into_iter().filter(|row| row.state == State::Failed);
-            let failures = failed.map(|row| FailedInstance {
+            let (failed, skipped): (Vec<_>, Vec<_>) =
+                page.rows.into_iter().partition(|row| row.state == State::Failed);
+            let failure = |row: InstanceRow| FailedInstance {
                 instance: row.instance,
                 reason: row.reason,
                 stderr_tail: Vec::new(),
-            });
-            let news = News { ended: Vec::new(), failures: failures.collect() };
+            };
+            let failures = failed.into_iter().map(failure).collect();
+            let skips = skipped.into_iter().map(failure).collect();
+            let news = News { ended: Vec::new(), failures, skips };
             self.reporter.update(&self.progress, &news);
             match page.next {
                 Some(next) => from = next,

@@ -236,6 +236,19 @@ pub(crate) enum Event<'a> {
         /// Its parameters.
         params: Box<RawValue>,
     },
+    /// An instance was skipped for a reason that fails the run.
+    InstanceSkipped {
+        /// The run.
+        run: String,
+        /// The task.
+        task: &'a str,
+        /// The index.
+        index: u32,
+        /// Why.
+        reason: &'a str,
+        /// Its parameters.
+        params: Box<RawValue>,
+    },
     /// The last.
     RunFinished {
         /// The run.

@@ -69,6 +69,8 @@ pub(crate) struct News {
     pub(crate) ended: Vec<usize>,
     /// Instances that failed; not all of them when there are many at once.
     pub(crate) failures: Vec<Failure>,
+    /// Instances whose skip failed the run, as nothing that failed explains it: known at its end.
+    pub(crate) skips: Vec<Failure>,
 }
 
 impl Progress {
@@ -109,7 +111,8 @@ impl Progress {
 
     /// Takes an update.
     pub(crate) fn apply(&mut self, update: Update, now: Instant) -> News {
-        let mut news = News { ended: Vec::new(), failures: update.failures };
+        let failures = update.failures;
+        let mut news = News { ended: Vec::new(), failures, skips: Vec::new() };
         self.state = update.state;
         self.finished = update.finished;
         self.workers = update.workers;

@@ -48,21 +48,25 @@ pub(crate) async fn print(
     let target = Target { task: name.unwrap_or_default(), index: Some(instance.index) };
 
     let reason = shortened(&harmless(&first.reason), REASON);
-    let headline = format!("{target} failed: {reason}");
+    let headline = format!("{target} {}: {reason}", first.state.word());
     let mut text = format!("\n{}\n", terminal.paint(Paint::Red, &headline));
     push_attempt(&mut text, &recipes.params(instance), &first);
     // Without what it was given it cannot be shown.
-    if let Ok(argv) = run.command(instance).await {
+    if first.state == State::Failed
+        && let Ok(argv) = run.command(instance).await
+    {
         text.push_str(&format!("  argv:     {}\n", shortened(&quote::line(argv), COMMAND)));
     }
+    let ran = first.attempts > 0;
     let stderr = match known.iter().find(|failure| failure.instance == instance) {
         Some(failure) if !failure.stderr_tail.is_empty() => failure.stderr_tail.clone(),
         _ => logged_stderr(run, &target, first.attempts).await.unwrap_or_default(),
     };
     push_stderr(&mut text, &stderr);
     let option = run.option();
-    let log = format!("dagrun logs {} {}{option}", run.id(), quote::word(target.to_string()));
-    text.push_str(&format!("  log:      {log}\n"));
+    let log = ran
+        .then(|| format!("dagrun logs {} {}{option}", run.id(), quote::word(target.to_string())));
+    log.into_iter().for_each(|log| text.push_str(&format!("  log:      {log}\n")));
     text.push_str(&format!("  {:<9} {}", format!("{}:", advice.label), advice.command));
     terminal::print(&text);
     Ok(())
@@ -90,7 +94,8 @@ fn push_stderr(text: &mut String, stderr: &[u8]) {
     }
 }
 
-/// The failed instance that ended first, of the tasks that may not fail.
+/// The failed instance that ended first, of the tasks that may not fail; where there is none, one whose
+/// skip failed the run.
 async fn first_root(run: &RunSource, recipes: &Recipes) -> Result<Option<InstanceRow>, Failure> {
     let mut first: Option<InstanceRow> = None;
     let mut from = Some(FIRST);
@@ -102,7 +107,13 @@ async fn first_root(run: &RunSource, recipes: &Recipes) -> Result<Option<Instanc
             let task = recipes.pipeline().tasks.get(row.instance.task.at());
             let allowed = task.is_some_and(|task| task.conduct.allow_failure);
             let earlier = first.as_ref().is_none_or(|first| row.finished < first.finished);
-            if row.state == State::Failed && !allowed && earlier {
+            // A skip is the reason only where nothing has failed.
+            let is_skip = row.state == State::Skipped;
+            let better = match &first {
+                Some(first) if is_skip != (first.state == State::Skipped) => !is_skip,
+                _ => earlier,
+            };
+            if !allowed && better {
                 first = Some(row);
             }
         }

@@ -65,6 +65,15 @@ impl Reporter for JsonLines {
                 });
             }
         }
+        for skip in &news.skips {
+            events.push(Event::InstanceSkipped {
+                run: run.clone(),
+                task: progress.task_name(skip.instance.task),
+                index: skip.instance.index,
+                reason: &skip.reason,
+                params: json::params(self.recipes.params(skip.instance)),
+            });
+        }
         for task in news.ended.iter().filter_map(|at| progress.tasks.get(*at)) {
             events.push(Event::task_finished(run.clone(), &task.name, task.counts));
         }

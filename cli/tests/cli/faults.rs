@@ -186,3 +186,41 @@ fn cancel_blocked_ready_running() {
     assert_eq!(state(&cluster, "told"), "succeeded");
     assert!(["ready", "blocked", "skipped"].iter().all(|file| !cluster.0.path(file).exists()));
 }
+
+#[test]
+fn a_run_never_fails_without_its_reason() {
+    for (printed, what) in [
+        ("5", "5, a number"),
+        ("\"x\"", "\"x\", text"),
+        ("{{\"a\": 1}}", "{\"a\":1}, an object"),
+        ("null", "null"),
+        ("true", "true, a boolean"),
+    ] {
+        let test = Test::new(&format!(
+            "[task.l]\nrun = ['echo', '''{printed}''']\ncapture = 'json'\n[task.s]\nscatter = 'l'\nrun = ['true']\n\
+             [task.t]\nmap = 's'\nrun = ['true']\n"
+        ));
+        let reason = format!("needs l: l captured no JSON array, but {what}");
+        let outcome = test.submit(&[]).exits(1).err_has(&format!("s[0] skipped: {reason}"));
+        outcome.err_has("dagrun retry 1 --failed");
+        let rows = test.run(&["status", "--failed", "--json", "--instances"]).exits(0).json();
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        assert_eq!((&rows[0]["task"], &rows[0]["reason"]), (&"s".into(), &reason.clone().into()));
+        let events = test.submit(&["--json"]).exits(1).json();
+        let skipped = events.iter().find(|event| event["event"] == "instance-skipped").unwrap();
+        assert_eq!((&skipped["task"], &skipped["reason"]), (&"s".into(), &reason.into()));
+        assert_eq!(events.last().unwrap()["event"], "run-finished");
+    }
+    // A skip that a failure explains is not named beside it.
+    let test = Test::new(
+        "[task.l]\nrun = ['false']\ncapture = 'json'\n[task.s]\nscatter = 'l'\nrun = ['true']\n",
+    );
+    test.submit(&[]).exits(1).err_has("l[0] failed").err_lacks("s[0] skipped");
+    let rows = test.run(&["status", "--failed", "--json", "--instances"]).exits(0).json();
+    assert_eq!(rows.len(), 1);
+    // Too many elements are a reason, too.
+    let test = Test::new(
+        "[task.l]\nrun = ['echo', '[1, 2]']\ncapture = 'json'\n[task.s]\nscatter = 'l'\nmax-items = 1\nrun = ['true']\n",
+    );
+    test.submit(&[]).exits(1).err_has("s[0] skipped: needs l: l has 2 elements, max-items is 1");
+}

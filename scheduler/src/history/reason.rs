@@ -3,6 +3,7 @@
 
 use dagrun_core::engine::{Cause, FollowProblem};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use dagrun_core::payload;
 use dagrun_core::pipeline::{Clause, MinSuccess, Outcomes, Pattern, Pipeline, Quantifier, Task};
 use dagrun_core::status::State;
 use rusqlite::Connection;
@@ -40,6 +41,27 @@ pub(super) struct Reasons {
     pipeline: Option<Pipeline>,
     /// The fates of the roots; a skip of a million instances has one root.
     roots: FxHashMap<InstanceId, String>,
+}
+
+/// The beginning of a value and what it is: `5, a number`.
+fn described(value: &[u8]) -> Option<String> {
+    const SHOWN: usize = 60;
+    let json = payload::to_json(value).ok()?;
+    let what = match json.trim_ascii_start().first()? {
+        b'"' => "text",
+        b'{' => "an object",
+        b'[' => "an array",
+        b't' | b'f' => "a boolean",
+        b'n' => "null",
+        _ => "a number",
+    };
+    let text = String::from_utf8_lossy(&json);
+    let shown: String = text.chars().take(SHOWN).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    Some(match what {
+        "null" => what.to_owned(),
+        what => format!("{shown}{more}, {what}"),
+    })
 }
 
 impl Reasons {
@@ -87,7 +109,7 @@ impl Reasons {
                 Ok(reason) => return Ok(reason),
                 Err(because) => because,
             },
-            Cause::Scatter { items, .. } => return Ok(self.scatter(task, root, items)),
+            Cause::Scatter { items, .. } => return self.scatter(database, task, root, items),
             _ if root.task == task => return Ok(self.out_of_reach(task)),
             _ => self.needs(task, root),
         };
@@ -136,7 +158,7 @@ impl Reasons {
             if let Some(Cause::Scatter { root: decided, items }) = last.and_then(|end| end.cause)
                 && decided == root
             {
-                return Ok(Some(self.array(id, root, items)));
+                return self.array(database, id, root, items).map(Some);
             }
         }
         Ok(None)
@@ -171,30 +193,47 @@ impl Reasons {
         }
     }
 
-    fn scatter(&self, task: TaskId, root: InstanceId, items: Option<u64>) -> String {
+    fn scatter(
+        &self,
+        database: &Connection,
+        task: TaskId,
+        root: InstanceId,
+        items: Option<u64>,
+    ) -> rusqlite::Result<String> {
         let from = match self.task(task).map(|task| &task.pattern) {
             Some(Pattern::Scatter(scatter)) => scatter.from,
             _ => root.task,
         };
-        format!("needs {}: {}", self.name(from), self.array(task, root, items))
+        Ok(format!("needs {}: {}", self.name(from), self.array(database, task, root, items)?))
     }
 
     /// What is wrong with the array that `task` should have scattered.
-    fn array(&self, task: TaskId, root: InstanceId, items: Option<u64>) -> String {
+    fn array(
+        &self,
+        database: &Connection,
+        task: TaskId,
+        root: InstanceId,
+        items: Option<u64>,
+    ) -> rusqlite::Result<String> {
         let most = match self.task(task).map(|task| &task.pattern) {
             Some(Pattern::Scatter(scatter)) => scatter.max_items,
             _ => None,
         };
         let name = self.name(root.task);
-        match (items, most) {
-            (None, _) => format!("{} captured no JSON array", self.instance(root)),
+        Ok(match (items, most) {
+            (None, _) => {
+                let value = read::payload(database, self.run, root)?.and_then(|found| found.value);
+                let what = value.as_deref().and_then(described);
+                let what = what.map_or_else(String::new, |what| format!(", but {what}"));
+                format!("{} captured no JSON array{what}", self.instance(root))
+            }
             (Some(items), Some(most)) if items > u64::from(most) => {
                 format!("{name} has {items} elements, max-items is {most}")
             }
             (Some(items), _) => {
                 format!("{name} has {items} elements, which make too many instances")
             }
-        }
+        })
     }
 
     /// A gather that needs more successes than there are instances.

@@ -8,7 +8,7 @@ use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
 use dagrun_core::pipeline::Scatter;
 use dagrun_core::recipe::{Input, Items};
 use dagrun_core::status::State;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::rows::{decode_cause, decode_outputs};
 use super::words::cause_text;
@@ -202,7 +202,12 @@ pub(crate) fn items(
     Ok(items)
 }
 
-/// The indices of up to `limit` failed instances of a task, from `from` on, in order.
+/// Skips that failed the run: nothing that failed explains them. The numbers of their causes are
+/// those of [`super::rows`].
+const FATAL_SKIPS: &str = "state = 6 AND (cause = 26 OR cause = 25 AND code % 4 <> 0)";
+
+/// The indices of up to `limit` instances of a task that failed, or whose skip failed the run, from
+/// `from` on, in order.
 pub(crate) fn failed(
     database: &Connection,
     run: RunId,
@@ -211,10 +216,16 @@ pub(crate) fn failed(
     limit: usize,
 ) -> rusqlite::Result<Vec<u32>> {
     let mut found = Vec::new();
-    for (hint, which) in [("INDEXED BY events_failed", SHORT.1), LONG] {
+    let failed =
+        [("INDEXED BY events_failed", SHORT.1, "state = 5"), (LONG.0, LONG.1, "state = 5")];
+    // No index leads to skips; most runs have none.
+    let skips = [(SHORT.0, SHORT.1, FATAL_SKIPS), (LONG.0, LONG.1, FATAL_SKIPS)];
+    let may_have_skips = has_skips(database, run, task)?;
+    let skips = skips.into_iter().filter(|_| may_have_skips);
+    for (hint, which, ended) in failed.into_iter().chain(skips) {
         let mut statement = database.prepare_cached(&format!(
             "SELECT first_index, count FROM events e {hint}
-             WHERE run = ?1 AND task = ?2 AND first_index + count > ?3 AND state = 5 AND {which}
+             WHERE run = ?1 AND task = ?2 AND first_index + count > ?3 AND {ended} AND {which}
              ORDER BY first_index"
         ))?;
         let mut rows = statement.query(params![run.0.cast_signed(), task.0, from])?;
@@ -231,6 +242,17 @@ pub(crate) fn failed(
     found.sort_unstable();
     found.truncate(limit);
     Ok(found)
+}
+
+/// Whether instances of a task were skipped, as far as that is known.
+fn has_skips(database: &Connection, run: RunId, task: TaskId) -> rusqlite::Result<bool> {
+    let mut statement =
+        database.prepare_cached("SELECT skipped FROM tasks WHERE run = ?1 AND task = ?2")?;
+    let skipped = statement
+        .query_row(params![run.0.cast_signed(), task.0], |row| row.get::<_, Option<u32>>(0))
+        .optional()?;
+    // Counted when the run ends.
+    Ok(skipped.flatten() != Some(0))
 }
 
 /// The last bytes of standard error of an instance's last attempt.
