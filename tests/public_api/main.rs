@@ -27,7 +27,7 @@ fn exported(items: &[Item], names: &mut Names) {
     for item in items.iter().filter(|item| !is_hidden(sources::attributes(item))) {
         match item {
             Item::Use(it) if matches!(it.vis, Visibility::Public(_)) => {
-                leaves(&it.tree, &[], names)
+                leaves(&it.tree, &[], names);
             }
             item => {
                 if let Some((true, name)) = sources::name_of(item) {

@@ -55,11 +55,6 @@ pub(crate) struct EachArgs {
     pub(super) how: HowArgs,
     /// The command, then `:::` and items, `::::` and files of items; `:::+` and `::::+` pair them with those before,
     /// others are crossed
-    #[arg(
-        value_name = "CMD",
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub(super) words: Vec<OsString>,
 }

@@ -84,6 +84,11 @@ impl FromStr for Halt {
 }
 
 impl Halt {
+    /// Whether what runs when it stops is to run to its end.
+    pub(super) fn lets_run(self) -> bool {
+        matches!(self, Halt::When { now: false, .. })
+    }
+
     /// Whether it is time to stop; then whether what runs is ended as well.
     pub(super) fn is_due(self, counts: &Counts) -> Option<bool> {
         let Halt::When { now, what, enough } = self else { return None };

@@ -37,7 +37,10 @@ pub(crate) async fn each(args: &EachArgs) -> Result<Exit, Failure> {
         return Err(Failure::usage("there is no command before the items")
             .help("as in `dagrun each echo ::: a b`"));
     }
-    let made = pipeline::make(&command, groups, args.retries, &dir)?;
+    // A worker holds more than it has slots for, which it would start although nothing new is to be started.
+    let exact = args.halt.lets_run() && cluster.is_none();
+    let at_once = exact.then(|| args.how.offer.offer().slots);
+    let made = pipeline::make(&command, groups, args.retries, at_once, &dir)?;
     let loaded = made.loaded;
     if pipeline::width(&loaded) == 0 {
         if !args.how.quiet {

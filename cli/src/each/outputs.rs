@@ -93,7 +93,7 @@ impl Outputs {
         }
         loop {
             let page = run.logs(None, &self.cursor, false).await?;
-            page.chunks.into_iter().for_each(|chunk| self.take(chunk));
+            page.chunks.iter().for_each(|chunk| self.take(chunk));
             self.cursor = page.cursor;
             if !page.more {
                 break;
@@ -104,7 +104,7 @@ impl Outputs {
         result
     }
 
-    fn take(&mut self, chunk: LogChunk) {
+    fn take(&mut self, chunk: &LogChunk) {
         let index = chunk.instance.index;
         if self.done.get(index as usize).copied().unwrap_or(false) {
             return;
@@ -150,13 +150,15 @@ impl Outputs {
     }
 }
 
+/// Writes what an instance wrote: standard output first, as GNU parallel does.
 fn print(written: &Written) -> Result<Result<(), ReaderLeft>, Failure> {
+    let mut out = io::stdout().lock();
+    let result = out.write_all(&written.stdout).and_then(|()| out.flush());
     if !written.stderr.is_empty() {
         // Without a reader it is lost.
         let _ = io::stderr().lock().write_all(&written.stderr);
     }
-    let mut out = io::stdout().lock();
-    match out.write_all(&written.stdout).and_then(|()| out.flush()) {
+    match result {
         Ok(()) => Ok(Ok(())),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Err(ReaderLeft)),
         Err(error) => Err(Failure::new(Exit::Failed, format!("standard output: {error}"))),
@@ -233,7 +235,7 @@ mod tests {
     fn outputs_of_earlier_attempts_are_left_out() {
         let mut outputs = Outputs::default();
         for (attempt, text) in [(1, "a"), (2, "b"), (2, "c")] {
-            outputs.take(chunk(0, attempt, text));
+            outputs.take(&chunk(0, attempt, text));
         }
         assert_eq!(outputs.waiting[&0].stdout, b"bc");
     }

@@ -34,11 +34,13 @@ pub(super) struct Made {
     pub(super) inputs: Vec<String>,
 }
 
-/// Makes the pipeline. `retries` are further attempts after a failure.
+/// Makes the pipeline. `retries` are further attempts after a failure, `at_once` limits how many instances are given
+/// to workers.
 pub(super) fn make(
     command: &[String],
     groups: Vec<Group>,
     retries: u32,
+    at_once: Option<u32>,
     dir: &Path,
 ) -> Result<Made, Failure> {
     let mut inputs = Inputs::new(groups);
@@ -50,6 +52,7 @@ pub(super) fn make(
     let names = inputs.inputs.iter().map(|input| input.name.clone()).collect();
     task.sweep = Some(Space { axes: inputs.axes()?, ..Space::default() });
     task.conduct.retry.count = retries;
+    task.conduct.max_running = at_once;
     let pipeline = Pipeline { name: TASK.to_owned(), vars: Vec::new(), tasks: vec![task] };
     let graph = Graph::new(&pipeline).map_err(|error| Failure::usage(error.to_string()))?;
     let warnings = Problems { path: dir.to_owned(), source: String::new(), list: Vec::new() };

@@ -42,6 +42,8 @@ fn a_command_runs_once_for_each_item() {
         .exits(0)
         .out("<a>\n<b c>\n<d>\n")
         .silent();
+    test.in_order(&["-j2", "echo", "-n", "x", ":::", "1"]).exits(0).out("x 1");
+    test.each(&["--none", "echo", ":::", "1"]).exits(2).err_has("--none");
     test.in_order(&["echo", "n", "-n", ":::", "1", "2"]).exits(0).out("n -n 1\nn -n 2\n");
     let found = test.each(&["echo", ":::", "x", "y"]).exits(0).stdout;
     let mut lines: Vec<_> = found.lines().collect();
@@ -232,13 +234,14 @@ fn it_halts_when_it_is_asked_to() {
     // The fourth run, after the three above.
     let rows = || test.run(&["status", "4", "--instances", "--json"]);
     crate::harness::wait_until("the rest is cancelled", || {
-        rows().stdout.lines().filter(|row| row.contains("\"cancelled\"")).count() >= 2
+        rows().stdout.lines().filter(|row| row.contains("\"cancelled\"")).count() >= 5
     });
     test.write("go", "");
     running.end().exits(1);
     assert!(test.read("ran").contains("end"));
     let ran = test.read("ran");
-    assert!(!ran.contains('7') && !ran.contains('8'), "{ran}");
+    // 1 has failed, 2 was running, and one more may have taken the slot of the first.
+    assert!(!ran.contains('4') && !ran.contains('8'), "{ran}");
 }
 
 #[test]
