@@ -105,6 +105,8 @@ interface Run {
   results @8 (task :UInt32, first :UInt32, limit :UInt32) -> (results :List(InstanceResult));
   # Up to `limit` instances of a task with their values, fewer when these are long.
   command @9 (instance :Instance) -> (argv :List(Data));
+  interrupt @10 () -> ();
+  # Ends what runs, because its scheduler is about to end: the run becomes interrupted.
   # What the last attempt of an instance was to start.
 }
 

@@ -53,6 +53,7 @@ impl Embedded {
         let (client, worker_bytes) = (token.bytes().to_vec(), worker.bytes().to_vec());
         let mut config = dagrun_scheduler::Config::new(state_dir, client, worker_bytes);
         config.scheme = builder.scheme;
+        config.shared = builder.state_dir.is_some();
         if builder.is_on_loopback() {
             config = config.on_loopback();
         }

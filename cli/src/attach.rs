@@ -10,6 +10,7 @@ use crate::follow::{End, Feed, Followed, OnSignal};
 use crate::report;
 use crate::signals::Signals;
 use crate::source::{RunSource, Source};
+use crate::status;
 use crate::tail::{self, Advice};
 use crate::target::{RunName, Target};
 use crate::terminal;
@@ -39,15 +40,19 @@ pub(crate) async fn follow(
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::take()?;
     let feed = Feed::of(run, sink.is_some()).await?;
-    let status = run.status().await?;
+    let state = run.status().await?;
     let reporter = report::choose(json, quiet, run).await?;
-    let mut followed = Followed::new(run, &status, reporter);
+    let mut followed = Followed::new(run, &state, reporter);
     followed.sink = sink;
     match followed.until_the_end(feed, &mut signals, OnSignal::LetGo).await? {
         End::Finished(state) => {
             followed.finish();
-            if let (RunState::Failed, Some(advice)) = (state, &advice) {
-                tail::print(run, &followed.failures, advice).await?;
+            match (state, &advice) {
+                (RunState::Failed, Some(advice)) => {
+                    tail::print(run, &followed.failures, advice).await?;
+                }
+                (RunState::Interrupted, _) => terminal::print(&status::interrupted(run)),
+                _ => {}
             }
             Ok(exit_of(state))
         }
@@ -67,6 +72,7 @@ pub(crate) fn exit_of(state: RunState) -> Exit {
     match state {
         RunState::Succeeded => Exit::Success,
         RunState::Running | RunState::Failed | RunState::Cancelled => Exit::Failed,
+        RunState::Interrupted => Exit::Unreachable,
     }
 }
 
@@ -80,6 +86,17 @@ pub(crate) async fn cancel(args: &CancelArgs) -> Result<Exit, Failure> {
     };
     let run = source.run(run).await?;
     let status = run.status().await?;
+    if status.state == RunState::Interrupted {
+        // Nothing of it runs, so all of it or nothing can be given up.
+        if let Some(selector) = &selector {
+            let text =
+                format!("run {} was interrupted: nothing of `{}` runs", run.id(), selector.task());
+            let help = format!("`dagrun cancel {}{}` gives all of it up", run.id(), run.option());
+            return Err(Failure::usage(text).help(help));
+        }
+        run.give_up().await?;
+        return Ok(Exit::Success);
+    }
     if status.state != RunState::Running {
         terminal::print(&format!("run {} has ended: {}", run.id(), status.state.word()));
         return Ok(Exit::Success);

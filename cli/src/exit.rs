@@ -12,12 +12,14 @@ pub(crate) enum Exit {
     Failed,
     /// The pipeline is invalid, or the command line is.
     Invalid,
-    /// The scheduler is not reachable, or was lost.
+    /// The scheduler is not reachable, or was lost; the run was interrupted.
     Unreachable,
     /// SIGINT.
     Interrupted,
     /// SIGTERM.
     Terminated,
+    /// SIGHUP: the terminal was closed.
+    HungUp,
 }
 
 impl Exit {
@@ -30,6 +32,7 @@ impl Exit {
             Exit::Unreachable => 3,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
+            Exit::HungUp => 129,
         }
     }
 }

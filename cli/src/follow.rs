@@ -18,44 +18,64 @@ use crate::source::{FIRST, RunSource};
 /// How often a run of another process is looked at.
 const POLL: Duration = Duration::from_millis(200);
 
+const LOST: &str = "the connection to the scheduler was lost";
+
 /// Where updates come from.
 #[derive(Debug)]
 pub(crate) enum Feed {
     /// Updates of a scheduler.
-    Live(Updates),
+    Live {
+        /// They.
+        updates: Updates,
+        /// Where to look when they end before the run: the process that ran it is no longer there.
+        then: Option<RunSource>,
+    },
     /// The history is looked at.
     Polled {
         /// The run.
         run: RunSource,
-        /// Whether it has been looked at once.
-        begun: bool,
+        /// When it is looked at.
+        looks: tokio::time::Interval,
     },
 }
 
 impl Feed {
     /// The updates of a run; `detailed` ones say which instances have ended.
     pub(crate) async fn of(run: &RunSource, detailed: bool) -> Result<Feed, Failure> {
-        Ok(match run {
-            RunSource::Live { run, .. } if detailed => Feed::Live(run.watch_instances().await?),
-            RunSource::Live { run, .. } => Feed::Live(run.watch().await?),
-            RunSource::Disk(_) => Feed::Polled { run: run.clone(), begun: false },
-        })
+        let then = matches!(run, RunSource::Disk(_)).then(|| run.clone());
+        let RunSource::Live { run, .. } = run.at_its_owner().await else {
+            return Ok(Feed::polled(run.clone()));
+        };
+        let updates = if detailed { run.watch_instances().await } else { run.watch().await };
+        match (updates, then) {
+            (Ok(updates), then) => Ok(Feed::Live { updates, then }),
+            (Err(_), Some(run)) => Ok(Feed::polled(run)),
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    /// The history, looked at regularly, beginning at once.
+    fn polled(run: RunSource) -> Feed {
+        let mut looks = tokio::time::interval(POLL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Feed::Polled { run, looks }
     }
 
     /// The next update.
     async fn next(&mut self) -> Result<Update, Failure> {
+        if let Feed::Live { updates, then } = self {
+            if let Some(update) = updates.next().await {
+                return Ok(update);
+            }
+            let run = then.take().ok_or_else(|| Failure::new(Exit::Unreachable, LOST))?;
+            *self = Feed::polled(run);
+        }
         match self {
-            Feed::Live(updates) => updates.next().await.ok_or_else(|| {
-                Failure::new(Exit::Unreachable, "the connection to the scheduler was lost")
-            }),
-            Feed::Polled { run, begun } => {
-                if std::mem::replace(begun, true) {
-                    tokio::time::sleep(POLL).await;
-                }
+            Feed::Live { .. } => Err(Failure::new(Exit::Unreachable, LOST)),
+            Feed::Polled { run, looks } => {
+                // Unlike a sleep it goes on when the caller does something else in between.
+                looks.tick().await;
                 let status = run.status().await?;
-                if status.state == RunState::Running {
-                    run.check_owner()?;
-                }
                 Ok(whole(&status))
             }
         }
@@ -93,8 +113,8 @@ pub(crate) enum End {
 /// What to do when a signal comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnSignal {
-    /// The run dies with this process: cancel it, then kill it.
-    Cancel,
+    /// The run ends with this process: interrupt it, then kill it.
+    Interrupt,
     /// The run goes on without this process.
     LetGo,
 }
@@ -107,8 +127,8 @@ pub(crate) struct Followed<'a> {
     pub(crate) progress: Progress,
     /// The failures that have been reported, the first ones only.
     pub(crate) failures: Vec<FailedInstance>,
-    /// The signal that cancelled it.
-    pub(crate) cancelled_by: Option<Signal>,
+    /// The signal that interrupted it.
+    pub(crate) interrupted_by: Option<Signal>,
     /// What is done with outputs while it goes on.
     pub(crate) sink: Option<&'a mut Sink>,
     reporter: Box<dyn Reporter>,
@@ -122,8 +142,8 @@ impl<'a> Followed<'a> {
         reporter: Box<dyn Reporter>,
     ) -> Followed<'a> {
         let progress = Progress::new(status, Instant::now());
-        let (failures, cancelled_by, sink) = (Vec::new(), None, None);
-        let mut followed = Followed { run, progress, failures, cancelled_by, sink, reporter };
+        let (failures, interrupted_by, sink) = (Vec::new(), None, None);
+        let mut followed = Followed { run, progress, failures, interrupted_by, sink, reporter };
         followed.reporter.started(&followed.progress);
         followed
     }
@@ -190,16 +210,16 @@ impl<'a> Followed<'a> {
         Ok(())
     }
 
-    /// The first signal cancels; the second kills: with this process ends the pipe that its reaper
+    /// The first signal interrupts; the second kills: with this process ends the pipe that its reaper
     /// watches, and the reaper ends every process group that is left.
     async fn interrupt(&mut self, signal: Signal) -> Result<(), Failure> {
-        if self.cancelled_by.replace(signal).is_some() {
+        if self.interrupted_by.replace(signal).is_some() {
             self.reporter.let_go();
             crate::terminal::print("killed");
             std::process::exit(i32::from(signal.exit().code()));
         }
-        self.reporter.note("cancelling; once more to kill at once");
-        self.run.cancel(None).await
+        self.reporter.note("interrupting; once more to kill at once");
+        self.run.interrupt().await
     }
 
     async fn tell_all_failures(&mut self) -> Result<(), Failure> {

@@ -190,20 +190,20 @@ async fn to_the_end(
     let reporter = report::choose(how.json, is_quiet(how, sink.is_some()), run).await?;
     let mut followed = Followed::new(run, &status, reporter);
     followed.sink = sink;
-    let end = followed.until_the_end(feed, signals, OnSignal::Cancel).await?;
+    let end = followed.until_the_end(feed, signals, OnSignal::Interrupt).await?;
     followed.finish();
     let End::Finished(state) = end else { return Ok(Exit::Failed) };
     let advice = retry_of(run, how);
-    match (state, followed.cancelled_by) {
+    match (state, followed.interrupted_by) {
         (RunState::Failed, _) => {
             tail::print(run, &followed.failures, &advice).await?;
         }
-        (RunState::Cancelled, Some(_)) => {
+        (RunState::Interrupted | RunState::Cancelled, Some(_)) => {
             terminal::print(&format!("continue with: {}", advice.command));
         }
         _ => {}
     }
-    Ok(followed.cancelled_by.map_or_else(|| exit_of(state), crate::signals::Signal::exit))
+    Ok(followed.interrupted_by.map_or_else(|| exit_of(state), crate::signals::Signal::exit))
 }
 
 /// The state directory, kept out of version control.

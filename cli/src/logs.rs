@@ -42,7 +42,6 @@ pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
         if ended || !args.follow {
             break;
         }
-        run.check_owner()?;
         tokio::time::sleep(POLL).await;
         status = run.status().await?;
     }

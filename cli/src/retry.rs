@@ -13,7 +13,6 @@ pub(crate) async fn retry(args: &RetryArgs) -> Result<Exit, Failure> {
     let source = Source::open(&args.place).await?;
     let run = source.run(args.run).await?;
     if run.status().await?.state == RunState::Running {
-        run.check_owner()?;
         let (id, option) = (run.id(), run.option());
         return Err(Failure::usage(format!("run {id} has not ended")).help(format!(
             "`dagrun wait {id}{option}` waits for its end, `dagrun cancel {id}{option}` ends it"

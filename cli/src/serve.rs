@@ -45,6 +45,7 @@ pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Exit, Failure> {
         dagrun_scheduler::Config::new(state_dir, client.bytes().to_vec(), worker.bytes().to_vec());
     config.listen = Some(args.listen);
     config.scheme = args.scheme;
+    config.shared = true;
     let scheduler = dagrun_scheduler::spawn(config).map_err(|error| failed(&error))?;
     let address = scheduler.address().unwrap_or(args.listen);
     if let Err(error) = folder.publish(address, &client, &worker) {

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM, as events.
+//! SIGINT, SIGTERM and SIGHUP, as events.
 
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
@@ -11,6 +11,8 @@ pub(crate) enum Signal {
     Interrupt,
     /// SIGTERM.
     Terminate,
+    /// SIGHUP: the terminal was closed.
+    HangUp,
 }
 
 impl Signal {
@@ -19,6 +21,7 @@ impl Signal {
         match self {
             Signal::Interrupt => Exit::Interrupted,
             Signal::Terminate => Exit::Terminated,
+            Signal::HangUp => Exit::HungUp,
         }
     }
 }
@@ -28,6 +31,8 @@ impl Signal {
 pub(crate) struct Signals {
     interrupt: Stream,
     terminate: Stream,
+    /// Unless it is ignored, as `nohup` has it.
+    hang_up: Option<Stream>,
 }
 
 impl Signals {
@@ -39,6 +44,10 @@ impl Signals {
         Ok(Signals {
             interrupt: stream(SignalKind::interrupt())?,
             terminate: stream(SignalKind::terminate())?,
+            hang_up: match ignores_hang_up() {
+                true => None,
+                false => Some(stream(SignalKind::hangup())?),
+            },
         })
     }
 
@@ -47,6 +56,22 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+            () = hung_up(self.hang_up.as_mut()) => Signal::HangUp,
         }
     }
+}
+
+async fn hung_up(stream: Option<&mut Stream>) {
+    match stream {
+        Some(stream) => drop(stream.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started this process has it ignore SIGHUP, the first signal of the mask.
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }

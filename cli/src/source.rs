@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use dagrun::rpc::{Client, InstancePage, LogPage, Run, Scope, Submission};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::one_line;
 use dagrun_core::pipeline::Pipeline;
-use dagrun_core::status::{RunState, RunStatus, RunSummary, State};
+use dagrun_core::status::{RunStatus, RunSummary, State};
 use dagrun_scheduler::{History, HistoryError};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::args::Place;
 use crate::cluster;
@@ -20,6 +20,9 @@ use crate::target::{RunName, Target};
 
 /// Where the instances of a run begin.
 pub(crate) const FIRST: InstanceId = InstanceId { task: TaskId(0), index: 0 };
+
+/// How long a process that runs a run has to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All runs of a place.
 #[derive(Clone, Debug)]
@@ -57,7 +60,7 @@ pub(crate) enum RunSource {
 /// Where a scheduler is.
 #[derive(Clone, Debug)]
 pub(crate) enum At {
-    /// In this process, with this state directory.
+    /// In this process or another, with this state directory.
     Here(PathBuf),
     /// In the cluster of this name.
     Cluster(String),
@@ -69,8 +72,6 @@ pub(crate) struct DiskRun {
     state_dir: PathBuf,
     history: Rc<History>,
     run: RunId,
-    /// The process of its scheduler.
-    owner: u32,
 }
 
 impl Source {
@@ -114,9 +115,9 @@ impl Source {
                     Some(id) => id,
                     None => history.last_run()?.ok_or_else(none)?,
                 };
-                let owner = history.owner(run)?;
+                history.owner(run)?;
                 let (state_dir, history) = (state_dir.clone(), Rc::clone(history));
-                Ok(RunSource::Disk(Rc::new(DiskRun { state_dir, history, run, owner })))
+                Ok(RunSource::Disk(Rc::new(DiskRun { state_dir, history, run })))
             }
         }
     }
@@ -154,34 +155,28 @@ impl DiskRun {
         &self.history
     }
 
-    fn owner_pid(&self) -> Option<Pid> {
-        let pid = self.owner.try_into().ok().and_then(Pid::from_raw)?;
-        let ended = matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
-        (!ended).then_some(pid)
+    /// The run at the process that runs it; `None` when none does, or it cannot be asked.
+    async fn live(&self) -> Option<Run> {
+        let owner = self.history.owner_of(self.run)?;
+        let (socket, token) = (owner.socket?, hex::decode(&owner.token).ok()?);
+        let asked = async {
+            let stream = tokio::net::UnixStream::connect(socket).await.ok()?;
+            let client = Client::attach(stream, &token).await.ok()?;
+            client.run(Some(self.run)).await.ok()
+        };
+        tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
     }
 
-    /// The error that a run is left without a scheduler.
-    fn abandoned(&self) -> Failure {
-        Failure::new(
-            Exit::Unreachable,
-            format!("run {} did not finish, but its process {} is gone", self.run, self.owner),
-        )
-    }
-
-    /// Asks the process that runs it; it can only cancel everything.
-    fn cancel(&self, target: Option<&Target>) -> Result<(), Failure> {
-        if let Some(target) = target {
-            return Err(Failure::usage(format!(
-                "{target} cannot be cancelled alone: run {} is embedded in process {}",
-                self.run, self.owner
-            ))
-            .help(format!("`dagrun cancel {}` cancels all of it", self.run)));
-        }
-        let pid = self.owner_pid().ok_or_else(|| self.abandoned())?;
-        kill_process(pid, Signal::INT).map_err(|error| {
-            let text = format!("process {} cannot be signalled: {error}", self.owner);
-            Failure::new(Exit::Unreachable, text)
-        })
+    /// Cancels it, or a part of it, through the process that runs it.
+    async fn cancel(&self, target: Option<&Target>) -> Result<(), Failure> {
+        let Some(run) = self.live().await else {
+            let pid = self.history.owner(self.run)?;
+            let text = format!("run {} is run by process {pid}, which cannot be asked", self.run);
+            let help =
+                format!("SIGTERM ends that process, and then `dagrun cancel {}` the run", self.run);
+            return Err(Failure::new(Exit::Unreachable, text).help(help));
+        };
+        Ok(run.cancel(wire_scope(target)).await?)
     }
 }
 
@@ -257,8 +252,26 @@ impl RunSource {
             .map_or_else(Vec::new, |(found, recipe)| recipe.output_bytes(index, &found.outputs)))
     }
 
+    /// Its state at this moment: what the process that runs it knows, not only what is on disk.
+    pub(crate) async fn status_now(&self) -> Result<RunStatus, Failure> {
+        match self.at_its_owner().await {
+            RunSource::Live { run, .. } => match run.status().await {
+                Ok(status) => Ok(status),
+                // That process may have ended meanwhile.
+                Err(_) => self.status().await,
+            },
+            RunSource::Disk(_) => self.status().await,
+        }
+    }
+
     /// Why an instance is in its state: lines for people.
     pub(crate) async fn explain(&self, task: &str, index: u32) -> Result<Vec<String>, Failure> {
+        if let RunSource::Disk(disk) = self
+            && let Some(run) = disk.live().await
+            && let Ok(lines) = run.explain(task, index).await
+        {
+            return Ok(lines);
+        }
         match self {
             RunSource::Disk(disk) => Ok(disk.history.explain(disk.run, task, index)?),
             RunSource::Live { run, .. } => Ok(run.explain(task, index).await?),
@@ -300,23 +313,40 @@ impl RunSource {
     /// Cancels it, or a part of it.
     pub(crate) async fn cancel(&self, target: Option<&Target>) -> Result<(), Failure> {
         match self {
-            RunSource::Disk(disk) => disk.cancel(target),
+            RunSource::Disk(disk) => disk.cancel(target).await,
             RunSource::Live { run, .. } => Ok(run.cancel(wire_scope(target)).await?),
         }
     }
 
-    /// Fails when nobody is left who could end the run. To be called while it has not ended.
-    pub(crate) fn check_owner(&self) -> Result<(), Failure> {
-        match self {
-            RunSource::Disk(disk) if disk.owner_pid().is_none() => {
-                // It may have ended between the two looks.
-                match disk.history.status(disk.run)?.state {
-                    RunState::Running => Err(disk.abandoned()),
-                    _ => Ok(()),
-                }
-            }
-            RunSource::Disk(_) | RunSource::Live { .. } => Ok(()),
+    /// The same at the process that runs it, where that can be asked; what it is otherwise.
+    pub(crate) async fn at_its_owner(&self) -> RunSource {
+        if let RunSource::Disk(disk) = self
+            && let Some(run) = disk.live().await
+        {
+            return RunSource::Live { run, at: At::Here(disk.state_dir.clone()) };
         }
+        self.clone()
+    }
+
+    /// Ends what runs of it, as this process, which runs it, is about to end.
+    pub(crate) async fn interrupt(&self) -> Result<(), Failure> {
+        match self {
+            RunSource::Disk(disk) => disk.cancel(None).await,
+            RunSource::Live { run, .. } => Ok(run.interrupt().await?),
+        }
+    }
+
+    /// Ends it as cancelled, if it was interrupted.
+    pub(crate) async fn give_up(&self) -> Result<(), Failure> {
+        match self {
+            RunSource::Disk(disk) => Ok(dagrun_scheduler::give_up(&disk.state_dir, disk.run)?),
+            RunSource::Live { run, .. } => Ok(run.cancel(Scope::Run).await?),
+        }
+    }
+
+    /// The command that goes on with it.
+    pub(crate) fn go_on(&self) -> String {
+        format!("dagrun retry {} --failed{}", self.id(), self.option())
     }
 
     /// The options that lead a command to this run, with a space before them.

@@ -26,7 +26,7 @@ const PAGE: u32 = 1000;
 pub(crate) async fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     let (name, selector) = args.what.read()?;
     let run = Source::open(&args.place).await?.run(name.unwrap_or(RunName::Last)).await?;
-    let mut status = run.status().await?;
+    let mut status = run.status_now().await?;
     if let Some(selector) = &selector {
         let (task, _) = chosen::task(&status, selector)?;
         if args.instances || args.failed || !selector.is_whole() {
@@ -54,12 +54,15 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<Exit, Failure> {
         output.line(format_args!("{}: {}", task.name, task.note));
     }
     drop(output);
-    if status.state == RunState::Running
-        && let Err(failure) = run.check_owner()
-    {
-        terminal::print(&failure.message);
+    if status.state == RunState::Interrupted {
+        terminal::print(&interrupted(&run));
     }
     Ok(Exit::Success)
+}
+
+/// What to say of a run that was interrupted.
+pub(crate) fn interrupted(run: &RunSource) -> String {
+    format!("run {} was interrupted; go on with: {}", run.id(), run.go_on())
 }
 
 fn headline(output: &mut Output, status: &RunStatus) {
@@ -67,7 +70,7 @@ fn headline(output: &mut Output, status: &RunStatus) {
     let paint = match status.state {
         RunState::Succeeded => Paint::Green,
         RunState::Failed => Paint::Red,
-        RunState::Running | RunState::Cancelled => Paint::Yellow,
+        RunState::Running | RunState::Cancelled | RunState::Interrupted => Paint::Yellow,
     };
     output.line(format_args!(
         "run {}  {}  {}  started {}  took {}",

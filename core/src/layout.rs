@@ -5,6 +5,7 @@
 //! ├── dagrun.db       the journal
 //! ├── unfinished/     directories of attempts under way, by worker
 //! └── runs/4/         `{run.dir}`
+//!     ├── lock        held by the process that runs it
 //!     ├── logs/       what attempts wrote
 //!     ├── manifests/  what gathering tasks read
 //!     ├── values/     long values that are files
@@ -32,6 +33,12 @@ pub fn unfinished(state_dir: &Path) -> PathBuf {
 #[must_use]
 pub fn run_dir(state_dir: &Path, run: RunId) -> PathBuf {
     state_dir.join("runs").join(run.to_string())
+}
+
+/// The lock of a run, held by the process that runs it.
+#[must_use]
+pub fn run_lock(state_dir: &Path, run: RunId) -> PathBuf {
+    run_dir(state_dir, run).join("lock")
 }
 
 /// The state directory of a run's own directory; `None` when it cannot be one.

@@ -90,15 +90,16 @@ pub enum RunState {
     Failed = 2,
     /// Cancelled by a user.
     Cancelled = 3,
+    /// Its scheduler ended before it did: by a signal, a crash, a power cut. Nothing of it runs.
+    Interrupted = 4,
 }
 
 impl RunState {
     /// The state of this number.
     #[must_use]
     pub fn from_u8(number: u8) -> Option<RunState> {
-        [RunState::Running, RunState::Succeeded, RunState::Failed, RunState::Cancelled]
-            .get(usize::from(number))
-            .copied()
+        use RunState::{Cancelled, Failed, Interrupted, Running, Succeeded};
+        [Running, Succeeded, Failed, Cancelled, Interrupted].get(usize::from(number)).copied()
     }
 
     /// The word for it.
@@ -109,6 +110,7 @@ impl RunState {
             RunState::Succeeded => "succeeded",
             RunState::Failed => "failed",
             RunState::Cancelled => "cancelled",
+            RunState::Interrupted => "interrupted",
         }
     }
 }

@@ -22,7 +22,9 @@ mod store;
 pub use dagrun_core::layout;
 pub use history::{History, HistoryError, Scanned, Wanted};
 pub use journal::StoreError;
+pub use journal::lock::Owner;
 pub use server::{Config, Guest, SchedulerHandle, StartError, spawn};
+pub use store::give_up::give_up;
 pub use submission::SubmissionError;
 
 pub use dagrun_schema::wire::Submission;

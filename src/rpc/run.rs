@@ -86,6 +86,16 @@ impl Run {
         Ok(())
     }
 
+    /// Ends what runs of it, because its scheduler is about to end; the run becomes interrupted. Returns
+    /// when the scheduler has understood, not when all ended.
+    ///
+    /// # Errors
+    /// When the scheduler is lost or the run has ended.
+    pub async fn interrupt(&self) -> Result<()> {
+        self.run.interrupt_request().send().promise.await?;
+        Ok(())
+    }
+
     /// At most `limit` instances from `from` on, only the failed ones if so wished.
     ///
     /// # Errors

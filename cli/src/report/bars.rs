@@ -215,7 +215,7 @@ impl Reporter for Bars {
         let paint = match progress.state {
             RunState::Succeeded => Paint::Green,
             RunState::Failed => Paint::Red,
-            RunState::Running | RunState::Cancelled => Paint::Yellow,
+            RunState::Running | RunState::Cancelled | RunState::Interrupted => Paint::Yellow,
         };
         crate::terminal::print(&self.terminal.paint(paint, &conclusion(progress)));
     }

@@ -25,10 +25,13 @@ fn cancel_reaches_the_process_that_runs_it() {
     let test = Test::new(WAITING);
     let submit = test.start(&["submit", "pipeline.toml", "-q"]);
     test.wait_for_file("begun");
-    test.run(&["cancel", "last", "b"]).exits(2).err_has("embedded");
+    test.run(&["cancel", "last", "b"]).exits(0);
+    test.run(&["explain", "last", "b"]).exits(0).out_has("b was cancelled");
+    test.run(&["explain", "last", "a"]).exits(0).out_has("w1");
     test.run(&["cancel", "last"]).exits(0);
-    submit.end().exits(130);
+    submit.end().exits(1);
     test.run(&["wait", "last"]).exits(1);
+    test.run(&["status", "last"]).exits(0).out_has("cancelled");
     test.run(&["cancel", "last"]).exits(0).err_has("has ended");
 }
 

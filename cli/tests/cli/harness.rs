@@ -141,6 +141,20 @@ impl Test {
     pub(crate) fn start_with(&self, words: &[&str], env: &[(&str, String)]) -> Process {
         let mut command = self.command(words);
         command.envs(env.iter().map(|(name, value)| (*name, value)));
+        Test::spawn(command)
+    }
+
+    /// Starts it by a shell, in which `$0` is the program.
+    pub(crate) fn start_in_shell(&self, script: &str) -> Process {
+        let plain = self.command(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(plain.get_program());
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(&self.dir);
+        Test::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Process {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();

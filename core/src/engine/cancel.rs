@@ -12,7 +12,9 @@ use crate::status::{RunState, State};
 impl CancelScope {
     fn covers(self, run: &Run, instance: InstanceId) -> bool {
         match self {
-            CancelScope::Run => !run.task_plan(instance.task).conduct.always,
+            CancelScope::Run | CancelScope::Interruption => {
+                !run.task_plan(instance.task).conduct.always
+            }
             CancelScope::Task(task) => instance.task == task,
             CancelScope::Instance(one) => instance == one,
         }
@@ -26,6 +28,7 @@ impl Turn<'_> {
             return;
         }
         self.run.cancelled |= scope == CancelScope::Run;
+        self.run.interrupted |= scope == CancelScope::Interruption;
         self.end_all(scope);
     }
 
@@ -38,7 +41,7 @@ impl Turn<'_> {
 
     /// Ends everything in scope.
     fn end_all(mut self, scope: CancelScope) {
-        self.run.ending |= scope == CancelScope::Run;
+        self.run.ending |= scope.is_whole();
         // End all of them before drawing consequences: otherwise the end of one would start the
         // next.
         for (task, span) in self.run.parts(scope) {
@@ -92,7 +95,7 @@ impl Turn<'_> {
 impl Run {
     fn knows(&self, scope: CancelScope) -> bool {
         match scope {
-            CancelScope::Run => true,
+            CancelScope::Run | CancelScope::Interruption => true,
             CancelScope::Task(task) => task.at() < self.tasks.len(),
             CancelScope::Instance(instance) => self
                 .tasks
@@ -103,7 +106,7 @@ impl Run {
 
     fn parts(&self, scope: CancelScope) -> Vec<(TaskId, Span)> {
         match scope {
-            CancelScope::Run => {
+            CancelScope::Run | CancelScope::Interruption => {
                 let tasks = self.ids().filter(|task| !self.task_plan(*task).conduct.always);
                 tasks.map(|task| (task, self.all(task))).collect()
             }

@@ -54,10 +54,20 @@ pub enum Event {
 pub enum CancelScope {
     /// All of it; the run ends as cancelled.
     Run,
+    /// All of it, because its scheduler ends; the run ends as interrupted if that cut off anything.
+    Interruption,
     /// A task's instances.
     Task(TaskId),
     /// One instance.
     Instance(InstanceId),
+}
+
+impl CancelScope {
+    /// Whether it is all of a run.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        matches!(self, CancelScope::Run | CancelScope::Interruption)
+    }
 }
 
 /// What the machine knows of a worker.

@@ -118,6 +118,7 @@ pub(super) struct Run {
     /// Instances that are not terminal, and tasks whose width is not known.
     pub(super) open: u64,
     pub(super) cancelled: bool,
+    pub(super) interrupted: bool,
     /// Everything but `always` tasks is being ended.
     pub(super) ending: bool,
     pub(super) failed: bool,
@@ -186,6 +187,7 @@ impl Run {
             edge_starts,
             histories: FxHashMap::default(),
             cancelled: false,
+            interrupted: false,
             ending: false,
             failed: false,
             failures: 0,

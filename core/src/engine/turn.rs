@@ -98,8 +98,11 @@ impl<'a> Turn<'a> {
         if run.open > 0 || run.state != RunState::Running {
             return;
         }
+        // An interruption that came too late to cut anything off is none.
+        let cut = || run.tasks.iter().any(|task| task.counts.of(State::Cancelled) > 0);
         run.state = match (run.cancelled, run.failed) {
             (true, _) => RunState::Cancelled,
+            _ if run.interrupted && cut() => RunState::Interrupted,
             (false, true) => RunState::Failed,
             (false, false) => RunState::Succeeded,
         };

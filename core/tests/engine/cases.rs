@@ -239,6 +239,24 @@ fn cancel_then_late_success() {
 }
 
 #[test]
+fn an_interruption_that_cuts_off_nothing_is_none() {
+    let mut rig = Rig::new(vec![TaskPlan::default(), after(&[0])]).worker(1, 1).submit();
+    rig.cancel(CancelScope::Interruption);
+    rig.ok(0, 0);
+    assert_eq!((rig.state(0, 0), rig.state(1, 0)), (Succeeded, Cancelled));
+    assert_eq!(rig.finished, [RunState::Interrupted]);
+    let mut rig = Rig::new(vec![TaskPlan::default()]).worker(1, 1).submit();
+    rig.cancel(CancelScope::Interruption);
+    rig.ok(0, 0);
+    assert_eq!(rig.finished, [RunState::Succeeded], "it had the last word");
+    let mut rig = Rig::new(vec![TaskPlan::default(), after(&[0])]).worker(1, 1).submit();
+    rig.cancel(CancelScope::Interruption);
+    rig.cancel(CancelScope::Run);
+    rig.ok(0, 0);
+    assert_eq!(rig.finished, [RunState::Cancelled], "a user gave it up");
+}
+
+#[test]
 fn stale_report() {
     let mut rig = Rig::new(vec![array(2)]).worker(1, 1).worker(2, 1).submit();
     let (worker, id, _) = rig.running()[0];

@@ -79,7 +79,7 @@ impl LogQuery {
         let LogQuery { scope, failed, mut cursor, dir } = self;
         let mut accepts = |instance: InstanceId, _attempt| {
             let within = match scope {
-                CancelScope::Run => true,
+                CancelScope::Run | CancelScope::Interruption => true,
                 CancelScope::Task(task) => task == instance.task,
                 CancelScope::Instance(wanted) => wanted == instance,
             };

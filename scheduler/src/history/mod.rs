@@ -36,6 +36,7 @@ pub(crate) use self::past::Taken;
 use self::reason::Reasons;
 pub use self::scan::{Scanned, Wanted};
 use crate::journal::StoreError;
+use crate::journal::lock::{self, Owner};
 use crate::journal::read;
 use crate::journal::rows::read_tolerance;
 use crate::journal::schema::open_reader;
@@ -77,6 +78,9 @@ pub enum HistoryError {
         /// What was to be done with it.
         wish: &'static str,
     },
+    /// The run can be gone on with, so it is not forgotten.
+    #[error("run {0} was interrupted: only a run that has ended can be forgotten; cancel it first")]
+    Interrupted(RunId),
     /// The pipeline of the run is not one that this version can run.
     #[error("run {run} cannot be submitted again")]
     Submission {
@@ -181,6 +185,13 @@ impl History {
         };
         let mut runs = self.read(query())?;
         for run in runs.iter_mut().filter(|run| run.state == RunState::Running) {
+            if !self.is_run(run.run)? {
+                let again = self.whole_status(run.run)?;
+                (run.state, run.finished) = (again.state, again.finished);
+                if again.state == RunState::Running {
+                    run.state = RunState::Interrupted;
+                }
+            }
             let counts = self.read(self.counts_so_far(run.run))?;
             run.done = counts.iter().map(|(_, counts)| u64::from(counts.terminal())).sum();
             run.failed = counts.iter().map(|(_, counts)| u64::from(counts.of(State::Failed))).sum();
@@ -244,19 +255,16 @@ impl History {
     /// # Errors
     /// When there is no such run or the database cannot be read.
     pub fn status(&self, run: RunId) -> Result<RunStatus, HistoryError> {
-        let sql = "SELECT name, state, started, finished FROM runs WHERE run = ?1";
-        let mut status = self.run_row(run, sql, |row| {
-            Ok(RunStatus {
-                run,
-                name: row.get(0)?,
-                state: RunState::from_u8(row.get(1)?).unwrap_or(RunState::Running),
-                started: time(row.get(2)?),
-                finished: row.get::<_, Option<i64>>(3)?.map(time),
-                tasks: Vec::new(),
-            })
-        })?;
+        let mut status = self.whole_status(run)?;
+        if status.state == RunState::Running && !self.is_run(run)? {
+            // It may have ended between the two looks.
+            status = self.whole_status(run)?;
+            if status.state == RunState::Running {
+                status.state = RunState::Interrupted;
+            }
+        }
         status.tasks = self.read(self.final_tasks(run))?;
-        if status.state == RunState::Running {
+        if status.finished.is_none() {
             for (task, counts) in self.read(self.counts_so_far(run))? {
                 if let Some(status) = status.tasks.get_mut(task.at()) {
                     let width = status.counts.total();
@@ -267,6 +275,34 @@ impl History {
             }
         }
         Ok(status)
+    }
+
+    /// Whether some process runs a run that has not ended.
+    fn is_run(&self, run: RunId) -> Result<bool, HistoryError> {
+        Ok(lock::is_held(&self.state_dir, run, self.owner(run)?))
+    }
+
+    /// The process that runs a run, as its lock says; `None` when no process does.
+    #[must_use]
+    pub fn owner_of(&self, run: RunId) -> Option<Owner> {
+        let pid = self.owner(run).ok()?;
+        let held = lock::is_held(&self.state_dir, run, pid);
+        held.then(|| lock::owner(&self.state_dir, run)).flatten()
+    }
+
+    /// A run as the journal has it, without its tasks.
+    fn whole_status(&self, run: RunId) -> Result<RunStatus, HistoryError> {
+        let sql = "SELECT name, state, started, finished FROM runs WHERE run = ?1";
+        self.run_row(run, sql, |row| {
+            Ok(RunStatus {
+                run,
+                name: row.get(0)?,
+                state: RunState::from_u8(row.get(1)?).unwrap_or(RunState::Running),
+                started: time(row.get(2)?),
+                finished: row.get::<_, Option<i64>>(3)?.map(time),
+                tasks: Vec::new(),
+            })
+        })
     }
 
     /// The tasks with the counts that were written at the end of the run.

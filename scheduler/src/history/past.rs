@@ -104,7 +104,8 @@ impl History {
             from: run,
             spans: found.into_iter().flat_map(|task| task.spans).collect(),
             workers,
-            whole: past.instances() == total,
+            // What is not known to be all of it is not all of it.
+            whole: past.instances() == total && status.tasks.iter().all(|task| task.width_known),
             past,
         })
     }

@@ -58,7 +58,7 @@ impl Written {
     pub(super) fn new(tasks: &[(&str, u32)], pipeline: &Pipeline) -> Written {
         let dir = tempfile::tempdir().unwrap();
         let (reply_to, replies) = mpsc::unbounded_channel();
-        let store = Store::start(dir.path(), reply_to).unwrap();
+        let store = Store::start(dir.path(), None, reply_to).unwrap();
         let run = begin(&store, tasks, pipeline);
         Written { dir, store, replies, run, batch: 0 }
     }
@@ -332,7 +332,7 @@ fn two_stores_in_one_directory_never_share_a_run_id() {
     let definition = pipeline(vec![task("a", vec![])]);
     let written = Written::new(&[("a", 1)], &definition);
     let (reply_to, _replies) = mpsc::unbounded_channel();
-    let other = Store::start(written.dir.path(), reply_to).unwrap();
+    let other = Store::start(written.dir.path(), None, reply_to).unwrap();
     let second = begin(&other, &[("a", 1)], &definition);
     let third = begin(&written.store, &[("a", 1)], &definition);
     assert_eq!((written.run, second, third), (RunId(1), RunId(2), RunId(3)));
@@ -392,14 +392,14 @@ fn what_was_acknowledged_survives_a_kill() {
     // A batch is stored completely or not at all, and the next scheduler can continue writing.
     assert_eq!(succeeded % 7, 0);
     let (reply_to, _replies) = mpsc::unbounded_channel();
-    let store = Store::start(dir.path(), reply_to).unwrap();
+    let store = Store::start(dir.path(), None, reply_to).unwrap();
     let next = begin(&store, &[("a", 1)], &pipeline(vec![task("a", vec![])]));
     assert_eq!(next, RunId(2));
 }
 
 fn write_until_killed(dir: &Path) {
     let (reply_to, mut replies) = mpsc::unbounded_channel();
-    let store = Store::start(dir, reply_to).unwrap();
+    let store = Store::start(dir, None, reply_to).unwrap();
     let definition = pipeline(vec![task("a", vec![])]);
     let run = begin(&store, &[("a", 700_000)], &definition);
     let mut committed = 0;

@@ -112,6 +112,12 @@ impl ClientServer {
             .map_err(|error| exception(&error))
     }
 
+    /// Ends an interrupted run as cancelled.
+    pub(super) async fn give_up(server: &Rc<Server>, run: RunId) -> Result<bool, Error> {
+        let client = ClientServer { server: Rc::clone(server) };
+        client.stored(|reply| Command::GiveUp(run, reply)).await
+    }
+
     /// Has the store do something, and waits until it is on disk.
     async fn stored<T>(
         &self,

@@ -11,6 +11,7 @@ mod login;
 mod observer;
 mod reader;
 mod run;
+mod socket;
 
 use std::cell::Cell;
 use std::io;
@@ -37,8 +38,10 @@ use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt 
 
 use self::guard::{Guard, MESSAGE_BYTES, Peer};
 use self::reader::Reader;
+use self::socket::OwnSocket;
 use crate::driver::{self, Shared};
 use crate::journal::StoreError;
+use crate::journal::lock::Owner;
 use crate::store::Store;
 
 /// Connections that have not logged in yet, at once.
@@ -66,6 +69,9 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Which of the workers with free capacity gets an attempt.
     pub scheme: Scheme,
+    /// Whether other processes look into the state directory: its runs then have locks, and this
+    /// scheduler a Unix socket by which they can ask it.
+    pub shared: bool,
 }
 
 impl std::fmt::Debug for Config {
@@ -91,6 +97,7 @@ impl Config {
             login_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(15),
             scheme: Scheme::default(),
+            shared: false,
         }
     }
 
@@ -208,7 +215,14 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
     let (reply_to, replies) = mpsc::unbounded_channel();
     // What attempts of killed workers left.
     dagrun_disk::unfinished::clean(&layout::unfinished(&config.state_dir));
-    let store = Store::start(&config.state_dir, reply_to)?;
+    let mut owner = config.shared.then(Owner::here);
+    // Without a socket others still have the history.
+    let socket = owner.as_ref().and_then(|_| OwnSocket::bind().ok());
+    if let (Some(owner), Some(socket)) = (&mut owner, &socket) {
+        owner.socket = Some(socket.path.clone());
+        owner.token = hex::encode(&config.client_token);
+    }
+    let store = Store::start(&config.state_dir, owner, reply_to)?;
     let listener = config.listen.map(listen).transpose()?;
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -227,7 +241,7 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
             let server = Rc::new(Server::new(config, Rc::clone(&shared)));
             tasks.block_on(&runtime, async move {
                 tokio::task::spawn_local(driver::serve(shared, replies));
-                server.serve(listener, inbox).await;
+                server.serve(listener, socket, inbox).await;
             });
         })
         .map_err(StartError::Thread)?;
@@ -270,10 +284,14 @@ impl Server {
     async fn serve(
         self: Rc<Self>,
         listener: Option<std::net::TcpListener>,
+        socket: Option<OwnSocket>,
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) {
         // Nonblocking already, so only a runtime without I/O could refuse.
         let listener = listener.and_then(|listener| TcpListener::from_std(listener).ok());
+        let own = socket.as_ref().and_then(|socket| {
+            tokio::net::UnixListener::from_std(socket.listener.try_clone().ok()?).ok()
+        });
         let mut guests = tokio::task::JoinSet::new();
         loop {
             tokio::select! {
@@ -285,6 +303,10 @@ impl Server {
                         }
                     }
                     // Out of descriptors, most likely: some will be free again soon.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                },
+                accepted = accept_own(own.as_ref()) => match accepted {
+                    Ok((stream, _)) => self.connect(stream),
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 },
                 order = orders.recv() => match order {
@@ -390,6 +412,15 @@ impl Server {
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept_own(
+    listener: Option<&tokio::net::UnixListener>,
+) -> io::Result<(tokio::net::UnixStream, tokio::net::unix::SocketAddr)> {
     match listener {
         Some(listener) => listener.accept().await,
         None => std::future::pending().await,

@@ -5,10 +5,13 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::rc::Rc;
 
 use capnp::Error;
+use dagrun_core::engine::CancelScope;
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use dagrun_core::status::RunState;
 use dagrun_schema::dagrun_capnp::run;
 use dagrun_schema::wire::{self, Message, Scope};
 
+use super::client::ClientServer;
 use super::{Server, exception, observer};
 use crate::driver::{FAILURES, Happened, Published};
 use crate::history::{History, HistoryError, resolve};
@@ -106,6 +109,12 @@ impl run::Server for RunServer {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let Some(live) = self.live() else {
+            let status = self.read(History::status).await?;
+            if status.state == RunState::Interrupted
+                && ClientServer::give_up(&self.server, self.run).await?
+            {
+                return Ok(());
+            }
             return Err(Error::failed(format!("run {} has ended", self.run)));
         };
         let find = |task: &str| {
@@ -115,6 +124,18 @@ impl run::Server for RunServer {
         let scope = Scope::read(params.get_scope()?)?;
         let scope = resolve(&scope, find).map_err(|error| exception(&error))?;
         self.server.shared.inbox.push(Happened::Cancel(self.run, scope));
+        Ok(())
+    }
+
+    async fn interrupt(
+        self: Rc<Self>,
+        _: run::InterruptParams,
+        _: run::InterruptResults,
+    ) -> Result<(), Error> {
+        if self.live().is_none() {
+            return Err(Error::failed(format!("run {} has ended", self.run)));
+        }
+        self.server.shared.inbox.push(Happened::Cancel(self.run, CancelScope::Interruption));
         Ok(())
     }
 

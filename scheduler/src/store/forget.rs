@@ -20,6 +20,7 @@ pub(crate) enum Forgotten {
     Done,
     Unknown,
     Unended,
+    Interrupted,
 }
 
 impl Forgotten {
@@ -28,6 +29,7 @@ impl Forgotten {
         match self {
             Forgotten::Done => Ok(()),
             Forgotten::Unknown => Err(HistoryError::UnknownRun(run)),
+            Forgotten::Interrupted => Err(HistoryError::Interrupted(run)),
             Forgotten::Unended => Err(HistoryError::NotEnded { run, wish: "forgotten" }),
         }
     }
@@ -41,6 +43,7 @@ pub(super) fn rows(database: &Connection, run: RunId) -> rusqlite::Result<Forgot
     match state {
         None => return Ok(Forgotten::Unknown),
         Some(state) if state == RunState::Running as u8 => return Ok(Forgotten::Unended),
+        Some(state) if state == RunState::Interrupted as u8 => return Ok(Forgotten::Interrupted),
         Some(_) => {}
     }
     for table in ["runs", "tasks", "events"] {

@@ -5,6 +5,7 @@
 //! does the reading.
 
 pub(crate) mod forget;
+pub(crate) mod give_up;
 mod manifest;
 mod past;
 mod queue;
@@ -23,6 +24,7 @@ use dagrun_core::status::{Counts, RunState};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 pub(crate) use self::queue::Haste;
+use crate::journal::lock::Owner;
 use crate::journal::schema::open_writer;
 use crate::journal::{StoreError, TakenSpan};
 use dagrun_schema::wire::Submission;
@@ -144,6 +146,8 @@ pub(crate) enum Command {
     Joined { worker: WorkerId, name: String, host: String, at: Timestamp },
     /// A worker left.
     Left { worker: WorkerId, at: Timestamp },
+    /// End an interrupted run as cancelled; answered when that is on disk.
+    GiveUp(RunId, oneshot::Sender<Result<bool, Arc<StoreError>>>),
     /// Delete the rows of a run; answered when that is on disk.
     Forget(RunId, oneshot::Sender<Result<forget::Forgotten, Arc<StoreError>>>),
     /// Write manifests and read values, as of all earlier commands.
@@ -172,9 +176,11 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the database in `state_dir`, creates both where needed, and starts the thread.
+    /// Opens the database in `state_dir`, creates both where needed, and starts the thread. With an
+    /// owner its runs are locked while they run.
     pub(crate) fn start(
         state_dir: &Path,
+        owner: Option<Owner>,
         replies: UnboundedSender<Reply>,
     ) -> Result<Store, StoreError> {
         let database = open_writer(state_dir)?;
@@ -183,7 +189,7 @@ impl Store {
         let commands = queue.taker();
         let thread = std::thread::Builder::new()
             .name("dagrun-store".into())
-            .spawn(move || writer::Writer::new(database, path, replies).run(&commands))
+            .spawn(move || writer::Writer::new(database, path, owner, replies).run(&commands))
             .map_err(StoreError::Thread)?;
         Ok(Store { queue, thread: Some(thread) })
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use dagrun_core::engine::Record;
 use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::status::{RunState, State};
+use dagrun_disk::clock::now;
 use rusqlite::{Connection, params};
 use rustc_hash::FxHashMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,9 +15,10 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::queue::{self, Taker};
 use super::{
-    Begun, Command, Line, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, forget,
+    Begun, Command, Line, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, forget, give_up,
     manifest, past,
 };
+use crate::journal::lock::{Owner, RunLock};
 use crate::journal::rows::{encode_cause, encode_outputs, tolerance};
 
 /// A transaction is committed when it holds this many records.
@@ -35,6 +37,9 @@ type Later<T> = (oneshot::Sender<Result<T, Arc<StoreError>>>, T);
 pub(super) struct Writer {
     database: Connection,
     path: PathBuf,
+    /// Who holds the locks of runs, if they have any.
+    owner: Option<Owner>,
+    locks: FxHashMap<RunId, RunLock>,
     replies: UnboundedSender<Reply>,
     /// The rows of the workers that are present.
     workers: FxHashMap<WorkerId, i64>,
@@ -52,17 +57,23 @@ struct Group {
     committed: Option<u64>,
     begun: Vec<Later<Begun>>,
     forgotten: Vec<Later<forget::Forgotten>>,
+    given_up: Vec<Later<bool>>,
+    /// The runs that end with it.
+    ended: Vec<RunId>,
 }
 
 impl Writer {
     pub(super) fn new(
         database: Connection,
         path: PathBuf,
+        owner: Option<Owner>,
         replies: UnboundedSender<Reply>,
     ) -> Writer {
         Writer {
             database,
             path,
+            owner,
+            locks: FxHashMap::default(),
             replies,
             workers: FxHashMap::default(),
             seq: 0,
@@ -104,6 +115,8 @@ impl Writer {
             Command::Begin(new, reply) => {
                 self.begin(&new).map(|begun| self.group.begun.push((reply, begun)))
             }
+            Command::GiveUp(run, reply) => give_up::rows(&self.database, run, now())
+                .map(|done| self.group.given_up.push((reply, done))),
             Command::Forget(run, reply) => forget::rows(&self.database, run)
                 .map(|forgotten| self.group.forgotten.push((reply, forgotten))),
             Command::Append(number, entries, ends) => {
@@ -150,6 +163,12 @@ impl Writer {
         for (reply, forgotten) in group.forgotten {
             let _ = reply.send(Ok(forgotten));
         }
+        for (reply, done) in group.given_up {
+            let _ = reply.send(Ok(done));
+        }
+        for run in group.ended {
+            self.locks.remove(&run);
+        }
         if let Some(number) = group.committed {
             let _ = self.replies.send(Reply::Committed(number));
         }
@@ -166,6 +185,9 @@ impl Writer {
             let _ = reply.send(Err(Arc::clone(&error)));
         }
         for (reply, _) in group.forgotten {
+            let _ = reply.send(Err(Arc::clone(&error)));
+        }
+        for (reply, _) in group.given_up {
             let _ = reply.send(Err(Arc::clone(&error)));
         }
         let _ = self.replies.send(Reply::Failed(Arc::clone(&error)));
@@ -191,6 +213,7 @@ impl Writer {
                 std::process::id(),
             ])?;
         let run = self.database.last_insert_rowid();
+        self.lock(RunId(run.cast_unsigned()));
         let mut insert = self.database.prepare_cached(
             "INSERT INTO tasks (run, task, name, width, known) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
@@ -204,6 +227,15 @@ impl Writer {
             self.group.records += past::copy(&self.database, *from, spans, &into)?;
         }
         Ok(Begun { run: RunId(run.cast_unsigned()), durations })
+    }
+
+    /// Locks a run before anybody can see it.
+    fn lock(&mut self, run: RunId) {
+        let (Some(owner), Some(state_dir)) = (&self.owner, self.path.parent()) else { return };
+        // On a file system without locks its process says whether it is running.
+        if let Ok(lock) = RunLock::take(state_dir, run, owner) {
+            self.locks.insert(run, lock);
+        }
     }
 
     /// The durations of the tasks' attempts, each from the newest of the last runs of this pipeline
@@ -284,6 +316,7 @@ impl Writer {
             ])?;
         }
         self.group.records += end.counts.len();
+        self.group.ended.push(end.run);
         self.database
             .prepare_cached("UPDATE runs SET state = ?2, finished = ?3 WHERE run = ?1")?
             .execute(params![run, end.state as u8, end.finished.0.cast_signed()])
@@ -328,6 +361,9 @@ fn refuse(command: Command, error: &Arc<StoreError>, replies: &UnboundedSender<R
             let _ = reply.send(Err(Arc::clone(error)));
         }
         Command::Forget(_, reply) => {
+            let _ = reply.send(Err(Arc::clone(error)));
+        }
+        Command::GiveUp(_, reply) => {
             let _ = reply.send(Err(Arc::clone(error)));
         }
         Command::Prepare(job) => {

@@ -46,6 +46,7 @@ struct Pair {
     /// Whether the run is being ended, and whether a user requested that.
     ending: bool,
     cancelled: bool,
+    interrupted: bool,
 }
 
 impl Pair {
@@ -67,6 +68,7 @@ impl Pair {
             checked_starts: 0,
             ending: false,
             cancelled: false,
+            interrupted: false,
         }
     }
 
@@ -93,8 +95,9 @@ impl Pair {
             1 if self.joined < MOST_WORKERS => self.kill(),
             2 if self.random.one_in(3) => {
                 let task = TaskId(self.random.below(self.model.plan.tasks.len() as u32));
-                let scope = match self.random.below(4) {
+                let scope = match self.random.below(5) {
                     0 => CancelScope::Run,
+                    4 => CancelScope::Interruption,
                     1 => CancelScope::Task(task),
                     _ => CancelScope::Instance(at(task.0, self.random.below(3))),
                 };
@@ -157,8 +160,9 @@ impl Pair {
         let leased: BTreeSet<InstanceId> = leased.collect();
         let verdicts = self.observe();
         self.model.end_all(scope, &verdicts, &leased);
-        self.ending |= scope == CancelScope::Run;
+        self.ending |= scope.is_whole();
         self.cancelled |= scope == CancelScope::Run;
+        self.interrupted |= scope == CancelScope::Interruption;
         let mut answered = scope;
         if self.model.plan.fail_fast && !self.ending && self.failed() {
             self.ending = true;
@@ -368,8 +372,14 @@ impl Pair {
     }
 
     fn check_end(&self) {
+        let tasks = (0..self.model.plan.tasks.len() as u32).map(TaskId);
+        let cut = tasks.into_iter().any(|task| {
+            let counts = self.rig.engine.counts(RUN, task);
+            counts.is_some_and(|(counts, _)| counts.of(State::Cancelled) > 0)
+        });
         let expected = match (self.cancelled, self.failed()) {
             (true, _) => RunState::Cancelled,
+            _ if self.interrupted && cut => RunState::Interrupted,
             (false, true) => RunState::Failed,
             (false, false) => RunState::Succeeded,
         };

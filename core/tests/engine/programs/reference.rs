@@ -289,7 +289,7 @@ impl Model {
         held: &BTreeSet<InstanceId>,
     ) {
         let covered = |task: TaskId, index: Option<u32>| match scope {
-            CancelScope::Run => !self.task(task).conduct.always,
+            CancelScope::Run | CancelScope::Interruption => !self.task(task).conduct.always,
             CancelScope::Task(one) => one == task,
             CancelScope::Instance(one) => one.task == task && index == Some(one.index),
         };
