@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dagrun_core::engine::Scheme;
+use dagrun_core::ids::{Micros, RunId};
 use dagrun_core::pipeline::MaxFail;
 use dagrun_core::status::RunState;
 
@@ -78,6 +79,8 @@ pub(crate) enum Command {
     Cancel(CancelArgs),
     /// Submit a finished run again: all of it, or only what did not succeed
     Retry(RetryArgs),
+    /// Take ended runs out of the history; without RUN or option only lists them
+    Clean(CleanArgs),
     /// Start a scheduler in the foreground
     Scheduler(SchedulerArgs),
     /// Start a worker in the foreground
@@ -313,6 +316,25 @@ pub(crate) struct RunsArgs {
     pub(crate) json: bool,
 }
 
+/// `dagrun clean`.
+#[derive(Debug, Args)]
+pub(crate) struct CleanArgs {
+    /// The runs to remove, by id
+    #[arg(value_name = "RUN", value_parser = run_id)]
+    pub(crate) runs: Vec<RunId>,
+    /// Those that ended longer ago than this, as in 30d or 12h
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(crate) older_than: Option<Micros>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Print one JSON line per run
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
 /// `dagrun status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
@@ -417,6 +439,16 @@ impl ClusterName {
     }
 }
 
+/// `dagrun cluster stop`.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterStopArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterName,
+    /// Also when runs are running, which are interrupted
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
 /// `dagrun scheduler`.
 #[derive(Debug, Args)]
 pub(crate) struct SchedulerArgs {
@@ -457,7 +489,7 @@ pub(crate) enum ClusterCommand {
     /// Start a scheduler and workers; returns when all have joined
     Start(ClusterStartArgs),
     /// End the scheduler and all its workers
-    Stop(ClusterName),
+    Stop(ClusterStopArgs),
     /// Show the scheduler and its workers
     Status(ClusterName),
 }
@@ -519,13 +551,24 @@ pub(crate) fn scheme() -> impl TypedValueParser<Value = Scheme> {
 
 /// Reads the state of a run.
 fn run_state() -> impl TypedValueParser<Value = RunState> {
-    const STATES: [RunState; 4] =
-        [RunState::Running, RunState::Succeeded, RunState::Failed, RunState::Cancelled];
+    use RunState::{Cancelled, Failed, Interrupted, Running, Succeeded};
+    const STATES: [RunState; 5] = [Running, Succeeded, Failed, Cancelled, Interrupted];
     let words = PossibleValuesParser::new(STATES.map(RunState::word));
     words.map(|word| {
         let state = STATES.into_iter().find(|state| state.word() == word);
         state.unwrap_or(RunState::Running)
     })
+}
+
+fn run_id(text: &str) -> Result<RunId, String> {
+    text.parse()
+        .map(RunId)
+        .map_err(|_| format!("`{text}` is no id of a run: `dagrun runs` lists them"))
+}
+
+fn age(text: &str) -> Result<Micros, String> {
+    let age = dagrun_core::parse::duration(text);
+    age.ok_or_else(|| format!("`{text}` is no time: write it like 30d, 12h or 1h30m"))
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use dagrun::rpc::Client;
 use dagrun_core::one_line;
-use dagrun_core::status::WorkerStatus;
+use dagrun_core::status::{RunState, WorkerStatus};
 use dagrun_disk::clock;
 use dagrun_scheduler::connection::{ClusterDir, Connection, ConnectionError, Role};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::args::{ClusterCommand, ClusterName, ClusterStartArgs, WorkersArgs};
+use crate::args::{ClusterCommand, ClusterName, ClusterStartArgs, ClusterStopArgs, WorkersArgs};
 use crate::exit::{Exit, Failure};
 use crate::json::WorkerJson;
 use crate::offer::amount_of_memory;
@@ -203,10 +203,14 @@ impl Process {
 }
 
 /// Ends the scheduler and its workers, and waits until the scheduler has ended.
-async fn stop(args: &ClusterName) -> Result<Exit, Failure> {
-    let folder = ClusterDir::of(args.name())?;
+async fn stop(args: &ClusterStopArgs) -> Result<Exit, Failure> {
+    let name = args.cluster.name();
+    let folder = ClusterDir::of(name)?;
     let connection = folder.read(Role::Client)?;
     let client = connect_to(&connection).await?;
+    if !args.force && !may_stop(&client).await? {
+        return Ok(Exit::Success);
+    }
     client.shutdown().await?;
     drop(client);
     let deadline = Instant::now() + PATIENCE;
@@ -220,8 +224,22 @@ async fn stop(args: &ClusterName) -> Result<Exit, Failure> {
         }
         tokio::time::sleep(POLL).await;
     }
-    terminal::print(&format!("cluster {}: stopped", args.name()));
+    terminal::print(&format!("cluster {name}: stopped"));
     Ok(Exit::Success)
+}
+
+/// Whether a cluster may be stopped: nothing runs on it, or somebody has agreed.
+async fn may_stop(client: &Client) -> Result<bool, Failure> {
+    let runs = client.runs(u32::MAX).await?;
+    let running = runs.iter().filter(|run| run.state == RunState::Running);
+    let running: Vec<String> =
+        running.map(|run| format!("run {} ({})", run.run, run.name)).collect();
+    if running.is_empty() {
+        return Ok(true);
+    }
+    let (verb, them) = if running.len() == 1 { ("is", "it") } else { ("are", "them") };
+    let question = format!("{} {verb} running: interrupt {them}?", running.join(", "));
+    terminal::confirmed(&question, "--force")
 }
 
 fn is_process(pid: u32) -> bool {

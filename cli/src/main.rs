@@ -5,6 +5,7 @@ mod args;
 mod attach;
 mod check;
 mod chosen;
+mod clean;
 mod cluster;
 mod diagnostics;
 mod docs;
@@ -97,6 +98,7 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Wait(args) => attach::wait(args).await,
         Command::Watch(args) => attach::watch(args).await,
         Command::Cancel(args) => attach::cancel(args).await,
+        Command::Clean(args) => clean::clean(args).await,
         Command::Retry(args) => retry::retry(args).await,
         Command::Cluster(command) => cluster::cluster(command).await,
         Command::Workers(args) => cluster::workers(args).await,

@@ -6,8 +6,9 @@ pub(crate) fn exit_codes(command: &[&str]) -> Vec<(&'static str, &'static str)> 
     const OK: (&str, &str) = ("0", "success");
     const INVALID: (&str, &str) = ("2", "invalid pipeline or usage; nothing has run");
     const USAGE: (&str, &str) = ("2", "wrong usage, or there is no such run, task or instance");
-    const UNREACHABLE: (&str, &str) = ("3", "the scheduler is not reachable, or was lost");
-    const SIGNALS: (&str, &str) = ("130, 143", "interrupted by SIGINT, SIGTERM");
+    const UNREACHABLE: (&str, &str) =
+        ("3", "the scheduler is not reachable, or was lost; the run was interrupted");
+    const SIGNALS: (&str, &str) = ("129, 130, 143", "interrupted by SIGHUP, SIGINT, SIGTERM");
     let run = ("1", "a task failed or was cancelled");
     match command {
         ["submit" | "each" | "retry", ..] => vec![OK, run, INVALID, UNREACHABLE, SIGNALS],

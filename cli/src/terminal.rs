@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
 use crate::args::When;
+use crate::exit::Failure;
 
 /// What `--color` says.
 static COLOR: OnceLock<When> = OnceLock::new();
@@ -14,6 +15,23 @@ static COLOR: OnceLock<When> = OnceLock::new();
 /// Notes what `--color` says, once.
 pub(crate) fn set_color(when: When) {
     let _ = COLOR.set(when);
+}
+
+/// Asks a question on the terminal; anything but yes is no. `option` is what says yes elsewhere.
+///
+/// # Errors
+/// Where nobody can be asked.
+pub(crate) fn confirmed(question: &str, option: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let text = format!("{question} There is no terminal on which to ask");
+        return Err(Failure::usage(text).help(format!("{option} says yes")));
+    }
+    let mut to = io::stderr().lock();
+    let _ = write!(to, "{question} [y/N] ");
+    let _ = to.flush();
+    let mut answer = String::new();
+    let _ = io::stdin().read_line(&mut answer);
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// What standard error (or standard output) is.

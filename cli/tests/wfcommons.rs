@@ -127,7 +127,7 @@ impl Case {
 
 impl Drop for Case {
     fn drop(&mut self) {
-        let _ = self.test.command(&["cluster", "stop", "--cluster", "wf"]).output();
+        let _ = self.test.command(&["cluster", "stop", "--force", "--cluster", "wf"]).output();
     }
 }
 

@@ -24,6 +24,7 @@ pub use history::{History, HistoryError, Scanned, Wanted};
 pub use journal::StoreError;
 pub use journal::lock::Owner;
 pub use server::{Config, Guest, SchedulerHandle, StartError, spawn};
+pub use store::forget::forget;
 pub use store::give_up::give_up;
 pub use submission::SubmissionError;
 

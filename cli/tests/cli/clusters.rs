@@ -137,7 +137,9 @@ fn losing_the_scheduler_exits_with_3() {
     let cluster = Cluster::start(Test::new("[task.a]\nrun = ['sleep', '1000']"), "1");
     let mut client = cluster.0.start(&["submit", "pipeline.toml", "--cluster", "c"]);
     client.wait_for_line("run 1");
-    cluster.run(&["cluster", "stop"]).exits(0);
+    let refused = cluster.run(&["cluster", "stop"]).exits(2);
+    refused.err_has("run 1 (pipeline) is running").err_has("--force");
+    cluster.run(&["cluster", "stop", "--force"]).exits(0);
     client.end().exits(3).err_has("lost");
 }
 
@@ -172,6 +174,6 @@ fn workers_end_with_their_scheduler_and_their_tasks_with_them() {
     cluster.0.wait_for_file("pid");
     wait_until("the pid is written", || cluster.0.read("pid").ends_with('\n'));
     let pid = cluster.0.read("pid");
-    cluster.run(&["cluster", "stop"]).exits(0);
+    cluster.run(&["cluster", "stop", "--force"]).exits(0);
     wait_until("the task ends", || !crate::harness::is_alive(&pid));
 }

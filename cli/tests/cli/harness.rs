@@ -62,7 +62,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let _ = self.0.command(&["cluster", "stop", "--cluster", "c"]).output();
+        let _ = self.0.command(&["cluster", "stop", "--force", "--cluster", "c"]).output();
     }
 }
 

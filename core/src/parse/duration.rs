@@ -7,7 +7,8 @@ const UNITS: [(&str, f64); 6] =
     [("us", 1.0), ("ms", 1e3), ("s", 1e6), ("m", 60e6), ("h", 3_600e6), ("d", 86_400e6)];
 
 /// Reads a text such as `1m30s`; units may be separated by spaces.
-pub(super) fn parse(text: &str) -> Option<Micros> {
+#[must_use]
+pub fn parse(text: &str) -> Option<Micros> {
     let mut rest = text.trim();
     if rest.is_empty() {
         return None;

@@ -32,6 +32,7 @@ mod text;
 use toml::de::{DeTable, DeValue};
 
 pub use diagnostic::Diagnostic;
+pub use duration::parse as duration;
 pub use files::{FileError, Files, NoFiles};
 pub use placement::parse_bytes;
 pub use settings::Params;

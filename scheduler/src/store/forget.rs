@@ -8,11 +8,12 @@ use std::path::Path;
 use dagrun_core::ids::RunId;
 use dagrun_core::layout;
 use dagrun_core::status::RunState;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use crate::history::HistoryError;
+use crate::history::{History, HistoryError};
+use crate::journal::StoreError;
 use crate::journal::rows::TAKEN_OVER;
-use crate::journal::schema::open_reader;
+use crate::journal::schema::{open_reader, open_writer};
 
 /// What has become of the wish to forget a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +34,32 @@ impl Forgotten {
             Forgotten::Unended => Err(HistoryError::NotEnded { run, wish: "forgotten" }),
         }
     }
+}
+
+/// Takes runs of a state directory out of its history, without a scheduler: all of them or, when one has not
+/// ended, none.
+///
+/// # Errors
+/// When a run has not ended or is not known, or the database cannot be written.
+pub fn forget(state_dir: &Path, runs: &[RunId]) -> Result<(), HistoryError> {
+    let history = History::open(state_dir)?;
+    for run in runs {
+        if history.status(*run)?.state == RunState::Interrupted {
+            return Err(HistoryError::Interrupted(*run));
+        }
+    }
+    let mut database = open_writer(state_dir)?;
+    let failed = |source| {
+        let path = layout::database(state_dir);
+        HistoryError::Open(StoreError::Write { path, source })
+    };
+    let transaction =
+        database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    for run in runs {
+        rows(&transaction, *run).map_err(failed)?.check(*run)?;
+    }
+    transaction.commit().map_err(failed)?;
+    directories(state_dir)
 }
 
 /// Deletes the rows of a run that has ended, within the caller's transaction.
