@@ -433,7 +433,7 @@ fn submission(pipeline: &Pipeline, options: &Options) -> Result<Submission, Erro
         Some(dir) => dir.clone(),
         None => std::env::current_dir().map_err(ClusterError::System)?,
     };
-    if let Some(error) = BuildError::taken(pipeline, &base_dir) {
+    if let Some(error) = BuildError::on_disk(pipeline, &base_dir) {
         return Err(error.into());
     }
     let submission = Submission::new(pipeline, base_dir).map_err(ClientError::Pipeline)?;

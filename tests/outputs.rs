@@ -33,3 +33,15 @@ fn links_are_refused_before_anything_runs() {
     submit(&copying("p"), dir.path()).unwrap();
     assert_eq!(std::fs::read_to_string(dir.path().join("p")).unwrap(), "new\n");
 }
+
+#[test]
+fn missing_inputs_are_refused_before_anything_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("1.txt"), "").unwrap();
+    let dag = Dag::new("reading");
+    dag.map_command([1, 2], ["cat", "{input}.txt"]).name("a").input("{input}.txt");
+    let error = submit(&dag, dir.path()).unwrap_err();
+    assert!(error.to_string().contains("task `a`: input `2.txt` is missing"), "{error}");
+    std::fs::write(dir.path().join("2.txt"), "").unwrap();
+    submit(&dag, dir.path()).unwrap();
+}

@@ -3,6 +3,7 @@
 
 mod collisions;
 mod cycles;
+mod inputs;
 mod only;
 pub(crate) mod values;
 
@@ -26,6 +27,7 @@ use crate::template::Placeholder;
 
 pub use collisions::{Collision, Taken, collisions, taken};
 pub use cycles::find_cycles;
+pub use inputs::{Missing, missing};
 pub use only::only;
 
 /// Why a pipeline has no graph.

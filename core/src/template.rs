@@ -91,6 +91,12 @@ impl Template {
         Template { parts: vec![Part::Literal(text.to_owned())] }
     }
 
+    /// Whether it has no placeholders.
+    #[must_use]
+    pub fn is_literal(&self) -> bool {
+        self.placeholders().next().is_none()
+    }
+
     /// Its placeholders, in order.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.parts.iter().filter_map(|part| match part {

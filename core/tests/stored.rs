@@ -4,6 +4,7 @@ use dagrun_core::ids::Micros;
 use dagrun_core::pipeline::{
     Arg, Args, Conduct, MinSuccess, Retry, RetryOn, Targets, Task, TaskAction,
 };
+use dagrun_core::template::Template;
 use dagrun_core::value::{RawString, Value};
 
 /// Every option, in the order in which they have always been written.
@@ -74,4 +75,11 @@ fn payloads_are_read_as_every_version_has_stored_them() {
     assert_eq!(earlier, Args::Listed(vec![Arg::Value(Value::String(payload()))]));
     let now = args(&task(r#"{"payload":{"b":[193,98,255]}}"#));
     assert_eq!(now, Args::Listed(vec![Arg::Payload(payload())]));
+}
+
+#[test]
+fn inputs_are_read_as_text_and_as_templates() {
+    let stored = r#"{"name":"a","action":{"shell":"true"},"inputs":["x.txt",[{"literal":"y"}]]}"#;
+    let task: Task = serde_json::from_str(stored).unwrap();
+    assert_eq!(task.inputs, [Template::literal("x.txt"), Template::literal("y")]);
 }

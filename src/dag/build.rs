@@ -132,7 +132,6 @@ impl<'s> Builder<'s> {
                     let outputs = program.outputs.iter();
                     let outputs = outputs.map(|(name, _)| (name.clone(), Template::default()));
                     task.outputs = outputs.collect();
-                    task.inputs.clone_from(&program.inputs);
                 }
             }
         }

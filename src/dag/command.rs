@@ -422,7 +422,8 @@ impl<K: Kind> Command<K> {
         self
     }
 
-    /// A file that it reads; the run is refused when that is missing.
+    /// A file that it reads, at a path with placeholders; the run is refused when it is missing, as far as
+    /// its path is known before.
     pub fn input(self, path: impl Into<String>) -> Self {
         let path = path.into();
         self.change(|program, _| program.inputs.push(path), None);

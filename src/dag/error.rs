@@ -59,9 +59,11 @@ impl BuildError {
         BuildError { problems: problems.into_iter().map(problem).collect() }
     }
 
-    /// Outputs in whose place stands what is never replaced, as far as it can be seen from here.
-    pub(crate) fn taken(pipeline: &Pipeline, base_dir: &Path) -> Option<BuildError> {
-        if pipeline.tasks.iter().all(|task| task.outputs.is_empty()) {
+    /// Inputs that are missing and outputs in whose place stands what is never replaced, as far as
+    /// it can be seen from here.
+    pub(crate) fn on_disk(pipeline: &Pipeline, base_dir: &Path) -> Option<BuildError> {
+        let is_apart = |task: &Task| task.outputs.is_empty() && task.inputs.is_empty();
+        if pipeline.tasks.iter().all(is_apart) {
             return None;
         }
         // What is wrong with the graph is reported by whoever submits it.
@@ -72,7 +74,12 @@ impl BuildError {
             let message = format!("`{}` {}", taken.path.display(), taken.why);
             (Some(taken.instance.task), problem::Problem::new(message))
         };
-        let problems: Vec<_> = taken.into_iter().map(problem).collect();
+        let mut problems: Vec<_> = taken.into_iter().map(problem).collect();
+        let exists = |path: &str| disk.exists(path).map_err(|error| error.to_string());
+        let missing = graph::missing(pipeline, &graph, false, &exists).into_iter();
+        let missing =
+            missing.map(|missing| (Some(missing.task), problem::Problem::new(missing.to_string())));
+        problems.extend(missing);
         (!problems.is_empty()).then(|| BuildError::new(problems, &pipeline.tasks))
     }
 

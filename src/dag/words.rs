@@ -21,6 +21,9 @@ impl Builder<'_> {
         let (site, refs) = (Site::of(id), &mut References::default());
         let words = program.words.iter().map(|word| self.word(site, word, refs)).collect();
         self.problem(id, check::wrap(program.wrap.first().map(String::as_str)));
+        let inputs = program.inputs.iter();
+        let inputs =
+            inputs.map(|path| self.path(site, path, "the path of `input`", refs)).collect();
         let wrap = program.wrap.iter().map(|word| self.text(site, word, refs)).collect();
         for (at, (name, path)) in program.outputs.iter().enumerate() {
             let problem = check::output(name, self.names.name(id));
@@ -44,7 +47,7 @@ impl Builder<'_> {
             path
         });
         let task = &mut self.names.tasks[id.at()];
-        task.wrap = wrap;
+        (task.wrap, task.inputs) = (wrap, inputs);
         (task.action, task.env) = (TaskAction::Run(words), env);
         (task.stdin, task.working_dir) = (stdin, working_dir);
         task.references = std::mem::take(refs).into_tasks();

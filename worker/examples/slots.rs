@@ -37,6 +37,7 @@ fn invocation(argv: Vec<OsString>) -> Invocation {
         env: names.map(|name| (name.into(), "1".into())).to_vec(),
         working_dir: PathBuf::from("/"),
         run_dir: std::env::temp_dir().join("runs/1"),
+        reads: Vec::new(),
         stdin: None,
         fed: None,
         files: Vec::new(),

@@ -128,6 +128,10 @@ impl Runner {
         deadline: Option<Instant>,
     ) -> Result<(Process, Pipes), Fault> {
         let invocation = attempt.invocation;
+        let mut local = invocation.reads.iter().filter(|path| url::remote(path).is_none());
+        if let Some(path) = local.find(|path| !path.exists()) {
+            return Err(Fault::start(format!("input {} is missing", path.display())));
+        }
         let stdin = match (&invocation.stdin, &invocation.fed) {
             (Some(path), _) => Some(open_stdin(path, attempt, deadline)?),
             (None, Some(bytes)) => Some(fed(bytes).map_err(|error| {

@@ -246,3 +246,32 @@ fn max_fail_bears_so_many_failures() {
     }
     test.submit(&["--max-fail", "1", "--fail-fast"]).exits(2);
 }
+
+#[test]
+fn inputs_take_placeholders() {
+    let test = Test::new(
+        "[vars]\ndir = 'data'\n[task.a]\nrun = ['cat', '{vars.dir}/{s}-{index:02}.txt']\ncapture = 'text'\n\
+         inputs = ['{vars.dir}/{s}-{index:02}.txt']\nsweep = { s = ['x', 'y', 'z'] }\n",
+    );
+    std::fs::create_dir(test.path("data")).unwrap();
+    test.write("data/y-01.txt", "y");
+    let outcome = test.run(&["check", "--json"]).exits(2).json().remove(0);
+    let error = &outcome["errors"][0];
+    assert_eq!(error["message"], "input `data/x-00.txt` is missing, and 1 more like it");
+    assert_eq!((&error["line"], &error["column"]), (&6.into(), &11.into()));
+    test.write("data/x-00.txt", "x");
+    test.write("data/z-02.txt", "z");
+    assert_eq!(printed(&test), ["x", "y", "z"]);
+    // What another task makes is waited for, and what only the run knows is looked for at the start.
+    let test = Test::new(
+        "[task.b]\nrun = ['sh', '-c', 'sleep 0.1; echo 1 > $0', '{out.f}']\nout.f = 'f'\n\
+         [task.a]\nrun = ['cat', 'f']\ninputs = '{b.f}'\ncapture = 'text'\n\
+         [task.l]\nrun = ['echo', '[\"f\", \"nowhere\"]']\ncapture = 'json'\nafter = 'b'\n\
+         [task.c]\nscatter = 'l'\nrun = ['cat', '{item}']\ninputs = ['{item}']\n",
+    );
+    test.submit(&[]).exits(1).err_has("c[1] failed: input ").err_has("/nowhere is missing");
+    let rows = test.run(&["status", "--instances", "--json"]).exits(0).json();
+    let state = |at: usize| rows[at]["state"].as_str().unwrap().to_owned();
+    let states: Vec<String> = (0..rows.len()).map(state).collect();
+    assert_eq!(states, ["succeeded", "succeeded", "succeeded", "succeeded", "failed"]);
+}

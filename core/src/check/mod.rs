@@ -204,7 +204,7 @@ fn texts(task: &Task) -> Option<Problem> {
 
 /// The first problem with the paths and the environment of a process.
 fn surroundings(task: &Task) -> Option<Problem> {
-    let paths = task.outputs.iter().map(|(_, path)| path).chain(&task.stdin);
+    let paths = task.outputs.iter().map(|(_, path)| path).chain(&task.stdin).chain(&task.inputs);
     let path = |path: &Template| {
         let empty = path.parts.is_empty().then(|| Problem::new("the path is empty"));
         empty.or_else(|| location(path)).or_else(|| template(path))

@@ -64,6 +64,7 @@ fn templates(task: &mut Task) -> impl Iterator<Item = &mut Template> {
     let named = task.outputs.iter_mut().chain(&mut task.env).map(|(_, template)| template);
     argv.iter_mut()
         .chain(&mut task.wrap)
+        .chain(&mut task.inputs)
         .chain(named)
         .chain(&mut task.stdin)
         .chain(&mut task.working_dir)

@@ -10,33 +10,58 @@ use crate::graph::{self, Graph};
 use crate::ids::TaskId;
 use crate::pipeline::Pipeline;
 use crate::problem::Syntax;
+use crate::template::{RawPart, scan};
 use crate::url;
 
-/// Reports `inputs` that are missing.
+const RELATIVE: &str = "the path is relative to the directory of the pipeline file";
+
+/// Reports `inputs` without placeholders that are missing.
 pub(super) fn inputs(reader: &mut Reader<'_>, drafts: &[Draft<'_>]) {
     let files = reader.files;
     let mut known = FxHashMap::default();
     for input in drafts.iter().flat_map(|draft| &draft.inputs) {
-        let exists = known.entry(input.text).or_insert_with(|| files.exists(input.text));
+        // Those with placeholders are looked for when the instances are known.
+        let Ok(parts) = scan(&input.text) else { continue };
+        let [RawPart::Literal(path)] = parts.as_slice() else { continue };
+        let exists = known.entry(path.clone()).or_insert_with(|| files.exists(path));
         let problem = match exists {
             Ok(true) => continue,
             Ok(false) => {
-                let message = format!("input `{}` is missing", url::redacted(input.text));
+                let message = format!("input `{}` is missing", url::redacted(path));
                 let problem = Diagnostic::at(input.span.clone(), message).label("no such file");
-                let relative = "the path is relative to the directory of the pipeline file";
-                match (written_by(drafts, input.text), url::scheme(input.text.as_bytes())) {
+                match (written_by(drafts, path), url::scheme(path.as_bytes())) {
                     (Some(help), _) => problem.help(help),
-                    (None, None) => problem.help(relative),
+                    (None, None) => problem.help(RELATIVE),
                     (None, Some(_)) => problem,
                 }
             }
             Err(error) => {
-                let shown = url::redacted(input.text);
+                let shown = url::redacted(path);
                 let message = format!("cannot look for input `{shown}`: {error}");
                 Diagnostic::at(input.span.clone(), message)
             }
         };
         reader.add(problem);
+    }
+}
+
+/// Reports `inputs` whose placeholders are known before the run, and that are missing.
+pub(super) fn inputs_of_instances(
+    reader: &mut Reader<'_>,
+    pipeline: &Pipeline,
+    graph: &Graph,
+    drafts: &[Draft<'_>],
+) {
+    let files = reader.files;
+    let exists = |path: &str| files.exists(path).map_err(|error| error.to_string());
+    for missing in graph::missing(pipeline, graph, true, &exists) {
+        let draft = drafts.get(missing.task.at());
+        let Some(input) = draft.and_then(|draft| draft.inputs.get(missing.input)) else { continue };
+        let problem = Diagnostic::at(input.span.clone(), missing.to_string());
+        reader.add(match (missing.why, url::scheme(missing.path.as_bytes())) {
+            (None, None) => problem.label("no such file").help(RELATIVE),
+            _ => problem,
+        });
     }
 }
 

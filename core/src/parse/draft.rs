@@ -57,7 +57,7 @@ pub(super) struct Draft<'t> {
     /// Name, place of the name, path.
     pub(super) outputs: Vec<(&'t str, Range<usize>, Option<Text<'t>>)>,
     pub(super) stdin: Option<Text<'t>>,
-    pub(super) inputs: Vec<Name<'t>>,
+    pub(super) inputs: Vec<Text<'t>>,
     pub(super) env: Vec<(&'t str, Text<'t>)>,
     pub(super) working_dir: Option<Text<'t>>,
     /// All but `min_success`, whose location is kept as well.
@@ -118,7 +118,6 @@ impl<'t> Draft<'t> {
             sweep: self.sweep.as_ref().map(|sweep| sweep.space.clone()),
             capture: self.capture,
             outputs: outputs.collect(),
-            inputs: self.inputs.iter().map(|input| input.text.to_owned()).collect(),
             conduct: self.conduct.clone(),
             ..Task::new(self.name, self.kind())
         }

@@ -221,9 +221,10 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
             self.reader.report(text.span.clone(), check::directory(&path, Syntax::Toml));
             path
         });
+        let inputs = draft.inputs.iter().map(|text| self.path(site, text, refs)).collect();
         let wrap = draft.wrap.iter().map(|text| self.text(site, text, refs)).collect();
         let task = &mut self.names.tasks[id.at()];
-        task.wrap = wrap;
+        (task.wrap, task.inputs) = (wrap, inputs);
         (task.action, task.env, task.stdin, task.working_dir) = (action, env, stdin, working_dir);
         (task.after, task.follow) = (after, follow);
         task.references = std::mem::take(refs).into_tasks();

@@ -224,6 +224,7 @@ impl<'t> Top<'t> {
         }
         let graph = checks::whole(reader, &pipeline, &self.tasks)?;
         checks::taken(reader, &pipeline, &graph, &self.tasks);
+        checks::inputs_of_instances(reader, &pipeline, &graph, &self.tasks);
         Some(Parsed { pipeline, graph, warnings: Vec::new() })
     }
 }

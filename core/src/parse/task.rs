@@ -174,7 +174,7 @@ impl<'t> Draft<'t> {
             "out" => self.outputs(reader, node),
             "stdin" => self.stdin = reader.filled_text(node, "the path"),
             "inputs" => {
-                self.inputs = reader.names(node, "a path or a list of paths").unwrap_or_default();
+                self.inputs = reader.texts(node, "a path or a list of paths").unwrap_or_default();
             }
             "env" => self.env(reader, node),
             "working-dir" => self.working_dir = reader.filled_text(node, "the path"),

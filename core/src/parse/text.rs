@@ -81,6 +81,27 @@ impl Reader<'_> {
         Some(Text::new(self.source, node, text))
     }
 
+    /// A string with placeholders, or a list of them, none of them empty; `expected` describes both.
+    pub(super) fn texts<'t>(
+        &mut self,
+        node: &'t Node<'_>,
+        expected: &str,
+    ) -> Option<Vec<Text<'t>>> {
+        match node.get_ref() {
+            DeValue::String(_) => Some(vec![self.filled_text(node, "the path")?]),
+            DeValue::Array(array) => {
+                let texts: Vec<_> =
+                    array.iter().map(|item| self.filled_text(item, "the path")).collect();
+                texts.into_iter().collect()
+            }
+            _ => {
+                let problem = self.mismatch(node, expected);
+                self.add(problem);
+                None
+            }
+        }
+    }
+
     /// The argument vector of `run`: a list of words, or a string that is split into words by the
     /// rules of a POSIX shell, before its placeholders are replaced.
     pub(super) fn argv<'t>(&mut self, node: &'t Node<'_>) -> Option<Vec<Text<'t>>> {

@@ -1,6 +1,6 @@
 //! A task: what it does, how it relates to others, and its inputs and outputs.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::conduct::is_default;
 use super::{Call, Clause, Conduct, Pattern, Targets};
@@ -42,9 +42,9 @@ pub struct Task {
     /// The file fed to standard input.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stdin: Option<Template>,
-    /// Files that the task reads, as the author wrote them.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub inputs: Vec<String>,
+    /// Files that the task reads.
+    #[serde(default, skip_serializing_if = "is_default", deserialize_with = "inputs")]
+    pub inputs: Vec<Template>,
     /// Environment to add.
     #[serde(default, skip_serializing_if = "is_default")]
     pub env: Vec<(String, Template)>,
@@ -102,6 +102,7 @@ impl Task {
             .chain(outputs)
             .chain(env)
             .chain(&self.stdin)
+            .chain(&self.inputs)
             .chain(&self.working_dir)
             .flat_map(Template::placeholders)
     }
@@ -123,6 +124,22 @@ impl Task {
         consumed.dedup();
         consumed
     }
+}
+
+/// Inputs as they are stored, and as older versions stored them: as text without placeholders.
+fn inputs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Template>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Text(String),
+        Template(Template),
+    }
+    let stored = Vec::<Stored>::deserialize(deserializer)?;
+    let template = |stored| match stored {
+        Stored::Text(text) => Template::literal(&text),
+        Stored::Template(template) => template,
+    };
+    Ok(stored.into_iter().map(template).collect())
 }
 
 /// What an attempt does.

@@ -89,6 +89,7 @@ impl RecipeData {
             wrap: task.wrap.clone(),
             capture: task.capture,
             stdin: task.stdin.clone(),
+            reads: task.inputs.iter().filter(|input| !input.is_literal()).cloned().collect(),
             env: task.env.clone(),
             working_dir: task.working_dir.clone(),
             timeout: task.conduct.timeout,

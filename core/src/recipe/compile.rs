@@ -78,6 +78,7 @@ pub(super) struct Compiled {
     pub(super) call: Option<CompiledCall>,
     pub(super) env: Vec<(String, Pieces)>,
     pub(super) stdin: Option<Pieces>,
+    pub(super) reads: Vec<Pieces>,
     pub(super) working_dir: Option<Pieces>,
     /// The position of the item among the inputs.
     pub(super) item: Option<usize>,
@@ -156,6 +157,7 @@ impl Compiled {
             wrap: data.wrap.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
             argv: argv.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
             env: all(&compiler, &data.env)?,
+            reads: data.reads.iter().map(|path| compiler.pieces(path)).collect::<Result<_, _>>()?,
             stdin: data.stdin.as_ref().map(|path| compiler.pieces(path)).transpose()?,
             working_dir: data.working_dir.as_ref().map(|path| compiler.pieces(path)).transpose()?,
             related: Vec::new(),

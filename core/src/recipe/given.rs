@@ -26,6 +26,9 @@ pub struct RecipeData {
     pub(super) wrap: Vec<Template>,
     pub(super) capture: Capture,
     pub(super) stdin: Option<Template>,
+    /// Files that must be there when an attempt starts.
+    #[serde(default)]
+    pub(super) reads: Vec<Template>,
     pub(super) env: Vec<(String, Template)>,
     pub(super) working_dir: Option<Template>,
     pub(super) timeout: Option<Micros>,

@@ -36,6 +36,8 @@ pub struct Invocation {
     pub working_dir: PathBuf,
     /// The run's own directory, absolute.
     pub run_dir: PathBuf,
+    /// Files that must be there when it starts, absolute, or URLs.
+    pub reads: Vec<PathBuf>,
     /// The file fed to standard input, absolute, or its URL; `None` is empty input, or `fed`.
     pub stdin: Option<PathBuf>,
     /// What is fed to standard input where that is no file.
@@ -162,6 +164,7 @@ impl Renderer<'_> {
             files: self.script_files()?,
             working_dir,
             run_dir: data.run_dir().to_owned(),
+            reads: compiled.reads.iter().map(path).collect::<Result<_, _>>()?,
             stdin,
             fed,
             outputs: self.outputs,

@@ -285,7 +285,7 @@ impl Writer<'_> {
         self.optional("stdin", task.stdin.as_ref().map(|path| self.template(path)).transpose()?);
         if !task.inputs.is_empty() {
             let inputs =
-                task.inputs.iter().map(|path| string(path)).collect::<Written<Vec<_>>>()?;
+                task.inputs.iter().map(|path| self.template(path)).collect::<Written<Vec<_>>>()?;
             self.line("inputs", &list(inputs));
         }
         self.optional("env", self.templates(&task.env)?);

@@ -25,6 +25,7 @@ pub fn invocation<S: Into<OsString>>(dir: &Path, argv: impl IntoIterator<Item = 
         env: Vec::new(),
         working_dir: dir.to_owned(),
         run_dir: dir.join("state/runs/7"),
+        reads: Vec::new(),
         stdin: None,
         fed: None,
         files: Vec::new(),
