@@ -50,6 +50,7 @@ const ENGINE: &[&str] = &[
     "transition",
     "clause",
     "plan",
+    "again",
     "event",
     "needs",
     "ready",

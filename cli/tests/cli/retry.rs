@@ -226,3 +226,41 @@ fn only_a_run_that_has_ended_can_be_retried() {
     again.signal(rustix::process::Signal::INT);
     again.end().exits(130);
 }
+
+#[test]
+fn what_has_its_data_from_a_failure_runs_again_and_what_is_only_ordered_does_not() {
+    let pipeline = "
+[task.part]
+allow-failure = true
+sweep = { n = { range = '0..10' } }
+capture = 'json'
+shell = 'echo part-$n >> ran; [ $n != 3 ] || [ -e go ] && echo $n'
+
+[task.sum]
+gather = 'part'
+min-success = 9
+capture = 'text'
+stdin = '{part.manifest}'
+shell = 'echo sum >> ran; grep -c succeeded'
+
+[task.report]
+run = ['sh', '-c', 'echo report-$0 >> ran', '{sum.value}']
+
+[task.each]
+map = 'part'
+shell = 'echo each-$n >> ran'
+
+[task.ordered]
+after = { all = 'part', on = 'finish' }
+shell = 'echo ordered >> ran'
+";
+    let test = Test::new(pipeline);
+    test.submit(&[]).exits(0);
+    let first = ran(&test);
+    assert_eq!(first.len(), 10 + 1 + 1 + 9 + 1, "{first:?}");
+    assert!(first.contains(&"report-9".to_owned()), "{first:?}");
+    test.write("go", "");
+    test.run(&["retry", "--failed"]).exits(0).err_has("takes 19 instances over");
+    assert_eq!(ran(&test), ["each-3", "part-3", "report-10", "sum"]);
+    test.run(&["retry", "--failed"]).exits(0).err_has("nothing to retry");
+}

@@ -8,6 +8,7 @@
 //! per clause. What concerns only attempts in flight is kept in a lease of their worker. Finishing
 //! an instance costs its out-edges; blocked instances are never rescanned.
 
+mod again;
 mod attempts;
 mod cancel;
 mod cascade;
@@ -34,6 +35,7 @@ mod wake;
 mod widths;
 mod workers;
 
+pub use again::Indices;
 pub use event::{
     Action, Assignment, CancelScope, Cause, Event, FollowProblem, Outcome, Record, Report,
     RevokeMode, WorkerInfo,

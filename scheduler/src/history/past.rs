@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dagrun_core::engine::{Cause, Done, Past, RunPlan};
+use dagrun_core::engine::{Cause, Done, Indices, Past, RunPlan};
 use dagrun_core::ids::{RunId, TaskId, WorkerId};
 use dagrun_core::output::Stamp;
 use dagrun_core::payload::{self, Stored, Whereabouts};
@@ -63,8 +63,11 @@ struct Succeeded<'a> {
     scattered: bool,
     /// Whether other tasks follow it, so that the worker matters.
     followed: bool,
-    items: u64,
+    /// How many elements each instance captured, where they are scattered.
+    elements: Vec<(u32, u32)>,
     spans: Vec<TakenSpan>,
+    /// The instances that succeeded, whether they can be taken over or not.
+    had: Indices,
 }
 
 impl History {
@@ -89,12 +92,16 @@ impl History {
                 files: files(pipeline, task, run, submission),
                 scattered: sources(plan).any(|source| source == task),
                 followed: followed[task.at()],
-                items: 0,
+                elements: Vec::new(),
                 spans: Vec::new(),
+                had: Indices::new(),
             };
             self.read(self.collect(run, &mut succeeded))?;
             found.push(succeeded);
         }
+        let lacking = found.iter().zip(&widths).map(|(task, width)| outside(&task.had, *width));
+        let again = Past::with_dependents(plan, &widths, lacking.collect());
+        found.iter_mut().zip(&again).for_each(|(task, again)| task.leave_out(again));
         drop_oversized(plan, &widths, &mut found);
         settle(plan, &widths, &mut found);
         let workers = self.read(self.workers_of(&found))?;
@@ -176,7 +183,9 @@ impl Succeeded<'_> {
         let worker: Option<i64> = if self.followed { row.get(4)? } else { None };
         let payload = row.get(5)?;
         let value: Option<Vec<u8>> = row.get(7)?;
+        let end = first.saturating_add(count);
         if value.as_deref().and_then(payload::stored).is_some_and(|stored| is_lost(&stored)) {
+            self.had.push(first..end);
             return Ok(());
         }
         let items = match self.scattered {
@@ -187,11 +196,14 @@ impl Succeeded<'_> {
                 None => return Ok(()),
             },
         };
+        self.had.push(first..end);
         let task = self.task;
         let span = |first, count| TakenSpan { task, first, count, origin, payload, worker };
-        let Succeeded { files, spans, items: sum, .. } = self;
+        let Succeeded { files, spans, elements, .. } = self;
         let mut keep = |span: TakenSpan| {
-            *sum += u64::from(items);
+            if items > 0 {
+                elements.push((span.first, items));
+            }
             push(spans, span);
         };
         let reported: Option<Vec<u8>> = row.get(6)?;
@@ -212,8 +224,7 @@ impl Succeeded<'_> {
                     Ok(Some(paths)) => unchanged(&paths, &stamps),
                     Ok(None) | Err(_) => false,
                 };
-                let indices = first..first.saturating_add(count);
-                indices.filter(there).for_each(|index| keep(span(index, 1)));
+                (first..end).filter(there).for_each(|index| keep(span(index, 1)));
             }
         }
         Ok(())
@@ -223,10 +234,56 @@ impl Succeeded<'_> {
         self.spans.iter().map(|span| u64::from(span.count)).sum()
     }
 
+    fn items(&self) -> u64 {
+        self.elements.iter().map(|(_, items)| u64::from(*items)).sum()
+    }
+
     fn forget(&mut self) {
         self.spans.clear();
-        self.items = 0;
+        self.elements.clear();
     }
+
+    /// Takes these out of what is taken over.
+    fn leave_out(&mut self, again: &Indices) {
+        if again.is_empty() {
+            return;
+        }
+        let mut spans = Vec::with_capacity(self.spans.len());
+        for span in self.spans.drain(..) {
+            let mut rest = span.first..span.first.saturating_add(span.count);
+            let from = again.partition_point(|range| range.end <= rest.start);
+            for range in again.iter().skip(from).take_while(|range| range.start < rest.end) {
+                if rest.start < range.start {
+                    let count = range.start - rest.start;
+                    spans.push(TakenSpan { first: rest.start, count, ..span });
+                }
+                rest.start = range.end.min(rest.end);
+            }
+            if !rest.is_empty() {
+                spans.push(TakenSpan { first: rest.start, count: rest.end - rest.start, ..span });
+            }
+        }
+        self.spans = spans;
+        self.elements.retain(|(index, _)| {
+            let at = again.partition_point(|range| range.end <= *index);
+            again.get(at).is_none_or(|range| !range.contains(index))
+        });
+    }
+}
+
+/// The indices below a width that are not among these, which are sorted.
+fn outside(had: &Indices, width: u32) -> Indices {
+    let (mut next, mut outside) = (0, Indices::new());
+    for range in had {
+        if next < range.start {
+            outside.push(next..range.start);
+        }
+        next = next.max(range.end);
+    }
+    if next < width {
+        outside.push(next..width);
+    }
+    outside
 }
 
 /// Appends a span, merged into the last one when both are alike.
@@ -305,8 +362,8 @@ fn drop_oversized(plan: &RunPlan, widths: &[u32], found: &mut [Succeeded<'_>]) {
             continue;
         };
         let own = u64::from(task.width.each());
-        let parts = scatter.split.width(source.items).saturating_mul(own);
-        let too_long = scatter.max_items.is_some_and(|most| source.items > u64::from(most))
+        let parts = scatter.split.width(source.items()).saturating_mul(own);
+        let too_long = scatter.max_items.is_some_and(|most| source.items() > u64::from(most))
             || u32::try_from(parts).is_err();
         if source.count() == u64::from(*width) && too_long {
             source.forget();
@@ -344,6 +401,6 @@ fn past_of(plan: &RunPlan, widths: &[u32], found: &[Succeeded<'_>]) -> Past {
     Past {
         done: done(found),
         widths: late.map(width).collect(),
-        items: items.map(|task| (task.task, task.items)).collect(),
+        items: items.map(|task| (task.task, task.items())).collect(),
     }
 }
