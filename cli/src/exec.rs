@@ -225,7 +225,7 @@ impl Said {
         drop(output);
         if !self.stderr.is_empty() {
             terminal::print(&format!("{}:", self.worker));
-            terminal::tell_bytes(&whole_lines(&self.stderr));
+            terminal::print_bytes(&whole_lines(&self.stderr));
         }
         if self.row.state != State::Succeeded {
             let state = self.row.state.word();

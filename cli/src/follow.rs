@@ -177,7 +177,7 @@ impl<'a> Followed<'a> {
             }
         }
         if self.reporter.wants_all_failures() {
-            self.tell_all_failures().await?;
+            self.report_all_failures().await?;
         }
         if let Some(sink) = &mut self.sink {
             let reporter = &mut self.reporter;
@@ -222,7 +222,7 @@ impl<'a> Followed<'a> {
         self.run.interrupt().await
     }
 
-    async fn tell_all_failures(&mut self) -> Result<(), Failure> {
+    async fn report_all_failures(&mut self) -> Result<(), Failure> {
         let mut from = FIRST;
         loop {
             let page = self.run.instances(from, 1000, true).await?;

@@ -100,7 +100,7 @@ pub(crate) async fn to_cluster(
     if offer::asks(work.pipeline()) && !how.quiet {
         let workers = client.workers().await?;
         let misfits = offer::misfits(work.pipeline(), &workers);
-        misfits.iter().filter(|_| !workers.is_empty()).for_each(tell_misfit);
+        misfits.iter().filter(|_| !workers.is_empty()).for_each(note_misfit);
     }
     let Some(run) = work.submit(&client, how).await? else { return Ok(Exit::Success) };
     if how.detach {
@@ -165,7 +165,7 @@ async fn check_worker(pipeline: &Pipeline, client: &Client) -> Result<(), Failur
     let misfits = offer::misfits(pipeline, &workers);
     let (bounded, endless): (Vec<_>, Vec<_>) =
         misfits.into_iter().partition(|misfit| misfit.task.conduct.start_within.is_some());
-    bounded.iter().for_each(tell_misfit);
+    bounded.iter().for_each(note_misfit);
     if endless.is_empty() {
         return Ok(());
     }
@@ -175,7 +175,7 @@ async fn check_worker(pipeline: &Pipeline, client: &Client) -> Result<(), Failur
     Err(Failure::usage(lines.join("\n")).help(help))
 }
 
-fn tell_misfit(misfit: &Misfit<'_>) {
+fn note_misfit(misfit: &Misfit<'_>) {
     terminal::print(&format!("note: {misfit}; it waits for a worker that can"));
 }
 

@@ -41,8 +41,8 @@ pub(crate) async fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
             .map_err(|error| failure(&error, &loaded, cluster))
     };
     let prediction = predict(args.scheme.unwrap_or_default())?;
-    tell_unknown(&durations);
-    tell_widths(&loaded, &durations);
+    note_unknown(&durations);
+    note_widths(&loaded, &durations);
     if args.json {
         Output::lock().json(&PlanJson::new(&prediction));
         return Ok(Exit::Success);
@@ -101,7 +101,7 @@ fn name(loaded: &Loaded, instance: InstanceId) -> &str {
 }
 
 /// Says which durations are guesses, where others are given.
-fn tell_unknown(durations: &Durations) {
+fn note_unknown(durations: &Durations) {
     let unknown = &durations.unknown;
     if unknown.is_empty() {
         return;
@@ -116,7 +116,7 @@ fn tell_unknown(durations: &Durations) {
 }
 
 /// Says where the number of instances is a guess.
-fn tell_widths(loaded: &Loaded, durations: &Durations) {
+fn note_widths(loaded: &Loaded, durations: &Durations) {
     for (id, task) in (0..).map(TaskId).zip(&loaded.pipeline.tasks) {
         if matches!(task.pattern, Pattern::Scatter(_)) && durations.width(id).is_none() {
             terminal::print(&format!(

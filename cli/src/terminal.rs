@@ -142,7 +142,7 @@ pub(crate) fn print(text: &str) {
 }
 
 /// Writes bytes as they are to standard error.
-pub(crate) fn tell_bytes(bytes: &[u8]) {
+pub(crate) fn print_bytes(bytes: &[u8]) {
     let _ = io::stderr().lock().write_all(bytes);
 }
 

@@ -55,7 +55,7 @@ impl Service {
     /// all reports, or has disconnected.
     pub(crate) async fn wind_down(&self) {
         self.leaving.set(true);
-        self.tell_all(&self.slots.withdraw_all(None), Outcome::Returned, None);
+        self.report_all(&self.slots.withdraw_all(None), Outcome::Returned, None);
         self.slots.stop_all(None, Stop::Leave);
         let slots = self.slots.clone();
         let started = self.started.replace(false);
@@ -81,7 +81,7 @@ impl Service {
 
     /// Reports the same outcome for many attempts, with one report for each range of consecutive
     /// ids.
-    fn tell_all(&self, attempts: &[AttemptId], outcome: Outcome, reason: Option<&str>) {
+    fn report_all(&self, attempts: &[AttemptId], outcome: Outcome, reason: Option<&str>) {
         let detail = |reason: &str| Detail { reason: reason.to_owned(), ..Detail::default() };
         let mut rest = attempts;
         while let Some(first) = rest.first() {
@@ -154,7 +154,7 @@ impl worker::Server for Service {
                 let ids: Vec<_> = (0..u64::from(work.assignment.count))
                     .map(|at| AttemptId(first.wrapping_add(at)))
                     .collect();
-                self.tell_all(&ids, Outcome::Returned, None);
+                self.report_all(&ids, Outcome::Returned, None);
             }
             return Ok(());
         }
@@ -173,10 +173,10 @@ impl worker::Server for Service {
         let withdrawn = self.slots.withdraw(&attempts);
         if params.get_cancel() {
             let outcome = Outcome::Failed(FailureKind::Cancelled);
-            self.tell_all(&withdrawn, outcome, Some("cancelled"));
+            self.report_all(&withdrawn, outcome, Some("cancelled"));
             self.slots.stop(&attempts, Stop::Cancel);
         } else {
-            self.tell_all(&withdrawn, Outcome::Returned, None);
+            self.report_all(&withdrawn, Outcome::Returned, None);
         }
         Ok(())
     }
