@@ -34,10 +34,29 @@ const SCHEDULER: &[&str] = &[
 /// Those of the worker.
 const WORKER: &[&str] = &[
     // What an attempt is, and what it needs.
-    "control", "attempt", "data", "outputs", "scratch", "values", "groups", "machine", "capture",
-    "output", "program", // Functions and processes, then who runs either.
-    "function", "process", "runner", "slots", "runs", // The scheduler's side.
-    "reports", "reaper", "service", "session", "handle", "lib",
+    "control",
+    "attempt",
+    "data",
+    "outputs",
+    "scratch",
+    "temporary",
+    "values",
+    "groups",
+    "machine",
+    "capture",
+    "output",
+    "program", // Functions and processes, then who runs either.
+    "function",
+    "process",
+    "runner",
+    "slots",
+    "runs", // The scheduler's side.
+    "reports",
+    "reaper",
+    "service",
+    "session",
+    "handle",
+    "lib",
 ];
 
 /// Which floors the modules of a folder have.

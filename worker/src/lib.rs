@@ -29,6 +29,7 @@ mod scratch;
 mod service;
 mod session;
 pub mod slots;
+mod temporary;
 pub mod values;
 
 pub use handle::{Life, Stopper, WorkerHandle, spawn, spawn_on};

@@ -43,6 +43,8 @@ pub(crate) struct Start<'a> {
     pub(crate) invocation: &'a Invocation,
     pub(crate) mark: (&'static str, &'a OsStr),
     pub(crate) stdin: Option<File>,
+    /// Its `TMPDIR`, unless it is given another one.
+    pub(crate) temporary: Option<&'a Path>,
 }
 
 impl Process {
@@ -58,6 +60,9 @@ impl Process {
             command.arg0(name).args(arguments);
         }
         let (mark, value) = start.mark;
+        if let Some(temporary) = start.temporary {
+            command.env("TMPDIR", temporary);
+        }
         command
             .envs(start.invocation.env.iter().map(|(key, value)| (key, value)))
             .env(mark, value)

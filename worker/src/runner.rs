@@ -25,6 +25,7 @@ use crate::outputs::{self, Outputs, Records, Unpublished};
 use crate::process::{self, Pipes, Process, ProcessWatch, Stage, Start};
 use crate::program::{self, Programs};
 use crate::scratch::Scratch;
+use crate::temporary::Temporary;
 use crate::values::Values;
 
 /// What all attempts of a worker share.
@@ -101,8 +102,11 @@ impl Runner {
         let begun = prepared.map_err(|(kind, reason)| Fault(kind, reason)).and_then(|outputs| {
             let record = || records.of_run(&invocation.run_dir);
             let scratch = Scratch::write(&invocation.files, record).map_err(Fault::start)?;
-            let (process, pipes) = self.start(attempt, deadline)?;
-            Ok((outputs, scratch, process, pipes))
+            let below = self.values.as_deref().map(Values::dir);
+            let temporary = below.and_then(|dir| Temporary::new(dir, attempt.slot));
+            let path = temporary.as_ref().map(Temporary::path);
+            let (process, pipes) = self.start(attempt, deadline, path)?;
+            Ok((outputs, (scratch, temporary), process, pipes))
         });
         let (outputs, scratch, process, pipes) = match begun {
             Ok(begun) => begun,
@@ -126,6 +130,7 @@ impl Runner {
         &self,
         attempt: &Attempt<'_>,
         deadline: Option<Instant>,
+        temporary: Option<&Path>,
     ) -> Result<(Process, Pipes), Fault> {
         let invocation = attempt.invocation;
         let mut local = invocation.reads.iter().filter(|path| url::remote(path).is_none());
@@ -148,7 +153,8 @@ impl Runner {
             let stdin =
                 stdin.map_err(|error| Fault::start(format!("no standard input: {error}")))?;
             let mark = (Mark::VARIABLE, mark.as_os_str());
-            let start = Start { program: &program, argv: &argv, invocation, mark, stdin };
+            let start =
+                Start { program: &program, argv: &argv, invocation, mark, stdin, temporary };
             match Process::start(start) {
                 Ok((process, pipes)) => {
                     if let Some(groups) = &self.groups {

@@ -141,3 +141,19 @@ fn capture_of_json_lines_and_bytes() {
         "`b` captures bytes, not an array"
     );
 }
+
+#[test]
+fn tmpdir_is_of_each_attempt() {
+    let test = Test::new(
+        "[task.a]\nshell = 'mktemp > /dev/null; mkdir $TMPDIR/d; ls -A $TMPDIR | wc -l; echo $TMPDIR'\ncapture = 'lines'\n\
+         sweep = { x = [1, 2] }\nretries = 1\n[task.b]\nrun = ['sh', '-c', 'echo $TMPDIR']\ncapture = 'text'\nenv = { TMPDIR = 'own' }\n",
+    );
+    test.submit(&["--quiet", "-j", "1"]).exits(0);
+    for index in 0..2 {
+        let value = test.run(&["output", "last", &format!("a[{index}]")]).exits(0).json().remove(0);
+        assert_eq!(value[0].as_str().unwrap().trim(), "2");
+        let path = value[1].as_str().unwrap();
+        assert!(path.contains("dagrun") && !std::path::Path::new(path).exists(), "{path}");
+    }
+    test.run(&["output", "last", "b"]).exits(0).out("own\n");
+}

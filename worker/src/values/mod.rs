@@ -16,7 +16,7 @@ mod transfer;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -92,6 +92,11 @@ impl Values {
             server: OnceLock::new(),
             own: OnceLock::new(),
         }
+    }
+
+    /// The worker's own directory for what attempts are given and leave.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Listens for other workers on a free port of this address.
