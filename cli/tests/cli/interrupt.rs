@@ -91,6 +91,12 @@ fn killed() -> Test {
     );
     let mut process = test.start(&["submit", "pipeline.toml"]);
     test.wait_for_file("outer");
+    // What has ended is in the history a moment after it was acted upon.
+    wait_until("both ends are on disk", || {
+        let status = test.run(&["status", "last", "--json"]).json().remove(0);
+        let count = |at: usize, state: &str| status["tasks"][at][state] == json!(1);
+        count(0, "succeeded") && count(1, "failed")
+    });
     process.signal(Signal::KILL);
     process.end();
     is_gone(&test, "outer");
