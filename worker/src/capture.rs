@@ -63,7 +63,7 @@ fn strange_number(text: &str, line: usize, column: usize) -> Option<String> {
     let found = text.lines().nth(line.checked_sub(1)?)?;
     // Columns count bytes, and the parser may have gone into the word.
     let near = column.saturating_sub(10)..(column + 2).min(found.len());
-    let is_start = |at: &usize| found.is_char_boundary(*at) && at + 1 <= column + 1;
+    let is_start = |at: &usize| found.is_char_boundary(*at) && *at <= column;
     let words = ["-Infinity", "Infinity", "NaN", "-nan", "nan", "-inf", "inf"];
     near.filter(is_start).find_map(|at| {
         let rest = found.get(at..)?;

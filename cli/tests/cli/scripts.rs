@@ -37,10 +37,7 @@ fn a_script_is_run_by_its_first_line() {
         assert_eq!(rest, format!("it is 5 {wrapped}{{x}}"), "{line}");
     }
     assert_eq!(refused("[task.a]\nscript = 'echo 1'"), "the script names no interpreter");
-    assert_eq!(
-        refused("[task.a]\nscript = '#!\necho'".replace('\n', "\\n").as_str()).is_empty(),
-        false
-    );
+    assert_eq!(refused("[task.a]\nscript = \"#!\\necho 1\""), "the script names no interpreter");
 }
 
 #[test]

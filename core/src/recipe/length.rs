@@ -16,8 +16,8 @@ impl Renderer<'_> {
     pub(super) fn fits(&self, invocation: &Invocation) -> Result<(), RenderError> {
         for (at, word) in invocation.argv.iter().enumerate() {
             if word.len() > WORD {
-                let words = self.compiled.wrap.iter().chain(&self.compiled.argv);
-                let pieces = words.skip(at).next();
+                let mut words = self.compiled.wrap.iter().chain(&self.compiled.argv);
+                let pieces = words.nth(at);
                 return Err(self.too_long(pieces, word.len(), "the script"));
             }
         }
