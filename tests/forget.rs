@@ -23,8 +23,8 @@ fn until_cancelled(context: &dagrun::Context) -> u64 {
     0
 }
 
-fn message(error: Error) -> String {
-    std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
+fn message(error: &Error) -> String {
+    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ")
@@ -51,8 +51,8 @@ fn a_forgotten_run_is_unknown_and_what_a_later_one_took_over_stays() {
     second.finished().wait().unwrap();
 
     client.forget(&first).wait().unwrap();
-    assert!(message(client.run(first.id()).wait().unwrap_err()).contains("there is no run 1"));
-    assert!(message(client.forget(first.id()).wait().unwrap_err()).contains("there is no run 1"));
+    assert!(message(&client.run(first.id()).wait().unwrap_err()).contains("there is no run 1"));
+    assert!(message(&client.forget(first.id()).wait().unwrap_err()).contains("there is no run 1"));
     let listed: Vec<_> = client.runs(9).wait().unwrap().iter().map(|run| run.run).collect();
     assert_eq!(listed, [second.id(), elsewhere.id()]);
     assert_eq!(second.result(&kept).wait().unwrap().len(), 100_000, "its file is still there");
@@ -78,7 +78,7 @@ fn a_run_that_has_not_ended_is_not_forgotten() {
     let dag = Dag::new("busy");
     dag.task(until_cancelled, ());
     let run = cluster.submit(&dag).wait().unwrap();
-    let refused = message(cluster.client().forget(&run).wait().unwrap_err());
+    let refused = message(&cluster.client().forget(&run).wait().unwrap_err());
     assert!(
         refused.contains("run 1 has not ended: only a run that has can be forgotten"),
         "{refused}"

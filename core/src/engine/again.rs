@@ -135,6 +135,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "ranges are the elements")]
     fn data_drags_along_and_order_does_not() {
         let groups: Option<Arc<[u32]>> = Some(vec![0, 0, 1, 1].into());
         let gather = GatherPlan { upstreams: vec![TaskId(0)], groups, min_success: None };
