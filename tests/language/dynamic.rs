@@ -118,7 +118,7 @@ fn what_is_no_array_or_too_long_a_one_is_not_scattered() {
         "#,
     );
     assert_eq!(ended.status.state, RunState::Failed);
-    let none = "needs list: list captured no JSON array";
+    let none = "needs list: list captured no JSON array, but {}, an object";
     assert_eq!(ended.reason("each"), (State::Skipped, none));
     let (state, reason) = ended.reason("mapped");
     assert!(state == State::Skipped && reason.starts_with("needs each: list "), "{reason}");
