@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// What was given, the file, and the test in it. For a program that must not compile, the file is what the compiler
 /// says of it, and the last column words of that.
-const LINES: [(&str, &str, &str); 47] = [
+const LINES: [(&str, &str, &str); 48] = [
     // Wrong results, silently
     (
         "two functions of one name and type",
@@ -133,6 +133,11 @@ const LINES: [(&str, &str, &str); 47] = [
         "a_reduction_with_an_identity_has_a_value_at_width_0",
     ),
     ("resubmit (`client.retry(run)`)", FRONT_WORDS, "a_run_is_submitted_once_more"),
+    (
+        "purge (`client.forget(run)`)",
+        "tests/forget.rs",
+        "a_forgotten_run_is_unknown_and_what_a_later_one_took_over_stays",
+    ),
     (
         "live views (`cluster.view_all()` that late workers join)",
         "tests/processes.rs",
