@@ -27,6 +27,8 @@ pub(crate) async fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
         run.explain(&chosen.name, index).await?.into_iter().for_each(|line| output.line(line));
         return Ok(Exit::Success);
     }
+    // One connection for all of them.
+    let asked = run.at_its_owner().await;
     let (mut from, mut first) = (Some(0), true);
     while let Some(index) = from {
         let (rows, next) = chosen.rows(&run, index, false).await?;
@@ -34,7 +36,11 @@ pub(crate) async fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
             if !std::mem::take(&mut first) {
                 output.line("");
             }
-            let lines = run.explain(&chosen.name, row.instance.index).await?;
+            let lines = match asked.explain(&chosen.name, row.instance.index).await {
+                Ok(lines) => lines,
+                // The process that ran it may have ended meanwhile.
+                Err(_) => run.explain(&chosen.name, row.instance.index).await?,
+            };
             lines.into_iter().for_each(|line| output.line(line));
         }
         from = next;
