@@ -1,87 +1,11 @@
 //! Every example runs as its README says, through the real binary, in a copy of its folder.
 
+mod place;
+mod real;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-use serde_json::Value;
-use tempfile::TempDir;
-
-/// A copy of one example.
-struct Example {
-    folder: TempDir,
-}
-
-impl Example {
-    fn copy(name: &str) -> Example {
-        let folder = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(examples().join(name)).unwrap() {
-            let path = entry.unwrap().path();
-            // Not what runs in the original have left, nor sources.
-            if path.is_file() {
-                fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-            }
-        }
-        Example { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    /// Runs `dagrun` in the folder.
-    fn dagrun(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_dagrun"))
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env_remove("DAGRUN_CLUSTER")
-            .env_remove("DAGRUN_STATE_DIR")
-            .output()
-            .unwrap()
-    }
-
-    /// Submits the pipeline, expecting an exit code.
-    fn submit(&self, options: &[&str], code: i32) {
-        let output = self.dagrun(&[&["submit", "pipeline.toml"], options].concat());
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{told}");
-    }
-
-    /// What `dagrun` prints, expecting success.
-    fn printed(&self, arguments: &[&str]) -> String {
-        let output = self.dagrun(arguments);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {told}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// The instances of the last run, by `status --instances --json`.
-    fn instances(&self) -> Vec<Value> {
-        let lines = self.printed(&["status", "last", "--instances", "--json"]);
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// The states of a task's instances in the last run.
-    fn states(&self, task: &str) -> Vec<String> {
-        let of_task = |row: &&Value| row["task"] == task;
-        let state = |row: &Value| row["state"].as_str().unwrap().to_owned();
-        self.instances().iter().filter(of_task).map(state).collect()
-    }
-}
-
-fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").canonicalize().unwrap()
-}
-
-/// The rows of a table below its headings.
-fn rows(csv: &str) -> Vec<Vec<f64>> {
-    let row = |line: &str| line.split(',').map(|field| field.parse().unwrap()).collect();
-    csv.lines().skip(1).map(row).collect()
-}
+use place::{Example, examples, rows};
 
 #[test]
 fn each_example_is_tested_here() {
@@ -92,7 +16,22 @@ fn each_example_is_tested_here() {
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
     found.sort();
-    assert_eq!(found, ["cleanup", "groups", "hello", "pi", "scatter", "sweep"]);
+    assert_eq!(
+        found,
+        [
+            "cleanup",
+            "convergence",
+            "groups",
+            "hello",
+            "hyperparameters",
+            "monte-carlo",
+            "nightly",
+            "paired-reads",
+            "pi",
+            "scatter",
+            "sweep"
+        ]
+    );
     for name in found {
         assert!(examples().join(&name).join("README.md").exists(), "{name} has no README");
     }
@@ -107,7 +46,7 @@ fn block<'a>(text: &'a str, begin: &str) -> &'a str {
 #[test]
 fn the_pipeline_of_the_readme_prints_what_the_readme_shows() {
     let readme = fs::read_to_string(examples().join("../README.md")).unwrap();
-    let example = Example { folder: tempfile::tempdir().unwrap() };
+    let example = Example::empty();
     fs::write(example.path("pipeline.toml"), block(&readme, "```toml\n")).unwrap();
     example.submit(&[], 0);
     assert_eq!(
