@@ -153,7 +153,8 @@ fn sizes<'p>(pipeline: &'p Pipeline, graph: &'p Graph) -> impl Iterator<Item = S
     })
 }
 
-fn plural(count: u64, word: &str) -> String {
+/// A word, in the plural unless there is one of it.
+pub(crate) fn plural(count: u64, word: &str) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
 }
 

@@ -14,6 +14,7 @@ use dagrun_scheduler::connection::{ClusterDir, Connection, ConnectionError, Role
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::args::{ClusterCommand, ClusterName, ClusterStartArgs, ClusterStopArgs, WorkersArgs};
+use crate::check::plural;
 use crate::exit::{Exit, Failure};
 use crate::json::WorkerJson;
 use crate::offer::amount_of_memory;
@@ -80,8 +81,10 @@ async fn start(args: &ClusterStartArgs) -> Result<Exit, Failure> {
         Ok(workers) => {
             let slots: u32 = workers.iter().map(|worker| worker.offer.slots).sum();
             terminal::print(&format!(
-                "cluster {name}: {} workers, {slots} slots; logs in {}",
+                "cluster {name}: {} {}, {slots} {}; logs in {}",
                 workers.len(),
+                plural(workers.len() as u64, "worker"),
+                plural(slots.into(), "slot"),
                 folder.path().display()
             ));
             Ok(Exit::Success)
