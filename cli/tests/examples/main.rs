@@ -47,7 +47,7 @@ fn block<'a>(text: &'a str, begin: &str) -> &'a str {
 fn the_pipeline_of_the_readme_prints_what_the_readme_shows() {
     let readme = fs::read_to_string(examples().join("../README.md")).unwrap();
     let example = Example::empty();
-    fs::write(example.path("pipeline.toml"), block(&readme, "```toml\n")).unwrap();
+    fs::write(example.path("pipeline.toml"), block(&readme, "# throw.toml\n")).unwrap();
     example.submit(&[], 0);
     assert_eq!(
         example.printed(&["output", "last", "best"]).trim_end(),
