@@ -254,6 +254,8 @@ struct WorkerStatus {
   offer @3 :Offer;
   running @4 :UInt32;
   lastHeartbeat @5 :UInt64;
+  note @6 :Text;
+  # Why it is given less than it offers; empty otherwise.
 }
 
 struct Offer {
@@ -386,6 +388,10 @@ struct Report {
     cancelled @15 :Void;
     function @16 :Void;
     panic @17 :Void;
+    scarce @18 :Void;
+    # It was not started, as the machine was short of something.
+    missing @19 :Void;
+    # It was not started, as what it executes is not there.
   }
 }
 

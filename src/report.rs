@@ -145,11 +145,13 @@ pub struct WorkerStatus {
     pub running: u32,
     /// When it was last heard of.
     pub last_heartbeat: SystemTime,
+    /// Why it is given less than it offers; empty otherwise.
+    pub note: String,
 }
 
 impl From<status::WorkerStatus> for WorkerStatus {
     fn from(from: status::WorkerStatus) -> WorkerStatus {
-        let status::WorkerStatus { id, name, host, offer, running, last_heartbeat } = from;
-        WorkerStatus { id, name, host, offer, running, last_heartbeat: time(last_heartbeat) }
+        let status::WorkerStatus { id, name, host, offer, running, last_heartbeat, note } = from;
+        WorkerStatus { id, name, host, offer, running, last_heartbeat: time(last_heartbeat), note }
     }
 }

@@ -302,4 +302,7 @@ fn print(output: &mut Output, workers: &[WorkerStatus]) {
     for line in table(&rows, &[true, false, false, true, true, true, true, false, false]) {
         output.line(line);
     }
+    for worker in workers.iter().filter(|worker| !worker.note.is_empty()) {
+        output.line(format!("{}: {}", worker.name, worker.note));
+    }
 }

@@ -153,6 +153,9 @@ pub(crate) struct WorkerJson<'a> {
     memory: u64,
     resources: serde_json::Map<String, serde_json::Value>,
     last_heartbeat: String,
+    /// Only when there is something to say.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    note: &'a str,
 }
 
 impl<'a> WorkerJson<'a> {
@@ -169,6 +172,7 @@ impl<'a> WorkerJson<'a> {
             memory: worker.offer.memory,
             resources: resources.map(|(name, amount)| (name.clone(), (*amount).into())).collect(),
             last_heartbeat: rfc3339(worker.last_heartbeat),
+            note: &worker.note,
         }
     }
 }

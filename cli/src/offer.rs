@@ -151,6 +151,7 @@ mod tests {
             },
             running: 0,
             last_heartbeat: Timestamp(1),
+            note: String::new(),
         }
     }
 

@@ -328,4 +328,6 @@ pub struct WorkerStatus {
     pub running: u32,
     /// When its last heartbeat arrived.
     pub last_heartbeat: Timestamp,
+    /// Why it is given less than it offers; empty otherwise.
+    pub note: String,
 }

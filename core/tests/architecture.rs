@@ -35,6 +35,7 @@ const SCHEDULER: &[&str] = &[
 const WORKER: &[&str] = &[
     // What an attempt is, and what it needs.
     "control",
+    "descriptors",
     "attempt",
     "data",
     "outputs",
@@ -75,6 +76,7 @@ const ENGINE: &[&str] = &[
     "ready",
     "rank",
     "groups",
+    "strain",
     "workers",
     "scheme",
     "deadlines", // A run, then a run with its shared state.
@@ -87,8 +89,10 @@ const ENGINE: &[&str] = &[
     "widths",
     "past",
     "values",
+    "apart",
     "dispatch",
     "attempts",
+    "refusal",
     "wake",
     // For observers.
     "explain",

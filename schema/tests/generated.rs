@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use dagrun_core::engine::{Outcome, Report};
+use dagrun_core::engine::{Outcome, Refusal, Report};
 use dagrun_core::ids::{AttemptId, Timestamp};
 use dagrun_core::output::Stamp;
 use dagrun_core::status::{Detail, FailureKind};
@@ -70,6 +70,8 @@ fn reports_survive_the_wire() {
         Outcome::Failed(FailureKind::Panic),
         Outcome::Failed(FailureKind::Capture),
         Outcome::Failed(FailureKind::Cancelled),
+        Outcome::Refused(Refusal::Scarce),
+        Outcome::Refused(Refusal::Missing),
     ] {
         let report = Report {
             first: AttemptId(7),

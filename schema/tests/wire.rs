@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use capnp::traits::OwnedStruct;
-use dagrun_core::engine::{Assignment, Outcome, Report};
+use dagrun_core::engine::{Assignment, Outcome, Refusal, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
 use dagrun_core::output::Stamp;
@@ -107,6 +107,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         any::<i32>().prop_map(|code| Outcome::Failed(FailureKind::Exit(code))),
         any::<i32>().prop_map(|signal| Outcome::Failed(FailureKind::Signal(signal))),
         proptest::sample::select(kinds.to_vec()).prop_map(Outcome::Failed),
+        proptest::sample::select(vec![Refusal::Scarce, Refusal::Missing])
+            .prop_map(Outcome::Refused),
     ]
 }
 
@@ -168,6 +170,7 @@ proptest! {
             offer: offer.clone(),
             running: number,
             last_heartbeat: Timestamp(number.into()),
+            note: host.clone(),
         })?;
         round_trip(&Registration { name, host, pid: number, offer, functions, door })?;
     }

@@ -13,6 +13,7 @@ pub mod attempt;
 mod capture;
 pub mod control;
 pub mod data;
+mod descriptors;
 pub mod function;
 pub mod groups;
 mod handle;

@@ -20,6 +20,7 @@ use dagrun_disk::{kind_of, stamp_of};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use crate::attempt::Fault;
 use crate::data::{self, DataErrorKind, Patience};
 
 /// Names of side files that a note lists at most.
@@ -90,7 +91,7 @@ impl Outputs {
         files: &[OutputFile],
         run_dir: &Path,
         records: &Records,
-    ) -> Result<Outputs, (FailureKind, String)> {
+    ) -> Result<Outputs, Fault> {
         if files.is_empty() {
             return Ok(Outputs { files: Vec::new(), before: Vec::new(), record: None });
         }
@@ -100,7 +101,7 @@ impl Outputs {
             record: records.of_run(run_dir),
         };
         for file in files.iter().filter(|file| is_local(file)) {
-            standing(file).map_err(|reason| (FailureKind::MissingOutput, reason))?;
+            standing(file).map_err(|reason| Fault::failed(FailureKind::MissingOutput, reason))?;
         }
         for (dir, file) in outputs.dirs() {
             if let Some(record) = &outputs.record {
@@ -108,7 +109,7 @@ impl Outputs {
             }
             fs::create_dir_all(dir).map_err(|error| {
                 let reason = format!("cannot create the directory of {}: {error}", shown(file));
-                (FailureKind::Start, reason)
+                Fault::system(&error, reason)
             })?;
         }
         Ok(outputs)

@@ -9,13 +9,21 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use dagrun_core::recipe::Invocation;
 use dagrun_core::status::FailureKind;
+use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 pub(crate) use self::watch::{ProcessWatch, Stage};
+use crate::attempt::is_scarce;
+use crate::descriptors;
+
+/// How long a child is waited for a descriptor, and how often it is asked for.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A running child, leader of its process group.
 ///
@@ -55,6 +63,9 @@ impl Process {
     pub(crate) fn start(start: Start<'_>) -> io::Result<(Process, Pipes)> {
         let (out_read, out_write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         let (err_read, err_write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        if descriptors::are_few(&err_write) {
+            return Err(Errno::MFILE.into());
+        }
         let mut command = Command::new(start.program);
         if let Some((name, arguments)) = start.argv.split_first() {
             command.arg0(name).args(arguments);
@@ -75,7 +86,7 @@ impl Process {
         // The command still holds the pipes' write ends; without this no end of file would come.
         drop(command);
         let group = Pid::from_child(&child);
-        match rustix::process::pidfd_open(group, PidfdFlags::empty()) {
+        match open(group) {
             Ok(pidfd) => {
                 let process = Process { child, group, pidfd, reaped: false };
                 Ok((process, Pipes { stdout: out_read, stderr: err_read }))
@@ -83,7 +94,7 @@ impl Process {
             Err(error) => {
                 let _ = rustix::process::kill_process_group(group, Signal::KILL);
                 let _ = child.wait();
-                Err(error.into())
+                Err(error)
             }
         }
     }
@@ -124,6 +135,19 @@ impl Drop for Process {
         if !self.reaped {
             self.signal(Signal::KILL);
             let _ = self.reap();
+        }
+    }
+}
+
+/// A descriptor of a child that is not reaped. The child runs by now, so it is waited for one.
+fn open(child: Pid) -> io::Result<OwnedFd> {
+    let begun = Instant::now();
+    loop {
+        match rustix::process::pidfd_open(child, PidfdFlags::empty()) {
+            Err(error) if is_scarce(&error.into()) && begun.elapsed() < PATIENCE => {
+                std::thread::sleep(PAUSE);
+            }
+            opened => return Ok(opened?),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::fs::Access;
+use rustix::io::Errno;
 
 /// Why a program cannot be started, in words for people.
 pub(crate) type Reason = String;
@@ -81,6 +82,12 @@ fn search(name: &OsStr, path: &OsStr, working_dir: &Path) -> Result<(PathBuf, bo
     Err(format!("{what}: {}", name.display()))
 }
 
+/// Whether starting a program failed as there is nothing here to execute.
+pub(crate) fn is_missing(error: &std::io::Error) -> bool {
+    const MISSING: [Errno; 3] = [Errno::NOENT, Errno::ACCESS, Errno::NOEXEC];
+    Errno::from_io_error(error).is_some_and(|errno| MISSING.contains(&errno))
+}
+
 /// Explains why starting `program` in `working_dir` failed with `error`.
 pub(crate) fn explain(
     (argv, env): (&[OsString], &[(OsString, OsString)]),
@@ -101,6 +108,7 @@ pub(crate) fn explain(
             format!("not a program but a directory: {name}")
         }
         std::io::ErrorKind::PermissionDenied => format!("not executable: {name}"),
+        _ if is_missing(error) => format!("no program that can be executed here: {name}"),
         _ => format!("cannot start {name}: {error}"),
     }
 }

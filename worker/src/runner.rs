@@ -89,8 +89,8 @@ impl Runner {
     pub fn run(&self, attempt: &Attempt<'_>) -> Ended {
         let invocation = attempt.invocation;
         if attempt.control.stopped().is_some() {
-            let Fault(kind, reason) = Fault::stopped(attempt.control);
-            return Ended::without_start(kind, reason);
+            let Fault(outcome, reason) = Fault::stopped(attempt.control);
+            return Ended::without_start(outcome, reason);
         }
         // Before the process runs: on a busy machine this thread may have to wait afterwards, and the
         // attempt would seem shorter than it was.
@@ -99,18 +99,19 @@ impl Runner {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let records = &self.caller.records;
         let prepared = Outputs::prepare(&invocation.outputs, &invocation.run_dir, records);
-        let begun = prepared.map_err(|(kind, reason)| Fault(kind, reason)).and_then(|outputs| {
+        let begun = prepared.and_then(|outputs| {
             let record = || records.of_run(&invocation.run_dir);
-            let scratch = Scratch::write(&invocation.files, record).map_err(Fault::start)?;
+            let scratch = Scratch::write(&invocation.files, record)?;
             let below = self.values.as_deref().map(Values::dir);
-            let temporary = below.and_then(|dir| Temporary::new(dir, attempt.slot));
+            let temporary =
+                below.map(|dir| Temporary::new(dir, attempt.slot)).transpose()?.flatten();
             let path = temporary.as_ref().map(Temporary::path);
             let (process, pipes) = self.start(attempt, deadline, path)?;
             Ok((outputs, (scratch, temporary), process, pipes))
         });
         let (outputs, scratch, process, pipes) = match begun {
             Ok(begun) => begun,
-            Err(Fault(kind, reason)) => return Ended::without_start(kind, reason),
+            Err(Fault(outcome, reason)) => return Ended::without_start(outcome, reason),
         };
         attempt.control.set_started(started);
         let mut output =
@@ -140,7 +141,7 @@ impl Runner {
         let stdin = match (&invocation.stdin, &invocation.fed) {
             (Some(path), _) => Some(open_stdin(path, attempt, deadline)?),
             (None, Some(bytes)) => Some(fed(bytes).map_err(|error| {
-                Fault::start(format!("cannot keep standard input in a file: {error}"))
+                Fault::system(&error, format!("cannot keep standard input in a file: {error}"))
             })?),
             (None, None) => None,
         };
@@ -148,10 +149,10 @@ impl Runner {
         // Once more when a program that was found before has been replaced or removed.
         let mut again = true;
         loop {
-            let (program, argv) = self.program(invocation).map_err(Fault::start)?;
+            let (program, argv) = self.program(invocation)?;
             let stdin = stdin.as_ref().map(File::try_clone).transpose();
-            let stdin =
-                stdin.map_err(|error| Fault::start(format!("no standard input: {error}")))?;
+            let stdin = stdin
+                .map_err(|error| Fault::system(&error, format!("no standard input: {error}")))?;
             let mark = (Mark::VARIABLE, mark.as_os_str());
             let start =
                 Start { program: &program, argv: &argv, invocation, mark, stdin, temporary };
@@ -169,7 +170,11 @@ impl Runner {
                 Err(error) => {
                     let dir = &invocation.working_dir;
                     let words = (&*argv, invocation.env.as_slice());
-                    return Err(Fault::start(program::explain(words, &program, dir, &error)));
+                    let reason = program::explain(words, &program, dir, &error);
+                    return Err(match program::is_missing(&error) {
+                        true => Fault::missing(reason),
+                        false => Fault::system(&error, reason),
+                    });
                 }
             }
         }
@@ -179,20 +184,20 @@ impl Runner {
     fn program<'a>(
         &self,
         invocation: &'a Invocation,
-    ) -> Result<(Arc<Path>, Cow<'a, [OsString]>), String> {
+    ) -> Result<(Arc<Path>, Cow<'a, [OsString]>), Fault> {
         let argv = &invocation.argv;
-        let name = argv.first().ok_or("no program given")?;
+        let name = argv.first().ok_or_else(|| Fault::start("no program given".to_owned()))?;
         let find =
             |name: &OsStr| self.programs.resolve(name, &invocation.env, &invocation.working_dir);
         match find(name) {
             Ok(program) => Ok((program, argv.into())),
             Err(reason) => match argv.last() {
                 Some(script) if invocation.shell => {
-                    let sh = find(OsStr::new("sh")).map_err(|_| reason)?;
+                    let sh = find(OsStr::new("sh")).map_err(|_| Fault::missing(reason))?;
                     let argv = ["sh", "-eu", "-c"].map(OsString::from).to_vec();
                     Ok((sh, [argv, vec![script.clone()]].concat().into()))
                 }
-                _ => Err(reason),
+                _ => Err(Fault::missing(reason)),
             },
         }
     }
@@ -225,9 +230,9 @@ impl Runner {
             Stage::TimedOut(_) => return Err(Fault::timed_out(attempt)),
         }
         let status = status.map_err(|error| {
-            Fault(FailureKind::Exit(-1), format!("its exit status was lost: {error}"))
+            Fault::failed(FailureKind::Exit(-1), format!("its exit status was lost: {error}"))
         })?;
-        process::failure(status).map_or(Ok(()), |(kind, reason)| Err(Fault(kind, reason)))
+        process::failure(status).map_or(Ok(()), |(kind, reason)| Err(Fault::failed(kind, reason)))
     }
 }
 
@@ -238,24 +243,28 @@ fn open_stdin(
     deadline: Option<Instant>,
 ) -> Result<File, Fault> {
     let failed = |shown: &str, reason: &dyn std::fmt::Display| {
-        Fault::start(format!("cannot open standard input {shown}: {reason}"))
+        format!("cannot open standard input {shown}: {reason}")
     };
     let Some(url) = url::remote(path) else {
-        return File::open(path).map_err(|error| failed(&path.to_string_lossy(), &error));
+        return File::open(path)
+            .map_err(|error| Fault::system(&error, failed(&path.to_string_lossy(), &error)));
     };
-    let brought = || -> Result<File, DataError> {
+    let mut file = tempfile::tempfile()
+        .map_err(|error| Fault::system(&error, failed(&url::redacted(url), &error)))?;
+    let mut brought = || -> Result<(), DataError> {
         let local = |error: io::Error| DataError::new(url, DataErrorKind::File, error.to_string());
-        let mut file = tempfile::tempfile().map_err(local)?;
         let patience = Patience { wake: Some(attempt.control.wake()), deadline };
         data::download(url, file.try_clone().map_err(local)?, patience)?;
-        file.rewind().map_err(local)?;
-        Ok(file)
+        file.rewind().map_err(local)
     };
-    brought().map_err(|error| match error.kind() {
-        DataErrorKind::Stopped => Fault::stopped(attempt.control),
-        DataErrorKind::TimedOut => Fault::timed_out(attempt),
-        _ => failed(error.url(), &error.reason()),
-    })
+    match brought() {
+        Ok(()) => Ok(file),
+        Err(error) => Err(match error.kind() {
+            DataErrorKind::Stopped => Fault::stopped(attempt.control),
+            DataErrorKind::TimedOut => Fault::timed_out(attempt),
+            _ => Fault::start(failed(error.url(), &error.reason())),
+        }),
+    }
 }
 
 /// A file without a name that holds these bytes.
@@ -274,12 +283,12 @@ fn settle(
     output: &mut Output<'_>,
 ) -> Result<Detail, Fault> {
     let invocation = attempt.invocation;
-    let value = output.value().map_err(|reason| Fault(FailureKind::Capture, reason))?;
+    let value = output.value().map_err(|reason| Fault::failed(FailureKind::Capture, reason))?;
     let patience = Patience { wake: Some(attempt.control.wake()), deadline };
     let side_files = outputs.publish(patience).map_err(|error| match error {
         Unpublished::Stopped => Fault::stopped(attempt.control),
         Unpublished::TimedOut => Fault::timed_out(attempt),
-        Unpublished::Failed(reason) => Fault(FailureKind::MissingOutput, reason),
+        Unpublished::Failed(reason) => Fault::failed(FailureKind::MissingOutput, reason),
     })?;
     if !side_files.is_empty() {
         output.note(&outputs::note(&side_files));
@@ -298,10 +307,10 @@ fn conclude(
             let plain = detail == Detail::default();
             (Outcome::Succeeded, (!plain).then(|| Box::new(detail)))
         }
-        Err(Fault(kind, reason)) => {
+        Err(Fault(outcome, reason)) => {
             let stderr_tail = output.stderr_tail();
             let detail = Detail { reason, stderr_tail, ..Detail::default() };
-            (Outcome::Failed(kind), Some(Box::new(detail)))
+            (outcome, Some(Box::new(detail)))
         }
     }
 }

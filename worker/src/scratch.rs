@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use dagrun_disk::unfinished::Unfinished;
 
+use crate::attempt::Fault;
+
 /// The directories of an attempt with its files; dropping it removes them.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
@@ -20,17 +22,19 @@ impl Scratch {
     /// Writes the files. `record` keeps the directories, should the worker be killed.
     ///
     /// # Errors
-    /// In words for people.
+    /// When one cannot be written.
     pub(crate) fn write(
         files: &[(PathBuf, Vec<u8>)],
         record: impl FnOnce() -> Option<Arc<Unfinished>>,
-    ) -> Result<Scratch, String> {
+    ) -> Result<Scratch, Fault> {
         if files.is_empty() {
             return Ok(Scratch::default());
         }
         let mut scratch = Scratch { dirs: Vec::new(), record: record() };
         for (path, content) in files {
-            let failed = |error: io::Error| format!("cannot write {}: {error}", path.display());
+            let failed = |error: io::Error| {
+                Fault::system(&error, format!("cannot write {}: {error}", path.display()))
+            };
             if let Some(dir) = path.parent() {
                 scratch.make(dir).map_err(failed)?;
             }

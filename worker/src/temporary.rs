@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, Mode, OFlags, open};
 
+use crate::attempt::{Fault, is_scarce};
+
 /// A directory that is emptied when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Temporary {
@@ -20,7 +22,10 @@ pub(crate) struct Temporary {
 impl Temporary {
     /// The directory of the attempt in a slot, below one of the worker's own. `None` where it cannot be
     /// made: the attempt then has the worker's.
-    pub(crate) fn new(below: &Path, slot: usize) -> Option<Temporary> {
+    ///
+    /// # Errors
+    /// When the machine has not what it takes.
+    pub(crate) fn new(below: &Path, slot: usize) -> Result<Option<Temporary>, Fault> {
         let path = below.join(format!("tmp-{slot}"));
         let make = || DirBuilder::new().mode(0o700).create(&path);
         let made = match is_empty(&path) {
@@ -33,7 +38,14 @@ impl Temporary {
             }),
             Err(error) => Err(error),
         };
-        made.ok().map(|()| Temporary { path })
+        match made {
+            Ok(()) => Ok(Some(Temporary { path })),
+            Err(error) if is_scarce(&error) => {
+                let reason = format!("cannot create {}: {error}", path.display());
+                Err(Fault::system(&error, reason))
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     /// Where it is.
@@ -80,7 +92,7 @@ mod tests {
     fn it_is_empty_at_first_and_emptied_of_what_is_left() {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("worker");
-        let first = Temporary::new(&below, 3).unwrap();
+        let first = Temporary::new(&below, 3).unwrap().unwrap();
         fs::create_dir(first.path().join("a")).unwrap();
         fs::write(first.path().join("a/b"), "").unwrap();
         let path = first.path().to_owned();
@@ -89,9 +101,9 @@ mod tests {
         drop(Temporary::new(&below, 3).unwrap());
         assert!(path.exists());
         fs::write(path.join("left"), "").unwrap();
-        let second = Temporary::new(&below, 3).unwrap();
+        let second = Temporary::new(&below, 3).unwrap().unwrap();
         assert_eq!(fs::read_dir(second.path()).unwrap().count(), 0);
-        assert!(Temporary::new(Path::new("/proc/nowhere"), 0).is_none());
+        assert!(Temporary::new(Path::new("/proc/nowhere"), 0).unwrap().is_none());
     }
 
     #[test]
@@ -100,7 +112,7 @@ mod tests {
         let (below, other) = (dir.path().join("worker"), dir.path().join("other"));
         fs::create_dir(&other).unwrap();
         fs::write(other.join("kept"), "").unwrap();
-        let path = Temporary::new(&below, 0).unwrap().path().to_owned();
+        let path = Temporary::new(&below, 0).unwrap().unwrap().path().to_owned();
         for make in [
             (|path: &Path, other: &Path| std::os::unix::fs::symlink(other, path))
                 as fn(&Path, &Path) -> _,
@@ -108,7 +120,7 @@ mod tests {
         ] {
             let _ = remove(&path);
             make(&path, &other).unwrap();
-            let again = Temporary::new(&below, 0).unwrap();
+            let again = Temporary::new(&below, 0).unwrap().unwrap();
             assert!(fs::symlink_metadata(again.path()).unwrap().is_dir());
             assert!(other.join("kept").exists());
         }

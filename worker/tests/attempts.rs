@@ -3,12 +3,14 @@
 mod common;
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::{Place, alive, invocation, output, pid_in, reason, sh, until};
-use dagrun_core::engine::Outcome;
+use dagrun_core::engine::{Outcome, Refusal};
 use dagrun_core::ids::{Micros, RunId};
 use dagrun_core::pipeline::Capture;
 use dagrun_core::status::{FailureKind, Stream};
@@ -47,23 +49,33 @@ fn what_cannot_be_started_says_why() {
     let place = Place::new();
     let dir = place.path();
     std::fs::write(dir.join("plain"), "").unwrap();
+    for (name, text) in [("strange", "\x7fELF"), ("orphan", "#!/no/such/interpreter\n")] {
+        std::fs::write(dir.join(name), text).unwrap();
+        std::fs::set_permissions(dir.join(name), Permissions::from_mode(0o755)).unwrap();
+    }
     let mut nowhere = sh(dir, "true");
     nowhere.working_dir = dir.join("absent");
     let mut no_input = sh(dir, "true");
     no_input.stdin = Some(dir.join("absent"));
     let cases = [
-        (invocation(dir, ["no-such-program-here"]), "no such program: no-such-program-here"),
-        (invocation(dir, ["./absent"]), "no such program: ./absent"),
-        (invocation(dir, ["./plain"]), "not executable: ./plain"),
-        (invocation(dir, Vec::<OsString>::new()), "no program given"),
-        (invocation(dir, ["a\0b"]), "no such program: a\0b"),
-        (invocation(dir, ["echo", "a\0b"]), "cannot start echo: "),
-        (nowhere, "no such working directory: "),
-        (no_input, "cannot open standard input "),
+        (invocation(dir, ["no-such-program-here"]), "no such program: no-such-program-here", true),
+        (invocation(dir, ["./absent"]), "no such program: ./absent", true),
+        (invocation(dir, ["./plain"]), "not executable: ./plain", true),
+        (invocation(dir, ["./strange"]), "no program that can be executed here: ./strange", true),
+        (invocation(dir, ["./orphan"]), "the interpreter of ./orphan is missing", true),
+        (invocation(dir, Vec::<OsString>::new()), "no program given", false),
+        (invocation(dir, ["a\0b"]), "no such program: a\0b", true),
+        (invocation(dir, ["echo", "a\0b"]), "cannot start echo: ", false),
+        (nowhere, "no such working directory: ", true),
+        (no_input, "cannot open standard input ", false),
     ];
-    for (invocation, expected) in cases {
+    for (invocation, expected, another_may_have_it) in cases {
         let ended = place.run(&invocation);
-        assert_eq!(ended.outcome, failed(FailureKind::Start), "{expected}");
+        let outcome = match another_may_have_it {
+            true => Outcome::Refused(Refusal::Missing),
+            false => failed(FailureKind::Start),
+        };
+        assert_eq!(ended.outcome, outcome, "{expected}");
         assert!(reason(&ended).starts_with(expected), "{:?}", reason(&ended));
         assert_eq!(ended.started.0, 0);
     }

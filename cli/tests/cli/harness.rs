@@ -213,6 +213,11 @@ impl Process {
         self
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Outcome {
         let mut stdout = Vec::new();

@@ -14,6 +14,7 @@ mod harness;
 mod hostile;
 mod interrupt;
 mod long;
+mod machine;
 mod outputs;
 mod placement;
 mod plan;

@@ -8,25 +8,25 @@ use super::run::History;
 use super::scheme::SplitMix;
 use super::turn::{Conclusion, Turn};
 use super::workers::Lease;
-use super::{Action, Cause, Engine, Outcome, Record, Report};
+use super::{Action, Cause, Engine, Outcome, Record, Refusal, Report};
 use crate::ids::{AttemptId, InstanceId, Micros, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Retry;
 use crate::status::{Detail, FailureKind, State};
 
 /// An attempt that its worker no longer holds.
-struct Attempt {
-    instance: InstanceId,
+pub(super) struct Attempt {
+    pub(super) instance: InstanceId,
     number: u32,
-    worker: WorkerId,
+    pub(super) worker: WorkerId,
     /// Whether its process may have run.
     ran: bool,
     started: Timestamp,
     finished: Timestamp,
-    detail: Option<Box<Detail>>,
+    pub(super) detail: Option<Box<Detail>>,
 }
 
 impl Attempt {
-    fn span(&self) -> Span {
+    pub(super) fn span(&self) -> Span {
         Span { first: self.instance.index, count: 1 }
     }
 }
@@ -80,7 +80,7 @@ impl Engine {
         // Latest first, as each goes to the front of its queue.
         for (lease, ran) in worker.into_leases().into_iter().rev() {
             let Some(mut turn) = self.turn(now, lease.run, out) else { continue };
-            turn.unlease(id, &lease);
+            turn.unlease(id, &lease, ran);
             let Lease { instance, number, .. } = lease;
             let (started, finished, detail) = (Timestamp(0), now, None);
             let attempt = Attempt { instance, number, worker: id, ran, started, finished, detail };
@@ -93,6 +93,7 @@ impl Engine {
         }
         // The returned instances may include more of them.
         self.drop_followers(now, id, &followers, out);
+        self.choose_again(now, out);
     }
 }
 
@@ -107,7 +108,10 @@ impl Turn<'_> {
     }
 
     fn end(mut self, lease: &Lease, attempt: Attempt, outcome: Outcome, items: Option<u32>) {
-        self.unlease(attempt.worker, lease);
+        self.unlease(attempt.worker, lease, attempt.ran);
+        if attempt.ran {
+            self.has_what_it_needs(attempt.instance.task, attempt.worker);
+        }
         match outcome {
             Outcome::Succeeded => {
                 self.note_items(attempt.instance, items);
@@ -118,6 +122,8 @@ impl Turn<'_> {
             }
             _ if lease.cancelled => self.end_cancelled(attempt),
             Outcome::Returned | Outcome::Started => self.give_back(attempt.instance),
+            Outcome::Refused(Refusal::Scarce) => self.refused(attempt),
+            Outcome::Refused(Refusal::Missing) => self.lacks(attempt),
             // A worker that shuts down ends what it runs: the task is not at fault.
             Outcome::Failed(FailureKind::Lost | FailureKind::Cancelled) => self.lost(attempt),
             Outcome::Failed(kind) => {
@@ -129,9 +135,14 @@ impl Turn<'_> {
     }
 
     /// Accounts for the end of a lease at its worker and its task, whatever the outcome.
-    fn unlease(&mut self, worker: WorkerId, lease: &Lease) {
+    fn unlease(&mut self, worker: WorkerId, lease: &Lease, ran: bool) {
         if let Some(needs) = self.hub.classes.get(lease.class) {
-            self.hub.workers.update(worker, |held| held.vacate(needs));
+            self.hub.workers.update(worker, |held| {
+                held.vacate(needs);
+                if ran {
+                    held.note_start();
+                }
+            });
         }
         let task = self.run.task_mut(lease.instance.task);
         task.running -= u32::from(lease.started);
@@ -199,15 +210,16 @@ impl Turn<'_> {
 
     /// Puts the instance at the front of its task's queue again. Instances bound to a worker that
     /// is being lost are skipped later, all at once, see `drop_followers`.
-    fn give_back(&mut self, instance: InstanceId) {
+    pub(super) fn give_back(&mut self, instance: InstanceId) {
         let InstanceId { task, index } = instance;
         let span = Span { first: index, count: 1 };
         self.transition(task, span, State::Ready);
         self.run.task_mut(task).ready.push_front(index);
-        if !self.run.histories.contains_key(&instance) {
+        if !self.run.was_tried(instance) {
             self.bound_wait(task, span);
         }
         self.enlist(task);
+        self.stand_apart(instance);
     }
 
     fn fail(&mut self, attempt: Attempt, kind: FailureKind) {
@@ -232,6 +244,7 @@ impl Turn<'_> {
         if wait.0 == 0 {
             self.record_attempt(attempt, State::Ready, cause);
             self.make_ready(instance.task, span);
+            self.stand_apart(instance);
         } else {
             self.transition(instance.task, span, State::Backoff);
             self.hub.deadlines.retry(self.now.plus(wait), self.run.id, instance);
@@ -260,7 +273,7 @@ impl Turn<'_> {
     }
 
     /// The instance has reached its terminal state.
-    fn conclude(&mut self, attempt: Attempt, state: State, cause: Option<Cause>) {
+    pub(super) fn conclude(&mut self, attempt: Attempt, state: State, cause: Option<Cause>) {
         let (root, span) = (attempt.instance, attempt.span());
         let worker = attempt.ran.then_some(attempt.worker);
         self.record_attempt(attempt, state, cause);
@@ -277,6 +290,8 @@ impl Turn<'_> {
 impl History {
     fn note(&mut self, attempt: &Attempt) {
         self.attempts = attempt.number;
+        self.refusals = 0;
+        (self.elsewhere_until, self.anywhere) = (None, false);
         if !self.workers.contains(&attempt.worker) || self.workers.len() < 16 {
             self.workers.push(attempt.worker);
         }

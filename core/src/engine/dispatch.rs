@@ -61,6 +61,12 @@ impl Turn<'_> {
             self.run.task_mut(task).parked = true;
             return true;
         }
+        if class != self.run.task(task).listed {
+            return self.place_apart(class, task);
+        }
+        if self.stand_first_apart(task) {
+            return true;
+        }
         let Some((index, capacity)) = self.find_capacity(class, key) else { return false };
         // Instances with a history have attempt numbers of their own.
         let alone = !self.run.histories.is_empty();
@@ -73,9 +79,11 @@ impl Turn<'_> {
         };
         let Some(span) = span else { return false };
         if queue.is_empty() {
-            self.delist(task);
+            self.hub.ready.remove(class, key);
         }
-        self.lease(class, task, span, capacity.worker);
+        // All of them avoid some worker: none may be taken for it.
+        let choosy = self.run.task(task).listed != self.run.task(task).class;
+        self.lease(task, span, capacity.worker, choosy);
         true
     }
 
@@ -104,7 +112,7 @@ impl Turn<'_> {
             });
         }
         let instance = InstanceId { task: key.task, index: first };
-        if let Some(history) = self.run.histories.get(&instance) {
+        if let Some(history) = self.run.histories.get(&instance).filter(|one| one.attempts > 0) {
             let used = |worker| history.workers.iter().filter(|w| **w == worker).count();
             let worker = self.hub.workers.least_used(needs, used)?;
             return Some((first, Capacity { worker, attempts: 1 }));
@@ -119,7 +127,9 @@ impl Turn<'_> {
         Some((first, scheme.pick(workers, classes.get(class)?, ahead, random)?))
     }
 
-    fn lease(&mut self, class: ClassId, task: TaskId, span: Span, worker: WorkerId) {
+    /// Hands instances to a worker.
+    pub(super) fn lease(&mut self, task: TaskId, span: Span, worker: WorkerId, choosy: bool) {
+        let class = self.run.task(task).class;
         let first = AttemptId(self.hub.last_attempt + 1);
         self.hub.last_attempt += u64::from(span.count);
         let instance = InstanceId { task, index: span.first };
@@ -135,6 +145,7 @@ impl Turn<'_> {
             started: false,
             asked_back: false,
             cancelled: false,
+            choosy,
         };
         self.hub.workers.lease(worker, needs, first, lease, span.count);
         self.out.push(Action::Dispatch {
@@ -168,7 +179,8 @@ impl Hub {
         let mut waiting: Vec<AttemptId> = held
             .leases
             .iter()
-            .filter(|(_, lease)| !lease.started && !lease.cancelled && suits(lease.class))
+            .filter(|(_, lease)| !lease.started && !lease.cancelled && !lease.choosy)
+            .filter(|(_, lease)| suits(lease.class))
             .map(|(attempt, _)| *attempt)
             .collect();
         waiting.sort_unstable();

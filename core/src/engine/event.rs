@@ -125,6 +125,18 @@ pub enum Outcome {
     Failed(FailureKind),
     /// It had not started and was given back on request.
     Returned,
+    /// It was not started, and is not at fault. The reason is in the report's detail.
+    Refused(Refusal),
+}
+
+/// Why a worker could not start an attempt that is not at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its machine had no file descriptor, process, memory or disk space left.
+    Scarce,
+    /// What is to be executed is not there, or may not be executed. Where the reason is a phrase and
+    /// a name, `: ` is between them: `no such program: prcie`.
+    Missing,
 }
 
 /// Something to do.

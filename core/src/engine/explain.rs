@@ -36,6 +36,8 @@ pub enum Explanation {
         attempts: u32,
         /// When the next one is due.
         until: Option<Timestamp>,
+        /// Why its machine did not start it, when it waits for that reason.
+        refused: Option<String>,
     },
     /// It has ended; the history knows how.
     Ended(State),
@@ -77,6 +79,17 @@ pub enum NotStarted {
     },
     /// As many of its task as `max-running` allows run.
     MaxRunning,
+    /// It waits for a worker where it has not been tried in vain.
+    Choosy {
+        /// The workers where an attempt of it failed, which it avoids for a while.
+        failed: Vec<WorkerId>,
+        /// The workers that lack what it executes.
+        lacking: Vec<WorkerId>,
+        /// When any worker will do on which it failed.
+        until: Option<Timestamp>,
+    },
+    /// The machines of all workers that could run it are short of something.
+    Short(Vec<Shortage>),
     /// All workers that could run it are busy.
     Busy {
         /// Workers that could run it.
@@ -86,7 +99,26 @@ pub enum NotStarted {
     },
 }
 
+/// What a worker's machine is short of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The slots that it may occupy meanwhile.
+    pub slots: u32,
+    /// Until when nothing is started there.
+    pub until: Option<Timestamp>,
+    /// The words of the system.
+    pub reason: String,
+}
+
 impl Engine {
+    /// What a worker's machine is short of; `None` when of nothing, or it is not present.
+    #[must_use]
+    pub fn shortage(&self, worker: WorkerId) -> Option<Shortage> {
+        shortage(worker, self.hub.workers.get(worker)?)
+    }
+
     /// Why an instance is in its state; `None` when it or its run is unknown.
     #[must_use]
     pub fn explain(&self, id: RunId, instance: InstanceId) -> Option<Explanation> {
@@ -105,25 +137,35 @@ impl Engine {
             State::Backoff => Explanation::Backoff {
                 attempts: run.histories.get(&instance).map_or(0, |history| history.attempts),
                 until: self.hub.deadlines.retry_of(id, instance),
+                refused: run
+                    .histories
+                    .get(&instance)
+                    .filter(|history| history.refusals > 0)
+                    .map(|history| history.refused.clone()),
             },
             ended => Explanation::Ended(ended),
         })
     }
 
-    /// Why the ready instances of a task can never start with the workers that are present; `None`
-    /// when some worker could run them, or no instance is ready.
+    /// Why the instances of a task that are to be started cannot, with the workers that are present;
+    /// `None` when some worker could run them, or there are none.
     #[must_use]
     pub fn stuck(&self, id: RunId, task: TaskId) -> Option<NotStarted> {
         let state = self.runs.get(&id)?.tasks.get(task.at())?;
-        if state.ready.is_empty() {
+        if state.has_none_ready() && state.counts.of(State::Backoff) == 0 {
             return None;
         }
         let needs = self.hub.classes.get(state.class)?;
         let present = self.hub.workers.iter().count();
-        match self.hub.workers.iter().any(|(id, worker)| worker.suits(id, needs)) {
-            true => None,
-            false if present == 0 => Some(NotStarted::NoWorker),
-            false => Some(NotStarted::NoneSuits { workers: present }),
+        let suiting = self.hub.workers.iter().filter(|(id, worker)| worker.suits(*id, needs));
+        let mut short = Vec::new();
+        for (id, worker) in suiting {
+            short.push(shortage(id, worker).filter(|short| short.until.is_some())?);
+        }
+        match short.is_empty() {
+            false => Some(NotStarted::Short(short)),
+            true if present == 0 => Some(NotStarted::NoWorker),
+            true => Some(NotStarted::NoneSuits { workers: present }),
         }
     }
 
@@ -144,6 +186,11 @@ impl Engine {
             (0, _) => NotStarted::NoWorker,
             (workers, 0) => NotStarted::NoneSuits { workers },
             _ if task.parked => NotStarted::MaxRunning,
+            _ if run.stands_apart(instance) => self.choice(run, instance),
+            _ if suiting.iter().all(|(_, worker)| worker.strain.is_some()) => {
+                let short = suiting.iter().filter_map(|(id, worker)| shortage(*id, worker));
+                NotStarted::Short(short.collect())
+            }
             (_, workers) => {
                 let priority = run.task_plan(instance.task).conduct.priority;
                 NotStarted::Busy { workers, ahead: self.ahead_of(priority, &suiting) }
@@ -156,12 +203,29 @@ impl Engine {
         let tasks = self.runs.values().flat_map(|run| run.tasks.iter().zip(&run.plan.tasks));
         let higher = tasks.filter(|(task, plan)| plan.conduct.priority > priority && !task.parked);
         let suit = higher.filter(|(task, _)| {
-            !task.ready.is_empty()
+            !task.has_none_ready()
                 && self.hub.classes.get(task.class).is_some_and(|needs| {
                     workers.iter().any(|(id, worker)| worker.suits(*id, needs))
                 })
         });
-        suit.map(|(task, _)| task.ready.len()).sum()
+        suit.map(|(task, _)| task.ready_count()).sum()
+    }
+
+    fn choice(&self, run: &Run, instance: InstanceId) -> NotStarted {
+        let history = run.histories.get(&instance).cloned().unwrap_or_default();
+        let present = |workers: &[WorkerId]| {
+            let mut workers = workers.to_vec();
+            workers.retain(|worker| self.hub.workers.get(*worker).is_some());
+            workers.sort_unstable();
+            workers.dedup();
+            workers
+        };
+        let avoided = run.task(instance.task).rare().map_or(&[][..], |rare| &rare.avoided);
+        let mut lacking = history.lacking;
+        lacking.extend(avoided.iter().map(|avoided| avoided.worker));
+        let failed = if history.anywhere { Vec::new() } else { present(&history.workers) };
+        let until = history.elsewhere_until.filter(|_| !failed.is_empty());
+        NotStarted::Choosy { failed, lacking: present(&lacking), until }
     }
 
     fn leased(&self, id: RunId, instance: InstanceId) -> Option<Explanation> {
@@ -178,7 +242,20 @@ impl Engine {
     }
 }
 
+fn shortage(id: WorkerId, worker: &Worker) -> Option<Shortage> {
+    let strain = worker.strain.as_ref()?;
+    let (slots, until) = (strain.limit(), strain.rests_until());
+    Some(Shortage { worker: id, slots, until, reason: strain.reason().to_owned() })
+}
+
 impl Run {
+    /// Whether a ready instance avoids more workers than the others of its task do.
+    fn stands_apart(&self, instance: InstanceId) -> bool {
+        let task = self.task(instance.task);
+        task.listed != task.class
+            || task.apart().iter().any(|one| one.queue.iter().any(|i| i == instance.index))
+    }
+
     fn missing(&self, instance: InstanceId) -> Vec<Missing> {
         let plan = self.task_plan(instance.task);
         let mut missing = Vec::new();

@@ -114,6 +114,7 @@ impl Turn<'_> {
                 let class_of_one = self.hub.classes.join(Needs { pin: Some(worker), ..needs });
                 self.hub.classes.leave(class);
                 self.run.task_mut(to).class = class_of_one;
+                self.run.task_mut(to).listed = class_of_one;
             }
             let id = self.run.id;
             self.hub.workers.update(worker, |held| held.followers.push((id, to)));

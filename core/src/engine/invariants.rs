@@ -38,14 +38,41 @@ impl Engine {
             }
             for task in (0..).map(TaskId).take(run.tasks.len()) {
                 let state = &run.tasks[task.at()];
-                let listed = self.hub.ready.contains(state.class, &run.key(task));
+                let key = run.key(task);
+                let listed = self.hub.ready.contains(state.listed, &key);
                 assert_eq!(listed, !state.ready.is_empty() && !state.parked, "ready set, {task}");
+                for one in state.apart() {
+                    assert_ne!(one.class, state.listed, "instances that are apart, {task}");
+                    let listed = self.hub.ready.contains(one.class, &key);
+                    let wanted = !one.queue.is_empty() && !state.parked;
+                    assert_eq!(listed, wanted, "ready set, apart, {task}");
+                }
+                self.check_choice(*id, task, run);
             }
         }
         let live = self.runs.values().filter(|run| run.state == RunState::Running).count();
         assert_eq!(live, self.hub.live, "runs that have not ended");
         let known = leased.keys().all(|(run, _)| self.runs.contains_key(run));
         assert!(known, "a lease of a forgotten run");
+    }
+}
+
+impl Engine {
+    /// What is ready and avoids workers finds one among those that are present, so that it waits for
+    /// capacity and not for ever.
+    fn check_choice(&self, id: RunId, task: TaskId, run: &Run) {
+        let state = &run.tasks[task.at()];
+        let suits = |class| {
+            let needs = self.hub.classes.get(class);
+            let mut workers = self.hub.workers.iter();
+            needs.is_some_and(|needs| workers.any(|(id, worker)| worker.suits(id, needs)))
+        };
+        let choosy = state.listed != state.class || !state.apart().is_empty();
+        assert!(!choosy || self.hub.choosy.contains(&(id, task)), "{task} is choosy");
+        let apart = state.apart().iter().filter(|one| !one.queue.is_empty());
+        for class in apart.map(|one| one.class).chain(choosy.then_some(state.listed)) {
+            assert!(suits(class) || !suits(state.class), "{task} avoids all workers");
+        }
     }
 }
 
@@ -61,7 +88,8 @@ impl Run {
             }
             open += states.iter().filter(|state| !state.is_terminal()).count() as u64;
             open += u64::from(run.width.is_none());
-            let mut ready: Vec<u32> = run.ready.iter().collect();
+            let apart = run.apart().iter().flat_map(|one| one.queue.iter());
+            let mut ready: Vec<u32> = run.ready.iter().chain(apart).collect();
             ready.sort_unstable();
             let expected: Vec<u32> =
                 (0..run.instances()).filter(|i| states[*i as usize] == State::Ready).collect();

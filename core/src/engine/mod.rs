@@ -9,6 +9,7 @@
 //! an instance costs its out-edges; blocked instances are never rescanned.
 
 mod again;
+mod apart;
 mod attempts;
 mod cancel;
 mod cascade;
@@ -26,8 +27,10 @@ mod past;
 pub mod plan;
 mod rank;
 mod ready;
+mod refusal;
 mod run;
 mod scheme;
+mod strain;
 mod transition;
 mod turn;
 mod values;
@@ -37,10 +40,10 @@ mod workers;
 
 pub use again::Indices;
 pub use event::{
-    Action, Assignment, CancelScope, Cause, Event, FollowProblem, Outcome, Record, Report,
+    Action, Assignment, CancelScope, Cause, Event, FollowProblem, Outcome, Record, Refusal, Report,
     RevokeMode, WorkerInfo,
 };
-pub use explain::{Explanation, Missing, MissingEdge, NotStarted};
+pub use explain::{Explanation, Missing, MissingEdge, NotStarted, Shortage};
 pub use plan::{Consumed, Done, GatherPlan, MapEdge, Past, RunPlan, TaskPlan, ValueEdge, Width};
 pub use scheme::Scheme;
 pub use transition::is_legal;
@@ -50,7 +53,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use self::needs::{ClassId, Needs};
-use self::run::Run;
+use self::run::{Run, TaskRun};
 use self::scheme::SplitMix;
 use self::turn::{Hub, Turn};
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
@@ -97,6 +100,7 @@ impl Engine {
                 if !self.hub.workers.join(worker, info) {
                     self.hub.stale += 1;
                 }
+                self.choose_again(now, out);
                 self.open_waiting(now, out);
             }
             Event::WorkerLost { worker } => self.lose(now, worker, out),
@@ -157,7 +161,9 @@ impl Engine {
         if self.runs.get(&run).is_some_and(|run| run.state != RunState::Running)
             && let Some(run) = self.runs.remove(&run)
         {
-            run.tasks.iter().for_each(|task| self.hub.classes.leave(task.class));
+            for class in run.tasks.iter().flat_map(TaskRun::classes) {
+                self.hub.classes.leave(class);
+            }
             self.hub.held.remove(&run.id);
         }
     }

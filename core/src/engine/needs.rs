@@ -20,6 +20,8 @@ pub(super) struct Needs {
     pub(super) pin: Option<WorkerId>,
     /// A task whose instances are each for a worker of their own has a class of its own.
     pub(super) own: Option<(u64, TaskId)>,
+    /// Workers that will not do, sorted: they were tried in vain.
+    pub(super) except: Vec<WorkerId>,
 }
 
 impl Needs {
@@ -41,6 +43,7 @@ impl Needs {
             function: plan.function.clone(),
             pin: None,
             own: (plan.conduct.targets == Targets::Each).then_some((submitted, task)),
+            except: Vec::new(),
         }
     }
 
@@ -51,6 +54,7 @@ impl Needs {
             && self.function.is_none()
             && self.pin.is_none()
             && self.own.is_none()
+            && self.except.is_empty()
     }
 
     /// Whether it occupies nothing but slots.

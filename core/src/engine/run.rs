@@ -13,7 +13,7 @@ use super::plan::{Edge, RunPlan, TaskPlan};
 use super::rank::{Ranking, ranks};
 use super::ready::{ReadyKey, ReadyQueue, Span};
 use super::transition::is_legal;
-use crate::ids::{InstanceId, Micros, RunId, TaskId, WorkerId};
+use crate::ids::{InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Clause;
 use crate::status::{Counts, RunState, State};
 
@@ -35,7 +35,10 @@ pub(super) struct TaskRun {
     /// Out of the ready set because `max-running` instances run.
     pub(super) parked: bool,
     dirty: bool,
+    /// What its attempts need, wherever they run.
     pub(super) class: ClassId,
+    /// What its ready instances need: in addition, to avoid some workers.
+    pub(super) listed: ClassId,
     /// The longest remaining path, in microseconds, its own attempt included.
     pub(super) rank: u64,
     /// Mean duration of its attempts so far; zero when none has ended.
@@ -65,6 +68,28 @@ pub(super) struct Rare {
     pub(super) each: Vec<WorkerId>,
     /// The cause with which its instances end as soon as their number is known.
     pub(super) doomed: Option<Cause>,
+    /// Workers that lack what its attempts execute.
+    pub(super) avoided: Vec<Avoided>,
+    /// Ready instances that avoid more workers than the others do.
+    pub(super) apart: Vec<Apart>,
+}
+
+/// A worker that lacks what the attempts of a task execute.
+#[derive(Debug)]
+pub(super) struct Avoided {
+    pub(super) worker: WorkerId,
+    /// How often that was found.
+    pub(super) times: u32,
+    /// Until when it is avoided.
+    pub(super) until: Timestamp,
+}
+
+/// Ready instances of a task that avoid the same workers.
+#[derive(Debug)]
+pub(super) struct Apart {
+    /// Their needs: not these workers.
+    pub(super) class: ClassId,
+    pub(super) queue: ReadyQueue,
 }
 
 impl TaskRun {
@@ -79,6 +104,40 @@ impl TaskRun {
 
     pub(super) fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// All classes in which it has a part, its own first.
+    pub(super) fn classes(&self) -> impl Iterator<Item = ClassId> + '_ {
+        let listed = (self.listed != self.class).then_some(self.listed);
+        std::iter::once(self.class).chain(listed).chain(self.apart().iter().map(|one| one.class))
+    }
+
+    /// Its ready instances that avoid more workers than the others do.
+    pub(super) fn apart(&self) -> &[Apart] {
+        self.rare().map_or(&[], |rare| &rare.apart)
+    }
+
+    /// Whether no instance is ready.
+    pub(super) fn has_none_ready(&self) -> bool {
+        self.ready.is_empty() && self.apart().iter().all(|one| one.queue.is_empty())
+    }
+
+    /// How many instances are ready.
+    pub(super) fn ready_count(&self) -> u64 {
+        self.ready.len() + self.apart().iter().map(|one| one.queue.len()).sum::<u64>()
+    }
+
+    /// Takes a ready instance out, wherever it stands.
+    pub(super) fn unready(&mut self, index: u32) -> bool {
+        let apart = self.rare.iter_mut().flat_map(|rare| &mut rare.apart);
+        self.ready.remove(index) || apart.into_iter().any(|one| one.queue.remove(index))
+    }
+
+    /// Takes all ready instances out.
+    pub(super) fn clear_ready(&mut self) {
+        self.ready.clear();
+        let apart = self.rare.iter_mut().flat_map(|rare| &mut rare.apart);
+        apart.for_each(|one| one.queue.clear());
     }
 
     /// The worker that an instance is bound to, if it is.
@@ -99,6 +158,16 @@ pub(super) struct History {
     pub(super) lost: u32,
     /// Where they ran.
     pub(super) workers: Vec<WorkerId>,
+    /// Workers that lack what it executes.
+    pub(super) lacking: Vec<WorkerId>,
+    /// How often a machine was short of something when it was to start, since the last attempt.
+    pub(super) refusals: u32,
+    /// Why no attempt started, at the last of these.
+    pub(super) refused: String,
+    /// Until when its next attempt waits for a worker on which it has not failed.
+    pub(super) elsewhere_until: Option<Timestamp>,
+    /// That wait is over: any worker will do.
+    pub(super) anywhere: bool,
 }
 
 /// A run that has not been forgotten.
@@ -153,6 +222,7 @@ impl Run {
                 parked: false,
                 dirty: false,
                 class: classes[at],
+                listed: classes[at],
                 rank: ranks[at],
                 mean: Micros(0),
                 seen: 0,
@@ -234,6 +304,11 @@ impl Run {
         (run.offset, run.width) = (offset, Some(width));
         run.counts.0[State::Blocked as usize] = width;
         self.touch(task);
+    }
+
+    /// Whether an attempt of an instance has ended.
+    pub(super) fn was_tried(&self, instance: InstanceId) -> bool {
+        self.histories.get(&instance).is_some_and(|history| history.attempts > 0)
     }
 
     /// The one place where states are written; called by [`super::turn::Turn::transition`] only,

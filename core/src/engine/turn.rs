@@ -2,7 +2,7 @@
 //! consequences of an event are drawn. The operations that all topics need are here; each topic
 //! adds its own in its own file.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::deadlines::Deadlines;
 use super::held::HeldValues;
@@ -35,6 +35,8 @@ pub(super) struct Hub {
     pub(super) held: BTreeMap<RunId, HeldValues>,
     /// Runs with fail-fast in which an instance has failed.
     pub(super) failing: Vec<RunId>,
+    /// Tasks some of whose instances avoid workers.
+    pub(super) choosy: BTreeSet<(RunId, TaskId)>,
 }
 
 /// Instances that became terminal, all alike.
@@ -138,14 +140,25 @@ impl<'a> Turn<'a> {
     /// Puts a task into the ready set if it belongs there.
     pub(super) fn enlist(&mut self, task: TaskId) {
         let state = self.run.task(task);
-        if !state.ready.is_empty() && !state.parked {
-            self.hub.ready.insert(state.class, self.run.key(task));
+        if state.parked {
+            return;
+        }
+        let key = self.run.key(task);
+        if !state.ready.is_empty() {
+            self.hub.ready.insert(state.listed, key);
+        }
+        for one in state.apart().iter().filter(|one| !one.queue.is_empty()) {
+            self.hub.ready.insert(one.class, key);
         }
     }
 
     /// Takes a task out of the ready set.
     pub(super) fn delist(&mut self, task: TaskId) {
-        self.hub.ready.remove(self.run.task(task).class, &self.run.key(task));
+        let (state, key) = (self.run.task(task), self.run.key(task));
+        self.hub.ready.remove(state.listed, &key);
+        for one in state.apart() {
+            self.hub.ready.remove(one.class, &key);
+        }
     }
 
     /// Makes instances ready, behind those that already are.
@@ -174,7 +187,7 @@ impl<'a> Turn<'a> {
         let whole = span == self.run.all(task);
         if whole {
             // The ready instances are among those that end.
-            self.run.task_mut(task).ready.clear();
+            self.run.task_mut(task).clear_ready();
         }
         for span in &spans {
             self.unqueue(task, *span, whole);
@@ -194,9 +207,9 @@ impl<'a> Turn<'a> {
     /// past.
     fn unqueue(&mut self, task: TaskId, span: Span, cleared: bool) {
         for index in span.first..span.first + span.count {
-            let queued = !cleared && !self.run.task(task).ready.is_empty();
+            let queued = !cleared && !self.run.task(task).has_none_ready();
             if queued {
-                self.run.task_mut(task).ready.remove(index);
+                self.run.task_mut(task).unready(index);
             }
             if !self.run.histories.is_empty() {
                 self.run.histories.remove(&InstanceId { task, index });

@@ -15,11 +15,25 @@ impl Turn<'_> {
         }
     }
 
+    /// The wait before the next attempt of an instance is over.
+    fn try_again(&mut self, instance: InstanceId) {
+        let InstanceId { task, index } = instance;
+        if self.run.state(task, index) != State::Backoff {
+            return;
+        }
+        let span = Span { first: index, count: 1 };
+        self.make_ready(task, span);
+        self.stand_apart(instance);
+        if !self.run.was_tried(instance) {
+            self.bound_wait(task, span);
+        }
+    }
+
     /// Fails those of the instances that are ready and have not been tried.
     fn start_overdue(mut self, task: TaskId, span: Span) {
         let mut never = vec![span];
         for index in span.first..span.first + span.count {
-            if self.run.histories.contains_key(&InstanceId { task, index }) {
+            if self.run.was_tried(InstanceId { task, index }) {
                 never = never.into_iter().flat_map(|part| part.without(index)).collect();
             }
         }
@@ -38,18 +52,20 @@ impl Engine {
     /// Does all that is due.
     pub(super) fn wake(&mut self, now: Timestamp, out: &mut Vec<Action>) {
         while let Some(due) = self.hub.deadlines.take(now) {
-            let (Due::Retry(id, _) | Due::Start(id, ..)) = due;
+            let Some(id) = due.run() else {
+                self.hub.wake_worker(now, due);
+                continue;
+            };
             // It may have ended and been forgotten meanwhile.
             let Some(mut turn) = self.turn(now, id, out) else { continue };
             match due {
-                Due::Retry(_, InstanceId { task, index }) => {
-                    if turn.run.state(task, index) == State::Backoff {
-                        turn.make_ready(task, Span { first: index, count: 1 });
-                    }
-                }
+                Due::Retry(_, instance) => turn.try_again(instance),
                 Due::Start(_, task, first, count) => {
                     turn.start_overdue(task, Span { first, count });
                 }
+                Due::Anywhere(_, instance) => turn.go_anywhere(instance),
+                Due::Avoided(_, task) => turn.choose_workers(task),
+                Due::Strain(_) => {}
             }
         }
     }

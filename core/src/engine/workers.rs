@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::WorkerInfo;
 use super::needs::{ClassId, Needs};
+use super::strain::Strain;
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, WorkerId};
 
 /// An attempt that a worker holds. It exists as long as the instance is `leased`.
@@ -24,6 +25,8 @@ pub(super) struct Lease {
     pub(super) asked_back: bool,
     /// To be ended; whatever its end but success, the instance is cancelled.
     pub(super) cancelled: bool,
+    /// Whether the instance avoids some workers, so that it is not to be taken for another one.
+    pub(super) choosy: bool,
 }
 
 /// Leases by attempt. A worker may hold thousands ahead.
@@ -68,6 +71,8 @@ pub(super) struct Worker {
     pub(super) followers: Vec<(RunId, TaskId)>,
     /// When it last got work, in dispatches.
     pub(super) used: u64,
+    /// What its machine is short of, if it is.
+    pub(super) strain: Option<Box<Strain>>,
 }
 
 impl WorkerInfo {
@@ -98,11 +103,25 @@ impl Worker {
             asked_back: 0,
             followers: Vec::new(),
             used: 0,
+            strain: None,
         }
     }
 
     pub(super) fn free(&self) -> u32 {
-        self.info.offer.slots.saturating_sub(self.occupied)
+        self.slots().saturating_sub(self.occupied)
+    }
+
+    /// The slots that it may occupy now.
+    fn slots(&self) -> u32 {
+        let slots = self.info.offer.slots;
+        self.strain.as_ref().map_or(slots, |strain| strain.slots().min(slots))
+    }
+
+    /// Notes that an attempt runs, or has run: its machine has what a start needs.
+    pub(super) fn note_start(&mut self) {
+        if let Some(strain) = &mut self.strain {
+            strain.note_start();
+        }
     }
 
     /// All leases, the oldest first, each with whether its attempt may have run: a worker starts in
@@ -128,6 +147,7 @@ impl Worker {
         let info = &self.info;
         let named = |names: &Vec<String>| names.iter().any(|name| info.is_called(name));
         needs.pin.is_none_or(|pin| pin == id)
+            && !needs.except.contains(&id)
             && needs.names.as_ref().is_none_or(named)
             && needs.function.as_ref().is_none_or(|(name, signature)| info.has(name, *signature))
             && info.offer.suffices(needs.cpus, needs.memory, &needs.resources)
@@ -267,7 +287,9 @@ impl Workers {
         let lease = worker.leases.get_mut(&attempt).filter(|lease| !lease.started)?;
         lease.started = true;
         worker.asked_back -= u32::from(std::mem::take(&mut lease.asked_back));
-        Some(*lease)
+        let lease = *lease;
+        worker.note_start();
+        Some(lease)
     }
 
     /// Ends a lease; `None` when the worker does not hold it. What it occupied is still to be
@@ -312,7 +334,7 @@ impl Workers {
                 let level = next.map_or(attempts, |next| below(worker, next.load, needs.cpus));
                 return Some(Capacity { worker: key.id, attempts: attempts.min(level.max(1)) });
             }
-            if simple {
+            if simple && worker.strain.is_none() {
                 return None; // All others are loaded at least as much.
             }
         }
@@ -370,8 +392,8 @@ fn capacity(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
     }
     // Attempts that occupy more than slots are not handed out ahead: workers themselves enforce
     // only slots.
-    let ahead = if needs.only_slots() { ahead } else { 0 };
-    let slots = worker.info.offer.slots;
+    let ahead = if needs.only_slots() && worker.strain.is_none() { ahead } else { 0 };
+    let slots = worker.slots();
     let limit = slots.saturating_add(slots.saturating_mul(ahead));
     let by_slots = match limit.saturating_sub(worker.occupied) / needs.cpus.max(1) {
         0 => u32::from(worker.free() > 0),

@@ -7,6 +7,7 @@ mod order;
 mod past;
 mod placement;
 mod programs;
+mod refusals;
 mod rig;
 mod states;
 mod truth_table;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dagrun_core::engine::{
-    Action, CancelScope, Engine, Event, Outcome, Past, Record, Report, RevokeMode, RunPlan, Scheme,
-    TaskPlan, Width, WorkerInfo,
+    Action, CancelScope, Engine, Event, Outcome, Past, Record, Refusal, Report, RevokeMode,
+    RunPlan, Scheme, TaskPlan, Width, WorkerInfo,
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
@@ -252,6 +252,36 @@ impl Rig {
             .flat_map(|(worker, fake)| fake.held.iter().map(|(id, held)| (*worker, *id, *held)))
             .filter(|(_, _, held)| held.started)
             .collect()
+    }
+
+    /// A worker does not start an attempt: it never ran.
+    pub(crate) fn refuse(&mut self, worker: WorkerId, id: AttemptId, refusal: Refusal) {
+        let fake = self.workers.get_mut(&worker).expect("a live worker");
+        let held = fake.held.remove(&id).expect("an attempt that it holds");
+        let start = (held.instance, held.number, worker);
+        if let Some(at) = self.starts.iter().rposition(|other| *other == start) {
+            self.starts.remove(at);
+        }
+        self.start_what_fits(worker);
+        let detail = Detail { reason: "no such program: x".to_owned(), ..Detail::default() };
+        let report = report(id, Outcome::Refused(refusal), 0, 0);
+        let reports = vec![Report { detail: Some(Box::new(detail)), ..report }];
+        self.event(Event::Reported { worker, reports });
+    }
+
+    /// Refuses the attempt of an instance that seems to run.
+    pub(crate) fn refuse_one(&mut self, task: u32, index: u32, refusal: Refusal) {
+        let running = self.running();
+        let found = running.iter().find(|(_, _, held)| held.instance == at(task, index));
+        let (worker, id, _) = *found.unwrap_or_else(|| panic!("{task}[{index}] does not run"));
+        self.refuse(worker, id, refusal);
+    }
+
+    /// Time passes until the next deadline.
+    pub(crate) fn wait(&mut self) {
+        let next = self.engine.next_deadline().expect("a deadline");
+        self.now = self.now.max(next.0 - 1);
+        self.event(Event::Tick);
     }
 
     pub(crate) fn end(&mut self, worker: WorkerId, id: AttemptId, outcome: Outcome) {

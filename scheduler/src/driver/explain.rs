@@ -1,15 +1,15 @@
 //! What the state machine knows about instances at present, with the names of workers: for
 //! `explain` and `status`.
 
-use dagrun_core::engine::{Explanation, NotStarted, RunPlan, TaskPlan, WorkerInfo};
-use dagrun_core::ids::{InstanceId, RunId, TaskId};
+use dagrun_core::engine::{Explanation, NotStarted, RunPlan, Shortage, TaskPlan, WorkerInfo};
+use dagrun_core::ids::{InstanceId, RunId, TaskId, WorkerId};
 use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::Targets;
 use dagrun_core::status::{InstanceRow, RunStatus, State};
 use rustc_hash::FxHashMap;
 
 use super::Driver;
-use crate::history::Situation;
+use crate::history::{Situation, rfc3339};
 
 /// Functions that are listed when the one asked for is missing.
 const SHOWN: usize = 12;
@@ -33,12 +33,12 @@ impl Driver {
             Explanation::Leased { worker, .. } => self.workers.get(worker),
             _ => None,
         };
-        let unsuited = match &explanation {
-            Explanation::Ready(why) => self.unsuited(run, instance.task, why),
+        let hindrance = match &explanation {
+            Explanation::Ready(why) => self.hindrance(run, instance.task, why),
             _ => None,
         };
         let worker = worker.map(|worker| worker.info.name.clone());
-        Some(Situation { explanation, worker, unsuited })
+        Some(Situation { explanation, worker, hindrance })
     }
 
     /// Adds to each task the progress of its running attempts, and the reason when its ready
@@ -54,7 +54,7 @@ impl Driver {
             }
         }
         for (id, task) in (0..).map(TaskId).zip(&mut status.tasks) {
-            if task.counts.of(State::Ready) > 0
+            if task.counts.of(State::Ready) + task.counts.of(State::Backoff) > 0
                 && let Some(note) = self.note(status.run, id)
             {
                 task.note = note;
@@ -64,7 +64,7 @@ impl Driver {
 
     fn note(&self, run: RunId, task: TaskId) -> Option<String> {
         let why = self.engine.stuck(run, task)?;
-        Some(match self.unsuited(run, task, &why) {
+        Some(match self.hindrance(run, task, &why) {
             Some(unsuited) => unsuited,
             None => "no worker is present".to_owned(),
         })
@@ -89,11 +89,62 @@ impl Driver {
         }
     }
 
-    fn unsuited(&self, run: RunId, task: TaskId, why: &NotStarted) -> Option<String> {
-        let NotStarted::NoneSuits { .. } = why else { return None };
+    /// What keeps ready instances from starting, where it takes names of workers to say that.
+    fn hindrance(&self, run: RunId, task: TaskId, why: &NotStarted) -> Option<String> {
+        match why {
+            NotStarted::NoneSuits { .. } => self.unsuited(run, task),
+            NotStarted::Short(workers) => {
+                let short = workers
+                    .iter()
+                    .map(|one| format!("{} {}", self.names(&[one.worker]), shortage(one)));
+                Some(short.collect::<Vec<_>>().join("; "))
+            }
+            NotStarted::Choosy { failed, lacking, until } => {
+                let mut reasons = Vec::new();
+                if !failed.is_empty() {
+                    let until = until.map(|until| format!(" until {}", rfc3339(until)));
+                    let until = until.unwrap_or_default();
+                    reasons.push(format!("it failed on {}{until}", self.names(failed)));
+                }
+                if !lacking.is_empty() {
+                    let lack = if lacking.len() == 1 { "lacks" } else { "lack" };
+                    reasons.push(format!("{} {lack} what it executes", self.names(lacking)));
+                }
+                let reasons = reasons.join(", and ");
+                Some(format!("it waits for another worker, which is busy: {reasons}"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The names of workers; only the first of many.
+    fn names(&self, workers: &[WorkerId]) -> String {
+        let present = workers.iter().filter_map(|worker| self.workers.get(worker));
+        let names: Vec<&str> =
+            present.take(SHOWN).map(|worker| worker.info.name.as_str()).collect();
+        match workers.len().saturating_sub(names.len()) {
+            0 => names.join(", "),
+            more => format!("{} and {more} more", names.join(", ")),
+        }
+    }
+
+    fn unsuited(&self, run: RunId, task: TaskId) -> Option<String> {
         let plan = self.engine.plan(run)?.tasks.get(task.at())?;
         let infos: Vec<&WorkerInfo> = self.workers.values().map(|worker| &worker.info).collect();
         Some(unsuited(plan, &infos))
+    }
+}
+
+/// What a worker's machine is short of, and what follows from that.
+pub(super) fn shortage(short: &Shortage) -> String {
+    let Shortage { slots, until, reason, .. } = short;
+    match until {
+        Some(until) => {
+            format!("starts nothing until {}, as its machine refuses it: {reason}", rfc3339(*until))
+        }
+        None => {
+            format!("runs at most {slots} at once for now, as its machine refuses more: {reason}")
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use dagrun_schema::wire::{self, AttemptProgress, Door, Peer};
 use rustc_hash::FxHashMap;
 
 use super::Driver;
+use super::explain::shortage;
 use super::inbox::{Happened, Inbox};
 use super::run::LiveRun;
 use crate::store::{Command, Haste};
@@ -270,6 +271,7 @@ impl Driver {
             offer: worker.info.offer.clone(),
             running: wire_length(self.engine.held_by(*id).unwrap_or(0)),
             last_heartbeat: worker.last_heard,
+            note: self.engine.shortage(*id).map(|one| shortage(&one)).unwrap_or_default(),
         };
         self.workers.iter().map(status).collect()
     }

@@ -18,8 +18,8 @@ pub(crate) struct Situation {
     pub(crate) explanation: Explanation,
     /// The name of the worker that holds it.
     pub(crate) worker: Option<String>,
-    /// Why no worker that is present could ever run it.
-    pub(crate) unsuited: Option<String>,
+    /// What keeps it from starting, where that takes names of workers.
+    pub(crate) hindrance: Option<String>,
 }
 
 impl History {
@@ -196,7 +196,7 @@ fn live(
             std::iter::once(head).chain(lines).collect()
         }
         Explanation::Ready(why) => {
-            let why = not_started(reasons, instance.task, why, situation.unsuited.as_deref());
+            let why = not_started(reasons, instance.task, why, situation.hindrance.as_deref());
             vec![format!("{name} is ready but has not started: {why}")]
         }
         Explanation::Leased { cancelled: true, .. } => {
@@ -210,9 +210,12 @@ fn live(
         Explanation::Leased { number, .. } => {
             vec![format!("{name} has been handed to {on} and starts there next (attempt {number})")]
         }
-        Explanation::Backoff { attempts, until } => {
+        Explanation::Backoff { attempts, until, refused } => {
             let due = until.map(|until| format!(", which is due at {}", rfc3339(until)));
-            vec![format!("{name} waits for attempt {}{}", attempts + 1, due.unwrap_or_default())]
+            let due = due.unwrap_or_default();
+            let why = refused.as_ref().map(|reason| format!("; a machine refused it: {reason}"));
+            let why = why.unwrap_or_default();
+            vec![format!("{name} waits for attempt {}{due}{why}", attempts + 1)]
         }
         Explanation::Ended(_) => Vec::new(),
     }
@@ -222,11 +225,13 @@ fn not_started(
     reasons: &Reasons,
     task: TaskId,
     why: &NotStarted,
-    unsuited: Option<&str>,
+    hindrance: Option<&str>,
 ) -> String {
     match why {
         NotStarted::NoWorker => "no worker is present".to_owned(),
-        NotStarted::NoneSuits { .. } => unsuited.unwrap_or("no worker suits it").to_owned(),
+        NotStarted::NoneSuits { .. } => hindrance.unwrap_or("no worker suits it").to_owned(),
+        NotStarted::Choosy { .. } => hindrance.unwrap_or("it waits for another worker").to_owned(),
+        NotStarted::Short(_) => hindrance.unwrap_or("its worker's machine refuses it").to_owned(),
         NotStarted::MaxRunning => {
             let most = reasons.task(task).and_then(|task| task.conduct.max_running).unwrap_or(0);
             format!("max-running allows {most} of {} at once", reasons.name(task))

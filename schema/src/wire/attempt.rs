@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
-use dagrun_core::engine::{Assignment, Outcome, Report};
+use dagrun_core::engine::{Assignment, Outcome, Refusal, Report};
 use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp};
 use dagrun_core::output::Stamp;
 use dagrun_core::recipe::Input;
@@ -124,6 +124,8 @@ impl Message for Report {
             Outcome::Started => outcome.set_started(()),
             Outcome::Succeeded => outcome.set_succeeded(()),
             Outcome::Returned => outcome.set_returned(()),
+            Outcome::Refused(Refusal::Scarce) => outcome.set_scarce(()),
+            Outcome::Refused(Refusal::Missing) => outcome.set_missing(()),
             Outcome::Failed(FailureKind::Exit(code)) => outcome.set_exit(code),
             Outcome::Failed(FailureKind::Signal(signal)) => outcome.set_signal(signal),
             Outcome::Failed(FailureKind::Timeout) => outcome.set_timeout(()),
@@ -143,6 +145,8 @@ impl Message for Report {
             Which::Started(()) => Outcome::Started,
             Which::Succeeded(()) => Outcome::Succeeded,
             Which::Returned(()) => Outcome::Returned,
+            Which::Scarce(()) => Outcome::Refused(Refusal::Scarce),
+            Which::Missing(()) => Outcome::Refused(Refusal::Missing),
             Which::Exit(code) => Outcome::Failed(FailureKind::Exit(code)),
             Which::Signal(signal) => Outcome::Failed(FailureKind::Signal(signal)),
             Which::Timeout(()) => Outcome::Failed(FailureKind::Timeout),

@@ -122,6 +122,7 @@ impl Message for WorkerStatus {
         to.set_host(&self.host);
         to.set_running(self.running);
         to.set_last_heartbeat(self.last_heartbeat.0);
+        to.set_note(&self.note);
         self.offer.write(to.init_offer());
     }
 
@@ -133,6 +134,7 @@ impl Message for WorkerStatus {
             offer: Offer::read(from.get_offer()?)?,
             running: from.get_running(),
             last_heartbeat: Timestamp(from.get_last_heartbeat()),
+            note: read_text(from.get_note()?)?,
         })
     }
 }

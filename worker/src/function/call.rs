@@ -3,17 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-use dagrun_core::engine::Outcome;
+use dagrun_core::engine::{Outcome, Refusal};
 use dagrun_core::ids::{Micros, Timestamp};
 use dagrun_core::recipe::{Calling, Input};
 use dagrun_core::status::{Detail, FailureKind, Stream};
 
 use super::context::Log;
-use super::pools::Pools;
+use super::pools::{Pools, Wide};
 use super::registry::{self, Function};
 use super::shelf::Shelf;
 use super::{Context, Failure, Fetch, Inline, Inputs, Keeper, panics};
-use crate::attempt::Ended;
+use crate::attempt::{Ended, Fault};
 use crate::control::{Control, Stop};
 use crate::data::Patience;
 use crate::outputs::{self, Outputs, Records, Unpublished};
@@ -71,15 +71,16 @@ impl Caller {
     ) -> Ended {
         if let Some(why) = place.control.stopped() {
             let (kind, reason) = stopped(why, calling.timeout);
-            return Ended::without_start(kind, reason);
+            return Ended::without_start(Outcome::Failed(kind), reason);
         }
         let started = clock::now();
         let prepared = registry::find(&calling.function, calling.signature)
-            .map_err(|reason| (FailureKind::Start, reason))
-            .and_then(|function| self.prepare(function, &mut calling, given));
-        let (function, outputs, mut inputs) = match prepared {
+            .map_err(Fault::start)
+            .and_then(|function| self.prepare(function, &mut calling, given))
+            .and_then(|prepared| Ok((prepared, self.wide(place.width)?)));
+        let ((function, outputs, mut inputs), wide) = match prepared {
             Ok(prepared) => prepared,
-            Err((kind, reason)) => return Ended::without_start(kind, reason),
+            Err(Fault(outcome, reason)) => return Ended::without_start(outcome, reason),
         };
         // The timeout begins no earlier than `started`, so that no call is ended early.
         (place.begin)(&calling);
@@ -89,7 +90,7 @@ impl Caller {
         let worker = self.worker.get().cloned().unwrap_or_default();
         let token = place.control.token().clone();
         let context = Context::new(&calling, cpus, worker, self.shelf.clone(), token, log);
-        let returned = self.run(function, calling.fold, place.width, &mut inputs, &context);
+        let returned = self.run(function, calling.fold, wide, &mut inputs, &context);
         // The function's files are removed before its end is reported.
         drop(context);
         let finished = clock::now();
@@ -109,12 +110,12 @@ impl Caller {
         function: &'static Function,
         calling: &mut Calling,
         given: &[Input],
-    ) -> Result<(&'static Function, Outputs, Inputs), (FailureKind, String)> {
+    ) -> Result<(&'static Function, Outputs, Inputs), Fault> {
         let outputs = Outputs::prepare(&calling.outputs, &calling.run_dir, &self.records)?;
         let args = std::mem::take(&mut calling.args);
         let fetch = self.fetch.clone();
         let inputs = Inputs::new(function, args, given, calling.fold, calling.run, fetch)
-            .map_err(|reason| (FailureKind::Start, reason))?;
+            .map_err(Fault::start)?;
         Ok((function, outputs, inputs))
     }
 
@@ -153,11 +154,24 @@ impl Caller {
         Ok(Detail { value: Some(value), outputs, stamps, ..Detail::default() })
     }
 
+    /// The threads of a function that occupies several slots.
+    fn wide(&self, width: usize) -> Result<Option<(usize, Wide)>, Fault> {
+        if width <= 1 {
+            return Ok(None);
+        }
+        let taken = self.pools.take(width).map_err(|error| {
+            // What fails here is starting a thread.
+            let reason = format!("cannot start {width} threads: {error}");
+            Fault(Outcome::Refused(Refusal::Scarce), reason)
+        });
+        taken.map(|wide| Some((width, wide)))
+    }
+
     fn run(
         &self,
         function: &Function,
         fold: bool,
-        width: usize,
+        wide: Option<(usize, Wide)>,
         inputs: &mut Inputs,
         context: &Context,
     ) -> Result<Vec<u8>, Failure> {
@@ -171,14 +185,10 @@ impl Caller {
             }
         };
         let caught = || catch_unwind(AssertUnwindSafe(|| called(inputs, context)));
-        if width <= 1 {
+        let Some((width, wide)) = wide else {
             return panics::recorded(caught)
                 .unwrap_or_else(|panic| Err(panics::recorder().failure(panic.as_ref())));
-        }
-        let wide = self.pools.take(width).map_err(|error| {
-            let message = format!("cannot start {width} threads: {error}");
-            Failure::of_kind(FailureKind::Start, message)
-        })?;
+        };
         let returned = wide
             .pool
             .install(caught)

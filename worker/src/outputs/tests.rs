@@ -32,7 +32,7 @@ impl Rig {
 
     fn prepare(&self, files: &[OutputFile]) -> Result<Outputs, String> {
         let run_dir = self.dir.path().join("state/runs/1");
-        Outputs::prepare(files, &run_dir, &self.records).map_err(|(_, reason)| reason)
+        Outputs::prepare(files, &run_dir, &self.records).map_err(|Fault(_, reason)| reason)
     }
 
     /// The names in the directory of the outputs.

@@ -4,6 +4,7 @@
 //! its slot. First in, first out: the head waits until enough slots are free, and what is behind it
 //! waits too, so that an attempt that needs many slots is not starved by small ones.
 
+mod places;
 mod queue;
 
 use std::collections::HashSet;
@@ -18,10 +19,10 @@ use dagrun_core::recipe::{Calling, Input, Job, Keep, Wants};
 use dagrun_core::status::{Detail, FailureKind};
 
 use self::queue::{Queued, State, Taken};
-use crate::attempt::{Attempt, Ended};
-use crate::control::{Control, Stop};
+use crate::attempt::{Attempt, Ended, Fault};
+use crate::control::Stop;
 use crate::function::watch::{Abandon, Watch};
-use crate::function::{self, STACK, Surroundings};
+use crate::function::{self, Surroundings};
 use crate::runner::Runner;
 use crate::values::{Given, Keeping, ValueId};
 use dagrun_disk::log::{Owner, RunLog};
@@ -97,7 +98,7 @@ impl fmt::Debug for Slots {
 struct Shared {
     runner: Runner,
     sink: Sink,
-    /// For each place, a pool with a single thread.
+    /// For each place, a pool with a single thread; at most as many as there are slots.
     pools: Vec<rayon::ThreadPool>,
     watch: Arc<Watch>,
     state: Mutex<State>,
@@ -108,20 +109,18 @@ struct Shared {
 impl Slots {
     /// `count` free slots (at least one). `sink` is called by the threads of the slots.
     ///
+    /// Where the machine has too few threads or file descriptors, fewer attempts run at once than
+    /// there are slots.
+    ///
     /// # Errors
-    /// When the system refuses threads or file descriptors.
+    /// When there is none for a single one.
     pub fn new(count: usize, runner: Runner, sink: Sink) -> Result<Slots, SlotsError> {
         let slots = count.max(1);
-        let pool = |at| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).stack_size(STACK);
-            pool.thread_name(move |_| format!("slot-{at}")).build()
-        };
-        let pools = (0..slots).map(pool).collect::<Result<Vec<_>, _>>()?;
-        let controls = (0..slots)
-            .map(|_| Control::new().map(Arc::new))
-            .collect::<std::io::Result<Vec<_>>>()?;
+        let controls = places::controls(slots)?;
+        let pools = places::pools(controls.len())?;
+        let controls = controls[..pools.len()].to_vec();
         let watch = Arc::new(Watch::new(controls.clone()));
-        let state = State::new(controls);
+        let state = State::new(slots, controls);
         let (state, ended) = (Mutex::new(state), Condvar::new());
         let shared = Shared { runner, sink, pools, watch, state, ended };
         Ok(Slots { shared: Arc::new(shared) })
@@ -307,7 +306,7 @@ impl Slot<'_> {
             catch_unwind(AssertUnwindSafe(|| self.shared.make(taken))).unwrap_or_else(|panic| {
                 let message = function::panic_message(panic.as_ref());
                 let reason = format!("internal error of the worker: {message}");
-                Ended::without_start(FailureKind::Start, reason)
+                Ended::without_start(Outcome::Failed(FailureKind::Start), reason)
             });
         self.end(ended)
     }
@@ -328,7 +327,7 @@ impl Drop for Slot<'_> {
     fn drop(&mut self) {
         if self.taken.is_some() {
             let reason = "internal error of the worker".to_owned();
-            self.end(Ended::without_start(FailureKind::Start, reason));
+            self.end(Ended::without_start(Outcome::Failed(FailureKind::Start), reason));
         }
     }
 }
@@ -356,7 +355,7 @@ impl Shared {
         };
         let given = match self.give(taken, inputs) {
             Ok(given) => given,
-            Err(reason) => return Ended::without_start(FailureKind::Start, reason),
+            Err(Fault(outcome, reason)) => return Ended::without_start(outcome, reason),
         };
         let inputs = given.as_ref().map_or(inputs, |given| &given.inputs);
         match work.plan.job(index, assignment.number, inputs) {
@@ -372,12 +371,12 @@ impl Shared {
                 self.keep(work, owner.instance, ended)
             }
             Ok(Job::Call(calling)) => self.call(calling, inputs, owner, taken),
-            Err(reason) => Ended::without_start(FailureKind::Start, reason),
+            Err(reason) => Ended::without_start(Outcome::Failed(FailureKind::Start), reason),
         }
     }
 
     /// Fetches the inputs of an attempt that are kept elsewhere or are long.
-    fn give(&self, taken: &Taken, inputs: &[Input]) -> Result<Option<Given>, String> {
+    fn give(&self, taken: &Taken, inputs: &[Input]) -> Result<Option<Given>, Fault> {
         let Some(values) = self.runner.values() else { return Ok(None) };
         let (plan, run) = (&taken.work.plan, taken.work.assignment.run);
         let name = |input| plan.input_task(input);

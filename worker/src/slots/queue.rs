@@ -15,7 +15,7 @@ pub(super) struct State {
     pub(super) queue: VecDeque<Queued>,
     pub(super) free: usize,
     pub(super) slots: usize,
-    /// Places that no attempt uses; one place for each slot.
+    /// Places that no attempt uses; usually as many as there are slots.
     pub(super) idle: Vec<usize>,
     pub(super) controls: Vec<Arc<Control>>,
     pub(super) running: HashMap<AttemptId, Running>,
@@ -54,14 +54,13 @@ impl Taken {
 }
 
 impl State {
-    /// With a free slot for each of these, and an empty queue.
-    pub(super) fn new(controls: Vec<Arc<Control>>) -> State {
-        let slots = controls.len();
+    /// With so many free slots, a place for each of these, and an empty queue.
+    pub(super) fn new(slots: usize, controls: Vec<Arc<Control>>) -> State {
         State {
             queue: VecDeque::new(),
             free: slots,
             slots,
-            idle: (0..slots).rev().collect(),
+            idle: (0..controls.len()).rev().collect(),
             controls,
             running: HashMap::new(),
             waiting: 0,

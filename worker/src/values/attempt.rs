@@ -6,12 +6,14 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use dagrun_core::engine::{Outcome, Refusal};
 use dagrun_core::ids::{AttemptId, RunId};
 use dagrun_core::one_line;
 use dagrun_core::payload::{self, Kind, PayloadError, Stored, Whereabouts};
 use dagrun_core::recipe::{Input, WORD, Wants, WantsFile};
 
 use super::{FetchError, Held, ValueError, Values};
+use crate::attempt::{Fault, comes_from_scarcity};
 
 /// The inputs of an attempt. Their files are removed when this is dropped.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Values {
         wants: &[Wants],
         name: impl Fn(usize) -> &'n str,
         cancelled: &dyn Fn() -> bool,
-    ) -> Result<Option<Given>, String> {
+    ) -> Result<Option<Given>, Fault> {
         let to_be_made = |(input, wants): (&Input, &Wants)| {
             let Some(value) = input.value.as_deref() else { return false };
             let elsewhere = wants.here && payload::stored(value).is_some();
@@ -81,7 +83,11 @@ impl Values {
                     Some(Whereabouts::Worker(_, instance)) => format!("{task}[{}]", instance.index),
                     _ => task.to_owned(),
                 };
-                format!("the value of {whose}: {}", one_line(&error))
+                let reason = format!("the value of {whose}: {}", one_line(&error));
+                match comes_from_scarcity(&error) {
+                    true => Fault(Outcome::Refused(Refusal::Scarce), reason),
+                    false => Fault::start(reason),
+                }
             })?;
         }
         Ok(Some(given))

@@ -8,6 +8,7 @@
 
 mod generate;
 mod reference;
+mod refusals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use dagrun_core::status::{FailureKind, RunState, State};
 
 use self::generate::{Random, program};
 use self::reference::{Model, Verdict, Verdicts};
+use self::refusals::Refusals;
 use crate::rig::{Held, RUN, Rig, at};
 
 use Verdict::{Done, Never, Run, Wait};
@@ -43,6 +45,7 @@ struct Pair {
     opened: BTreeSet<InstanceId>,
     joined: u32,
     checked_starts: usize,
+    refusals: Refusals,
     /// Whether the run is being ended, and whether a user requested that.
     ending: bool,
     cancelled: bool,
@@ -66,6 +69,7 @@ impl Pair {
             opened: BTreeSet::new(),
             joined: 0,
             checked_starts: 0,
+            refusals: Refusals::new(seed),
             ending: false,
             cancelled: false,
             interrupted: false,
@@ -104,6 +108,7 @@ impl Pair {
                 self.cancel(scope);
             }
             3 | 4 => self.tick(),
+            5 if self.refusals.happen => self.change_shortage(),
             _ if !running.is_empty() => self.end(&running),
             _ if self.rig.engine.next_deadline().is_some() => self.tick(),
             _ if self.joined < MOST_WORKERS => self.join(),
@@ -185,12 +190,13 @@ impl Pair {
             self.rig.now = self.rig.now.max(next.0 - 1);
         }
         let now = self.rig.now + 1;
-        let (due, left) = self.due.iter().partition(|(at, _)| *at <= now);
+        let (due, left): (Vec<_>, Vec<_>) = self.due.iter().partition(|(at, _)| *at <= now);
         self.due = left;
-        let due: BTreeSet<InstanceId> = due.into_iter().map(|(_, instance)| instance).collect();
-        for instance in due {
-            let ready = self.rig.engine.state(RUN, instance) == Some(State::Ready);
-            if ready && !self.tried(instance) {
+        let mut failed = BTreeSet::new();
+        for (at, instance) in due {
+            let ready = self.rig.engine.state(RUN, instance) == Some(State::Ready)
+                || self.is_ready_by(instance, at);
+            if ready && !self.tried(instance) && failed.insert(instance) {
                 self.model.end(instance, false, None);
             }
         }
@@ -203,7 +209,13 @@ impl Pair {
 
     /// Ends a running attempt and reports to the model what it needs to know.
     fn end(&mut self, running: &[(WorkerId, dagrun_core::ids::AttemptId, Held)]) {
-        let (worker, id, Held { instance, cancelled, .. }) = self.random.pick(running);
+        let (worker, id, held) = self.random.pick(running);
+        let Held { instance, cancelled, .. } = held;
+        if let Some(refusal) = self.refusal(instance, worker) {
+            self.refuse(worker, id, held, refusal);
+            return;
+        }
+        self.refusals.note_start(worker);
         let items = (!self.random.one_in(12)).then(|| self.random.below(4));
         let keeps = self.random.one_in(2).then(|| u64::from(self.random.below(100)));
         self.rig.keeps = keeps;
@@ -225,6 +237,7 @@ impl Pair {
             FailureKind::Lost | FailureKind::Cancelled => self.loses(instance),
             _ => self.fails(instance, kind),
         };
+        self.refusals.failed.entry(instance).or_default().insert(worker);
         if last {
             self.model.end(instance, false, Some(worker));
         }
@@ -258,6 +271,7 @@ impl Pair {
 
     /// After an event: draws the conclusions in the model, and compares.
     fn settle(&mut self) {
+        self.note_rested();
         let mut verdicts = self.observe();
         if self.model.plan.fail_fast && !self.ending && self.failed() {
             self.ending = true;
@@ -364,8 +378,16 @@ impl Pair {
                 }
                 for index in 0..verdicts_of.as_ref().map_or(0, Vec::len) as u32 {
                     let waits = self.rig.state(task, index) == State::Ready;
-                    let starves = waits && self.suits(at(task, index), *worker, verdicts);
-                    assert!(!starves, "{task}[{index}] and {worker} wait, seed {}", self.seed);
+                    let starves = waits
+                        && self.suits(at(task, index), *worker, verdicts)
+                        && !self.may_wait(at(task, index), *worker, verdicts);
+                    let why = || self.rig.engine.explain(RUN, at(task, index));
+                    assert!(
+                        !starves,
+                        "{task}[{index}] and {worker} wait, seed {}: {:?}",
+                        self.seed,
+                        why()
+                    );
                 }
             }
         }
