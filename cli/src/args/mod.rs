@@ -1,7 +1,7 @@
 //! The command line, as clap sees it: words and help texts, no behaviour.
 
-use std::ffi::OsString;
-use std::net::SocketAddr;
+mod cluster;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -10,6 +10,11 @@ use dagrun_core::engine::Scheme;
 use dagrun_core::ids::{Micros, RunId};
 use dagrun_core::pipeline::MaxFail;
 use dagrun_core::status::RunState;
+
+pub(crate) use cluster::{
+    ClusterCommand, ClusterName, ClusterStartArgs, ClusterStopArgs, ExecArgs, SchedulerArgs,
+    WorkerArgs, WorkersArgs, scheme,
+};
 
 use crate::chosen::What;
 use crate::each::EachArgs;
@@ -366,6 +371,16 @@ pub(crate) struct LogsArgs {
     /// Only failed instances
     #[arg(long)]
     pub(crate) failed: bool,
+    /// Only standard output
+    #[arg(long, conflicts_with = "stderr")]
+    pub(crate) stdout: bool,
+    /// Only standard error, and the notes of dagrun
+    #[arg(long)]
+    pub(crate) stderr: bool,
+    /// Write a file for each stream of each attempt into this directory: TASK-INDEX.stdout,
+    /// TASK-INDEX.stderr, TASK-INDEX.attempt-2.stderr
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// `dagrun output`.
@@ -422,131 +437,6 @@ pub(crate) struct CancelArgs {
     pub(crate) what: What,
     #[command(flatten)]
     pub(crate) place: Place,
-}
-
-/// Which cluster.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ClusterName {
-    /// The name of the cluster
-    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER", default_value = "default")]
-    cluster: String,
-}
-
-impl ClusterName {
-    /// The name, `default` where the environment variable is empty.
-    pub(crate) fn name(&self) -> &str {
-        if self.cluster.is_empty() { "default" } else { &self.cluster }
-    }
-}
-
-/// `dagrun cluster stop`.
-#[derive(Debug, Args)]
-pub(crate) struct ClusterStopArgs {
-    #[command(flatten)]
-    pub(crate) cluster: ClusterName,
-    /// Also when runs are running, which are interrupted
-    #[arg(long)]
-    pub(crate) force: bool,
-}
-
-/// `dagrun scheduler`.
-#[derive(Debug, Args)]
-pub(crate) struct SchedulerArgs {
-    #[command(flatten)]
-    pub(crate) cluster: ClusterName,
-    /// The address to listen on; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-    pub(crate) listen: SocketAddr,
-    /// The state directory [default: in the folder of the cluster]
-    #[arg(long, value_name = "DIR", env = "DAGRUN_STATE_DIR")]
-    pub(crate) state_dir: Option<PathBuf>,
-    /// Which of the workers with free slots gets an attempt
-    #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
-    pub(crate) scheme: Scheme,
-    /// Leave the session of the terminal
-    #[arg(long, hide = true)]
-    pub(crate) new_session: bool,
-}
-
-/// `dagrun worker`.
-#[derive(Debug, Args)]
-pub(crate) struct WorkerArgs {
-    #[command(flatten)]
-    pub(crate) cluster: ClusterName,
-    /// Its name, unique within the cluster [default: the scheduler picks one]
-    #[arg(long, value_name = "N", default_value = "")]
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) offer: OfferArgs,
-    /// Leave the session of the terminal
-    #[arg(long, hide = true)]
-    pub(crate) new_session: bool,
-}
-
-/// `dagrun cluster …`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ClusterCommand {
-    /// Start a scheduler and workers; returns when all have joined
-    Start(ClusterStartArgs),
-    /// End the scheduler and all its workers
-    Stop(ClusterStopArgs),
-    /// Show the scheduler and its workers
-    Status(ClusterName),
-}
-
-/// `dagrun cluster start`.
-#[derive(Debug, Args)]
-pub(crate) struct ClusterStartArgs {
-    #[command(flatten)]
-    pub(crate) cluster: ClusterName,
-    /// How many workers
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
-    pub(crate) workers: u32,
-    /// Which of the workers with free slots gets an attempt
-    #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
-    pub(crate) scheme: Scheme,
-    #[command(flatten, next_help_heading = "Each worker")]
-    pub(crate) offer: OfferArgs,
-}
-
-/// `dagrun workers`.
-#[derive(Debug, Args)]
-pub(crate) struct WorkersArgs {
-    #[command(flatten)]
-    pub(crate) cluster: ClusterName,
-    /// Print one JSON line per worker
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `dagrun exec`.
-#[derive(Debug, Args)]
-pub(crate) struct ExecArgs {
-    /// The cluster
-    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER")]
-    cluster: Option<String>,
-    /// Only on this worker, by name (repeatable) [default: all]
-    #[arg(long = "worker", value_name = "W")]
-    pub(crate) workers: Vec<String>,
-    /// Print one JSON line per worker
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// The program and its arguments
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
-    pub(crate) command: Vec<OsString>,
-}
-
-impl ExecArgs {
-    /// The cluster, unless it is empty, as an emptied environment variable is.
-    pub(crate) fn cluster(&self) -> Option<&str> {
-        self.cluster.as_deref().filter(|name| !name.is_empty())
-    }
-}
-
-/// Reads a placement scheme.
-pub(crate) fn scheme() -> impl TypedValueParser<Value = Scheme> {
-    let words = PossibleValuesParser::new(Scheme::ALL.map(Scheme::word));
-    words.map(|word| Scheme::from_word(&word).unwrap_or_default())
 }
 
 /// Reads the state of a run.
