@@ -105,9 +105,11 @@ interface Run {
   results @8 (task :UInt32, first :UInt32, limit :UInt32) -> (results :List(InstanceResult));
   # Up to `limit` instances of a task with their values, fewer when these are long.
   command @9 (instance :Instance) -> (argv :List(Data));
+  # What the last attempt of an instance was to start.
   interrupt @10 () -> ();
   # Ends what runs, because its scheduler is about to end: the run becomes interrupted.
-  # What the last attempt of an instance was to start.
+  times @11 () -> (tasks :List(TaskTimes));
+  # How long instances took, for each task; from what is on disk.
 }
 
 interface Subscription {}
@@ -181,6 +183,18 @@ struct TaskStatus {
   # How much of those that run is done, by their own word: the sum, in thousandths of an instance.
   note @4 :Text;
   # Why its ready instances can never start with the workers present; empty otherwise.
+}
+
+struct TaskTimes {
+  # Of the last attempts of instances that succeeded or failed in this run. Times in microseconds.
+  instances @0 :UInt32;
+  started @1 :UInt64;
+  finished @2 :UInt64;
+  # The first start and the last end; 0 where there is no instance.
+  mean @3 :UInt64;
+  longest @4 :UInt64;
+  retried @5 :UInt32;
+  # How many of them took more than one attempt.
 }
 
 struct Instance {

@@ -1,7 +1,9 @@
 //! The JSON that programs read: shapes of runs, instances, workers and events.
 
 use dagrun_core::ids::{TaskId, Timestamp};
-use dagrun_core::status::{InstanceRow, RunStatus, RunSummary, State, TaskStatus, WorkerStatus};
+use dagrun_core::status::{
+    InstanceRow, RunStatus, RunSummary, State, TaskStatus, TaskTimes, WorkerStatus,
+};
 use dagrun_core::value::Value;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -29,6 +31,18 @@ pub(crate) struct RunJson<'a> {
     started: String,
     finished: Option<String>,
     tasks: Vec<TaskJson<'a>>,
+    times: Vec<TimesJson<'a>>,
+}
+
+/// How long the instances of a task took, in seconds.
+#[derive(Serialize)]
+struct TimesJson<'a> {
+    task: &'a str,
+    started: Option<String>,
+    finished: Option<String>,
+    mean: Option<f64>,
+    longest: Option<f64>,
+    retried: u32,
 }
 
 #[derive(Serialize)]
@@ -47,7 +61,8 @@ struct TaskJson<'a> {
 
 impl<'a> RunJson<'a> {
     /// The status of a run.
-    pub(crate) fn new(status: &'a RunStatus) -> RunJson<'a> {
+    pub(crate) fn new(status: &'a RunStatus, times: &[TaskTimes]) -> RunJson<'a> {
+        let times = status.tasks.iter().zip(times).map(|(task, times)| TimesJson::new(task, times));
         RunJson {
             run: status.run.to_string(),
             name: &status.name,
@@ -55,6 +70,21 @@ impl<'a> RunJson<'a> {
             started: rfc3339(status.started),
             finished: time(status.finished),
             tasks: status.tasks.iter().map(TaskJson::new).collect(),
+            times: times.collect(),
+        }
+    }
+}
+
+impl<'a> TimesJson<'a> {
+    fn new(task: &'a TaskStatus, times: &TaskTimes) -> TimesJson<'a> {
+        let is_known = times.instances > 0;
+        TimesJson {
+            task: &task.name,
+            started: is_known.then(|| rfc3339(times.started)),
+            finished: is_known.then(|| rfc3339(times.finished)),
+            mean: is_known.then_some(times.mean.0 as f64 / 1e6),
+            longest: is_known.then_some(times.longest.0 as f64 / 1e6),
+            retried: times.retried,
         }
     }
 }

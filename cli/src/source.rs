@@ -9,7 +9,7 @@ use dagrun::rpc::{Client, InstancePage, LogPage, Run, Scope, Submission};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::one_line;
 use dagrun_core::pipeline::Pipeline;
-use dagrun_core::status::{RunStatus, RunSummary, State};
+use dagrun_core::status::{RunStatus, RunSummary, State, TaskTimes};
 use dagrun_scheduler::{History, HistoryError};
 
 use crate::args::Place;
@@ -225,6 +225,14 @@ impl RunSource {
                 Err(dagrun::rpc::ClientError::Refused { .. }) => Ok(None),
                 Err(error) => Err(error.into()),
             },
+        }
+    }
+
+    /// How long the instances of each task took, as far as is on disk.
+    pub(crate) async fn times(&self) -> Result<Vec<TaskTimes>, Failure> {
+        match self {
+            RunSource::Disk(disk) => Ok(disk.history.times(disk.run)?),
+            RunSource::Live { run, .. } => Ok(run.times().await?),
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use dagrun_core::ids::{InstanceId, TaskId};
+use dagrun_core::ids::{InstanceId, Micros, TaskId};
 use dagrun_core::payload;
 use dagrun_core::recipe::Items;
 use dagrun_core::select::{Columns, Point, Selector};
-use dagrun_core::status::{InstanceRow, RunState, RunStatus, State};
+use dagrun_core::status::{InstanceRow, RunState, RunStatus, State, TaskTimes};
 use dagrun_core::value::Value;
 
 use crate::args::{RunsArgs, StatusArgs};
@@ -27,23 +27,27 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     let (name, selector) = args.what.read()?;
     let run = Source::open(&args.place).await?.run(name.unwrap_or(RunName::Last)).await?;
     let mut status = run.status_now().await?;
+    let times;
     if let Some(selector) = &selector {
         let (task, _) = chosen::task(&status, selector)?;
         if args.instances || args.failed || !selector.is_whole() {
             return some_instances(args, &run, &status, selector).await;
         }
+        times = run.times().await?.into_iter().skip(task.at()).take(1).collect();
         status.tasks = status.tasks.into_iter().skip(task.at()).take(1).collect();
     } else if args.instances || args.failed {
         return instances(args, &run, &status).await;
+    } else {
+        times = run.times().await?;
     }
     let mut output = Output::lock();
     if args.json {
-        output.json(&RunJson::new(&status));
+        output.json(&RunJson::new(&status, &times));
         return Ok(Exit::Success);
     }
     headline(&mut output, &status);
     output.line("");
-    for line in task_table(&status) {
+    for line in task_table(&status, &times) {
         output.line(line);
     }
     let notes = status.tasks.iter().filter(|task| !task.note.is_empty());
@@ -83,22 +87,43 @@ fn headline(output: &mut Output, status: &RunStatus) {
 }
 
 /// One row per task; columns that are zero everywhere are left out.
-fn task_table(status: &RunStatus) -> Vec<String> {
+fn task_table(status: &RunStatus, times: &[TaskTimes]) -> Vec<String> {
     let used = |state: &State| status.tasks.iter().any(|task| task.counts.of(*state) > 0);
     let states: Vec<State> =
         State::ALL.into_iter().filter(|state| *state == State::Succeeded || used(state)).collect();
+    let has_times = times.iter().any(|times| times.instances > 0);
+    let has_retries = times.iter().any(|times| times.retried > 0);
     let mut head = vec!["task".to_owned(), "instances".to_owned()];
     head.extend(states.iter().map(|state| state.word().to_owned()));
+    head.extend(has_retries.then(|| "retried".to_owned()));
+    if has_times {
+        head.extend(["took", "mean", "longest"].map(str::to_owned));
+    }
+    let mut numeric = vec![true; head.len()];
+    numeric[0] = false;
     let mut rows = vec![head];
-    for task in &status.tasks {
+    for (at, task) in status.tasks.iter().enumerate() {
         let width = if task.width_known { task.counts.total().to_string() } else { "?".to_owned() };
         let mut row = vec![task.name.clone(), width];
         row.extend(states.iter().map(|state| task.counts.of(*state).to_string()));
+        let times = times.get(at).copied().unwrap_or_default();
+        row.extend(has_retries.then(|| times.retried.to_string()));
+        if has_times {
+            row.extend(spans(&times));
+        }
         rows.push(row);
     }
-    let mut numeric = vec![true; 2 + states.len()];
-    numeric[0] = false;
     table(&rows, &numeric)
+}
+
+/// From the first start to the last end of a task's instances; how long one took in the mean, and the
+/// longest. Nothing where none has ended.
+fn spans(times: &TaskTimes) -> [String; 3] {
+    let shown = |span: Micros| match times.instances {
+        0 => String::new(),
+        _ => span.rounded(),
+    };
+    [times.finished.since(times.started), times.mean, times.longest].map(shown)
 }
 
 /// Lists instances page by page: there may be millions.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{InstanceId, RunId, Timestamp};
+use crate::ids::{InstanceId, Micros, RunId, Timestamp};
 use crate::offer::Offer;
 use crate::output::Stamp;
 
@@ -251,6 +251,23 @@ pub struct TaskStatus {
     /// Why its ready instances do not start, when no worker that is present could ever run them;
     /// empty otherwise.
     pub note: String,
+}
+
+/// How long the instances of a task took: the last attempts of those that succeeded or failed in the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskTimes {
+    /// How many they are.
+    pub instances: u32,
+    /// When the first of these attempts started.
+    pub started: Timestamp,
+    /// When the last of them ended.
+    pub finished: Timestamp,
+    /// How long one took in the mean.
+    pub mean: Micros,
+    /// How long the longest one took.
+    pub longest: Micros,
+    /// How many of them took more than one attempt.
+    pub retried: u32,
 }
 
 /// One instance, as the history knows it.

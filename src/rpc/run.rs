@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::rc::Rc;
 
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
-use dagrun_core::status::{InstanceResult, RunStatus};
+use dagrun_core::status::{InstanceResult, RunStatus, TaskTimes};
 use dagrun_schema::dagrun_capnp as rpc;
 use dagrun_schema::wire::{self, InstancePage, LogPage, Message as _, Scope, Submission};
 
@@ -200,6 +200,15 @@ impl Run {
         let reply = request.send().promise.await?;
         let argv = wire::read_data(reply.get()?.get_argv()?)?;
         Ok(argv.into_iter().map(OsString::from_vec).collect())
+    }
+
+    /// How long the instances of each task took, in the order of the tasks.
+    ///
+    /// # Errors
+    /// When the scheduler is lost.
+    pub async fn times(&self) -> Result<Vec<TaskTimes>> {
+        let reply = self.run.times_request().send().promise.await?;
+        Ok(wire::read_list(reply.get()?.get_tasks()?)?)
     }
 
     /// What was submitted.

@@ -1,5 +1,7 @@
 //! `dagrun logs`: what attempts wrote to standard output and standard error.
 
+mod folder;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -13,7 +15,8 @@ use crate::exit::{Exit, Failure};
 use crate::json::task_name;
 use crate::source::{RunSource, Source};
 use crate::target::{RunName, Target};
-use crate::terminal::Output;
+use crate::terminal::{self, Output};
+use folder::Folder;
 
 /// How often a log is looked at that may still grow.
 const POLL: Duration = Duration::from_millis(200);
@@ -24,6 +27,7 @@ pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
     let run = Source::open(&args.place).await?.run(name.unwrap_or(RunName::Last)).await?;
     let mut status = run.status().await?;
     let filter = Filter::of(&run, &status, selector.as_ref()).await?;
+    let mut folder = args.output.as_deref().map(Folder::create).transpose()?;
     let mut printer = Printer { raw: filter.is_single(&status), open: HashMap::new() };
     let mut cursor = Vec::new();
     loop {
@@ -31,8 +35,11 @@ pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
         loop {
             let page = run.logs(filter.target.as_ref(), &cursor, args.failed).await?;
             let mut output = Output::lock();
-            for chunk in page.chunks.iter().filter(|chunk| filter.admits(chunk.instance)) {
-                printer.print(&mut output, &status, chunk);
+            for chunk in page.chunks.iter().filter(|chunk| is_wanted(args, &filter, chunk)) {
+                match &mut folder {
+                    Some(folder) => folder.write(task_name(&status, chunk.instance.task), chunk)?,
+                    None => printer.print(&mut output, &status, chunk),
+                }
             }
             cursor = page.cursor;
             if !page.more {
@@ -46,7 +53,19 @@ pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
         status = run.status().await?;
     }
     printer.finish(&mut Output::lock(), &status);
+    if let Some(folder) = folder {
+        terminal::print(&folder.summary());
+    }
     Ok(Exit::Success)
+}
+
+fn is_wanted(args: &LogsArgs, filter: &Filter, chunk: &LogChunk) -> bool {
+    let of_stream = match chunk.stream {
+        Stream::Stdout => !args.stderr,
+        // Notes are about the attempt, like most of standard error.
+        Stream::Stderr | Stream::Note => !args.stdout,
+    };
+    of_stream && filter.admits(chunk.instance)
 }
 
 /// Whose output is wanted.

@@ -13,6 +13,7 @@ mod files;
 mod harness;
 mod hostile;
 mod interrupt;
+mod logs;
 mod long;
 mod machine;
 mod outputs;
@@ -25,6 +26,8 @@ mod select;
 mod sources;
 mod submit;
 mod table;
+mod times;
+
 mod urls;
 mod values;
 mod warnings;

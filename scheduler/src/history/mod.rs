@@ -10,6 +10,7 @@ mod past;
 mod reason;
 mod results;
 mod scan;
+mod times;
 mod value;
 
 #[cfg(test)]

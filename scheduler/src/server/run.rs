@@ -236,6 +236,16 @@ impl run::Server for RunServer {
         Ok(())
     }
 
+    async fn times(
+        self: Rc<Self>,
+        _: run::TimesParams,
+        mut results: run::TimesResults,
+    ) -> Result<(), Error> {
+        let times = self.read(History::times).await?;
+        wire::write_list(&times, results.get().init_tasks(wire::length(times.len())));
+        Ok(())
+    }
+
     async fn pipeline(
         self: Rc<Self>,
         _: run::PipelineParams,

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
-use dagrun_core::ids::{InstanceId, RunId, Timestamp};
+use dagrun_core::ids::{InstanceId, Micros, RunId, Timestamp};
 use dagrun_core::pipeline::{MaxFail, Pipeline};
 use dagrun_core::status::{
-    InstanceResult, InstanceRow, LogChunk, RunStatus, RunSummary, Stream, TaskStatus,
+    InstanceResult, InstanceRow, LogChunk, RunStatus, RunSummary, Stream, TaskStatus, TaskTimes,
 };
 
 use super::update::{read_counts, write_counts};
@@ -319,6 +319,30 @@ impl Message for InstanceResult {
             value,
             detail: from.get_detail()?.to_vec(),
             outputs: read_data(from.get_outputs()?)?,
+        })
+    }
+}
+
+impl Message for TaskTimes {
+    type Schema = schema::task_times::Owned;
+
+    fn write(&self, mut to: schema::task_times::Builder<'_>) {
+        to.set_instances(self.instances);
+        to.set_started(self.started.0);
+        to.set_finished(self.finished.0);
+        to.set_mean(self.mean.0);
+        to.set_longest(self.longest.0);
+        to.set_retried(self.retried);
+    }
+
+    fn read(from: schema::task_times::Reader<'_>) -> Result<TaskTimes> {
+        Ok(TaskTimes {
+            instances: from.get_instances(),
+            started: Timestamp(from.get_started()),
+            finished: Timestamp(from.get_finished()),
+            mean: Micros(from.get_mean()),
+            longest: Micros(from.get_longest()),
+            retried: from.get_retried(),
         })
     }
 }
