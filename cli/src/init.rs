@@ -32,13 +32,13 @@ capture = "text"
 
 # One instance after all of them. The manifest lists their parameters, values and files, one a line.
 [task.summary]
-gather  = "show"
+gather    = "show"
 # A script for bash. Nothing is put into it: parameters, constants and outputs are variables of the shell.
-shell   = '''
+shell     = '''
 echo "$greeting:" > "$out_table"
 sort >> "$out_table"
 '''
-stdin   = "{show.manifest}"
+stdin     = "{show.manifest}"
 # A file that it makes. It is put in place as a whole, and only when the task succeeds.
 out.table = "summary.txt"
 "#;

@@ -17,6 +17,7 @@ mod exit;
 mod explain;
 mod export;
 mod file;
+mod fmt;
 mod follow;
 mod graph;
 mod init;
@@ -73,6 +74,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Graph(args) => graph::graph(args),
         Command::Completions { shell } => Ok(docs::completions(*shell)),
         Command::Init(args) => init::init(args),
+        Command::Fmt(args) => fmt::fmt(args),
         Command::Man(args) => docs::man(args),
         Command::Help { command } => docs::help(command),
         Command::Scheduler(args) => serve::scheduler(args),
@@ -107,6 +109,7 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         | Command::Graph(_)
         | Command::Completions { .. }
         | Command::Init(_)
+        | Command::Fmt(_)
         | Command::Man(_)
         | Command::Help { .. }
         | Command::Scheduler(_)

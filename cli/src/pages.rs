@@ -17,6 +17,11 @@ pub(crate) fn exit_codes(command: &[&str]) -> Vec<(&'static str, &'static str)> 
             vec![OK, ("1", "the command failed on a worker"), USAGE, UNREACHABLE, SIGNALS]
         }
         ["check" | "graph", ..] => vec![OK, ("2", "the pipeline has problems, or wrong usage")],
+        ["fmt", ..] => vec![
+            OK,
+            ("1", "with --check: a file is not formatted"),
+            ("2", "a file is no TOML, cannot be read or written, or wrong usage"),
+        ],
         ["init", ..] => vec![OK, ("2", "the file exists, or cannot be written")],
         ["completions" | "man" | "help", ..] => vec![OK, ("2", "wrong usage")],
         ["scheduler" | "worker" | "cluster", ..] => {

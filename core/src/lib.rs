@@ -17,6 +17,7 @@ pub mod output;
 pub mod parse;
 pub mod payload;
 pub mod pipeline;
+pub mod pretty;
 pub mod problem;
 pub mod recipe;
 pub mod resolve;

@@ -13,7 +13,7 @@ const FLOORS: &[&str] = &[
     "problem", // A pipeline, and what is derived from it.
     "pipeline", "grids", "resolve", "recipe", "engine", "graph", "check", "warn", "simulate",
     "draw", // The format, reading and writing.
-    "parse", "unparse", // What is asked of instances, and shown of them.
+    "parse", "pretty", "unparse", // What is asked of instances, and shown of them.
     "select", "table", // It only names the others.
     "lib",
 ];

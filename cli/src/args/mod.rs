@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Each(Box<EachArgs>),
     /// Write a pipeline with comments to begin with
     Init(InitArgs),
+    /// Format pipeline files
+    Fmt(FmtArgs),
     /// Validate a pipeline; prints its tasks, instances and edges
     Check(CheckArgs),
     /// Draw a pipeline
@@ -141,6 +143,17 @@ pub(crate) struct InitArgs {
     /// The file to write; one that exists is left alone
     #[arg(value_name = "FILE", default_value = "pipeline.toml")]
     pub(crate) file: PathBuf,
+}
+
+/// `dagrun fmt`.
+#[derive(Debug, Args)]
+pub(crate) struct FmtArgs {
+    /// The files; `-` is standard input, which is formatted to standard output
+    #[arg(value_name = "FILE", default_value = "pipeline.toml")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Change nothing; exit with 1 if a file is not formatted
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// Where runs are looked for.

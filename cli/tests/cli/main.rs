@@ -10,6 +10,7 @@ mod exec;
 mod explain;
 mod faults;
 mod files;
+mod fmt;
 mod harness;
 mod hostile;
 mod interrupt;

@@ -52,6 +52,14 @@ use link::Linker;
 use reader::Reader;
 use settings::Settings;
 
+/// What is wrong with the syntax of a text: of TOML, without what the tables mean.
+#[must_use]
+pub fn syntax_problems(source: &str) -> Vec<Diagnostic> {
+    let mut problems = Problems::default();
+    document::read(source, &mut problems);
+    problems.into_located(source)
+}
+
 /// The parser's input other than the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ParseOptions<'a> {
