@@ -49,6 +49,7 @@ pub(crate) async fn follow(
             followed.finish();
             match (state, &advice) {
                 (RunState::Failed, Some(advice)) => {
+                    tail::check_recorded(run, advice).await?;
                     tail::print(run, &followed.failures, advice).await?;
                 }
                 (RunState::Interrupted, _) => terminal::print(&status::interrupted(run)),

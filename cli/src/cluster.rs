@@ -113,7 +113,7 @@ async fn start_all(
         started.check(deadline)?;
         tokio::time::sleep(POLL).await;
     };
-    let offer = args.offer.words();
+    let offer = args.offer.share(args.workers).words();
     for number in 1..=args.workers {
         let worker = format!("w{number}");
         let mut words = vec!["worker", "--cluster", name, "--name", &worker];
@@ -148,7 +148,8 @@ impl Started {
     fn start(&mut self, folder: &Path, what: &str, words: &[&str]) -> Result<(), Failure> {
         let log = folder.join(format!("{what}.log"));
         let failed = |error| Failure::new(Exit::Failed, format!("cannot start {what}: {error}"));
-        let file = File::create(&log).map_err(failed)?;
+        // What an earlier one wrote may still be wanted.
+        let file = File::options().create(true).append(true).open(&log).map_err(failed)?;
         let program = std::env::current_exe().map_err(failed)?;
         let child = Command::new(program)
             .args(words)

@@ -75,6 +75,7 @@ impl Feed {
             Feed::Polled { run, looks } => {
                 // Unlike a sleep it goes on when the caller does something else in between.
                 looks.tick().await;
+                *run = run.clone().fresh()?;
                 let status = run.status().await?;
                 Ok(whole(&status))
             }

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use dagrun::rpc::{Client, Retried, Run, Submission};
-use dagrun::{Cluster, Embedded};
+use dagrun::{Cluster, ClusterError, Embedded};
 use dagrun_core::ids::RunId;
 use dagrun_core::one_line;
 use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::RunState;
+use dagrun_scheduler::StartError;
 
 use crate::args::HowArgs;
 use crate::attach::{self, exit_of};
@@ -22,6 +23,9 @@ use crate::signals::Signals;
 use crate::source::{At, RunSource};
 use crate::tail::{self, Advice};
 use crate::terminal::{self, Output, Terminal};
+
+/// What to do when the state directory will not do.
+const ELSEWHERE: &str = "--state-dir DIR, or DAGRUN_STATE_DIR, keeps the state in another place";
 
 /// What is to be run.
 #[derive(Debug)]
@@ -133,8 +137,7 @@ pub(crate) async fn embedded(
         // What is handed on is handed on whole.
         builder = builder.log_limit(usize::MAX);
     }
-    let cluster =
-        Embedded::start(&builder).map_err(|error| Failure::new(Exit::Failed, one_line(&error)))?;
+    let cluster = Embedded::start(&builder).map_err(|error| not_started(&error))?;
     let client = cluster.client().await?;
     let submitted = match check_worker(work.pipeline(), &client).await {
         Ok(()) => work.submit(&client, how).await,
@@ -196,6 +199,7 @@ async fn to_the_end(
     let advice = retry_of(run, how);
     match (state, followed.interrupted_by) {
         (RunState::Failed, _) => {
+            tail::check_recorded(run, &advice).await?;
             tail::print(run, &followed.failures, &advice).await?;
         }
         (RunState::Interrupted | RunState::Cancelled, Some(_)) => {
@@ -206,11 +210,23 @@ async fn to_the_end(
     Ok(followed.interrupted_by.map_or_else(|| exit_of(state), crate::signals::Signal::exit))
 }
 
+/// Why nothing can run in this process.
+fn not_started(error: &ClusterError) -> Failure {
+    let failure = Failure::new(Exit::Failed, one_line(error));
+    match error {
+        ClusterError::Scheduler(StartError::Store(store)) if store.is_about_the_place() => {
+            failure.help(ELSEWHERE)
+        }
+        _ => failure,
+    }
+}
+
 /// The state directory, kept out of version control.
 fn make_state_dir(dir: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         let dir = dir.display();
-        Failure::new(Exit::Failed, format!("cannot create the state directory {dir}: {error}"))
+        let text = format!("cannot create the state directory {dir}: {error}");
+        Failure::new(Exit::Failed, text).help(ELSEWHERE)
     };
     let ignore: PathBuf = dir.join(".gitignore");
     if ignore.exists() {

@@ -37,6 +37,20 @@ impl OfferArgs {
         *self == OfferArgs::default()
     }
 
+    /// What each of several workers on this machine offers: an equal share of it, unless it was said.
+    pub(crate) fn share(&self, workers: u32) -> OfferArgs {
+        if workers < 2 {
+            return self.clone();
+        }
+        let machine = dagrun_worker::whole_machine();
+        let memory = Some(machine.memory / u64::from(workers)).filter(|memory| *memory > 0);
+        OfferArgs {
+            jobs: self.jobs.or(Some((machine.slots / workers).max(1))),
+            memory: self.memory.or(memory),
+            ..self.clone()
+        }
+    }
+
     /// What the worker offers.
     pub(crate) fn offer(&self) -> Offer {
         let mut offer = dagrun_worker::whole_machine();
@@ -211,6 +225,19 @@ mod tests {
             ["--memory", "1073741824", "--resource", "gpu=2", "--resource", "gpu=3", "--label=-x"]
         );
         assert_eq!(offer.offer().resources, [("gpu".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn workers_on_one_machine_share_it() {
+        let machine = dagrun_worker::whole_machine();
+        let none = OfferArgs::default();
+        assert_eq!(none.share(1), none);
+        let many = none.share(machine.slots * 3);
+        assert_eq!(many.jobs, Some(1));
+        assert_eq!(many.memory, Some(machine.memory / u64::from(machine.slots * 3)));
+        assert_eq!(none.share(2).jobs, Some((machine.slots / 2).max(1)));
+        let said = OfferArgs { jobs: Some(7), memory: Some(5), ..OfferArgs::default() };
+        assert_eq!(said.share(4), said);
     }
 
     #[test]

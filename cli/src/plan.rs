@@ -78,7 +78,7 @@ async fn source(place: &Place, loaded: &Loaded) -> Result<Source, Failure> {
     match Source::open(place).await {
         Err(_) if place.cluster().is_none() && place.state_dir().is_none() && beside.is_dir() => {
             let history = Rc::new(History::open(&beside)?);
-            Ok(Source::Disk { state_dir: beside, history })
+            Ok(Source::Disk { state_dir: beside, history, of: None })
         }
         result => result,
     }

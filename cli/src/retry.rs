@@ -10,7 +10,7 @@ use crate::source::{Source, read_pipeline};
 /// Submits a run once more, all of it or what has not succeeded.
 pub(crate) async fn retry(args: &RetryArgs) -> Result<Exit, Failure> {
     launch::check(&args.how, args.place.cluster())?;
-    let source = Source::open(&args.place).await?;
+    let source = Source::open_live(&args.place).await?;
     let run = source.run(args.run).await?;
     if run.status().await?.state == RunState::Running {
         let (id, option) = (run.id(), run.option());

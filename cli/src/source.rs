@@ -10,6 +10,7 @@ use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::one_line;
 use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::{RunStatus, RunSummary, State, TaskTimes};
+use dagrun_scheduler::connection::{ClusterDir, Role};
 use dagrun_scheduler::{History, HistoryError};
 
 use crate::args::Place;
@@ -17,6 +18,7 @@ use crate::cluster;
 use crate::exit::{Exit, Failure};
 use crate::recipes::Recipes;
 use crate::target::{RunName, Target};
+use crate::terminal;
 
 /// Where the instances of a run begin.
 pub(crate) const FIRST: InstanceId = InstanceId { task: TaskId(0), index: 0 };
@@ -33,6 +35,8 @@ pub(crate) enum Source {
         state_dir: PathBuf,
         /// Its history.
         history: Rc<History>,
+        /// The cluster whose it is, if it is not running.
+        of: Option<String>,
     },
     /// A scheduler.
     Cluster {
@@ -71,12 +75,24 @@ pub(crate) enum At {
 pub(crate) struct DiskRun {
     state_dir: PathBuf,
     history: Rc<History>,
+    of: Option<String>,
     run: RunId,
 }
 
 impl Source {
-    /// The place that the options name.
+    /// The place that the options name. Where that is a cluster that is not running, its history.
     pub(crate) async fn open(place: &Place) -> Result<Source, Failure> {
+        match Source::open_live(place).await {
+            Err(failure) if failure.exit == Exit::Unreachable => {
+                let left = place.cluster().and_then(left_by);
+                left.ok_or(failure)
+            }
+            opened => opened,
+        }
+    }
+
+    /// The same where a cluster has to run.
+    pub(crate) async fn open_live(place: &Place) -> Result<Source, Failure> {
         if let Some(name) = place.cluster() {
             let client = cluster::connect(name).await?;
             return Ok(Source::Cluster { name: name.to_owned(), client });
@@ -86,7 +102,7 @@ impl Source {
             None => nearest_state_dir()?,
         };
         let history = open_history(&state_dir)?;
-        Ok(Source::Disk { state_dir, history: Rc::new(history) })
+        Ok(Source::Disk { state_dir, history: Rc::new(history), of: None })
     }
 
     /// The newest runs.
@@ -108,7 +124,7 @@ impl Source {
                 let run = client.run(id).await?;
                 Ok(RunSource::Live { run, at: At::Cluster(name.clone()) })
             }
-            Source::Disk { state_dir, history } => {
+            Source::Disk { state_dir, history, of } => {
                 let none =
                     || Failure::usage(format!("there are no runs in {}", state_dir.display()));
                 let run = match id {
@@ -117,10 +133,23 @@ impl Source {
                 };
                 history.owner(run)?;
                 let (state_dir, history) = (state_dir.clone(), Rc::clone(history));
-                Ok(RunSource::Disk(Rc::new(DiskRun { state_dir, history, run })))
+                Ok(RunSource::Disk(Rc::new(DiskRun { state_dir, history, of: of.clone(), run })))
             }
         }
     }
+}
+
+/// The history of a cluster that is not running, if it has one.
+fn left_by(name: &str) -> Option<Source> {
+    let folder = ClusterDir::of(name).ok()?;
+    let state_dir = folder.state_dir();
+    let history = History::open(&state_dir).ok()?;
+    let how = match folder.read(Role::Client) {
+        Ok(_) => "does not answer",
+        Err(_) => "is not running",
+    };
+    terminal::print(&format!("note: cluster {name} {how}: this is its history"));
+    Some(Source::Disk { state_dir, history: Rc::new(history), of: Some(name.to_owned()) })
 }
 
 fn nearest_state_dir() -> Result<PathBuf, Failure> {
@@ -326,6 +355,18 @@ impl RunSource {
         }
     }
 
+    /// The same as it is now, where it is read from a copy.
+    pub(crate) fn fresh(self) -> Result<RunSource, Failure> {
+        match &self {
+            RunSource::Disk(disk) if disk.history.is_copy() => {
+                let history = Rc::new(open_history(&disk.state_dir)?);
+                let (state_dir, of, run) = (disk.state_dir.clone(), disk.of.clone(), disk.run);
+                Ok(RunSource::Disk(Rc::new(DiskRun { state_dir, history, of, run })))
+            }
+            _ => Ok(self),
+        }
+    }
+
     /// The same at the process that runs it, where that can be asked; what it is otherwise.
     pub(crate) async fn at_its_owner(&self) -> RunSource {
         if let RunSource::Disk(disk) = self
@@ -364,7 +405,10 @@ impl RunSource {
                 format!(" --cluster {}", crate::quote::word(name))
             }
             RunSource::Live { at: At::Here(state_dir), .. } => state_dir_option(state_dir),
-            RunSource::Disk(disk) => state_dir_option(&disk.state_dir),
+            RunSource::Disk(disk) => match &disk.of {
+                Some(name) => format!(" --cluster {}", crate::quote::word(name)),
+                None => state_dir_option(&disk.state_dir),
+            },
         }
     }
 }

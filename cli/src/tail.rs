@@ -3,7 +3,7 @@
 use dagrun_core::status::{Failure as FailedInstance, InstanceRow, State, Stream};
 use dagrun_core::value::Value;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::quote;
 use crate::recipes::Recipes;
 use crate::source::{FIRST, RunSource};
@@ -31,6 +31,13 @@ pub(crate) struct Advice {
     pub(crate) label: &'static str,
     /// The command.
     pub(crate) command: String,
+}
+
+/// Fails when a run ended only because nothing of it could be recorded any more.
+pub(crate) async fn check_recorded(run: &RunSource, advice: &Advice) -> Result<(), Failure> {
+    let Err(failure) = run.status().await else { return Ok(()) };
+    let (id, help) = (run.id(), format!("when that is mended: {}", advice.command));
+    Err(Failure::new(Exit::Failed, format!("run {id} was stopped: {}", failure.message)).help(help))
 }
 
 /// Prints the failure tail on standard error. `known` are the failures that this process has been

@@ -85,7 +85,7 @@ pub(crate) enum ClusterCommand {
 pub(crate) struct ClusterStartArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterName,
-    /// How many workers
+    /// How many workers; they share the cores and the memory of the machine
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
     pub(crate) workers: u32,
     /// Which of the workers with free slots gets an attempt

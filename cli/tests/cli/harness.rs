@@ -25,6 +25,11 @@ impl Cluster {
         Cluster(test)
     }
 
+    /// One that was started otherwise.
+    pub(crate) fn started(test: Test) -> Cluster {
+        Cluster(test)
+    }
+
     /// Runs a command with `--cluster c`.
     pub(crate) fn run(&self, words: &[&str]) -> Outcome {
         self.0.run(&[words, &["--cluster", "c"]].concat())

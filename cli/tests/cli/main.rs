@@ -1,6 +1,7 @@
 //! The `dagrun` command from outside: what people and programs see of it.
 
 mod attach;
+mod bare;
 mod clean;
 mod clusters;
 mod commands;

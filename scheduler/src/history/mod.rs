@@ -40,7 +40,7 @@ use crate::journal::StoreError;
 use crate::journal::lock::{self, Owner};
 use crate::journal::read;
 use crate::journal::rows::read_tolerance;
-use crate::journal::schema::open_reader;
+use crate::journal::schema::{Reader, open_reader};
 use crate::journal::words::exit_code;
 use dagrun_schema::wire::{InstancePage, Submission};
 
@@ -144,6 +144,7 @@ type Entries = (Vec<(u32, read::Newest)>, Option<u32>);
 #[derive(Debug)]
 pub struct History {
     database: Connection,
+    is_copy: bool,
     /// Absolute, if the system can make it so.
     state_dir: PathBuf,
     reasons: RefCell<Option<Reasons>>,
@@ -155,10 +156,16 @@ impl History {
     /// # Errors
     /// When there is no history, or it cannot be read.
     pub fn open(state_dir: &Path) -> Result<History, HistoryError> {
-        let database =
+        let Reader { database, is_copy } =
             open_reader(state_dir)?.ok_or_else(|| HistoryError::Missing(state_dir.to_owned()))?;
         let state_dir = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
-        Ok(History { database, state_dir, reasons: RefCell::new(None) })
+        Ok(History { database, is_copy, state_dir, reasons: RefCell::new(None) })
+    }
+
+    /// Whether it was copied, as it cannot be read in place: what is recorded later is not in it.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.is_copy
     }
 
     fn read<T>(&self, result: rusqlite::Result<T>) -> Result<T, HistoryError> {

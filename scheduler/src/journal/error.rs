@@ -1,6 +1,13 @@
 //! Why a state directory cannot be used.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+use rustix::fs::{Access, access, statvfs};
+
+/// With less than so many bytes free nothing can be written.
+const NOTHING: u64 = 64 << 10;
 
 /// Why the state directory could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +42,29 @@ pub enum StoreError {
         /// The newest version that this program knows.
         known: i64,
     },
-    /// A transaction failed: disk full, not writable, damaged.
+    /// No space is left where the state directory is.
+    #[error("the state directory is full: cannot write {}", path.display())]
+    Full {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The state directory, or what is in it, may not be written.
+    #[error("the state directory cannot be written: {}", path.display())]
+    ReadOnly {
+        /// The directory, or the file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The database cannot be read where it is, and could not be copied.
+    #[error("cannot copy {} to a place where it can be read", path.display())]
+    Copy {
+        /// The database.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A transaction failed: not writable, damaged.
     #[error("cannot write {}", path.display())]
     Write {
         /// The database.
@@ -57,4 +86,50 @@ pub enum StoreError {
     /// Writing has stopped after an earlier error, or because the scheduler is ending.
     #[error("the state directory is no longer written: {0}")]
     Stopped(String),
+}
+
+impl StoreError {
+    /// The database could not be opened for writing.
+    pub(crate) fn opening(path: &Path, source: rusqlite::Error) -> StoreError {
+        StoreError::known(path, &source)
+            .unwrap_or_else(|| StoreError::Open { path: path.to_owned(), source })
+    }
+
+    /// The database could not be written.
+    pub(crate) fn writing(path: &Path, source: rusqlite::Error) -> StoreError {
+        StoreError::known(path, &source)
+            .unwrap_or_else(|| StoreError::Write { path: path.to_owned(), source })
+    }
+
+    /// The database may not be written.
+    pub(crate) fn read_only(path: &Path) -> StoreError {
+        let opened = OpenOptions::new().write(true).open(path).map(drop);
+        let source = opened.err().unwrap_or_else(|| std::io::ErrorKind::ReadOnlyFilesystem.into());
+        StoreError::ReadOnly { path: path.to_owned(), source }
+    }
+
+    /// What the words of SQLite hide: a full disk, or one that may not be written.
+    fn known(path: &Path, source: &rusqlite::Error) -> Option<StoreError> {
+        let dir = path.parent()?;
+        let full = source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+            || statvfs(dir)
+                .is_ok_and(|there| there.f_bavail.saturating_mul(there.f_frsize) < NOTHING);
+        if full {
+            return Some(StoreError::Full { path: path.to_owned() });
+        }
+        let read_only =
+            |path: &Path, source| StoreError::ReadOnly { path: path.to_owned(), source };
+        if let Err(error) = access(dir, Access::WRITE_OK | Access::EXEC_OK) {
+            return Some(read_only(dir, error.into()));
+        }
+        let opened = path.exists().then(|| OpenOptions::new().write(true).open(path));
+        opened?.err().map(|error| read_only(path, error))
+    }
+
+    /// Whether another state directory would do, where this one does not.
+    #[must_use]
+    pub fn is_about_the_place(&self) -> bool {
+        use StoreError::{CreateDir, Full, ReadOnly};
+        matches!(self, CreateDir { .. } | Full { .. } | ReadOnly { .. })
+    }
 }

@@ -1,6 +1,7 @@
 //! The tables of a state directory: what a row holds, how it is read, what it says. Below those that
 //! write them ([`crate::store`]) and those that answer from them ([`crate::history`]).
 
+mod copy;
 mod error;
 pub(crate) mod lock;
 pub(crate) mod read;

@@ -12,7 +12,7 @@ use dagrun_core::layout;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::StoreError;
+use super::{StoreError, copy};
 
 /// The version of the tables, in `user_version`.
 const VERSION: i64 = 2;
@@ -112,10 +112,14 @@ pub(crate) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
     std::fs::create_dir_all(state_dir)
         .map_err(|source| StoreError::CreateDir { path: state_dir.to_owned(), source })?;
     let path = layout::database(state_dir);
-    let open = |source| StoreError::Open { path: path.clone(), source };
+    let open = |source| StoreError::opening(&path, source);
     let mut database = Connection::open(&path).map_err(open)?;
     database.busy_timeout(Duration::from_secs(10)).map_err(open)?;
-    check_version(&database, &path)?;
+    check_version(&database, &path, open)?;
+    // SQLite opens what may not be written all the same.
+    if database.is_readonly("main").map_err(open)? {
+        return Err(StoreError::read_only(&path));
+    }
     // The answer is a row with the resulting mode.
     database
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))
@@ -126,29 +130,54 @@ pub(crate) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
     Ok(database)
 }
 
+/// A database opened for reading.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) database: Connection,
+    /// Whether it is a copy, as the original cannot be read in place.
+    pub(crate) is_copy: bool,
+}
+
 /// Opens the database for reading; `None` when there is none yet.
-pub(crate) fn open_reader(state_dir: &Path) -> Result<Option<Connection>, StoreError> {
+pub(crate) fn open_reader(state_dir: &Path) -> Result<Option<Reader>, StoreError> {
     let path = layout::database(state_dir);
     if !path.exists() {
         return Ok(None);
     }
     let open = |source| StoreError::Open { path: path.clone(), source };
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let database = Connection::open_with_flags(&path, flags).map_err(open)?;
-    plan_once(&database).map_err(open)?;
+    let opened = match open_in_place(&path) {
+        Err(error) if copy::may_help(&error) => {
+            let database = copy::open(&path)?;
+            Reader { database, is_copy: true }
+        }
+        opened => Reader { database: opened.map_err(open)?, is_copy: false },
+    };
+    let database = &opened.database;
+    plan_once(database).map_err(open)?;
     database.busy_timeout(Duration::from_secs(10)).map_err(open)?;
-    match check_version(&database, &path)? {
+    match check_version(database, &path, open)? {
         // A database whose writer was killed before its first commit has no tables yet.
         0 => return Ok(None),
         1 => database.execute_batch(FIRST_AS_SECOND).map_err(open)?,
         _ => {}
     }
-    Ok(Some(database))
+    Ok(Some(opened))
 }
 
-fn check_version(database: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let found =
-        version(database).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+/// Opens a database where it is. Whether its WAL can be read shows with the first question.
+fn open_in_place(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(path, flags)?;
+    version(&database)?;
+    Ok(database)
+}
+
+fn check_version(
+    database: &Connection,
+    path: &Path,
+    error: impl Fn(rusqlite::Error) -> StoreError,
+) -> Result<i64, StoreError> {
+    let found = version(database).map_err(error)?;
     if found > VERSION {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION });
     }
@@ -191,10 +220,10 @@ mod tests {
         let width = "SELECT width FROM tasks WHERE known = 1 AND duration IS NULL";
         let read =
             |database: &Connection| database.query_row(width, [], |row| row.get::<_, u32>(0));
-        assert_eq!(read(&open_reader(dir.path()).unwrap().unwrap()), Ok(7));
+        assert_eq!(read(&open_reader(dir.path()).unwrap().unwrap().database), Ok(7));
         let database = open_writer(dir.path()).unwrap();
         assert_eq!((read(&database), version(&database)), (Ok(7), Ok(VERSION)));
-        assert_eq!(read(&open_reader(dir.path()).unwrap().unwrap()), Ok(7));
+        assert_eq!(read(&open_reader(dir.path()).unwrap().unwrap().database), Ok(7));
     }
 
     #[test]

@@ -92,7 +92,8 @@ pub(crate) fn directories(state_dir: &Path) -> Result<(), HistoryError> {
     let Ok(entries) = std::fs::read_dir(runs) else { return Ok(()) };
     let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let ids: Vec<u64> = ids.collect();
-    let Some(database) = open_reader(state_dir)? else { return Ok(()) };
+    let Some(reader) = open_reader(state_dir)? else { return Ok(()) };
+    let database = reader.database;
     let needed = "SELECT EXISTS (SELECT 1 FROM runs WHERE run = ?1)
         OR EXISTS (SELECT 1 FROM events WHERE cause = ?2 AND code = ?1)";
     for run in ids {

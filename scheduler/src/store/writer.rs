@@ -179,7 +179,7 @@ impl Writer {
     fn fail(&mut self, source: rusqlite::Error) {
         // Fails when SQLite has already rolled back by itself, which is just as good.
         let _ = self.database.execute_batch("ROLLBACK");
-        let error = Arc::new(StoreError::Write { path: self.path.clone(), source });
+        let error = Arc::new(StoreError::writing(&self.path, source));
         let group = std::mem::take(&mut self.group);
         for (reply, _) in group.begun {
             let _ = reply.send(Err(Arc::clone(&error)));
