@@ -32,11 +32,18 @@ impl Small {
         self.cluster.run(&["workers", "--json"]).exits(0).json().len()
     }
 
-    /// The files of all its workers, below their own directories.
+    /// The files of all its workers, below their own directories; the empty ones for temporary files
+    /// of attempts stay as long as the workers.
     fn files(&self) -> Vec<std::path::PathBuf> {
         let entries = |dir| std::fs::read_dir(dir).into_iter().flatten().flatten();
         let dirs = entries(self.cluster.0.path("tmp")).map(|entry| entry.path());
-        dirs.flat_map(|dir| entries(dir).map(|entry| entry.path())).collect()
+        let found = dirs.flat_map(|dir| entries(dir).map(|entry| entry.path()));
+        let is_empty =
+            |path: &std::path::PathBuf| path.is_dir() && entries(path.clone()).count() == 0;
+        let is_slot = |path: &std::path::PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tmp-"))
+        };
+        found.filter(|path| !(is_slot(path) && is_empty(path))).collect()
     }
 }
 
