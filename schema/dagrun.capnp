@@ -24,6 +24,13 @@ struct Granted {
 
 # ---------------------------------------------------------------------------------- clients
 
+struct SelectedInstances {
+  # Consecutive instances of a task.
+  task @0 :UInt32;
+  first @1 :UInt32;
+  count @2 :UInt32;
+}
+
 interface Client {
   submit @0 (submission :Submission) -> (id :UInt64, run :Run);
   run @1 (which :WhichRun) -> (run :Run);
@@ -31,9 +38,12 @@ interface Client {
   workers @3 () -> (workers :List(WorkerStatus));
   shutdown @4 () -> ();
   # Ends the scheduler and all its workers.
-  retry @5 (id :UInt64, failedOnly :Bool) -> (retried :Retried);
+  retry @5 (id :UInt64, failedOnly :Bool, selected :List(SelectedInstances),
+            with :Submission) -> (retried :Retried);
   # Submits what that run was submitted with, which must have ended. With `failedOnly` what
-  # succeeded there counts as succeeded, and is not run again.
+  # succeeded there counts as succeeded, and is not run again. With `selected` these run again, and
+  # what has its data from them, and nothing else but with `failedOnly` what had not succeeded.
+  # `with` is run in place of what that run was submitted with; its seed is not used.
   forget @6 (id :UInt64) -> ();
   # Takes a run out of the history, which must have ended: its records, logs and values. What a later
   # run took over from it stays.

@@ -18,7 +18,7 @@ use crate::mapped::Mapped;
 use crate::pending::Fate;
 use crate::report::{RunSummary, WorkerStatus};
 use crate::results::fetch;
-use crate::rpc::{self, ClientError, Scope, Submission};
+use crate::rpc::{self, ClientError, Retry, Scope, Submission};
 use crate::run::Run;
 use crate::session::{Inside, Session};
 use crate::view::some;
@@ -277,7 +277,7 @@ impl Client {
             origin,
             |run| run,
             move |inside| async move {
-                let again = inside.client.retry(id, false).await?;
+                let again = inside.client.retry(id, &Retry::default()).await?;
                 let run =
                     again.ok_or_else(|| Error::Unknown { run: id, what: "tasks".to_owned() })?.run;
                 let id = run.id();
@@ -299,7 +299,9 @@ impl Client {
         };
         let ((id, origin), run) = (of.again(), session.clone());
         session.call(move |inside: Rc<Inside>| async move {
-            let Some(again) = inside.client.retry(id, true).await? else { return Ok(None) };
+            let Some(again) = inside.client.retry(id, &Retry::failed()).await? else {
+                return Ok(None);
+            };
             let id = again.run.id();
             inside.hold_new(again.run).await?;
             Ok(Some(Run::new(id, run, origin)))

@@ -5,12 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use dagrun_core::graph::{self, Graph};
+use dagrun_core::hash::fnv1a;
 use dagrun_core::parse::{self, Diagnostic, Params, ParseOptions, Parsed};
 use dagrun_core::pipeline::{Pipeline, TaskAction};
 use dagrun_worker::function::{Ambiguous, ambiguous};
 
 use crate::files::Disk;
-use crate::rpc::{ClientError, Submission};
+use crate::rpc::{ClientError, PipelineFile, Submission};
 
 /// Why a file is no pipeline.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,8 @@ pub struct Loaded {
     pub base_dir: PathBuf,
     /// What is allowed in the file and hardly meant.
     pub warnings: Problems,
+    /// The file, and what was given with it; nothing for a text that is in none.
+    pub file: Option<PipelineFile>,
 }
 
 /// What is given besides a pipeline file.
@@ -113,7 +116,11 @@ impl Loaded {
     /// # Errors
     /// When the pipeline cannot be written as JSON.
     pub fn submission(&self) -> Result<Submission, ClientError> {
-        Ok(Submission::new(&self.pipeline, &self.base_dir)?)
+        let submission = Submission::new(&self.pipeline, &self.base_dir)?;
+        match &self.file {
+            Some(file) => Ok(submission.of_file(&self.pipeline, file)?),
+            None => Ok(submission),
+        }
     }
 
     /// The named tasks and everything that they need; `Err` is the first name that is no task's.
@@ -129,7 +136,8 @@ impl Loaded {
         }
         let pipeline = graph::only(&self.pipeline, &ids);
         let graph = Graph::new(&pipeline).unwrap_or_else(|_| self.graph.clone());
-        Ok(Loaded { pipeline, graph, ..self })
+        // The file has more than that.
+        Ok(Loaded { pipeline, graph, file: None, ..self })
     }
 }
 
@@ -158,8 +166,16 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<Loaded, LoadError
         .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     let base_dir = absolute.parent().unwrap_or(&absolute);
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let text = Text { path, stem: &stem.unwrap_or_default(), source: read(path)? };
-    text.load(base_dir, options)
+    let source = read(path)?;
+    let given = options.params.as_deref().map(std::path::absolute).transpose();
+    let file = PipelineFile {
+        path: absolute.clone(),
+        hash: fnv1a(source.as_bytes()),
+        params: given.map_err(|source| LoadError::Read { path: path.to_owned(), source })?,
+        set: options.set.clone(),
+    };
+    let text = Text { path, stem: &stem.unwrap_or_default(), source };
+    Ok(Loaded { file: Some(file), ..text.load(base_dir, options)? })
 }
 
 /// Checks the text of a pipeline that is in no file; its paths are relative to `base_dir`.
@@ -211,7 +227,8 @@ impl Text<'_> {
                     return Err(LoadError::Invalid(problems(source, list)));
                 }
                 let warnings = problems(source, warnings);
-                Ok(Loaded { pipeline, graph, base_dir: base_dir.to_owned(), warnings })
+                let base_dir = base_dir.to_owned();
+                Ok(Loaded { pipeline, graph, base_dir, warnings, file: None })
             }
         }
     }

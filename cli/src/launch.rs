@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dagrun::rpc::{Client, Retried, Run, Submission};
+use dagrun::rpc::{Client, Retried, Retry, Run, Submission};
 use dagrun::{Cluster, ClusterError, Embedded};
 use dagrun_core::ids::RunId;
 use dagrun_core::one_line;
@@ -41,9 +41,9 @@ pub(crate) enum Work {
     Retry {
         /// The run.
         of: RunId,
-        /// Whether only what has not succeeded there.
-        failed_only: bool,
-        /// Its pipeline.
+        /// What of it.
+        retry: Box<Retry>,
+        /// The pipeline that is run.
         pipeline: Pipeline,
     },
 }
@@ -57,17 +57,19 @@ impl Work {
 
     /// Submits it; `None` when nothing is left to be done, which has been printed.
     async fn submit(&self, client: &Client, how: &HowArgs) -> Result<Option<Run>, Failure> {
-        let (of, failed_only) = match self {
+        let (of, retry) = match self {
             Work::New { submission, .. } => return Ok(Some(client.submit(submission).await?)),
-            Work::Retry { of, failed_only, .. } => (*of, *failed_only),
+            Work::Retry { of, retry, .. } => (*of, retry),
         };
-        let Some(Retried { run, taken_over }) = client.retry(of, failed_only).await? else {
+        let Some(Retried { run, taken_over }) = client.retry(of, retry).await? else {
             if !how.quiet {
-                terminal::print(&format!("nothing to retry: all of run {of} succeeded"));
+                let unchanged = if retry.with.is_some() { ", and nothing has changed" } else { "" };
+                terminal::print(&format!("nothing to retry: all of run {of} succeeded{unchanged}"));
             }
             return Ok(None);
         };
-        if failed_only && !how.quiet && !how.json && !how.detach {
+        let partly = retry.failed_only || !retry.selected.is_empty();
+        if partly && !how.quiet && !how.json && !how.detach {
             let plural = if taken_over == 1 { "instance" } else { "instances" };
             terminal::print(&format!(
                 "run {} takes {taken_over} {plural} over from run {of}",
@@ -243,5 +245,5 @@ fn retry_of(run: &RunSource, how: &HowArgs) -> Advice {
         command.push(' ');
         command.push_str(&quote::word(word));
     }
-    Advice { label: "retry", command }
+    Advice { label: tail::RETRY, command }
 }

@@ -1,5 +1,6 @@
 //! The last lines of a failed run: what failed first, what it ran, what it wrote, what to do now.
 
+use dagrun::rpc::PipelineFile;
 use dagrun_core::status::{Failure as FailedInstance, InstanceRow, State, Stream};
 use dagrun_core::value::Value;
 
@@ -23,6 +24,9 @@ const COMMAND: usize = 800;
 
 /// How many failed instances are looked at to find the first one.
 const SEARCH: u32 = 10_000;
+
+/// The label of an advice that leads to another run.
+pub(crate) const RETRY: &str = "retry";
 
 /// What to do now.
 #[derive(Clone, Debug)]
@@ -75,8 +79,27 @@ pub(crate) async fn print(
         .then(|| format!("dagrun logs {} {}{option}", run.id(), quote::word(target.to_string())));
     log.into_iter().for_each(|log| text.push_str(&format!("  log:      {log}\n")));
     text.push_str(&format!("  {:<9} {}", format!("{}:", advice.label), advice.command));
+    if let Some(changed) = changed(run, advice).await? {
+        text.push_str(&format!("\n  or:       {changed}"));
+    }
     terminal::print(&text);
     Ok(())
+}
+
+/// What to do when the pipeline's file is another one now.
+async fn changed(run: &RunSource, advice: &Advice) -> Result<Option<String>, Failure> {
+    let file = run.submission().await?.file().filter(PipelineFile::has_changed);
+    let Some(file) = file.filter(|_| advice.label == RETRY) else { return Ok(None) };
+    let path = quote::word(&file.path);
+    let mut command = format!("{} --with {path}", advice.command);
+    if let Some(params) = &file.params {
+        command.push_str(&format!(" --params {}", quote::word(params)));
+    }
+    for (name, value) in &file.set {
+        command.push_str(&format!(" --set {}", quote::word(format!("{name}={value}"))));
+    }
+    let name = file.path.file_name().unwrap_or(file.path.as_os_str()).to_string_lossy();
+    Ok(Some(format!("{name} has changed since; as it is now: {command}")))
 }
 
 fn push_attempt(text: &mut String, params: &[(String, Value)], row: &InstanceRow) {

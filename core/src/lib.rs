@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alike;
 mod causes;
 pub mod check;
 pub mod draw;

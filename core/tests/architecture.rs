@@ -14,7 +14,7 @@ const FLOORS: &[&str] = &[
     "pipeline", "grids", "resolve", "recipe", "engine", "graph", "check", "warn", "simulate",
     "draw", // The format, reading and writing.
     "parse", "pretty", "unparse", // What is asked of instances, and shown of them.
-    "select", "table", // It only names the others.
+    "select", "table", "alike", // It only names the others.
     "lib",
 ];
 

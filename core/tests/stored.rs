@@ -39,6 +39,7 @@ fn the_options_of_a_task_are_stored_among_its_keys() {
         max_lost: 0,
         start_within: Some(Micros(7)),
         always: true,
+        rerun: false,
         priority: -5,
         memory: 1 << 30,
         resources: vec![("gpu".to_owned(), 2)],

@@ -236,6 +236,7 @@ fn any_task(at: usize) -> impl Strategy<Value = Task> {
                     targets,
                     allow_failure: allow,
                     always,
+                    rerun: always && allow,
                     resources: vec![("gpu".to_owned(), cpus.into())],
                     ..Conduct::default()
                 },

@@ -322,6 +322,13 @@ macro_rules! options {
                 self
             }
 
+            /// It runs in every retry in which something runs that needs it or that it comes after,
+            /// although it succeeded before: a lock that is taken, its release, a service that is set up.
+            pub fn rerun_always(self) -> Self {
+                self.as_ref().change(|options| options.rerun = true);
+                self
+            }
+
             /// A long value of it stays readable after the run, even when other tasks use it.
             pub fn keep(self) -> Self {
                 self.as_ref().change(|options| options.keep = true);

@@ -24,12 +24,13 @@ mod run;
 mod updates;
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
-use dagrun_core::ids::RunId;
+use dagrun_core::ids::{RunId, TaskId};
 use dagrun_core::status::{RunSummary, WorkerStatus};
 use dagrun_schema::wire::{self, Message as _, WireError};
 use dagrun_schema::{PROTOCOL_VERSION, dagrun_capnp as rpc};
@@ -38,7 +39,7 @@ use tokio::task::AbortHandle;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 pub use crate::embedded::Embedded;
-pub use dagrun_schema::wire::{InstancePage, LogPage, Scope, Submission};
+pub use dagrun_schema::wire::{InstancePage, LogPage, PipelineFile, Scope, Submission};
 pub use error::ClientError;
 pub use rows::Wanted;
 pub use run::Run;
@@ -48,6 +49,28 @@ use error::in_its_words;
 use run::status_of;
 
 type Result<T> = std::result::Result<T, ClientError>;
+
+/// What of a run is submitted once more: by default all of it.
+#[derive(Clone, Debug, Default)]
+pub struct Retry {
+    /// Whether instances that succeeded count as succeeded, with their values and outputs, and are not
+    /// run again, except what has its data from one that runs.
+    pub failed_only: bool,
+    /// Instances that run whether they have succeeded or not, with what has its data from them; nothing
+    /// else runs then but with `failed_only` what had not succeeded.
+    pub selected: Vec<(TaskId, Range<u32>)>,
+    /// What to submit in place of what the run was submitted with. Its instances are those of before
+    /// where the same is done with the same parameters.
+    pub with: Option<Submission>,
+}
+
+impl Retry {
+    /// What had not succeeded.
+    #[must_use]
+    pub fn failed() -> Retry {
+        Retry { failed_only: true, ..Retry::default() }
+    }
+}
 
 /// A run that was submitted once more.
 #[derive(Clone, Debug)]
@@ -159,16 +182,27 @@ impl Client {
         Ok(self.holding(RunId(reply.get_id()), reply.get_run()?))
     }
 
-    /// Submits once more what a run was submitted with that has ended. With `failed_only` every
-    /// instance that succeeded there counts as succeeded, with its value and outputs, and is not run
-    /// again; `None` when that is all of them.
+    /// Submits once more what a run was submitted with that has ended; `None` when nothing of it is left
+    /// to be done.
     ///
     /// # Errors
     /// When the scheduler is lost, knows no such run, or the run has not ended.
-    pub async fn retry(&self, of: RunId, failed_only: bool) -> Result<Option<Retried>> {
+    pub async fn retry(&self, of: RunId, how: &Retry) -> Result<Option<Retried>> {
         let mut request = self.client.retry_request();
-        request.get().set_id(of.0);
-        request.get().set_failed_only(failed_only);
+        let mut params = request.get();
+        params.set_id(of.0);
+        params.set_failed_only(how.failed_only);
+        let length = u32::try_from(how.selected.len()).unwrap_or(u32::MAX);
+        let mut selected = params.reborrow().init_selected(length);
+        for (at, (task, range)) in (0..length).zip(&how.selected) {
+            let mut to = selected.reborrow().get(at);
+            to.set_task(task.0);
+            to.set_first(range.start);
+            to.set_count(range.end.saturating_sub(range.start));
+        }
+        if let Some(with) = &how.with {
+            with.write(params.init_with());
+        }
         let reply = request.send().promise.await?;
         let begun = match reply.get()?.get_retried()?.which().map_err(WireError::from)? {
             rpc::retried::Nothing(()) => return Ok(None),

@@ -238,12 +238,23 @@ pub(crate) struct HowArgs {
 /// `dagrun retry`.
 #[derive(Debug, Args)]
 pub(crate) struct RetryArgs {
-    /// The run: its id, or `last`
-    #[arg(value_name = "RUN", default_value = "last")]
-    pub(crate) run: RunName,
+    /// The run: its id, or `last` [default: the last]; and instances of it that run whether they have
+    /// succeeded or not, with what has its data from them, as in `last 'price[7]'`
+    #[arg(value_names = ["RUN", "TASK[SELECTOR]"], num_args = 0..)]
+    pub(crate) what: Vec<String>,
     /// Run only what has not succeeded; what has counts as succeeded, with its values and outputs
     #[arg(long)]
     pub(crate) failed: bool,
+    /// Run the pipeline as it is in this file now: what succeeded counts as far as its task,
+    /// parameters, command, environment and upstreams are unchanged
+    #[arg(long, value_name = "FILE", requires = "failed")]
+    pub(crate) with: Option<PathBuf>,
+    /// Take vars of that pipeline from a file, TOML or JSON
+    #[arg(long, value_name = "FILE", requires = "with")]
+    pub(crate) params: Option<PathBuf>,
+    /// Override a var of that pipeline (repeatable)
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment, requires = "with")]
+    pub(crate) set: Vec<(String, String)>,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]

@@ -56,7 +56,7 @@ pub(super) fn make(
     let pipeline = Pipeline { name: TASK.to_owned(), vars: Vec::new(), tasks: vec![task] };
     let graph = Graph::new(&pipeline).map_err(|error| Failure::usage(error.to_string()))?;
     let warnings = Problems { path: dir.to_owned(), source: String::new(), list: Vec::new() };
-    let loaded = Loaded { pipeline, graph, base_dir: dir.to_owned(), warnings };
+    let loaded = Loaded { pipeline, graph, base_dir: dir.to_owned(), warnings, file: None };
     Ok(Made { loaded, inputs: names })
 }
 

@@ -1,5 +1,5 @@
 //! Which instances a retry runs again although they had succeeded: those whose data came, directly or
-//! through others, from instances that had not.
+//! through others, from instances that had not; and which it needs for them.
 
 use std::ops::Range;
 
@@ -22,32 +22,138 @@ impl Past {
         mut again: Vec<Indices>,
     ) -> Vec<Indices> {
         again.resize(plan.tasks.len(), Indices::new());
-        for task in in_order_of_data(plan) {
-            let width = widths.get(task).copied().unwrap_or(0);
-            let mut found = std::mem::take(&mut again[task]);
-            for (from, way) in sources(&plan.tasks[task]) {
-                let Some(changed) = again.get(from.at()).filter(|changed| !changed.is_empty())
-                else {
-                    continue;
-                };
-                match way {
-                    Way::All => found.push(0..width),
-                    Way::Map(factor) => found.extend(changed.iter().map(|range| {
-                        range.start.saturating_mul(factor)..range.end.saturating_mul(factor)
-                    })),
-                    Way::Groups(groups) => {
-                        let of = |range: &Range<u32>| {
-                            groups.get(range.start as usize..range.end as usize)
-                        };
-                        let groups = changed.iter().filter_map(of).flatten();
-                        found.extend(groups.map(|group| *group..group.saturating_add(1)));
-                    }
-                }
-            }
-            again[task] = merged(found, width);
-        }
+        spread(plan, widths, &mut again, Ties::Data);
         again
     }
+
+    /// Adds to the instances of each task all that come after them in any way: those of
+    /// [`Past::with_dependents`], and by `after` and `follow`.
+    #[must_use]
+    pub fn with_followers(plan: &RunPlan, widths: &[u32], mut of: Vec<Indices>) -> Vec<Indices> {
+        of.resize(plan.tasks.len(), Indices::new());
+        spread(plan, widths, &mut of, Ties::All);
+        of
+    }
+
+    /// Adds to the instances of each task all that they need, directly or through others: what they map
+    /// and gather, what their clauses name.
+    #[must_use]
+    pub fn with_needs(plan: &RunPlan, widths: &[u32], mut of: Vec<Indices>) -> Vec<Indices> {
+        of.resize(plan.tasks.len(), Indices::new());
+        for task in in_order(plan, Ties::All).into_iter().rev() {
+            let here = std::mem::take(&mut of[task]);
+            for (from, way) in ties(&plan.tasks[task], Ties::All) {
+                let width = widths.get(from.at()).copied().unwrap_or(0);
+                let Some(needed) = of.get_mut(from.at()).filter(|_| !here.is_empty()) else {
+                    continue;
+                };
+                let mut found = std::mem::take(needed);
+                match way {
+                    Way::All => found.push(0..width),
+                    Way::Map(factor) => found.extend(here.iter().map(|range| {
+                        let factor = factor.max(1);
+                        range.start / factor..range.end.div_ceil(factor)
+                    })),
+                    Way::Groups(groups) => {
+                        let members = (0..).zip(groups).filter(|(_, group)| within(&here, **group));
+                        found.extend(members.map(|(at, _)| at..at + 1));
+                    }
+                }
+                *needed = merged(found, width);
+            }
+            of[task] = here;
+        }
+        of
+    }
+
+    /// The tasks that run again although they succeeded, as they are to run in every retry in which
+    /// something runs that needs them or that they come after. `again` is what runs in any case.
+    #[must_use]
+    pub fn rerun(plan: &RunPlan, again: &[Indices]) -> Vec<TaskId> {
+        let mut runs: Vec<bool> = again.iter().map(|again| !again.is_empty()).collect();
+        runs.resize(plan.tasks.len(), false);
+        let order = in_order(plan, Ties::All);
+        let mut found: Vec<TaskId> = Vec::new();
+        let mut left: Vec<TaskId> = (0..)
+            .map(TaskId)
+            .zip(&plan.tasks)
+            .filter(|(_, task)| task.conduct.rerun)
+            .map(|(task, _)| task)
+            .collect();
+        loop {
+            let touched = touched(plan, &order, &runs);
+            let (more, rest): (Vec<TaskId>, Vec<TaskId>) =
+                left.into_iter().partition(|task| touched[task.at()]);
+            if more.is_empty() {
+                found.sort_unstable();
+                return found;
+            }
+            // What runs again can be what others come after, or need.
+            more.iter().for_each(|task| runs[task.at()] = true);
+            found.extend(more);
+            left = rest;
+        }
+    }
+}
+
+/// The tasks that come after one that runs, or that one needs, directly or through others.
+fn touched(plan: &RunPlan, order: &[usize], runs: &[bool]) -> Vec<bool> {
+    let (mut after, mut needed) = (runs.to_vec(), runs.to_vec());
+    for task in order {
+        let mut from = ties(&plan.tasks[*task], Ties::All);
+        after[*task] |= from.any(|(from, _)| after.get(from.at()).is_some_and(|runs| *runs));
+    }
+    for task in order.iter().rev() {
+        if needed[*task] {
+            for (from, _) in ties(&plan.tasks[*task], Ties::All) {
+                if let Some(needed) = needed.get_mut(from.at()) {
+                    *needed = true;
+                }
+            }
+        }
+    }
+    after.iter().zip(&needed).map(|(after, needed)| *after || *needed).collect()
+}
+
+/// Whether an index is in one of these ranges.
+fn within(ranges: &Indices, index: u32) -> bool {
+    let at = ranges.partition_point(|range| range.end <= index);
+    ranges.get(at).is_some_and(|range| range.contains(&index))
+}
+
+/// Adds what is tied to the instances, in the order of the ties.
+fn spread(plan: &RunPlan, widths: &[u32], again: &mut [Indices], which: Ties) {
+    for task in in_order(plan, which) {
+        let width = widths.get(task).copied().unwrap_or(0);
+        let mut found = std::mem::take(&mut again[task]);
+        for (from, way) in ties(&plan.tasks[task], which) {
+            let Some(changed) = again.get(from.at()).filter(|changed| !changed.is_empty()) else {
+                continue;
+            };
+            match way {
+                Way::All => found.push(0..width),
+                Way::Map(factor) => found.extend(changed.iter().map(|range| {
+                    range.start.saturating_mul(factor)..range.end.saturating_mul(factor)
+                })),
+                Way::Groups(groups) => {
+                    let of =
+                        |range: &Range<u32>| groups.get(range.start as usize..range.end as usize);
+                    let groups = changed.iter().filter_map(of).flatten();
+                    found.extend(groups.map(|group| *group..group.saturating_add(1)));
+                }
+            }
+        }
+        again[task] = merged(found, width);
+    }
+}
+
+/// Which ties between tasks are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ties {
+    /// Those that carry data.
+    Data,
+    /// Those of order too.
+    All,
 }
 
 /// How instances of one task get data from another.
@@ -60,7 +166,7 @@ enum Way<'p> {
     Groups(&'p [u32]),
 }
 
-fn sources(task: &TaskPlan) -> impl Iterator<Item = (TaskId, Way<'_>)> {
+fn ties(task: &TaskPlan, which: Ties) -> impl Iterator<Item = (TaskId, Way<'_>)> {
     let map = task.map.map(|map| (map.upstream, Way::Map(map.factor)));
     let gathered = task.gather.iter().flat_map(|gather| {
         gather.upstreams.iter().map(|upstream| match &gather.groups {
@@ -68,17 +174,21 @@ fn sources(task: &TaskPlan) -> impl Iterator<Item = (TaskId, Way<'_>)> {
             None => (*upstream, Way::All),
         })
     });
-    let implied = task.clauses.iter().take(task.implied as usize);
-    let implied = implied.flat_map(|clause| clause.upstreams.iter().map(|task| (*task, Way::All)));
-    map.into_iter().chain(gathered).chain(implied)
+    let clauses = match which {
+        Ties::Data => task.implied as usize,
+        Ties::All => task.clauses.len(),
+    };
+    let clauses = task.clauses.iter().take(clauses);
+    let clauses = clauses.flat_map(|clause| clause.upstreams.iter().map(|task| (*task, Way::All)));
+    map.into_iter().chain(gathered).chain(clauses)
 }
 
-/// The tasks, each after those that it has data from.
-fn in_order_of_data(plan: &RunPlan) -> Vec<usize> {
-    let mut open: Vec<usize> = plan.tasks.iter().map(|task| sources(task).count()).collect();
+/// The tasks, each after those that it is tied to.
+fn in_order(plan: &RunPlan, which: Ties) -> Vec<usize> {
+    let mut open: Vec<usize> = plan.tasks.iter().map(|task| ties(task, which).count()).collect();
     let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); plan.tasks.len()];
     for (at, task) in plan.tasks.iter().enumerate() {
-        for (from, _) in sources(task) {
+        for (from, _) in ties(task, which) {
             if let Some(dependents) = dependents.get_mut(from.at()) {
                 dependents.push(at);
             }
@@ -120,7 +230,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{GatherPlan, MapEdge, Width};
-    use crate::pipeline::{Clause, Outcomes, Quantifier};
+    use crate::pipeline::{Clause, Conduct, Outcomes, Quantifier};
 
     fn clause(upstream: u32) -> Clause {
         let (quantifier, on) = (Quantifier::All, Outcomes::Success);
@@ -148,6 +258,57 @@ mod tests {
         assert_eq!(again, [vec![2..3], vec![6..9], vec![1..2], vec![0..1], vec![], vec![]]);
         let none = Past::with_dependents(&plan, &[4, 12, 2, 1, 1, 1], vec![]);
         assert!(none.iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "ranges are the elements")]
+    fn followers_and_needs_are_the_two_directions_of_one_relation() {
+        let after = TaskPlan { clauses: vec![clause(1)], ..TaskPlan::default() };
+        let groups: Option<Arc<[u32]>> = Some(vec![0, 0, 1, 1].into());
+        let gather = GatherPlan { upstreams: vec![TaskId(0)], groups, min_success: None };
+        let gathers = TaskPlan { gather: Some(gather), ..TaskPlan::default() };
+        let tasks = vec![TaskPlan::default(), mapped(0, 3), gathers, after];
+        let (plan, widths) = (RunPlan { tasks, ..RunPlan::default() }, [4, 12, 2, 1]);
+        let followers = Past::with_followers(&plan, &widths, vec![vec![2..3]]);
+        assert_eq!(followers, [vec![2..3], vec![6..9], vec![1..2], vec![0..1]]);
+        let needs = |of: Vec<Indices>| Past::with_needs(&plan, &widths, of);
+        assert_eq!(needs(vec![vec![], vec![4..8]]), [vec![1..3], vec![4..8], vec![], vec![]]);
+        assert_eq!(needs(vec![vec![], vec![], vec![1..2]])[0], vec![2..4]);
+        let all = needs(vec![vec![], vec![], vec![], vec![0..1]]);
+        assert_eq!(all, [vec![0..4], vec![0..12], vec![], vec![0..1]]);
+        let none = Past::with_needs(&plan, &widths, vec![]);
+        assert!(none.iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "ranges are the elements")]
+    fn locks_run_again_with_what_they_guard_and_only_then() {
+        let rerun = |clauses: Vec<Clause>| {
+            let conduct = Conduct { rerun: true, ..Conduct::default() };
+            TaskPlan { clauses, conduct: Arc::new(conduct), ..TaskPlan::default() }
+        };
+        let after = |of| TaskPlan { clauses: vec![clause(of)], ..TaskPlan::default() };
+        // lock → work → more → unlock; another lock → other work.
+        let tasks = vec![
+            rerun(vec![]),
+            after(0),
+            after(1),
+            rerun(vec![clause(2)]),
+            rerun(vec![]),
+            after(4),
+            rerun(vec![clause(3)]),
+        ];
+        let plan = RunPlan { tasks, ..RunPlan::default() };
+        let again = |task: usize| {
+            let mut again = vec![Indices::new(); 7];
+            again[task] = vec![0..1];
+            let found = Past::rerun(&plan, &again);
+            found.iter().map(|task| task.0).collect::<Vec<_>>()
+        };
+        assert_eq!(again(1), [0, 3, 6]);
+        assert_eq!(again(2), [0, 3, 6]);
+        assert_eq!(again(5), [4]);
+        assert_eq!(Past::rerun(&plan, &[]), []);
     }
 
     /// A small generator of numbers (xorshift), so that each seed is one program.

@@ -223,6 +223,7 @@ impl Cause {
             | Cause::Cancelled
             | Cause::LostTooOften
             | Cause::NotStartedInTime
+            | Cause::NotSelected
             | Cause::TakenOver { .. } => None,
         }
     }

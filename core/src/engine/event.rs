@@ -281,6 +281,8 @@ pub enum Cause {
     LostTooOften,
     /// No worker started it within `start-within`.
     NotStartedInTime,
+    /// It had not succeeded before this run began, and was not selected to run in it.
+    NotSelected,
     /// It had succeeded before this run began. The machine gives no record of that: it is for
     /// hosts, who write down what a run takes over.
     TakenOver {

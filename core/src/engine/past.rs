@@ -1,11 +1,14 @@
 //! Taking over what had happened before a run began: instances that an earlier run brought to
 //! success, and that are not run again.
 
+use std::ops::Range;
+
+use super::event::Cause;
 use super::plan::{Done, Past};
 use super::ready::Span;
 use super::run::Run;
 use super::turn::{Conclusion, Step, Turn};
-use crate::ids::InstanceId;
+use crate::ids::{InstanceId, TaskId};
 use crate::status::State;
 
 impl Turn<'_> {
@@ -19,6 +22,9 @@ impl Turn<'_> {
         for &(task, items) in past.items.iter().filter(|(task, _)| task.at() < tasks) {
             self.run.task_mut(task).rare_mut().items += items;
         }
+        for (task, left) in past.left.iter().filter(|(task, _)| task.at() < tasks) {
+            self.leave(*task, left);
+        }
         // Write all states before drawing consequences: no consequence may see only some of them.
         for done in &past.done {
             let Done { task, worker, .. } = *done;
@@ -27,6 +33,19 @@ impl Turn<'_> {
                 let ended = Conclusion { task, span, success: true, root, worker };
                 self.queue.push_back(Step::Ended(ended));
             }
+        }
+    }
+
+    /// Ends instances that are not to run.
+    fn leave(&mut self, task: TaskId, left: &Range<u32>) {
+        let instances = self.run.task(task).instances();
+        let first = left.start.min(instances);
+        let span = Span { first, count: left.end.min(instances).saturating_sub(first) };
+        let blocked = |state| state == State::Blocked;
+        let count = self.withdraw(task, span, blocked, State::Cancelled, Cause::NotSelected);
+        if count > 0 && !self.run.task_plan(task).conduct.allow_failure {
+            // The run is not whole; that is no reason to end what was selected.
+            self.run.failed = true;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The graph as the state machine sees it: widths, patterns, clauses and limits, no text; and what
 //! had happened before the run began.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::ids::{Micros, TaskId, WorkerId};
@@ -224,6 +225,9 @@ pub struct Past {
     /// The number of instances of tasks whose width is known only during the run. Given for every
     /// such task that has instances in `done`.
     pub widths: Vec<(TaskId, u32)>,
+    /// Instances that are not to run in this run, although they had not succeeded: they are cancelled,
+    /// and fail the run at its end.
+    pub left: Vec<(TaskId, Range<u32>)>,
     /// How many elements the instances in `done` of a task captured in all, where they are
     /// scattered.
     pub items: Vec<(TaskId, u64)>,

@@ -34,6 +34,7 @@ pub(super) const TASK: &[&str] = &[
     "start-within",
     "allow-failure",
     "always",
+    "rerun",
     "priority",
     "cpus",
     "memory",

@@ -18,6 +18,8 @@ const CAPTURES: [(&str, Capture); 5] = [
     ("bytes", Capture::Bytes),
 ];
 
+const RERUN: [(&str, bool); 1] = [("always", true)];
+
 impl<'t> Draft<'t> {
     /// Reads a task: its own keys, and those of `defaults` that it does not have itself.
     pub(super) fn read<'i>(
@@ -185,6 +187,7 @@ impl<'t> Draft<'t> {
             "timeout" => conduct.timeout = reader.limit(node, "`timeout`"),
             "start-within" => conduct.start_within = reader.limit(node, "`start-within`"),
             "always" => conduct.always = reader.boolean(node).unwrap_or_default(),
+            "rerun" => conduct.rerun = reader.word(node, "rerun", &RERUN).unwrap_or_default(),
             "priority" => conduct.priority = reader.priority(node).unwrap_or_default(),
             "memory" => conduct.memory = reader.memory(node).unwrap_or_default(),
             "resources" => conduct.resources = reader.resources(node),

@@ -38,6 +38,10 @@ pub struct Conduct {
     /// Whether it runs even when the run is being cancelled.
     #[serde(skip_serializing_if = "is_default")]
     pub always: bool,
+    /// Whether it runs in every retry in which something runs that needs it or that it comes after,
+    /// although it succeeded before.
+    #[serde(skip_serializing_if = "is_default")]
+    pub rerun: bool,
     /// Higher priorities come first.
     #[serde(skip_serializing_if = "is_default")]
     pub priority: i32,
@@ -70,6 +74,7 @@ impl Default for Conduct {
             max_lost: DEFAULT_MAX_LOST,
             start_within: None,
             always: false,
+            rerun: false,
             priority: 0,
             memory: 0,
             resources: Vec::new(),

@@ -5,6 +5,7 @@
 //! written as the values that they encode. Axes that came from files are written out.
 
 mod canonical;
+mod definition;
 mod sweep;
 mod value;
 
@@ -18,6 +19,7 @@ use crate::pipeline::{
 };
 use crate::template::{Part, Placeholder, Template};
 use crate::value::RawString;
+pub(crate) use definition::definition;
 use value::{doubled, key, string};
 
 /// Why a pipeline cannot be written in the file format.
@@ -339,6 +341,7 @@ impl Writer<'_> {
         for (key, set) in [("allow-failure", conduct.allow_failure), ("always", conduct.always)] {
             self.optional(key, set.then(|| "true".to_owned()));
         }
+        self.optional("rerun", conduct.rerun.then(|| "\"always\"".to_owned()));
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use dagrun_core::status::{RunState, State};
 
 use crate::rig::{RUN, Rig, after, after_on, array, at, clause, each_worker, late};
 
-use State::{Blocked, Leased, Skipped, Succeeded};
+use State::{Blocked, Cancelled, Leased, Skipped, Succeeded};
 
 fn done(task: u32, first_index: u32, count: u32) -> Done {
     Done { task: TaskId(task), first_index, count, worker: None }
@@ -70,6 +70,7 @@ fn a_scatter_that_was_begun_goes_on() {
         done: vec![done(0, 0, 1), done(1, 0, 1), done(1, 2, 1), done(2, 0, 1)],
         widths: vec![(TaskId(1), 3), (TaskId(2), 3)],
         items: vec![(TaskId(0), 3)],
+        left: vec![],
     };
     let mut rig = Rig::new(tasks).past(past).worker(1, 8).submit();
     assert_eq!((rig.widths[&TaskId(1)], rig.widths[&TaskId(2)]), (3, 3));
@@ -168,7 +169,7 @@ fn a_past_that_makes_no_sense_breaks_nothing() {
     let twice =
         vec![done(0, 0, 2), done(0, 1, 5), done(0, u32::MAX, 9), done(7, 0, 1), done(1, 0, 3)];
     let widths = vec![(TaskId(9), 4), (TaskId(0), 9)];
-    let past = Past { done: twice, widths, items: vec![(TaskId(8), 1)] };
+    let past = Past { done: twice, widths, items: vec![(TaskId(8), 1)], left: vec![] };
     let mut rig = Rig::new(vec![array(3), scatter(0)]).past(past).worker(1, 1).submit();
     assert_eq!(rig.finished, [RunState::Succeeded]);
     rig.event(Event::Tick);
@@ -187,4 +188,22 @@ fn what_may_not_be_the_same_instances_is_not_taken_over() {
     assert_eq!(unsettled(&[done(0, 0, 2), done(1, 0, 1), done(3, 0, 2)]), [0; 0]);
     assert_eq!(unsettled(&[done(0, 0, 1), done(1, 0, 3), done(3, 0, 2)]), [1, 2]);
     assert_eq!(unsettled(&[done(0, 0, 2), done(3, 1, 1), done(4, 0, 2)]), [3, 4]);
+}
+
+#[test]
+fn what_was_not_selected_is_cancelled_and_the_rest_of_the_run_goes_on() {
+    let tasks = vec![array(4), map(0, 4), after(&[1])];
+    let left = vec![(TaskId(0), 2..3), (TaskId(1), 2..9), (TaskId(7), 0..1)];
+    let past = Past { left, ..past(vec![done(0, 0, 1), done(1, 0, 1)]) };
+    let mut rig = Rig::new(tasks).past(past).worker(1, 8).submit();
+    assert_eq!(rig.states(0), [Succeeded, Leased, Cancelled, Leased]);
+    assert_eq!(rig.states(1), [Succeeded, Blocked, Cancelled, Cancelled]);
+    assert_eq!(rig.states(2), [Skipped]);
+    let causes = rig.records.iter().filter(|record| record.state == Cancelled);
+    assert!(causes.clone().count() >= 2);
+    assert!(causes.clone().all(|record| record.cause == Some(Cause::NotSelected)));
+    rig.drain(|_| false);
+    assert_eq!(rig.started(0), [1, 3]);
+    assert_eq!(rig.started(1), [1]);
+    assert_eq!(rig.finished, [RunState::Failed]);
 }

@@ -10,6 +10,7 @@ mod past;
 mod reason;
 mod results;
 mod scan;
+mod succeeded;
 mod times;
 mod value;
 
@@ -33,7 +34,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 pub(crate) use self::explain::Situation;
 pub(crate) use self::logs::resolve;
-pub(crate) use self::past::Taken;
+pub(crate) use self::past::{Retry, Taken};
 use self::reason::Reasons;
 pub use self::scan::{Scanned, Wanted};
 use crate::journal::StoreError;

@@ -36,7 +36,10 @@ impl Written {
     fn take_over(&self) -> Result<Taken, HistoryError> {
         let history = self.history();
         let submission = history.submission(self.run)?;
-        history.take_over(self.run, &submission, &crate::submission::check(&submission).unwrap())
+        let checked = &crate::submission::check(&submission).unwrap();
+        let (submission, selected) = (&submission, Vec::new());
+        let retry = Retry { submission, checked, then: None, failed: true, selected };
+        history.take_over(self.run, &retry)
     }
 
     /// Begins another run that takes this over; later calls refer to it.
@@ -247,6 +250,7 @@ fn a_scatter_is_taken_over_with_its_width() {
         done: vec![done(0, 0, 2), done(1, 4, 1), done(2, 4, 1)],
         widths: vec![(TaskId(1), 5), (TaskId(2), 5)],
         items: vec![(TaskId(0), 5)],
+        left: vec![],
     };
     assert_eq!(taken.past, expected);
 }

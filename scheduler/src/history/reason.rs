@@ -30,6 +30,7 @@ pub(super) fn root(cause: Option<Cause>) -> Option<InstanceId> {
         | Cause::Cancelled
         | Cause::LostTooOften
         | Cause::NotStartedInTime
+        | Cause::NotSelected
         | Cause::TakenOver { .. } => None,
     }
 }

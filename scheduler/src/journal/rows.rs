@@ -15,6 +15,7 @@ const NOT_STARTED: i64 = 24;
 const FOLLOW: i64 = 25;
 const SCATTER: i64 = 26;
 pub(crate) const TAKEN_OVER: i64 = 27;
+const NOT_SELECTED: i64 = 28;
 
 /// Consecutive instances that a run takes over from an earlier one, all in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +23,22 @@ pub(crate) struct TakenSpan {
     pub(crate) task: TaskId,
     pub(crate) first: u32,
     pub(crate) count: u32,
+    /// The first of them in the earlier run; the others follow it there too.
+    pub(crate) then: InstanceId,
     /// The run in which they ran, which may be an earlier one still.
     pub(crate) origin: RunId,
     /// Whether they have values or outputs to be copied.
     pub(crate) payload: bool,
     /// The row of the worker where they ran, if other tasks follow them.
     pub(crate) worker: Option<i64>,
+}
+
+impl TakenSpan {
+    /// Those of them from one index to before another.
+    pub(crate) fn part(self, first: u32, end: u32) -> TakenSpan {
+        let then = InstanceId { index: self.then.index + (first - self.first), ..self.then };
+        TakenSpan { first, count: end - first, then, ..self }
+    }
 }
 
 /// How many failures a run bears, as the column `fail_fast`: 0 is any number of them, 1 none at all;
@@ -74,6 +85,7 @@ pub(crate) fn encode_cause(cause: Option<Cause>) -> CauseColumns {
         Some(Cause::Cancelled) => (Some(CANCELLED), None, None, None),
         Some(Cause::LostTooOften) => (Some(LOST_TOO_OFTEN), None, None, None),
         Some(Cause::NotStartedInTime) => (Some(NOT_STARTED), None, None, None),
+        Some(Cause::NotSelected) => (Some(NOT_SELECTED), None, None, None),
         Some(Cause::TakenOver { from }) => {
             (Some(TAKEN_OVER), Some(from.0.cast_signed()), None, None)
         }
@@ -108,6 +120,7 @@ pub(crate) fn decode_cause((cause, code, root_task, root_index): CauseColumns) -
         CANCELLED => Cause::Cancelled,
         LOST_TOO_OFTEN => Cause::LostTooOften,
         NOT_STARTED => Cause::NotStartedInTime,
+        NOT_SELECTED => Cause::NotSelected,
         TAKEN_OVER => Cause::TakenOver { from: RunId(code?.cast_unsigned()) },
         FOLLOW => Cause::Follow {
             clause: u32::try_from(code? / 4).ok()?,
@@ -265,6 +278,7 @@ mod tests {
             Cause::Cancelled,
             Cause::LostTooOften,
             Cause::NotStartedInTime,
+            Cause::NotSelected,
             Cause::TakenOver { from: RunId(7) },
             Cause::Follow { clause: 3, root, why: FollowProblem::NeverRan },
             Cause::Follow { clause: 0, root, why: FollowProblem::WorkerLost },

@@ -35,6 +35,7 @@ pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
             Some(within) => format!("not started within {within}"),
             None => "not started within `start-within`".into(),
         },
+        Cause::NotSelected => "it was not selected to run again".into(),
         Cause::TakenOver { from } => format!("taken over from run {from}"),
         Cause::After { .. }
         | Cause::Upstream { .. }

@@ -1,10 +1,12 @@
 //! What the holder of a client's token may do.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use capnp::Error;
-use dagrun_core::ids::RunId;
+use dagrun_core::engine::Indices;
+use dagrun_core::ids::{RunId, TaskId};
 use dagrun_schema::dagrun_capnp::{client, run, which_run};
 use dagrun_schema::wire::{self, Message, Submission};
 use tokio::sync::oneshot;
@@ -12,7 +14,7 @@ use tokio::sync::oneshot;
 use super::run::RunServer;
 use super::{Server, broken, exception};
 use crate::driver::Submitted;
-use crate::history::{History, HistoryError, Taken};
+use crate::history::{History, HistoryError, Retry, Taken};
 use crate::journal::StoreError;
 use crate::store::{Begun, Command, Haste, NewRun, forget};
 use crate::submission::{self, Checked};
@@ -43,10 +45,10 @@ impl ClientServer {
 
     /// Submits an earlier run's submission again; `None` when nothing of it is left to be done.
     /// Also returns how many instances had succeeded before.
-    async fn again(&self, of: RunId, failed_only: bool) -> Result<Option<(RunId, u64)>, Error> {
+    async fn again(&self, asked: Asked) -> Result<Option<(RunId, u64)>, Error> {
         let state_dir = self.server.config.state_dir.clone();
         // Not through the reader, where others wait for short answers.
-        let look = move || retried(&History::open(&state_dir)?, of, failed_only);
+        let look = move || retried(&History::open(&state_dir)?, asked);
         let looked = tokio::task::spawn_blocking(look)
             .await
             .map_err(|_| Error::failed("the history could not be read".into()))?;
@@ -139,20 +141,68 @@ impl ClientServer {
     }
 }
 
-/// The submission of an earlier run, and what a new one takes over from it.
-fn retried(
-    history: &History,
+/// A request to run once more what has run.
+struct Asked {
     of: RunId,
     failed_only: bool,
+    selected: Vec<(TaskId, Range<u32>)>,
+    with: Option<Submission>,
+}
+
+impl Asked {
+    fn read(params: client::retry_params::Reader<'_>) -> Result<Asked, Error> {
+        let selected = params.get_selected()?.iter();
+        let selected = selected.map(|range| {
+            let (first, count) = (range.get_first(), range.get_count());
+            (TaskId(range.get_task()), first..first.saturating_add(count))
+        });
+        let with = match params.has_with() {
+            true => Some(Submission::read(params.get_with()?)?),
+            false => None,
+        };
+        let (of, failed_only) = (RunId(params.get_id()), params.get_failed_only());
+        Ok(Asked { of, failed_only, selected: selected.collect(), with })
+    }
+
+    /// What is selected of a pipeline with so many tasks, sorted.
+    fn indices(&self, tasks: usize) -> Vec<Indices> {
+        let mut indices = vec![Indices::new(); tasks];
+        for (task, range) in &self.selected {
+            if let Some(indices) = indices.get_mut(task.at()) {
+                indices.push(range.clone());
+            }
+        }
+        indices.iter_mut().for_each(|of| of.sort_unstable_by_key(|range| range.start));
+        indices
+    }
+}
+
+/// What is to be submitted, and what it takes over from an earlier run.
+fn retried(
+    history: &History,
+    mut asked: Asked,
 ) -> Result<(Submission, Checked, Option<Taken>), HistoryError> {
-    let submission = history.submission(of)?;
-    let checked = submission::check(&submission)
-        .map_err(|source| HistoryError::Submission { run: of, source })?;
-    let taken = match failed_only {
-        true => Some(history.take_over(of, &submission, &checked)?),
-        false => history.check_ended(of).map(|_| None)?,
+    let of = asked.of;
+    let refused = |source| HistoryError::Submission { run: of, source };
+    let before = history.submission(of)?;
+    let (submission, then) = match asked.with.take() {
+        None => (before, None),
+        Some(now) => {
+            let pipeline = before.read_pipeline().map_err(|error| refused(error.into()))?;
+            let Submission { seed, fail_fast, max_fail, .. } = before;
+            (Submission { seed, fail_fast, max_fail, ..now }, Some((before, pipeline)))
+        }
     };
-    Ok((submission, checked, taken))
+    let checked = submission::check(&submission).map_err(refused)?;
+    if !asked.failed_only && asked.selected.is_empty() {
+        return history.check_ended(of).map(|_| (submission, checked, None));
+    }
+    let selected = asked.indices(checked.plan.tasks.len());
+    let failed = asked.failed_only;
+    let then = then.as_ref();
+    let retry = Retry { submission: &submission, checked: &checked, then, failed, selected };
+    let taken = history.take_over(of, &retry)?;
+    Ok((submission, checked, Some(taken)))
 }
 
 impl client::Server for ClientServer {
@@ -175,9 +225,9 @@ impl client::Server for ClientServer {
         params: client::RetryParams,
         mut results: client::RetryResults,
     ) -> Result<(), Error> {
-        let params = params.get()?;
-        let (of, failed_only) = (RunId(params.get_id()), params.get_failed_only());
-        let begun = self.again(of, failed_only).await?;
+        let asked = Asked::read(params.get()?)?;
+        drop(params);
+        let begun = self.again(asked).await?;
         let mut retried = results.get().init_retried();
         let Some((run, taken_over)) = begun else {
             retried.set_nothing(());

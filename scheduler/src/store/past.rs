@@ -20,7 +20,7 @@ const INSERT: &str =
 /// … and one with values a row for each.
 const COPY: &str = "INSERT INTO events (run, task, first_index, seq, count, state, attempt, worker,
     started, finished, cause, code, value, outputs)
-    SELECT ?1, task, first_index, ?2, count, state, 0, ?3, 0, ?4, ?5, ?6, value, outputs
+    SELECT ?1, ?12, first_index + ?13, ?2, count, state, 0, ?3, 0, ?4, ?5, ?6, value, outputs
     FROM events WHERE run = ?7 AND task = ?8 AND first_index >= ?9 AND first_index < ?10
     AND state = ?11";
 
@@ -62,8 +62,9 @@ pub(super) fn copy(
             ])?;
             continue;
         }
-        let end = span.first.saturating_add(span.count);
-        for first in (span.first..end).step_by(CHUNK as usize) {
+        let shift = i64::from(span.first) - i64::from(span.then.index);
+        let end = span.then.index.saturating_add(span.count);
+        for first in (span.then.index..end).step_by(CHUNK as usize) {
             rows += copy.execute(params![
                 into.run,
                 into.seq,
@@ -72,10 +73,12 @@ pub(super) fn copy(
                 TAKEN_OVER,
                 origin,
                 from.0.cast_signed(),
-                span.task.0,
+                span.then.task.0,
                 first,
                 first.saturating_add(CHUNK).min(end),
                 succeeded,
+                span.task.0,
+                shift,
             ])?;
         }
     }

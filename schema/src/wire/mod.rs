@@ -13,7 +13,7 @@ use dagrun_core::status::{RunState, State};
 use crate::dagrun_capnp as schema;
 
 pub use attempt::TaskRecipe;
-pub use run::{InstancePage, LogPage, Scope, Submission};
+pub use run::{InstancePage, LogPage, PipelineFile, Scope, Submission};
 pub use update::{Ended, TaskDelta, Update};
 pub use worker::{AttemptProgress, Door, Peer, Registration};
 

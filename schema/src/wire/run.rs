@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
+use dagrun_core::hash::fnv1a;
 use dagrun_core::ids::{InstanceId, Micros, RunId, Timestamp};
 use dagrun_core::pipeline::{MaxFail, Pipeline};
 use dagrun_core::status::{
     InstanceResult, InstanceRow, LogChunk, RunStatus, RunSummary, Stream, TaskStatus, TaskTimes,
 };
+use serde::{Deserialize, Serialize};
 
 use super::update::{read_counts, write_counts};
 use super::{
@@ -33,6 +35,37 @@ pub struct Submission {
     pub max_fail: Option<MaxFail>,
 }
 
+/// The file that a pipeline was read from, on the machine where it was submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineFile {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// What was in it, as the hash [`fnv1a`].
+    pub hash: u64,
+    /// The file of variables that was given with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params: Option<PathBuf>,
+    /// The variables that were given with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(String, String)>,
+}
+
+impl PipelineFile {
+    /// Whether there is something else in the file now. A file that cannot be read has not changed.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        std::fs::read(&self.path).is_ok_and(|now| fnv1a(&now) != self.hash)
+    }
+}
+
+/// A pipeline as it is stored, with its file.
+#[derive(Serialize)]
+struct WithFile<'a> {
+    #[serde(flatten)]
+    pipeline: &'a Pipeline,
+    file: &'a PipelineFile,
+}
+
 impl Submission {
     /// A submission of a pipeline, with seed 0.
     ///
@@ -50,6 +83,29 @@ impl Submission {
             fail_fast: false,
             max_fail: None,
         })
+    }
+
+    /// The same pipeline, of a file.
+    ///
+    /// # Errors
+    /// When the pipeline cannot be written as JSON.
+    pub fn of_file(
+        self,
+        pipeline: &Pipeline,
+        file: &PipelineFile,
+    ) -> std::result::Result<Submission, serde_json::Error> {
+        let pipeline = serde_json::to_vec(&WithFile { pipeline, file })?;
+        Ok(Submission { pipeline, ..self })
+    }
+
+    /// The file that the pipeline was read from, if it was and that is known.
+    #[must_use]
+    pub fn file(&self) -> Option<PipelineFile> {
+        #[derive(Deserialize)]
+        struct Only {
+            file: Option<PipelineFile>,
+        }
+        serde_json::from_slice::<Only>(&self.pipeline).ok()?.file
     }
 
     /// The pipeline, read from its JSON.
