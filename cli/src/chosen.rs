@@ -1,12 +1,14 @@
 //! Which run and which instances of it the command line means: `last price[strike=90]`.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use dagrun_core::ids::{InstanceId, TaskId};
 use dagrun_core::pipeline::{Pattern, Pipeline};
 use dagrun_core::recipe::Items;
 use dagrun_core::select::{Columns, SelectError, Selection, Selector};
 use dagrun_core::status::{InstanceRow, RunStatus, State, TaskStatus};
 
+use crate::complete;
 use crate::exit::{Exit, Failure};
 use crate::source::RunSource;
 use crate::target::{RunName, Target};
@@ -26,10 +28,10 @@ pub(crate) fn is_run(word: &str) -> bool {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct What {
     /// The run: its id, or `last` [default: the last]
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", add = ArgValueCandidates::new(complete::runs_and_tasks))]
     run: Option<String>,
     /// A task or some of its instances, as in `price`, `price[7]`, `price[strike=90]`
-    #[arg(value_name = "TASK[SELECTOR]")]
+    #[arg(value_name = "TASK[SELECTOR]", add = ArgValueCandidates::new(complete::tasks))]
     task: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `dagrun help`, `dagrun man` and `dagrun completions`.
+//! `dagrun help` and `dagrun man`.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,14 +9,6 @@ use crate::args::{Cli, ManArgs};
 use crate::exit::{Exit, Failure};
 use crate::pages::{self, ENVIRONMENT, FILES};
 use crate::terminal::Output;
-
-/// Prints the completion script of a shell.
-pub(crate) fn completions(shell: clap_complete::Shell) -> Exit {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "dagrun", &mut script);
-    Output::lock().bytes(&script);
-    Exit::Success
-}
 
 /// All that is known of a command, by its words.
 pub(crate) fn help(words: &[String]) -> Result<Exit, Failure> {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use dagrun::table::Form;
 use dagrun_core::select::Selector;
 use dagrun_core::status::RunStatus;
@@ -12,6 +13,7 @@ use rusqlite::Connection;
 
 use crate::args::Place;
 use crate::chosen::is_run;
+use crate::complete;
 use crate::exit::{Exit, Failure};
 use crate::source::{RunSource, Source};
 use crate::table::format::{Sink, create_beside, put_in_place};
@@ -24,7 +26,7 @@ use crate::terminal;
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// The run [default: the last], and tasks or some of their instances [default: all tasks]
-    #[arg(value_name = "[RUN] [TASK[SELECTOR]]…")]
+    #[arg(value_name = "[RUN] [TASK[SELECTOR]]…", add = ArgValueCandidates::new(complete::runs_and_tasks))]
     words: Vec<String>,
     /// The form [default: by the ending of PATH]: sqlite, parquet, csv, tsv, json or jsonl
     #[arg(long, value_name = "FORM")]

@@ -7,6 +7,7 @@ mod check;
 mod chosen;
 mod clean;
 mod cluster;
+mod complete;
 mod diagnostics;
 mod docs;
 mod dry_run;
@@ -56,6 +57,7 @@ use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
     dagrun_worker::reaper::take_part();
+    complete::answer();
     // clap ends the process itself: 0 for --help and --version, 2 for wrong usage.
     let cli = Cli::parse();
     terminal::set_color(cli.color);
@@ -72,7 +74,7 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Check(args) => check::check(args),
         Command::Graph(args) => graph::graph(args),
-        Command::Completions { shell } => Ok(docs::completions(*shell)),
+        Command::Completions { shell } => complete::script(*shell),
         Command::Init(args) => init::init(args),
         Command::Fmt(args) => fmt::fmt(args),
         Command::Man(args) => docs::man(args),

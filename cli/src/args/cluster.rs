@@ -6,15 +6,17 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 use dagrun_core::engine::Scheme;
 
+use crate::complete;
 use crate::offer::OfferArgs;
 
 /// Which cluster.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClusterName {
     /// The name of the cluster
-    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER", default_value = "default")]
+    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER", add = ArgValueCandidates::new(complete::clusters), default_value = "default")]
     cluster: String,
 }
 
@@ -109,10 +111,10 @@ pub(crate) struct WorkersArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
     /// The cluster
-    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER")]
+    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER", add = ArgValueCandidates::new(complete::clusters))]
     cluster: Option<String>,
     /// Only on this worker, by name (repeatable) [default: all]
-    #[arg(long = "worker", value_name = "W")]
+    #[arg(long = "worker", value_name = "W", add = ArgValueCandidates::new(complete::workers))]
     pub(crate) workers: Vec<String>,
     /// Print one JSON line per worker
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
 use dagrun_core::engine::Scheme;
 use dagrun_core::ids::{Micros, RunId};
 use dagrun_core::pipeline::MaxFail;
@@ -17,6 +18,7 @@ pub(crate) use cluster::{
 };
 
 use crate::chosen::What;
+use crate::complete;
 use crate::each::EachArgs;
 use crate::export::ExportArgs;
 use crate::offer::OfferArgs;
@@ -109,7 +111,7 @@ pub(crate) enum Command {
     /// Explain a command: its options and exit codes
     Help {
         /// The command, as in `cluster start`
-        #[arg(value_name = "COMMAND")]
+        #[arg(value_name = "COMMAND", add = ArgValueCandidates::new(complete::commands))]
         command: Vec<String>,
     },
 }
@@ -130,7 +132,7 @@ pub(crate) enum When {
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
     /// The command, as in `cluster start` [default: one page about all]
-    #[arg(value_name = "COMMAND")]
+    #[arg(value_name = "COMMAND", add = ArgValueCandidates::new(complete::commands))]
     pub(crate) command: Vec<String>,
     /// Write the pages of all commands to files in this directory
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
@@ -160,7 +162,7 @@ pub(crate) struct FmtArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Place {
     /// Ask the scheduler of this cluster
-    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER")]
+    #[arg(long, value_name = "NAME", env = "DAGRUN_CLUSTER", add = ArgValueCandidates::new(complete::clusters))]
     cluster: Option<String>,
     /// The state directory [default: the nearest `.dagrun/`, or beside the pipeline file]
     #[arg(long, value_name = "DIR", env = "DAGRUN_STATE_DIR")]
@@ -168,6 +170,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// A place that options name.
+    pub(crate) fn new(cluster: Option<String>, state_dir: Option<PathBuf>) -> Place {
+        Place { cluster, state_dir }
+    }
+
     /// The cluster, unless it is empty, as an emptied environment variable is.
     pub(crate) fn cluster(&self) -> Option<&str> {
         self.cluster.as_deref().filter(|name| !name.is_empty())
@@ -189,7 +196,7 @@ pub(crate) struct PipelineArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) params: Option<PathBuf>,
     /// Override a var of the pipeline (repeatable)
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment, add = ArgValueCandidates::new(complete::variables))]
     pub(crate) set: Vec<(String, String)>,
 }
 
@@ -201,7 +208,7 @@ pub(crate) struct SubmitArgs {
     #[command(flatten)]
     pub(crate) place: Place,
     /// Run only this task and what it needs (repeatable)
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = ArgValueCandidates::new(complete::tasks_of_file))]
     pub(crate) only: Vec<String>,
     /// Cancel the rest as soon as an instance has failed
     #[arg(long)]
@@ -240,7 +247,7 @@ pub(crate) struct HowArgs {
 pub(crate) struct RetryArgs {
     /// The run: its id, or `last` [default: the last]; and instances of it that run whether they have
     /// succeeded or not, with what has its data from them, as in `last 'price[7]'`
-    #[arg(value_names = ["RUN", "TASK[SELECTOR]"], num_args = 0..)]
+    #[arg(value_names = ["RUN", "TASK[SELECTOR]"], num_args = 0.., add = ArgValueCandidates::new(complete::runs_and_tasks))]
     pub(crate) what: Vec<String>,
     /// Run only what has not succeeded; what has counts as succeeded, with its values and outputs
     #[arg(long)]
@@ -253,7 +260,7 @@ pub(crate) struct RetryArgs {
     #[arg(long, value_name = "FILE", requires = "with")]
     pub(crate) params: Option<PathBuf>,
     /// Override a var of that pipeline (repeatable)
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment, requires = "with")]
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment, requires = "with", add = ArgValueCandidates::new(complete::variables))]
     pub(crate) set: Vec<(String, String)>,
     #[command(flatten)]
     pub(crate) place: Place,
@@ -286,7 +293,7 @@ pub(crate) struct GraphArgs {
     #[arg(long)]
     pub(crate) instances: bool,
     /// Draw only this task and what it needs (repeatable)
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = ArgValueCandidates::new(complete::tasks_of_file))]
     pub(crate) only: Vec<String>,
 }
 
@@ -316,7 +323,7 @@ pub(crate) struct PlanArgs {
     pub(crate) cpus: Option<u32>,
     /// How long instances take: a recorded run (its id, or `last`), or a JSON file of seconds
     /// [default: 1 s each]
-    #[arg(long, value_name = "RUN|FILE.json")]
+    #[arg(long, value_name = "RUN|FILE.json", add = ArgValueCandidates::new(complete::runs))]
     pub(crate) durations: Option<String>,
     /// How workers are chosen [default: least-load, compared with the others]
     #[arg(long, value_name = "SCHEME", value_parser = scheme())]
@@ -349,7 +356,7 @@ pub(crate) struct RunsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CleanArgs {
     /// The runs to remove, by id
-    #[arg(value_name = "RUN", value_parser = run_id)]
+    #[arg(value_name = "RUN", value_parser = run_id, add = ArgValueCandidates::new(complete::runs))]
     pub(crate) runs: Vec<RunId>,
     /// Those that ended longer ago than this, as in 30d or 12h
     #[arg(long, value_name = "AGE", value_parser = age)]
@@ -435,7 +442,7 @@ pub(crate) struct ExplainArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The run: its id, or `last`
-    #[arg(value_name = "RUN", default_value = "last")]
+    #[arg(value_name = "RUN", default_value = "last", add = ArgValueCandidates::new(complete::runs))]
     pub(crate) run: RunName,
     #[command(flatten)]
     pub(crate) place: Place,

@@ -6,6 +6,7 @@ mod bare;
 mod clean;
 mod clusters;
 mod commands;
+mod complete;
 mod dynamic;
 mod each;
 mod exec;
