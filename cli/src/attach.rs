@@ -46,7 +46,7 @@ pub(crate) async fn follow(
     followed.sink = sink;
     match followed.until_the_end(feed, &mut signals, OnSignal::LetGo).await? {
         End::Finished(state) => {
-            followed.finish();
+            followed.finish().await?;
             match (state, &advice) {
                 (RunState::Failed, Some(advice)) => {
                     tail::check_recorded(run, advice).await?;

@@ -10,6 +10,7 @@ use clap::CommandFactory as _;
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::{CompleteEnv, Shells};
 use dagrun::Loaded;
+use dagrun_core::status::WorkerStatus;
 use dagrun_scheduler::connection::ClusterDir;
 
 use crate::args::{Cli, Place};
@@ -132,10 +133,11 @@ pub(crate) fn clusters() -> Vec<CompletionCandidate> {
 /// The workers of the cluster that is named.
 pub(crate) fn workers() -> Vec<CompletionCandidate> {
     let place = place();
-    let workers = quickly(async {
+    let mut workers: Vec<WorkerStatus> = quickly(async {
         let client = cluster::connect(place.cluster().unwrap_or("default")).await?;
         Ok(client.workers().await?)
     });
+    workers.sort_by(|a, b| a.name.cmp(&b.name));
     workers.iter().map(|worker| candidate(&worker.name, worker.host.clone())).collect()
 }
 

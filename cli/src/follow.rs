@@ -9,6 +9,7 @@ use dagrun_core::status::{Failure as FailedInstance, InstanceRow, RunState, RunS
 use tokio::time::MissedTickBehavior;
 
 use crate::each::Sink;
+use crate::ending;
 use crate::exit::{Exit, Failure};
 use crate::progress::{News, Progress};
 use crate::report::Reporter;
@@ -180,6 +181,10 @@ impl<'a> Followed<'a> {
         if self.reporter.wants_all_failures() {
             self.report_all_failures().await?;
         }
+        if self.reporter.is_for_people() {
+            let times = self.run.times().await?;
+            self.progress.retried = times.iter().map(|task| u64::from(task.retried)).sum();
+        }
         if let Some(sink) = &mut self.sink {
             let reporter = &mut self.reporter;
             sink.finish(self.run, &mut |write| reporter.aside(write)).await?;
@@ -187,9 +192,13 @@ impl<'a> Followed<'a> {
         Ok(End::Finished(self.progress.state))
     }
 
-    /// Says the last words of the reporter.
-    pub(crate) fn finish(&mut self) {
+    /// Says the last words: how the run ended and, if it succeeded, what came out.
+    pub(crate) async fn finish(&mut self) -> Result<(), Failure> {
         self.reporter.finished(&self.progress);
+        if self.reporter.is_for_people() && self.progress.state == RunState::Succeeded {
+            ending::print(self.run).await?;
+        }
+        Ok(())
     }
 
     /// Ends the report about a run that goes on.

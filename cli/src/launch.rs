@@ -196,7 +196,7 @@ async fn to_the_end(
     let mut followed = Followed::new(run, &status, reporter);
     followed.sink = sink;
     let end = followed.until_the_end(feed, signals, OnSignal::Interrupt).await?;
-    followed.finish();
+    followed.finish().await?;
     let End::Finished(state) = end else { return Ok(Exit::Failed) };
     let advice = retry_of(run, how);
     match (state, followed.interrupted_by) {

@@ -13,6 +13,7 @@ mod docs;
 mod dry_run;
 mod durations;
 mod each;
+mod ending;
 mod exec;
 mod exit;
 mod explain;

@@ -25,6 +25,8 @@ pub(crate) struct Progress {
     pub(crate) total: Tally,
     /// The tasks that have begun and not ended, by position.
     pub(crate) active: BTreeSet<usize>,
+    /// Instances that took more than one attempt, when the run has ended.
+    pub(crate) retried: u64,
     started: Timestamp,
     finished: Option<Timestamp>,
     updated: Instant,
@@ -102,6 +104,7 @@ impl Progress {
             tasks,
             total,
             active: BTreeSet::new(),
+            retried: 0,
             started: status.started,
             finished: None,
             updated: now,

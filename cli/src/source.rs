@@ -9,7 +9,7 @@ use dagrun::rpc::{Client, InstancePage, LogPage, Run, Scope, Submission};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::one_line;
 use dagrun_core::pipeline::Pipeline;
-use dagrun_core::status::{RunStatus, RunSummary, State, TaskTimes};
+use dagrun_core::status::{InstanceResult, RunStatus, RunSummary, State, TaskTimes};
 use dagrun_scheduler::connection::{ClusterDir, Role};
 use dagrun_scheduler::{History, HistoryError};
 
@@ -273,16 +273,26 @@ impl RunSource {
         }
     }
 
+    /// Some instances of a task with their values.
+    pub(crate) async fn results(
+        &self,
+        task: TaskId,
+        first: u32,
+        limit: u32,
+    ) -> Result<Vec<InstanceResult>, Failure> {
+        match self {
+            RunSource::Disk(disk) => Ok(disk.history.results(disk.run, task, first, limit)?),
+            RunSource::Live { run, .. } => Ok(run.results(task, first, limit).await?),
+        }
+    }
+
     /// The absolute paths of the outputs of an instance; none unless it has succeeded.
     pub(crate) async fn output_paths(
         &self,
         recipes: &mut Recipes,
         InstanceId { task, index }: InstanceId,
     ) -> Result<Vec<Vec<u8>>, Failure> {
-        let results = match self {
-            RunSource::Disk(disk) => disk.history.results(disk.run, task, index, 1)?,
-            RunSource::Live { run, .. } => run.results(task, index, 1).await?,
-        };
+        let results = self.results(task, index, 1).await?;
         let found = results.first().filter(|found| found.row.state == State::Succeeded);
         let paths = found.zip(recipes.of(task));
         Ok(paths

@@ -210,6 +210,10 @@ impl Reporter for Bars {
         self.no_echo = None;
     }
 
+    fn is_for_people(&self) -> bool {
+        true
+    }
+
     fn finished(&mut self, progress: &Progress) {
         self.let_go();
         let paint = match progress.state {

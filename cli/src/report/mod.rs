@@ -46,6 +46,11 @@ pub(crate) trait Reporter {
         false
     }
 
+    /// Whether people read it, who want to know at the end what came out.
+    fn is_for_people(&self) -> bool {
+        false
+    }
+
     /// This process stops looking, while the run goes on.
     fn let_go(&mut self) {}
 
@@ -135,6 +140,9 @@ fn conclusion(progress: &Progress) -> String {
         if count > 0 {
             text.push_str(&format!(", {count} {}", state.word()));
         }
+    }
+    if progress.retried > 0 {
+        text.push_str(&format!(", {} retried", progress.retried));
     }
     text.push_str(&format!(", {}", time::span(progress.elapsed())));
     text

@@ -76,6 +76,10 @@ impl Reporter for Plain {
         self.line(text);
     }
 
+    fn is_for_people(&self) -> bool {
+        true
+    }
+
     fn finished(&mut self, progress: &Progress) {
         self.line(&conclusion(progress));
     }

@@ -9,6 +9,7 @@ mod commands;
 mod complete;
 mod dynamic;
 mod each;
+mod ending;
 mod exec;
 mod explain;
 mod faults;
