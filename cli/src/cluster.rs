@@ -13,10 +13,12 @@ use dagrun_disk::clock;
 use dagrun_scheduler::connection::{ClusterDir, Connection, ConnectionError, Role};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::args::{ClusterCommand, ClusterName, ClusterStartArgs, ClusterStopArgs, WorkersArgs};
+use crate::args::{
+    ClusterCommand, ClusterStartArgs, ClusterStatusArgs, ClusterStopArgs, WorkersArgs,
+};
 use crate::check::plural;
 use crate::exit::{Exit, Failure};
-use crate::json::WorkerJson;
+use crate::json::{ClusterJson, WorkerJson};
 use crate::offer::amount_of_memory;
 use crate::terminal::{self, Output, table};
 use crate::time;
@@ -252,10 +254,14 @@ fn is_process(pid: u32) -> bool {
 }
 
 /// Shows the scheduler and its workers.
-async fn status(args: &ClusterName) -> Result<Exit, Failure> {
-    let connection = read(args.name())?;
+async fn status(args: &ClusterStatusArgs) -> Result<Exit, Failure> {
+    let connection = read(args.cluster.name())?;
     let workers = connect_to(&connection).await?.workers().await?;
     let mut output = Output::lock();
+    if args.json {
+        output.json(&ClusterJson::new(&connection, &workers));
+        return Ok(Exit::Success);
+    }
     output.line(format_args!(
         "cluster {}  scheduler {}  process {}",
         connection.cluster, connection.address, connection.pid

@@ -5,6 +5,7 @@ use crate::chosen::{self, Chosen};
 use crate::exit::{Exit, Failure};
 use crate::source::Source;
 use crate::terminal::Output;
+use crate::time::localised;
 
 /// Prints the reason, then a line for each attempt; several instances one after the other.
 pub(crate) async fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
@@ -16,7 +17,10 @@ pub(crate) async fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
         // All that can be said of instances whose number is not known is said of all alike.
         let mut output = Output::lock();
         let index = selector.index().unwrap_or(0);
-        run.explain(selector.task(), index).await?.into_iter().for_each(|line| output.line(line));
+        run.explain(selector.task(), index)
+            .await?
+            .iter()
+            .for_each(|line| output.line(localised(line)));
         return Ok(Exit::Success);
     }
     let recipes = run.recipes().await?;
@@ -24,7 +28,10 @@ pub(crate) async fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     let mut output = Output::lock();
     if selector.is_whole() || chosen.selection.single().is_some() {
         let index = chosen.only(&run).await?.index;
-        run.explain(&chosen.name, index).await?.into_iter().for_each(|line| output.line(line));
+        run.explain(&chosen.name, index)
+            .await?
+            .iter()
+            .for_each(|line| output.line(localised(line)));
         return Ok(Exit::Success);
     }
     // One connection for all of them.
@@ -41,7 +48,7 @@ pub(crate) async fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
                 // The process that ran it may have ended meanwhile.
                 Err(_) => run.explain(&chosen.name, row.instance.index).await?,
             };
-            lines.into_iter().for_each(|line| output.line(line));
+            lines.iter().for_each(|line| output.line(localised(line)));
         }
         from = next;
     }

@@ -5,6 +5,7 @@ use dagrun_core::status::{
     InstanceRow, RunStatus, RunSummary, State, TaskStatus, TaskTimes, WorkerStatus,
 };
 use dagrun_core::value::Value;
+use dagrun_scheduler::connection::Connection;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -166,6 +167,27 @@ impl<'a> SummaryJson<'a> {
             instances: run.instances,
             done: run.done,
             failed: run.failed,
+        }
+    }
+}
+
+/// `cluster status --json`.
+#[derive(Serialize)]
+pub(crate) struct ClusterJson<'a> {
+    cluster: &'a str,
+    scheduler: String,
+    process: u32,
+    workers: Vec<WorkerJson<'a>>,
+}
+
+impl<'a> ClusterJson<'a> {
+    /// A cluster whose scheduler was reached so.
+    pub(crate) fn new(at: &'a Connection, workers: &'a [WorkerStatus]) -> ClusterJson<'a> {
+        ClusterJson {
+            cluster: &at.cluster,
+            scheduler: at.address.to_string(),
+            process: at.pid,
+            workers: workers.iter().map(WorkerJson::new).collect(),
         }
     }
 }

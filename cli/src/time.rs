@@ -16,6 +16,30 @@ pub(crate) fn local(time: Timestamp) -> String {
     }
 }
 
+/// The line with its times in the local time zone. Schedulers write them in UTC: they may be elsewhere.
+pub(crate) fn localised(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    // Only where we say a time ourselves, not within what a task said.
+    let mut is_ours = false;
+    for word in line.split_inclusive(' ') {
+        let bare = word.trim_end_matches([' ', ',', ';']);
+        match bare.parse::<jiff::Timestamp>() {
+            Ok(time) if is_ours && bare.ends_with('Z') => {
+                let time = time.to_zoned(jiff::tz::TimeZone::system());
+                text.push_str(&time.strftime("%Y-%m-%dT%H:%M:%S%.3f").to_string());
+                match time.offset().is_zero() {
+                    true => text.push('Z'),
+                    false => text.push_str(&time.strftime("%:z").to_string()),
+                }
+                text.push_str(word.get(bare.len()..).unwrap_or_default());
+            }
+            _ => text.push_str(word),
+        }
+        is_ours = ["at", "since", "started"].contains(&bare);
+    }
+    text
+}
+
 /// A span of a run or of silence, to a tenth of a second: they are not measured more precisely.
 pub(crate) fn span(span: Micros) -> String {
     const TENTH: Micros = Micros(100_000);

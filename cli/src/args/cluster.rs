@@ -79,7 +79,7 @@ pub(crate) enum ClusterCommand {
     /// End the scheduler and all its workers
     Stop(ClusterStopArgs),
     /// Show the scheduler and its workers
-    Status(ClusterName),
+    Status(ClusterStatusArgs),
 }
 
 /// `dagrun cluster start`.
@@ -95,6 +95,16 @@ pub(crate) struct ClusterStartArgs {
     pub(crate) scheme: Scheme,
     #[command(flatten, next_help_heading = "Each worker")]
     pub(crate) offer: OfferArgs,
+}
+
+/// `dagrun cluster status`.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterStatusArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterName,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `dagrun workers`.

@@ -13,7 +13,7 @@ use dagrun_core::pipeline::MaxFail;
 use dagrun_core::status::RunState;
 
 pub(crate) use cluster::{
-    ClusterCommand, ClusterName, ClusterStartArgs, ClusterStopArgs, ExecArgs, SchedulerArgs,
+    ClusterCommand, ClusterStartArgs, ClusterStatusArgs, ClusterStopArgs, ExecArgs, SchedulerArgs,
     WorkerArgs, WorkersArgs, scheme,
 };
 

@@ -47,3 +47,33 @@ fn status_says_it_of_a_cluster_too() {
     cluster.submit(&[]).exits(0);
     is_right(|words| cluster.run(words));
 }
+
+#[test]
+fn people_see_local_times_and_programs_those_of_greenwich() {
+    let test = Test::new("[task.a]\nrun = ['true']");
+    test.submit(&[]).exits(0);
+    // A zone that is seen: five hours and a half ahead.
+    let printed = |words: &[&str]| {
+        let output = test.command(words).env("TZ", "XST-5:30").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let started = printed(&["status", "--instances", "--json"]);
+    let started: serde_json::Value = serde_json::from_str(&started).unwrap();
+    let utc: jiff::Timestamp = started["started"].as_str().unwrap().parse().unwrap();
+    let zone = jiff::tz::TimeZone::posix("XST-5:30").unwrap();
+    let local = utc.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%.3f+05:30").to_string();
+    let explained = printed(&["explain", "a"]);
+    assert!(explained.contains(&format!("started {local}, ")), "{explained} lacks {local}");
+    let day_and_hour = local.replace('T', " ");
+    for words in [&["status"][..], &["runs"]] {
+        assert!(printed(words).contains(&day_and_hour[..13]), "{words:?}: {}", printed(words));
+    }
+}
+
+#[test]
+fn the_state_of_a_cluster_is_json_too() {
+    let cluster = Cluster::start(Test::new("[task.a]\nrun = ['true']"), "1");
+    let status = &cluster.run(&["cluster", "status", "--json"]).exits(0).json()[0];
+    assert_eq!((&status["cluster"], &status["workers"][0]["name"]), (&"c".into(), &"w1".into()));
+    assert!(status["process"].as_u64().is_some() && status["scheduler"].is_string(), "{status}");
+}
