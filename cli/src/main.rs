@@ -74,7 +74,6 @@ fn main() -> ExitCode {
 fn dispatch(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Check(args) => check::check(args),
-        Command::Graph(args) => graph::graph(args),
         Command::Completions { shell } => complete::script(*shell),
         Command::Init(args) => init::init(args),
         Command::Fmt(args) => fmt::fmt(args),
@@ -91,6 +90,7 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Submit(args) => submit::submit(args).await,
         Command::Each(args) => each::each(args).await,
+        Command::Graph(args) => graph::graph(args).await,
         Command::Plan(args) => plan::plan(args).await,
         Command::Runs(args) => status::runs(args).await,
         Command::Status(args) => status::status(args).await,
@@ -109,7 +109,6 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Workers(args) => cluster::workers(args).await,
         Command::Exec(args) => exec::exec(args).await,
         Command::Check(_)
-        | Command::Graph(_)
         | Command::Completions { .. }
         | Command::Init(_)
         | Command::Fmt(_)

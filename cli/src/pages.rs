@@ -16,7 +16,8 @@ pub(crate) fn exit_codes(command: &[&str]) -> Vec<(&'static str, &'static str)> 
         ["exec", ..] => {
             vec![OK, ("1", "the command failed on a worker"), USAGE, UNREACHABLE, SIGNALS]
         }
-        ["check" | "graph", ..] => vec![OK, ("2", "the pipeline has problems, or wrong usage")],
+        ["check", ..] => vec![OK, ("2", "the pipeline has problems, or wrong usage")],
+        ["graph", ..] => vec![OK, ("2", "the pipeline has problems, or wrong usage"), UNREACHABLE],
         ["fmt", ..] => vec![
             OK,
             ("1", "with --check: a file is not formatted"),

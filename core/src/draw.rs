@@ -1,15 +1,16 @@
 //! Pictures of a pipeline: Graphviz, Mermaid and plain SVG.
 
+mod layout;
 mod svg;
 
 use crate::graph::{EdgeKind, Graph};
 use crate::ids::TaskId;
 use crate::pipeline::{Outcomes, Pattern, Pipeline, Quantifier};
 
-pub use svg::to_svg;
+pub use svg::{States, to_svg, to_svg_of_run};
 
 /// Arrays up to this width are drawn instance by instance when that is asked for.
-const MAX_DRAWN: u32 = 32;
+pub const MAX_DRAWN: u32 = 32;
 
 /// A node, drawn as a box.
 struct Shape {
@@ -18,8 +19,10 @@ struct Shape {
     label: String,
     /// Whether it represents several instances.
     array: bool,
-    /// The task and, when drawn alone, the instance.
+    /// The task.
     task: TaskId,
+    /// The instance, when it is drawn alone.
+    index: Option<u32>,
 }
 
 /// An edge, drawn as an arrow.
@@ -55,6 +58,7 @@ impl Drawing {
                     label: format!("{}[{index}]", task.name),
                     array: false,
                     task: id,
+                    index: Some(index),
                 }));
             } else {
                 let label = match known {
@@ -62,7 +66,13 @@ impl Drawing {
                     Some(width) => format!("{} ×{width}", task.name),
                     None => format!("{} ×?", task.name),
                 };
-                shapes.push(Shape { id: format!("t{at}"), label, array: !plain, task: id });
+                shapes.push(Shape {
+                    id: format!("t{at}"),
+                    label,
+                    array: !plain,
+                    task: id,
+                    index: None,
+                });
             }
         }
         let mut arrows = Vec::new();

@@ -1,6 +1,6 @@
 //! The graph: order, cycles, widths, plans, parts, collisions and pictures.
 
-use dagrun_core::draw::{to_dot, to_mermaid, to_svg};
+use dagrun_core::draw::{to_dot, to_mermaid, to_svg, to_svg_of_run};
 use dagrun_core::engine::MapEdge;
 use dagrun_core::graph::{EdgeKind, Graph, GraphError, collisions, find_cycles, only};
 use dagrun_core::ids::TaskId;
@@ -8,6 +8,7 @@ use dagrun_core::pipeline::{
     Capture, Clause, Outcomes, Pattern, Pipeline, Quantifier, Task, TaskAction,
 };
 use dagrun_core::space::{Axis, Points, Space};
+use dagrun_core::status::State;
 use dagrun_core::template::{Part, Placeholder, Template};
 use proptest::prelude::*;
 
@@ -299,6 +300,97 @@ fn pictures() {
     assert!(instances.contains("t0_3 -> t1_11 [label=\"map ×3\"]"));
     assert_eq!(instances.matches(" -> ").count() as u64, graph.edges());
     assert!(to_svg(&pipeline, &graph, true).contains("relax[11]"));
+}
+
+/// The numbers in a text behind each `name="`; there is `100%` too.
+fn numbers(text: &str, name: &str) -> Vec<f64> {
+    let key = format!(" {name}=\"");
+    let after = text.split(key.as_str()).skip(1);
+    after.filter_map(|rest| rest.split('"').next()?.parse().ok()).collect()
+}
+
+#[test]
+fn labels_and_edges_of_a_picture_keep_clear() {
+    // Long edges past wide boxes, and many labels in one gap.
+    let after = |upstream: u32, on| Clause {
+        upstreams: vec![TaskId(upstream)],
+        quantifier: Quantifier::All,
+        on,
+    };
+    let mut last = task("report of everything that there is to be reported");
+    last.after = vec![
+        after(0, Outcomes::Finish),
+        after(1, Outcomes::Failure),
+        after(2, Outcomes::Success),
+        after(3, Outcomes::Finish),
+    ];
+    let chain = |name: &str, upstream: u32| Task {
+        after: vec![after(upstream, Outcomes::Success)],
+        ..task(name)
+    };
+    let pipeline = pipeline(vec![
+        task("a"),
+        chain("a task with a very long name that makes a wide column", 0),
+        chain("c", 1),
+        chain("d", 0),
+        last,
+    ]);
+    let svg = to_svg(&pipeline, &Graph::new(&pipeline).unwrap(), false);
+    let (width, height) = (numbers(&svg, "width")[0], numbers(&svg, "height")[0]);
+
+    let boxes: Vec<[f64; 4]> = svg
+        .lines()
+        .filter(|line| line.contains("class=\"box"))
+        .map(|line| ["x", "y", "width", "height"].map(|name| numbers(line, name)[0]))
+        .collect();
+    assert_eq!(boxes.len(), 5);
+    let labels: Vec<[f64; 4]> = svg
+        .lines()
+        .filter(|line| line.contains("class=\"label"))
+        .map(|line| {
+            let text = line.split(['>', '<']).nth(2).unwrap();
+            let wide = text.chars().count() as f64 * 0.6 * 11.0;
+            [numbers(line, "x")[0] - wide / 2.0, numbers(line, "y")[0] - 11.0, wide, 13.0]
+        })
+        .collect();
+    assert_eq!(labels.len(), 7);
+    let overlap = |a: &[f64; 4], b: &[f64; 4]| {
+        a[0] < b[0] + b[2] && b[0] < a[0] + a[2] && a[1] < b[1] + b[3] && b[1] < a[1] + a[3]
+    };
+    for (at, label) in labels.iter().enumerate() {
+        let others = boxes.iter().chain(&labels[at + 1..]);
+        assert!(others.into_iter().all(|other| !overlap(label, other)), "{svg}");
+        assert!(label[0] > 0.0 && label[0] + label[2] < width, "{svg}");
+        assert!(label[1] > 0.0 && label[1] + label[3] < height, "{svg}");
+    }
+    // The straight parts of edges are those that pass a column.
+    for line in svg.lines().filter(|line| line.contains("class=\"arrow")) {
+        for part in line.split(" L").skip(1) {
+            let y: f64 = part.split([',', ' ', '"']).nth(1).unwrap().parse().unwrap();
+            let x: f64 = part.split(',').next().unwrap().parse().unwrap();
+            let passes = |[left, top, wide, high]: &[f64; 4]| {
+                x >= *left && x <= left + wide && y >= *top && y <= top + high
+            };
+            assert!(!boxes.iter().any(passes), "{part} in {svg}");
+        }
+    }
+    assert!(svg.contains(" L") && svg.contains("prefers-color-scheme: dark"));
+}
+
+#[test]
+fn boxes_have_the_colours_of_states() {
+    let pipeline = example();
+    let graph = Graph::new(&pipeline).unwrap();
+    let states = |task: TaskId, index: Option<u32>| match (task.0, index) {
+        (0, Some(1)) => Some(State::Failed),
+        (0, _) => Some(State::Succeeded),
+        _ => None,
+    };
+    let svg = to_svg_of_run(&pipeline, &graph, true, &states);
+    assert_eq!(svg.matches("class=\"box succeeded\"").count(), 3);
+    assert_eq!(svg.matches("class=\"box failed\"").count(), 1);
+    let svg = to_svg_of_run(&pipeline, &graph, false, &states);
+    assert_eq!(svg.matches("class=\"box succeeded\"").count(), 1);
 }
 
 #[test]

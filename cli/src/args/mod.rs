@@ -292,6 +292,18 @@ pub(crate) struct GraphArgs {
     /// Draw instances instead of tasks
     #[arg(long)]
     pub(crate) instances: bool,
+    /// Draw this run [default: the last] instead of a file, in the colours of its states
+    #[arg(
+        long,
+        value_name = "RUN",
+        num_args = 0..=1,
+        default_missing_value = "last",
+        conflicts_with_all = ["file", "params", "set", "only"],
+        add = ArgValueCandidates::new(complete::runs)
+    )]
+    pub(crate) run: Option<RunName>,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Draw only this task and what it needs (repeatable)
     #[arg(long, value_name = "TASK", add = ArgValueCandidates::new(complete::tasks_of_file))]
     pub(crate) only: Vec<String>,

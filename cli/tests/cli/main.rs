@@ -15,6 +15,7 @@ mod explain;
 mod faults;
 mod files;
 mod fmt;
+mod graph;
 mod harness;
 mod hostile;
 mod interrupt;
