@@ -23,7 +23,7 @@ use crate::pipeline::{
     Clause, Conduct, Outcomes, Pattern, Pipeline, Quantifier, Targets, Task, TaskAction,
 };
 use crate::space::SpaceError;
-use crate::template::Placeholder;
+use crate::template::{Placeholder, Template};
 
 pub use collisions::{Collision, Taken, collisions, taken};
 pub use cycles::find_cycles;
@@ -409,6 +409,11 @@ fn check_references(pipeline: &Pipeline) -> Result<(), GraphError> {
         {
             return dangling("a gathered task");
         }
+        if task.named.iter().any(|(_, at)| (*at as usize) >= task.inputs.len())
+            || task.inputs.iter().any(Template::has_input)
+        {
+            return dangling("an input");
+        }
         for placeholder in task.placeholders() {
             let output_exists = |upstream: &Task, at: u32| (at as usize) < upstream.outputs.len();
             match placeholder {
@@ -425,6 +430,9 @@ fn check_references(pipeline: &Pipeline) -> Result<(), GraphError> {
                 }
                 Placeholder::Out(output) if !output_exists(task, *output) => {
                     return dangling("an output");
+                }
+                Placeholder::In(input) if (*input as usize) >= task.named.len() => {
+                    return dangling("an input");
                 }
                 _ => {}
             }

@@ -44,6 +44,8 @@ pub enum Placeholder {
     Seed,
     /// `{out.NAME}`: position in the task's own outputs.
     Out(u32),
+    /// `{in.NAME}`: position among the task's own inputs that have a name.
+    In(u32),
     /// `{TASK.NAME}`: the upstream, position in its outputs.
     UpstreamOut(TaskId, u32),
     /// `{TASK.value}`, `{TASK.value.field}`: the upstream, fields.
@@ -95,6 +97,11 @@ impl Template {
     #[must_use]
     pub fn is_literal(&self) -> bool {
         self.placeholders().next().is_none()
+    }
+
+    /// Whether it has the path of an input with a name.
+    pub(crate) fn has_input(&self) -> bool {
+        self.placeholders().any(|placeholder| matches!(placeholder, Placeholder::In(_)))
     }
 
     /// Its placeholders, in order.

@@ -42,6 +42,7 @@ const WORKER: &[&str] = &[
     "scratch",
     "temporary",
     "values",
+    "copies",
     "groups",
     "machine",
     "capture",

@@ -41,6 +41,19 @@ fn calling(args: Args) -> Task {
 }
 
 #[test]
+fn inputs_with_names_survive_wherever_they_stand() {
+    let text = "[task.a]\nin = { z = 'data/{x}.txt', 'y-y' = 'ids.txt' }\ninputs = ['points.csv']\n\
+                run = ['f', '{in.z}', '{in.y-y}', '--at={in.z}']\nsweep = { x = ['a', 'b'] }\n";
+    let pipeline = read(text);
+    let task = &pipeline.tasks[0];
+    let named: Vec<_> = task.named_inputs().map(|(name, _)| name).collect();
+    assert_eq!((named, task.unnamed_inputs().count()), (vec!["z", "y-y"], 1));
+    let written = to_toml(&pipeline).unwrap();
+    assert_eq!(read(&written), pipeline, "{written}");
+    assert!(written.contains("--at={in.z}"), "{written}");
+}
+
+#[test]
 fn good_pipelines_survive_or_say_what_cannot_be_written() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/good");
     let mut refused = Vec::new();

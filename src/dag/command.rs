@@ -26,7 +26,8 @@ pub(super) struct Program {
     pub(super) env: Vec<(String, Word)>,
     pub(super) outputs: Vec<(String, String)>,
     pub(super) stdin: Option<Word>,
-    pub(super) inputs: Vec<String>,
+    /// Paths of inputs, with the names of those that have one.
+    pub(super) inputs: Vec<(Option<String>, String)>,
     pub(super) working_dir: Option<String>,
     pub(super) capture: Capture,
 }
@@ -426,7 +427,36 @@ impl<K: Kind> Command<K> {
     /// its path is known before.
     pub fn input(self, path: impl Into<String>) -> Self {
         let path = path.into();
-        self.change(|program, _| program.inputs.push(path), None);
+        let add = |program: &mut Program, _: &mut Option<Word>| {
+            // Before those that have a name, as in a file.
+            let named = program.inputs.iter().position(|(name, _)| name.is_some());
+            program.inputs.insert(named.unwrap_or(program.inputs.len()), (None, path));
+        };
+        self.change(add, None);
+        self
+    }
+
+    /// The same for a file with a name, at a path or a URL. Its words call it `{in.NAME}`: the file
+    /// itself, or a copy of the attempt's own of what is at the URL.
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// let dag = Dag::new("counted");
+    /// dag.command(["wc", "-l", "{in.data}"]).input_as("data", "https://example.org/data.csv");
+    /// assert!(dag.to_toml()?.contains(r#"in = { data = "https://example.org/data.csv" }"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn input_as(self, name: &str, path: impl Into<String>) -> Self {
+        let (name, path) = (Some(name.to_owned()), path.into());
+        let add = |program: &mut Program, _: &mut Option<Word>| match program
+            .inputs
+            .iter_mut()
+            .find(|(known, _)| *known == name)
+        {
+            Some((_, known)) => *known = path,
+            None => program.inputs.push((name, path)),
+        };
+        self.change(add, None);
         self
     }
 

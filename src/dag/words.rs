@@ -21,9 +21,13 @@ impl Builder<'_> {
         let (site, refs) = (Site::of(id), &mut References::default());
         let words = program.words.iter().map(|word| self.word(site, word, refs)).collect();
         self.problem(id, check::wrap(program.wrap.first().map(String::as_str)));
-        let inputs = program.inputs.iter();
-        let inputs =
-            inputs.map(|path| self.path(site, path, "the path of `input`", refs)).collect();
+        let mut inputs = Vec::with_capacity(program.inputs.len());
+        for (name, path) in &program.inputs {
+            self.problem(id, name.as_ref().and_then(|name| check::input(name)));
+            let path = self.path(site, path, "the path of `input`", refs);
+            self.problem(id, check::input_path(&path));
+            inputs.push(path);
+        }
         let wrap = program.wrap.iter().map(|word| self.text(site, word, refs)).collect();
         for (at, (name, path)) in program.outputs.iter().enumerate() {
             let problem = check::output(name, self.names.name(id));

@@ -41,6 +41,7 @@ fn invocation(argv: Vec<OsString>) -> Invocation {
         stdin: None,
         fed: None,
         files: Vec::new(),
+        fetches: Vec::new(),
         outputs: Vec::new(),
         report_outputs: false,
         capture: Capture::None,

@@ -12,6 +12,7 @@
 pub mod attempt;
 mod capture;
 pub mod control;
+mod copies;
 pub mod data;
 mod descriptors;
 pub mod function;

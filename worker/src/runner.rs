@@ -17,6 +17,7 @@ use dagrun_disk::clock;
 use rustix::process::Signal;
 
 use crate::attempt::{Attempt, Ended, Fault};
+use crate::copies::{Copies, Unbrought};
 use crate::data::{self, DataError, DataErrorKind, Patience};
 use crate::function::{Caller, Fetch, Keeper};
 use crate::groups::{GroupTable, Mark};
@@ -37,6 +38,7 @@ pub struct Runner {
     log_limit: usize,
     pub(crate) caller: Caller,
     values: Option<Arc<Values>>,
+    copies: Copies,
 }
 
 impl Runner {
@@ -44,7 +46,8 @@ impl Runner {
     #[must_use]
     pub fn new(mark: Mark, groups: Option<GroupTable>, log_limit: usize) -> Runner {
         let caller = Caller::new(Records::new(mark.as_str()));
-        Runner { programs: Programs::new(), mark, groups, log_limit, caller, values: None }
+        let copies = Copies::default();
+        Runner { programs: Programs::new(), mark, groups, log_limit, caller, values: None, copies }
     }
 
     /// Where attempts get long values from and leave theirs; without it all travel with reports.
@@ -52,6 +55,7 @@ impl Runner {
     pub fn with_values(mut self, values: Arc<Values>) -> Runner {
         self.caller.fetch = Arc::clone(&values) as Arc<dyn Fetch>;
         self.caller.keeper = Arc::clone(&values) as Arc<dyn Keeper>;
+        self.copies = Copies::below(values.dir());
         self.values = Some(values);
         self
     }
@@ -101,7 +105,8 @@ impl Runner {
         let prepared = Outputs::prepare(&invocation.outputs, &invocation.run_dir, records);
         let begun = prepared.and_then(|outputs| {
             let record = || records.of_run(&invocation.run_dir);
-            let scratch = Scratch::write(&invocation.files, record)?;
+            let mut scratch = Scratch::write(&invocation.files, record)?;
+            self.fetch(attempt, deadline, &mut scratch)?;
             let below = self.values.as_deref().map(Values::dir);
             let temporary =
                 below.map(|dir| Temporary::new(dir, attempt.slot)).transpose()?.flatten();
@@ -178,6 +183,35 @@ impl Runner {
                 }
             }
         }
+    }
+
+    /// Brings what is at URLs into directories of the attempt's own.
+    fn fetch(
+        &self,
+        attempt: &Attempt<'_>,
+        deadline: Option<Instant>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Fault> {
+        for (url, path) in &attempt.invocation.fetches {
+            let record = || self.caller.records.of_run(&attempt.invocation.run_dir);
+            scratch.make_parent(path, record)?;
+            let patience = Patience { wake: Some(attempt.control.wake()), deadline };
+            self.copies.bring(attempt.run, url, path, patience).map_err(
+                |unbrought| match unbrought {
+                    Unbrought::Stopped => Fault::stopped(attempt.control),
+                    Unbrought::TimedOut => Fault::timed_out(attempt),
+                    Unbrought::System(error, reason) => Fault::system(&error, reason),
+                    Unbrought::Failed(reason) => Fault::start(reason),
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The copies of what is at URLs.
+    #[must_use]
+    pub(crate) fn copies(&self) -> &Copies {
+        &self.copies
     }
 
     /// The program to execute and its arguments; where `bash` is missing, a shell action runs in `sh`.

@@ -46,6 +46,27 @@ impl Scratch {
         Ok(scratch)
     }
 
+    /// Makes the directory that a file is to be brought into, within the attempt's own.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn make_parent(
+        &mut self,
+        path: &Path,
+        record: impl FnOnce() -> Option<Arc<Unfinished>>,
+    ) -> Result<(), Fault> {
+        let Some(dir) = path.parent() else { return Ok(()) };
+        if self.record.is_none() {
+            self.record = record();
+        }
+        // The attempt's own is what is removed at the end.
+        let made = dir.parent().map_or(Ok(()), |own| self.make(own));
+        let made = made.and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(dir));
+        made.map_err(|error| {
+            Fault::system(&error, format!("cannot create {}: {error}", dir.display()))
+        })
+    }
+
     fn make(&mut self, dir: &Path) -> io::Result<()> {
         if self.dirs.iter().any(|known| known == dir) {
             return Ok(());

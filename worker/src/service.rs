@@ -196,6 +196,7 @@ impl worker::Server for Service {
         let cleaned = spawn_blocking(move || {
             slots.wait_idle(Some(run));
             values.store().forget(run);
+            slots.runner().copies().forget(run);
             if runs.forget(run) {
                 slots.runner().mark().kill_all(Some(run));
             }

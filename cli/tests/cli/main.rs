@@ -18,6 +18,7 @@ mod fmt;
 mod graph;
 mod harness;
 mod hostile;
+mod inputs;
 mod interrupt;
 mod logs;
 mod long;

@@ -285,3 +285,54 @@ fn secrets_of_the_environment_are_written_nowhere() {
     }
     assert!(seen > 2);
 }
+
+#[test]
+fn an_input_with_a_name_is_brought_once_and_each_attempt_has_a_copy() {
+    let server = Server::start(&TEXTS);
+    let test = Test::new(
+        r#"
+        [task.read]
+        in.text = "s3://in/data/a.txt"
+        shell = 'echo more >> "$in_text"; cat "$in_text"; basename "$in_text"'
+        capture = "text"
+        sweep = { i = { range = "0..20" } }
+        [task.each]
+        in.text = "{file}"
+        run = ["cat", "{in.text}"]
+        capture = "text"
+        sweep = { file = { glob = "s3://in/data/*.txt", expect = 4 } }
+        "#,
+    );
+    run(&test, &server, &["submit", "pipeline.toml"]).exits(0);
+    for index in [0, 19] {
+        let read = format!("read[{index}]");
+        test.run(&["output", "last", &read]).exits(0).out("alphamore\na.txt\n");
+    }
+    test.run(&["output", "last", "each[2]"]).exits(0).out("gamma\n");
+    let gets = server.requests().into_iter().filter(|line| line.starts_with("GET /in/data/a.txt"));
+    // Once for each of the tasks' URLs, which are the same.
+    assert_eq!(gets.count(), 1);
+    assert!(!test.path(".dagrun/runs/1/scratch").exists() || scratch(&test).is_empty());
+}
+
+fn scratch(test: &Test) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(test.path(".dagrun/runs/1/scratch")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn an_input_that_is_not_there_by_then_fails_the_attempt_with_its_url() {
+    let server = Server::start(&TEXTS);
+    let test = Test::new(
+        r#"
+        [task.name]
+        run = ["echo", "s3://in/absent.txt"]
+        capture = "text"
+        [task.read]
+        in.text = "{name.value}"
+        run = ["cat", "{in.text}"]
+        "#,
+    );
+    let ended = run(&test, &server, &["submit", "pipeline.toml"]).exits(1);
+    ended.err_has("cannot read input s3://in/absent.txt: ");
+}

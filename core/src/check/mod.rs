@@ -79,6 +79,18 @@ pub fn output(given: &str, task: &str) -> Option<Problem> {
     })
 }
 
+/// What may name an input.
+#[must_use]
+pub fn input(given: &str) -> Option<Problem> {
+    name(given, "input")
+}
+
+/// The path of an input, which is not made of that of another one.
+#[must_use]
+pub fn input_path(path: &Template) -> Option<Problem> {
+    path.has_input().then(|| Problem::new("`{in.…}` cannot be part of the path of an input"))
+}
+
 /// What may name an environment variable.
 #[must_use]
 pub fn variable(name: &str) -> Option<Problem> {

@@ -20,14 +20,17 @@ pub fn script(
     let mut problems = Vec::new();
     let params = names.params(task);
     let outputs = || names.outputs(task).map(|name| (name, format!("out_{name}")));
+    let inputs = || names.inputs(task).map(|name| (name, format!("in_{name}")));
     let vars = || names.vars().map(|(name, _)| name);
     let plain = |name: &str| (name.to_owned(), name.to_owned());
     same_variable(params.iter().map(|name| plain(name)), "parameters", &mut problems);
     let outputs_named = outputs().map(|(name, variable)| (name.to_owned(), variable));
     same_variable(outputs_named, "outputs", &mut problems);
+    let inputs_named = inputs().map(|(name, variable)| (name.to_owned(), variable));
+    same_variable(inputs_named, "inputs", &mut problems);
     // The names that a shell would cut at `-`.
     let dashed = params.iter().copied().chain(vars()).map(str::to_owned);
-    let dashed = dashed.chain(outputs().map(|(_, variable)| variable));
+    let dashed = dashed.chain(outputs().chain(inputs()).map(|(_, variable)| variable));
     let dashed: Vec<String> = dashed.filter(|name| name.contains('-')).collect();
     if dashed.is_empty() {
         return problems;

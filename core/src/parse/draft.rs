@@ -58,6 +58,8 @@ pub(super) struct Draft<'t> {
     pub(super) outputs: Vec<(&'t str, Range<usize>, Option<Text<'t>>)>,
     pub(super) stdin: Option<Text<'t>>,
     pub(super) inputs: Vec<Text<'t>>,
+    /// Those of them that have a name: name, its location, and their position.
+    pub(super) named: Vec<(&'t str, Range<usize>, u32)>,
     pub(super) env: Vec<(&'t str, Text<'t>)>,
     pub(super) working_dir: Option<Text<'t>>,
     /// All but `min_success`, whose location is kept as well.
@@ -87,6 +89,7 @@ impl<'t> Draft<'t> {
             outputs: Vec::new(),
             stdin: None,
             inputs: Vec::new(),
+            named: Vec::new(),
             env: Vec::new(),
             working_dir: None,
             conduct: Conduct::default(),
@@ -118,6 +121,7 @@ impl<'t> Draft<'t> {
             sweep: self.sweep.as_ref().map(|sweep| sweep.space.clone()),
             capture: self.capture,
             outputs: outputs.collect(),
+            named: self.named.iter().map(|(name, _, at)| ((*name).to_owned(), *at)).collect(),
             conduct: self.conduct.clone(),
             ..Task::new(self.name, self.kind())
         }

@@ -24,6 +24,7 @@ pub(super) const TASK: &[&str] = &[
     "capture",
     "out",
     "stdin",
+    "in",
     "inputs",
     "env",
     "working-dir",

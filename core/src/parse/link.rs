@@ -221,7 +221,12 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
             self.reader.report(text.span.clone(), check::directory(&path, Syntax::Toml));
             path
         });
-        let inputs = draft.inputs.iter().map(|text| self.path(site, text, refs)).collect();
+        let inputs = draft.inputs.iter().map(|text| {
+            let path = self.path(site, text, refs);
+            self.reader.report(text.span.clone(), check::input_path(&path));
+            path
+        });
+        let inputs = inputs.collect();
         let wrap = draft.wrap.iter().map(|text| self.text(site, text, refs)).collect();
         let task = &mut self.names.tasks[id.at()];
         (task.wrap, task.inputs) = (wrap, inputs);

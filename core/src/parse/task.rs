@@ -176,8 +176,13 @@ impl<'t> Draft<'t> {
             "out" => self.outputs(reader, node),
             "stdin" => self.stdin = reader.filled_text(node, "the path"),
             "inputs" => {
-                self.inputs = reader.texts(node, "a path or a list of paths").unwrap_or_default();
+                let paths = reader.texts(node, "a path or a list of paths").unwrap_or_default();
+                // Before those that have a name, wherever these are written.
+                let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
+                self.named.iter_mut().for_each(|(_, _, at)| *at = at.saturating_add(count));
+                self.inputs.splice(0..0, paths);
             }
+            "in" => self.named_inputs(reader, node),
             "env" => self.env(reader, node),
             "working-dir" => self.working_dir = reader.filled_text(node, "the path"),
             "retries" => conduct.retry = reader.retries(node),
@@ -222,6 +227,17 @@ impl<'t> Draft<'t> {
             reader.report(key.span(), check::output(name, self.name));
             let path = reader.filled_text(value, "the path");
             self.outputs.push((name, key.span(), path));
+        }
+    }
+
+    fn named_inputs(&mut self, reader: &mut Reader<'_>, node: &'t Node<'_>) {
+        for (key, value) in reader.table(node, "a table of inputs").unwrap_or_default() {
+            let name = &**key.get_ref();
+            reader.report(key.span(), check::input(name));
+            let Some(path) = reader.filled_text(value, "the path") else { continue };
+            let at = u32::try_from(self.inputs.len()).unwrap_or(u32::MAX);
+            self.named.push((name, key.span(), at));
+            self.inputs.push(path);
         }
     }
 

@@ -45,6 +45,9 @@ pub struct Task {
     /// Files that the task reads.
     #[serde(default, skip_serializing_if = "is_default", deserialize_with = "inputs")]
     pub inputs: Vec<Template>,
+    /// Those of them that have a name, by position.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub named: Vec<(String, u32)>,
     /// Environment to add.
     #[serde(default, skip_serializing_if = "is_default")]
     pub env: Vec<(String, Template)>,
@@ -73,6 +76,7 @@ impl Task {
             outputs: Vec::new(),
             stdin: None,
             inputs: Vec::new(),
+            named: Vec::new(),
             env: Vec::new(),
             working_dir: None,
             conduct: Conduct::default(),
@@ -85,6 +89,19 @@ impl Task {
         self.sweep.is_some()
             || self.conduct.targets == Targets::Each
             || !matches!(self.pattern, Pattern::Own | Pattern::Gather(_))
+    }
+
+    /// Its inputs that have a name, in order.
+    pub fn named_inputs(&self) -> impl Iterator<Item = (&str, &Template)> {
+        let input = |at: u32| self.inputs.get(at as usize);
+        self.named.iter().filter_map(move |(name, at)| Some((name.as_str(), input(*at)?)))
+    }
+
+    /// Its inputs that have no name, in order.
+    pub fn unnamed_inputs(&self) -> impl Iterator<Item = &Template> {
+        let is_named = |position: u32| self.named.iter().any(|(_, at)| *at == position);
+        let inputs = (0..).zip(&self.inputs);
+        inputs.filter(move |(at, _)| !is_named(*at)).map(|(_, template)| template)
     }
 
     /// All placeholders, in all its templates.

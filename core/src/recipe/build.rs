@@ -89,6 +89,10 @@ impl RecipeData {
             wrap: task.wrap.clone(),
             capture: task.capture,
             stdin: task.stdin.clone(),
+            named: task
+                .named_inputs()
+                .map(|(name, path)| (name.to_owned(), path.clone()))
+                .collect(),
             reads: task.inputs.iter().filter(|input| !input.is_literal()).cloned().collect(),
             env: task.env.clone(),
             working_dir: task.working_dir.clone(),

@@ -32,6 +32,8 @@ pub(super) enum Piece {
     Attempt,
     /// The temporary path of an own output.
     Out(usize),
+    /// The path of an own input that has a name.
+    In(usize),
     /// An upstream's path, computed: position in `Compiled::related`, the output, the factor.
     Computed(usize, usize, Option<u32>),
     /// An upstream's path, reported: position in the inputs, the output, the placeholder.
@@ -79,6 +81,7 @@ pub(super) struct Compiled {
     pub(super) env: Vec<(String, Pieces)>,
     pub(super) stdin: Option<Pieces>,
     pub(super) reads: Vec<Pieces>,
+    pub(super) named: Vec<(String, Pieces)>,
     pub(super) working_dir: Option<Pieces>,
     /// The position of the item among the inputs.
     pub(super) item: Option<usize>,
@@ -157,6 +160,7 @@ impl Compiled {
             wrap: data.wrap.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
             argv: argv.iter().map(|word| compiler.pieces(word)).collect::<Result<_, _>>()?,
             env: all(&compiler, &data.env)?,
+            named: all(&compiler, &data.named)?,
             reads: data.reads.iter().map(|path| compiler.pieces(path)).collect::<Result<_, _>>()?,
             stdin: data.stdin.as_ref().map(|path| compiler.pieces(path)).transpose()?,
             working_dir: data.working_dir.as_ref().map(|path| compiler.pieces(path)).transpose()?,
@@ -169,7 +173,7 @@ impl Compiled {
             let outputs = all(&compiler, &scope.outputs)?;
             // Paths of related tasks are rendered without inputs; malicious data may refer to some.
             let reported = |piece: &Piece| match piece {
-                Piece::Reported(..) | Piece::Value(..) | Piece::File(..) => true,
+                Piece::Reported(..) | Piece::Value(..) | Piece::File(..) | Piece::In(_) => true,
                 Piece::Seed => scope.item().is_some(),
                 _ => false,
             };
@@ -274,6 +278,7 @@ impl Compiler<'_> {
             }
             Placeholder::Attempt => Piece::Attempt,
             Placeholder::Out(output) => Piece::Out(*output as usize),
+            Placeholder::In(input) => Piece::In(*input as usize),
             Placeholder::UpstreamOut(upstream, output) => self.upstream_out(*upstream, *output)?,
             Placeholder::UpstreamValue(upstream, fields) => {
                 let (input, (task, _)) = self.input(*upstream)?;

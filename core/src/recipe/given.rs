@@ -29,6 +29,9 @@ pub struct RecipeData {
     /// Files that must be there when an attempt starts.
     #[serde(default)]
     pub(super) reads: Vec<Template>,
+    /// Inputs that have a name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) named: Vec<(String, Template)>,
     pub(super) env: Vec<(String, Template)>,
     pub(super) working_dir: Option<Template>,
     pub(super) timeout: Option<Micros>,

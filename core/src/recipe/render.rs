@@ -45,6 +45,9 @@ pub struct Invocation {
     /// Files that must be there before it starts, in directories of the attempt's own: absolute
     /// paths and contents.
     pub files: Vec<(PathBuf, Vec<u8>)>,
+    /// Files that must be brought there before it starts: their URLs, and absolute paths in
+    /// directories of the attempt's own.
+    pub fetches: Vec<(String, PathBuf)>,
     /// The files it creates.
     pub outputs: Vec<OutputFile>,
     /// Whether `outputs` must be sent with the report, as they cannot be computed elsewhere.
@@ -162,6 +165,7 @@ impl Renderer<'_> {
             shell,
             env: self.env()?,
             files: self.script_files()?,
+            fetches: self.fetches()?,
             working_dir,
             run_dir: data.run_dir().to_owned(),
             reads: compiled.reads.iter().map(path).collect::<Result<_, _>>()?,
@@ -229,6 +233,10 @@ impl Renderer<'_> {
                 let file = self.outputs.get(*output);
                 let file = file.ok_or_else(|| missing("out", "not known here"))?;
                 out.extend_from_slice(file.temporary.as_os_str().as_bytes());
+            }
+            Piece::In(input) => {
+                let (path, _) = self.named_input(*input)?;
+                out.extend_from_slice(path.as_os_str().as_bytes());
             }
             Piece::Computed(related, output, factor) => {
                 out.extend_from_slice(&self.computed(*related, *output, *factor)?);
@@ -353,6 +361,37 @@ impl Renderer<'_> {
         };
         let path = self.data.absolute(&renderer.text(pieces)?)?;
         Ok(path.into_os_string().into_vec())
+    }
+
+    /// Where an own input with a name is, and the URL that it is brought from, if it is.
+    pub(super) fn named_input(
+        &self,
+        input: usize,
+    ) -> Result<(PathBuf, Option<String>), RenderError> {
+        let found = self.compiled.named.get(input);
+        let (name, pieces) = found.ok_or_else(|| missing("in", "no such input"))?;
+        // Before the run it may not be known.
+        let path = self.data.absolute(&self.text(pieces)?)?;
+        let Some(url) = url::remote(&path) else { return Ok((path, None)) };
+        if let TaskAction::Call(_) = self.data.action {
+            let problem = "a function reads a URL itself, by `dagrun::data`".to_owned();
+            return Err(RenderError::Url { url: url::redacted(url).into_owned(), problem });
+        }
+        let named = url::path_part(url.as_bytes()).file_name();
+        let file = named.map_or_else(|| OsString::from("content"), ToOwned::to_owned);
+        let dir = format!("in-{:016x}", StableHash::of(name.as_bytes()));
+        Ok((self.scratch().join(dir).join(file), Some(url.to_owned())))
+    }
+
+    /// What is brought from URLs.
+    fn fetches(&self) -> Result<Vec<(String, PathBuf)>, RenderError> {
+        let mut fetches = Vec::new();
+        for at in (0..self.compiled.named.len()).filter(|_| self.inputs.is_some()) {
+            if let (path, Some(url)) = self.named_input(at)? {
+                fetches.push((url, path));
+            }
+        }
+        Ok(fetches)
     }
 
     fn own_outputs(&self) -> Result<Vec<OutputFile>, RenderError> {

@@ -120,7 +120,7 @@ impl Renderer<'_> {
     }
 
     /// The directory of the attempt's own for files that are made before it starts.
-    fn scratch(&self) -> PathBuf {
+    pub(super) fn scratch(&self) -> PathBuf {
         layout::scratch(self.data.run_dir()).join(self.attempt_dir(""))
     }
 
@@ -156,6 +156,10 @@ impl Renderer<'_> {
         let number = |number: u64| Value::Number(number.to_string());
         let params = self.params().map(|(name, value)| (name.to_owned(), value)).collect();
         let path = |path: &Path| Value::String(RawString(path.as_os_str().as_bytes().to_vec()));
+        let mut inputs = Vec::new();
+        for (at, (name, _)) in self.compiled.named.iter().enumerate() {
+            inputs.push((name.clone(), path(&self.named_input(at)?.0)));
+        }
         let outputs = self.outputs.iter();
         let outputs = outputs.map(|output| (output.name.clone(), path(&output.temporary)));
         let run = [("id", number(data.run)), ("dir", path(data.run_dir()))];
@@ -163,7 +167,7 @@ impl Renderer<'_> {
         let fields = [
             ("params", Value::Table(params)),
             ("vars", Value::Table(data.vars.clone())),
-            ("in", Value::Table(Vec::new())),
+            ("in", Value::Table(inputs)),
             ("out", Value::Table(outputs.collect())),
             ("index", number(self.index().into())),
             ("attempt", number(self.attempt.into())),
@@ -216,6 +220,10 @@ impl Renderer<'_> {
         }
         if let Some(path) = self.params_file() {
             env.push((PARAMS.into(), path.into()));
+        }
+        for (at, (name, _)) in self.compiled.named.iter().enumerate() {
+            let name = shell::variable(&format!("in_{name}")).into_owned();
+            env.push((name.into(), self.named_input(at)?.0.into()));
         }
         for output in &self.outputs {
             let name = shell::variable(&format!("out_{}", output.name)).into_owned();

@@ -38,8 +38,12 @@ fn wants(data: &RecipeData, compiled: &Compiled) -> Vec<Wants> {
     let mut wants = vec![Wants::default(); data.inputs.len()];
     let words = compiled.wrap.iter().chain(&compiled.argv);
     let pieces = words.chain(compiled.env.iter().map(|(_, pieces)| pieces));
-    let pieces =
-        pieces.chain(&compiled.reads).chain(&compiled.stdin).chain(&compiled.working_dir).flatten();
+    let pieces = pieces
+        .chain(&compiled.reads)
+        .chain(compiled.named.iter().map(|(_, path)| path))
+        .chain(&compiled.stdin)
+        .chain(&compiled.working_dir)
+        .flatten();
     let outputs = compiled.own.outputs.iter().flat_map(|(_, pieces)| pieces);
     let in_call = compiled.call.iter().flat_map(CompiledCall::parts);
     for piece in pieces.chain(outputs).chain(in_call) {

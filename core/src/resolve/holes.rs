@@ -145,6 +145,7 @@ impl Names<'_> {
             "item" => return self.item(hole),
             "vars" => "write {vars.NAME}".to_owned(),
             "out" => "write {out.NAME}".to_owned(),
+            "in" => "write {in.NAME}".to_owned(),
             "run" => "write {run.id} or {run.dir}".to_owned(),
             _ if self.vars.contains_key(head) => format!("write {{vars.{head}}}"),
             _ => match self.id(head) {
@@ -290,6 +291,7 @@ impl Names<'_> {
         Some(match (hole.head, hole.fields[0]) {
             ("vars", _) => self.var(hole),
             ("out", _) => self.own_output(hole),
+            ("in", _) => self.own_input(hole),
             ("run", "id") if alone => Ok(Placeholder::RunId),
             ("run", "dir") if alone => Ok(Placeholder::RunDir),
             ("run", _) => Err(wrong(
@@ -337,6 +339,30 @@ impl Names<'_> {
             return Err(Some(Problem::new(message)));
         }
         Ok(Placeholder::Out(position as u32))
+    }
+
+    fn own_input(&self, hole: &Hole<'_>) -> Resolved {
+        let names = || self.inputs(hole.task);
+        let found = names().position(|input| input == hole.fields[0]);
+        let Some(position) = found.filter(|_| hole.fields.len() == 1) else {
+            let given = hole.fields.join(".");
+            let help = match names().next() {
+                None => self.syntax.say(
+                    "declare it: in.NAME = \"path or URL\"",
+                    "declare it by `.input_as(NAME, path)`",
+                ),
+                Some(_) => did_you_mean(&given, names())
+                    .unwrap_or_else(|| format!("its inputs are {}", listed(names()))),
+            };
+            let task = self.name(hole.task);
+            let message = format!("task `{task}` has no input `{}`", given.escape_debug());
+            return Err(wrong(message, help));
+        };
+        if hole.of_output {
+            let message = format!("`{{{}}}` cannot be part of the path of an output", hole.text);
+            return Err(Some(Problem::new(message)));
+        }
+        Ok(Placeholder::In(position as u32))
     }
 
     /// Whether a task has an output, value or manifest of this name.

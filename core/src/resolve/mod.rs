@@ -196,6 +196,11 @@ impl<'n> Names<'n> {
         outputs.iter().map(|(name, _)| name.as_str())
     }
 
+    pub(crate) fn inputs(&self, task: TaskId) -> impl Iterator<Item = &str> {
+        let named = self.tasks.get(task.at()).map_or(&[][..], |task| &task.named);
+        named.iter().map(|(name, _)| name.as_str())
+    }
+
     fn maps(&self, task: TaskId, upstream: TaskId) -> bool {
         *self.pattern(task) == Pattern::Map(upstream)
     }

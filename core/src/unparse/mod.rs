@@ -285,11 +285,13 @@ impl Writer<'_> {
         self.optional("capture", capture.map(str::to_owned));
         self.optional("out", self.templates(&task.outputs)?);
         self.optional("stdin", task.stdin.as_ref().map(|path| self.template(path)).transpose()?);
-        if !task.inputs.is_empty() {
-            let inputs =
-                task.inputs.iter().map(|path| self.template(path)).collect::<Written<Vec<_>>>()?;
+        let inputs =
+            task.unnamed_inputs().map(|path| self.template(path)).collect::<Written<Vec<_>>>()?;
+        if !inputs.is_empty() {
             self.line("inputs", &list(inputs));
         }
+        let named = task.named_inputs().map(|(name, path)| (name.to_owned(), path.clone()));
+        self.optional("in", self.templates(&named.collect::<Vec<_>>())?);
         self.optional("env", self.templates(&task.env)?);
         let path = task.working_dir.as_ref();
         self.optional("working-dir", path.map(|path| self.template(path)).transpose()?);
@@ -420,6 +422,11 @@ impl Writer<'_> {
             Placeholder::ItemFile => "item:file".to_owned(),
             Placeholder::Seed => "seed".to_owned(),
             Placeholder::Out(output) => format!("out.{}", output_of(self.task, *output)?),
+            Placeholder::In(input) => {
+                let named = self.task.named.get(*input as usize);
+                let (name, _) = named.ok_or_else(|| "an input that is not there".to_owned())?;
+                format!("in.{name}")
+            }
             Placeholder::UpstreamOut(task, output) => {
                 let upstream = self.pipeline.tasks.get(task.at());
                 let upstream = upstream.ok_or_else(|| "a task that is not there".to_owned())?;

@@ -40,6 +40,10 @@ fn instead(names: &Names<'_>, task: TaskId, text: &str) -> Option<String> {
             .outputs(task)
             .any(|output| output == name)
             .then(|| variable(&shell::variable(&format!("out_{name}")))),
+        ("in", Some(name)) => names
+            .inputs(task)
+            .any(|input| input == name)
+            .then(|| variable(&shell::variable(&format!("in_{name}")))),
         ("vars", Some(name)) => {
             names.vars().any(|(var, _)| var == name).then(|| variable(&shell::variable(name)))
         }

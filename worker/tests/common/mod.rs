@@ -29,6 +29,7 @@ pub fn invocation<S: Into<OsString>>(dir: &Path, argv: impl IntoIterator<Item = 
         stdin: None,
         fed: None,
         files: Vec::new(),
+        fetches: Vec::new(),
         outputs: Vec::new(),
         report_outputs: false,
         capture: Capture::None,
