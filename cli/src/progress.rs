@@ -60,6 +60,12 @@ pub(crate) struct Tally {
     pub(crate) done: u64,
     /// Those that run.
     pub(crate) running: u64,
+    /// Those that wait to be tried again.
+    pub(crate) retrying: u64,
+    /// Those that could start.
+    pub(crate) ready: u64,
+    /// Those that a worker has.
+    pub(crate) leased: u64,
     /// Those that failed.
     pub(crate) failed: u64,
 }
@@ -139,7 +145,7 @@ impl Progress {
         let new = task.tally();
         self.total.replace(old, new);
         let ended = new.is_done();
-        let ran = [State::Leased, State::Succeeded, State::Failed];
+        let ran = [State::Leased, State::Backoff, State::Succeeded, State::Failed];
         let begun = ran.iter().any(|state| delta.counts.of(*state) > 0);
         if begun && task.begun.is_none() {
             task.begun = Some(if ended { self.updated } else { now });
@@ -179,6 +185,9 @@ impl TaskProgress {
             unknown: (!self.width_known).into(),
             done: self.counts.terminal().into(),
             running: self.running.into(),
+            retrying: self.counts.of(State::Backoff).into(),
+            ready: self.counts.of(State::Ready).into(),
+            leased: self.counts.of(State::Leased).into(),
             failed: self.counts.of(State::Failed).into(),
         }
     }
@@ -197,6 +206,11 @@ impl TaskProgress {
 }
 
 impl Tally {
+    /// Whether nothing runs although something could.
+    pub(crate) fn waits_for_workers(self) -> bool {
+        self.ready > 0 && self.leased == 0 && self.running == 0
+    }
+
     /// Whether nothing is left, nor can come.
     pub(crate) fn is_done(self) -> bool {
         self.unknown == 0 && self.done == self.total
@@ -216,9 +230,15 @@ impl Tally {
         self.unknown = self.unknown + new.unknown - old.unknown;
         self.done = self.done + new.done - old.done;
         self.running = self.running + new.running - old.running;
+        self.retrying = self.retrying + new.retrying - old.retrying;
+        self.ready = self.ready + new.ready - old.ready;
+        self.leased = self.leased + new.leased - old.leased;
         self.failed = self.failed + new.failed - old.failed;
     }
 }
+
+/// Fewer completions than this say nothing about others.
+const FEW: u64 = 3;
 
 /// The completions of the last seconds.
 #[derive(Debug, Default)]
@@ -248,14 +268,16 @@ impl Speed {
         let Some((since, then)) = self.samples.front() else { return (None, None) };
         let elapsed = now.duration_since(*since).as_secs_f64();
         let done = tally.done.saturating_sub(*then);
-        if done == 0 || elapsed < 0.2 {
+        // The first few say nothing about the rest.
+        if done < FEW || elapsed < 0.2 {
             return (None, None);
         }
         #[allow(clippy::cast_precision_loss)]
         let rate = done as f64 / elapsed;
         #[allow(clippy::cast_precision_loss)]
         let left = (tally.total - tally.done) as f64 / rate;
-        let left = Duration::try_from_secs_f64(left).ok().filter(|_| tally.unknown == 0);
+        let means_something = elapsed >= 2.0 && tally.unknown == 0;
+        let left = Duration::try_from_secs_f64(left).ok().filter(|_| means_something);
         (Some(rate), left)
     }
 }

@@ -1,6 +1,7 @@
 //! The terminal: whether there is one, whether it may be coloured, and writing that cannot panic.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -130,9 +131,28 @@ impl Drop for NoEcho {
 
 /// How many characters a line of standard output has.
 pub(crate) fn width() -> usize {
-    let size = termios::tcgetwinsize(io::stdout()).map(|size| usize::from(size.ws_col));
-    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
-    size.ok().filter(|width| *width > 0).or_else(said).unwrap_or(80)
+    size_of(&io::stdout()).0
+}
+
+/// How many columns and rows standard error has.
+pub(crate) fn size() -> (usize, usize) {
+    size_of(&io::stderr())
+}
+
+fn size_of(terminal: &impl AsFd) -> (usize, usize) {
+    let size = termios::tcgetwinsize(terminal).ok();
+    let said = |name| std::env::var(name).ok()?.parse().ok();
+    let known = |count: u16| Some(usize::from(count)).filter(|count| *count > 0);
+    let columns = size.and_then(|size| known(size.ws_col)).or_else(|| said("COLUMNS"));
+    let rows = size.and_then(|size| known(size.ws_row)).or_else(|| said("LINES"));
+    (columns.unwrap_or(80), rows.unwrap_or(24))
+}
+
+/// Whether the terminal breaks lines anew when it gets narrower. Most do.
+pub(crate) fn reflows() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let screen = std::env::var("TERM").is_ok_and(|term| term.starts_with("screen"));
+    !set("XTERM_VERSION") && (!screen || set("TMUX"))
 }
 
 /// Writes a line for people to standard error; without a reader it is lost.
@@ -244,7 +264,7 @@ fn quit_on_error(result: io::Result<()>) {
 }
 
 /// How many characters of a text are seen: colours are not.
-fn seen(text: &str) -> usize {
+pub(crate) fn seen(text: &str) -> usize {
     let mut pieces = text.split("\x1b[");
     let first = pieces.next().map_or(0, |piece| piece.chars().count());
     let rest =

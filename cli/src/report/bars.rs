@@ -1,14 +1,16 @@
 //! Bars on a terminal: one for the run, one for each active task, and a line for each that ended.
 
-use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use dagrun_core::status::{RunState, State};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Reporter, conclusion, figures, losses, run_figures};
-use crate::progress::{News, Progress, Tally, TaskProgress};
-use crate::terminal::{NoEcho, Paint, Terminal};
+use super::area::Area;
+use super::line::{Line, cut};
+use super::{Reporter, conclusion, losses, waits};
+use crate::progress::{News, Progress, TaskProgress};
+use crate::terminal::{self, NoEcho, Paint, Terminal, seen};
 use crate::time;
 
 /// How many tasks have a bar at most.
@@ -24,10 +26,10 @@ const NAME_WIDTH: usize = 24;
 #[derive(Debug)]
 pub(crate) struct Bars {
     terminal: Terminal,
-    area: MultiProgress,
-    run: Option<ProgressBar>,
-    tasks: BTreeMap<usize, ProgressBar>,
-    more: Option<ProgressBar>,
+    /// All lines of the picture: this process makes them, the library redraws them in place.
+    area: ProgressBar,
+    /// How wide each line of the last picture is, and how wide the terminal was.
+    drawn: (Vec<usize>, usize),
     /// Lines about ended tasks, to be printed with the next drawing: drawing costs more than they.
     lines: Vec<String>,
     name_width: usize,
@@ -38,97 +40,87 @@ impl Bars {
     /// Bars for a terminal.
     pub(crate) fn new(terminal: Terminal) -> Bars {
         // Drawing is paced here: the limit of the drawing library must not drop the last picture.
-        let target = ProgressDrawTarget::stderr_with_hz(60);
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Area::default()), 60);
+        let area = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            area.set_style(style);
+        }
         Bars {
             terminal,
-            area: MultiProgress::with_draw_target(target),
-            run: None,
-            tasks: BTreeMap::new(),
-            more: None,
+            area,
+            drawn: (Vec::new(), 0),
             lines: Vec::new(),
             name_width: 3,
             no_echo: NoEcho::new(),
         }
     }
 
-    fn style(&self, indent: &str) -> ProgressStyle {
-        let (bar, prefix) =
-            if self.terminal.color { ("{bar:24.cyan/238}", ".bold") } else { ("{bar:24}", "") };
-        let width = self.name_width + 2 - indent.len();
-        let template = format!("{indent}{{prefix:{width}{prefix}}} {bar} {{msg}}");
-        ProgressStyle::with_template(&template)
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("━╸━")
-    }
-
     fn flush_lines(&mut self) {
-        if !self.lines.is_empty() {
-            let text = self.lines.join("\n");
-            self.lines.clear();
-            if self.area.println(&text).is_err() || self.run.is_none() {
-                // Nothing has been drawn yet, or can be.
-                crate::terminal::print(&text);
-            }
+        if self.lines.is_empty() {
+            return;
+        }
+        let text = self.lines.join("\n");
+        self.lines.clear();
+        if self.drawn.0.is_empty() {
+            terminal::print(&text);
+        } else {
+            self.area.println(text);
         }
     }
 
     fn draw(&mut self, progress: &Progress) {
-        let run = match &self.run {
-            Some(run) => run.clone(),
-            None => {
-                let run = self.area.add(ProgressBar::new(progress.total.total));
-                run.set_style(self.style(""));
-                run.set_prefix(format!("run {}", progress.run));
-                self.run.insert(run).clone()
-            }
-        };
+        let (width, height) = terminal::size();
+        if width < self.drawn.1 {
+            self.narrowed(width);
+        }
         self.flush_lines();
-        show(&run, progress.total, run_figures(progress));
-        let shown: Vec<usize> = progress.active.iter().copied().take(BARS).collect();
-        self.tasks.retain(|at, bar| {
-            let keep = shown.contains(at);
-            if !keep {
-                self.area.remove(bar);
-            }
-            keep
-        });
-        for (position, at) in shown.iter().enumerate() {
-            let Some(task) = progress.tasks.get(*at) else { continue };
-            let bar = match self.tasks.get(at) {
-                Some(bar) => bar.clone(),
-                None => self.add(*at, position, task),
-            };
-            let forecast = task.forecast(Instant::now());
-            show(&bar, task.tally(), figures(task.tally(), forecast).join("  "));
-        }
-        self.draw_more(progress.active.len().saturating_sub(BARS));
+        let picture = self.picture(progress, width, height);
+        self.drawn = (picture.iter().map(|line| seen(line)).collect(), width);
+        self.area.set_message(picture.join("\n"));
+        self.area.tick();
     }
 
-    fn add(&mut self, at: usize, position: usize, task: &TaskProgress) -> ProgressBar {
-        let bar = self.area.insert(position + 1, ProgressBar::new(task.tally().total));
-        bar.set_style(self.style("  "));
-        bar.set_prefix(short(&task.name));
-        self.tasks.insert(at, bar.clone());
-        bar
+    /// Takes away a picture whose lines the terminal has broken: there are more of them than were drawn.
+    fn narrowed(&mut self, width: usize) {
+        let more: usize = self.drawn.0.iter().map(|line| line.div_ceil(width).max(1) - 1).sum();
+        self.area.set_message("");
+        self.area.tick();
+        if more > 0 && terminal::reflows() {
+            let mut to = std::io::stderr().lock();
+            let _ = write!(to, "\x1b[{more}A\r\x1b[J");
+            let _ = to.flush();
+        }
     }
 
-    fn draw_more(&mut self, hidden: usize) {
-        match (&self.more, hidden) {
-            (Some(more), 0) => {
-                self.area.remove(more);
-                self.more = None;
-            }
-            (Some(more), _) => more.set_message(format!("+{hidden} more")),
-            (None, 0) => {}
-            (None, _) => {
-                let more = self.area.add(ProgressBar::new_spinner());
-                if let Ok(style) = ProgressStyle::with_template("  {msg}") {
-                    more.set_style(style);
-                }
-                more.set_message(format!("+{hidden} more"));
-                self.more = Some(more);
-            }
+    /// A line for the run, one for each active task, and how many more there are.
+    fn picture(&self, progress: &Progress, width: usize, height: usize) -> Vec<String> {
+        let names = self.name_width + 2;
+        let now = Instant::now();
+        let name = format!("run {}", progress.run);
+        let run = Line {
+            indent: 0,
+            name: &name,
+            tally: progress.total,
+            forecast: progress.forecast(now),
+            note: waits(progress),
+        };
+        // The run's line, that of those which are not shown, and the one where the prompt was.
+        let bars = BARS.min(height.saturating_sub(3)).max(1);
+        let active = progress.active.iter().take(bars).filter_map(|at| progress.tasks.get(*at));
+        let lines = std::iter::once(run).chain(active.map(|task| {
+            let (tally, forecast) = (task.tally(), task.forecast(now));
+            Line { indent: 2, name: &task.name, tally, forecast, note: None }
+        }));
+        let lines: Vec<Line<'_>> = lines.collect();
+        let bar =
+            lines.iter().map(|line| line.bar_width(width, names)).filter(|bar| *bar > 0).min();
+        let text = |line: &Line<'_>| line.text(width, names, bar.unwrap_or(0), self.terminal);
+        let mut lines: Vec<String> = lines.iter().map(text).collect();
+        let hidden = progress.active.len().saturating_sub(bars);
+        if hidden > 0 {
+            lines.push(format!("  +{hidden} more"));
         }
+        lines
     }
 
     /// `✓ price 225/225 12.3 s`.
@@ -144,7 +136,7 @@ impl Bars {
         let mark = self.terminal.paint(paint, mark);
         let took = task.elapsed().map(time::span).unwrap_or_default();
         let took = self.terminal.paint(Paint::Dim, &took);
-        let name = format!("{:width$}", short(&task.name), width = self.name_width);
+        let name = format!("{:width$}", cut(&task.name, NAME_WIDTH), width = self.name_width);
         let counts = format!("{succeeded}/{}", tally.total);
         let line = if lost.is_empty() {
             format!("{mark} {name} {counts} {took}")
@@ -153,21 +145,6 @@ impl Bars {
         };
         line.trim_end().to_owned()
     }
-}
-
-fn show(bar: &ProgressBar, tally: Tally, message: String) {
-    // As long as there may be more, the bar does not look full.
-    bar.set_length(tally.total + u64::from(tally.unknown > 0));
-    bar.set_position(tally.done);
-    bar.set_message(message);
-    bar.tick();
-}
-
-fn short(name: &str) -> String {
-    if name.chars().count() <= NAME_WIDTH {
-        return name.to_owned();
-    }
-    name.chars().take(NAME_WIDTH - 1).chain(['…']).collect()
 }
 
 impl Reporter for Bars {
@@ -205,7 +182,7 @@ impl Reporter for Bars {
     fn let_go(&mut self) {
         self.flush_lines();
         // The drawing ends with nothing but the lines above it.
-        let _ = self.area.clear();
+        self.area.finish_and_clear();
         self.area.set_draw_target(ProgressDrawTarget::hidden());
         self.no_echo = None;
     }
@@ -221,6 +198,6 @@ impl Reporter for Bars {
             RunState::Failed => Paint::Red,
             RunState::Running | RunState::Cancelled | RunState::Interrupted => Paint::Yellow,
         };
-        crate::terminal::print(&self.terminal.paint(paint, &conclusion(progress)));
+        terminal::print(&self.terminal.paint(paint, &conclusion(progress)));
     }
 }

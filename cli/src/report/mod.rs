@@ -1,7 +1,9 @@
 //! Reporters: what a person or a program is shown while a run goes on.
 
+mod area;
 mod bars;
 mod json;
+mod line;
 mod plain;
 
 use std::time::{Duration, Instant};
@@ -88,23 +90,24 @@ impl Reporter for Quiet {
     fn finished(&mut self, _: &Progress) {}
 }
 
-/// `1200/10000  4 running  1 failed  18.3/s  ETA 8 min 2 s`, in parts. A total that is not known yet is
-/// `?`, or has a `+`.
+/// `1200/10000  4 running  2 retrying  1 failed  18.3/s  ETA 8 min 2 s`, in parts. A total that is not
+/// known yet is `?`, or has a `+`.
 fn figures(tally: Tally, forecast: (Option<f64>, Option<Duration>)) -> Vec<String> {
     let mut parts = vec![format!("{}/{}", tally.done, tally.total_in_words())];
-    if tally.running > 0 {
-        parts.push(format!("{} running", tally.running));
-    }
-    if tally.failed > 0 {
-        parts.push(format!("{} failed", tally.failed));
-    }
-    if let Some(rate) = forecast.0 {
-        parts.push(if rate < 100.0 { format!("{rate:.1}/s") } else { format!("{rate:.0}/s") });
-    }
+    let counts =
+        [(tally.running, "running"), (tally.retrying, "retrying"), (tally.failed, "failed")];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    parts.extend(counts.map(|(count, what)| format!("{count} {what}")));
+    parts.extend(forecast.0.map(rate));
     if let Some(left) = forecast.1.filter(|_| tally.done < tally.total) {
         parts.push(format!("ETA {}", about(left)));
     }
     parts
+}
+
+/// Completions a second.
+fn rate(of: f64) -> String {
+    if of < 100.0 { format!("{of:.1}/s") } else { format!("{of:.0}/s") }
 }
 
 /// A forecast is not worth tenths of seconds.
@@ -151,8 +154,15 @@ fn conclusion(progress: &Progress) -> String {
 /// The figures of a whole run, now.
 fn run_figures(progress: &Progress) -> String {
     let mut parts = figures(progress.total, progress.forecast(Instant::now()));
-    if progress.workers == 0 && !progress.total.is_done() {
-        parts.push("no workers yet".to_owned());
-    }
+    parts.extend(waits(progress).map(str::to_owned));
     parts.join("  ")
+}
+
+/// What the run waits for, if nothing of it runs.
+fn waits(progress: &Progress) -> Option<&'static str> {
+    match progress.workers {
+        _ if progress.total.is_done() => None,
+        0 => Some("no workers yet"),
+        _ => progress.total.waits_for_workers().then_some("waiting for workers"),
+    }
 }
