@@ -121,6 +121,28 @@ fn a_shell_gets_only_the_vars_that_fit() {
 }
 
 #[test]
+fn a_hundred_thousand_elements_in_three_parts_are_given_by_file() {
+    let test = Test::new(
+        "[task.array]\nshell = 'echo \"[\"; seq 1 99999 | tr \"\\\\n\" ,; echo \"100000]\"'\ncapture = 'json'\n\
+         [task.shell]\nscatter = { from = 'array', parts = 3 }\n\
+         shell = 'tr -cd , < \"$item_file\" | wc -c'\ncapture = 'json'\n\
+         [task.stdin]\nscatter = { from = 'array', parts = 3 }\nstdin = '{item}'\n\
+         shell = 'tr -cd , | wc -c'\ncapture = 'json'\n\
+         [task.word]\nscatter = { from = 'array', parts = 3 }\nallow-failure = true\n\
+         run = ['true', '{item}']\n",
+    );
+    let end = test.submit(&[]);
+    assert!(end.stderr.len() < 4_000, "{}", end.stderr);
+    end.exits(0);
+    let commas = |task: &str| -> u64 {
+        let of = |part| test.run(&["output", "last", &format!("{task}[{part}]")]).exits(0).stdout;
+        (0..3).map(|part| of(part).trim().parse::<u64>().unwrap()).sum()
+    };
+    assert_eq!((commas("shell"), commas("stdin")), (99_997, 99_997));
+    test.run(&["explain", "last", "word[0]"]).exits(0).out_has("{item:file}");
+}
+
+#[test]
 fn what_does_not_fit_together_names_the_longest() {
     let words: Vec<String> = (0..100).map(|_| "'{x}{x}'".to_owned()).collect();
     let (reason, _) = failed(&format!(

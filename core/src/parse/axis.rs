@@ -52,11 +52,14 @@ impl Reader<'_> {
                 let written = self.axis_table(name, node)?;
                 return self.axis_of(&written);
             }
-            _ => {
+            other => {
                 let spelling = self.source.get(node.span()).unwrap_or_default();
-                let problem = self
-                    .mismatch(node, "a list of values or an axis")
-                    .help(format!("for a single value write [{spelling}]"));
+                let is_range = matches!(other, DeValue::String(text) if text.contains(".."));
+                let help = match is_range {
+                    true => format!("for a range write {{ range = {spelling} }}"),
+                    false => format!("for a single value write [{spelling}]"),
+                };
+                let problem = self.mismatch(node, "a list of values or an axis").help(help);
                 self.add(problem);
                 return None;
             }
