@@ -121,7 +121,9 @@ async fn run(
     let base_dir = std::env::current_dir()
         .map_err(|error| Failure::new(Exit::Failed, format!("current directory: {error}")))?;
     let pipeline = pipeline(args, names)?;
-    let submission = Submission::new(&pipeline, base_dir).map_err(ClientError::Pipeline)?;
+    let submission =
+        Submission::new(&pipeline, base_dir).and_then(|submission| submission.aside(&pipeline));
+    let submission = submission.map_err(ClientError::Pipeline)?;
     let run = client.submit(&submission).await?;
     let mut updates = run.watch().await?;
     let mut by: Option<Signal> = None;

@@ -56,6 +56,19 @@ fn json_has_a_line_for_each_worker() {
 }
 
 #[test]
+fn a_command_is_never_the_last_run() {
+    let cluster = two_workers();
+    cluster.exec(&["true"]).exits(0);
+    cluster.run(&["status", "last"]).exits(2);
+    cluster.0.write("pipeline.toml", "name = 'exec'\n[task.exec]\nrun = 'false'");
+    cluster.submit(&["-q"]).exits(1);
+    cluster.exec(&["true"]).exits(0);
+    cluster.run(&["status"]).exits(0).out_has("run 2  exec  failed");
+    cluster.run(&["retry", "last", "--failed", "-q"]).exits(1);
+    cluster.run(&["status", "1"]).exits(0).out_has("run 1  exec  succeeded");
+}
+
+#[test]
 fn ctrl_c_ends_the_command_everywhere() {
     let cluster = two_workers();
     let script = "echo $$ > $$.new; mv $$.new $$.pid; sleep 1000";

@@ -5,6 +5,7 @@
 
 mod command;
 mod explain;
+mod last;
 mod logs;
 mod past;
 mod reason;
@@ -206,16 +207,6 @@ impl History {
             run.failed = counts.iter().map(|(_, counts)| u64::from(counts.of(State::Failed))).sum();
         }
         Ok(runs)
-    }
-
-    /// The run that was submitted last.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn last_run(&self) -> Result<Option<RunId>, HistoryError> {
-        let last: Option<i64> =
-            self.read(self.database.query_row("SELECT max(run) FROM runs", [], |row| row.get(0)))?;
-        Ok(last.map(|run| RunId(run.cast_unsigned())))
     }
 
     /// The process that ran, or runs, a run's scheduler.

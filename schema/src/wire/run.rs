@@ -58,12 +58,15 @@ impl PipelineFile {
     }
 }
 
-/// A pipeline as it is stored, with its file.
+/// A pipeline as it is stored, and what else is known of it.
 #[derive(Serialize)]
-struct WithFile<'a> {
+struct Stored<'a> {
     #[serde(flatten)]
     pipeline: &'a Pipeline,
-    file: &'a PipelineFile,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a PipelineFile>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    aside: bool,
 }
 
 impl Submission {
@@ -94,8 +97,29 @@ impl Submission {
         pipeline: &Pipeline,
         file: &PipelineFile,
     ) -> std::result::Result<Submission, serde_json::Error> {
-        let pipeline = serde_json::to_vec(&WithFile { pipeline, file })?;
+        let (file, aside) = (Some(file), false);
+        let pipeline = serde_json::to_vec(&Stored { pipeline, file, aside })?;
         Ok(Submission { pipeline, ..self })
+    }
+
+    /// The same pipeline, beside the runs that people mean when they say the last one.
+    ///
+    /// # Errors
+    /// When the pipeline cannot be written as JSON.
+    pub fn aside(self, pipeline: &Pipeline) -> std::result::Result<Submission, serde_json::Error> {
+        let pipeline = serde_json::to_vec(&Stored { pipeline, file: None, aside: true })?;
+        Ok(Submission { pipeline, ..self })
+    }
+
+    /// Whether it is one of those.
+    #[must_use]
+    pub fn is_aside(pipeline: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Only {
+            #[serde(default)]
+            aside: bool,
+        }
+        serde_json::from_slice::<Only>(pipeline).is_ok_and(|only| only.aside)
     }
 
     /// The file that the pipeline was read from, if it was and that is known.
