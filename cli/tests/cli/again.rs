@@ -139,7 +139,7 @@ fn goes_on_with_the_file(test: &Test, run: impl Fn(&[&str]) -> Outcome, option: 
     assert_eq!(ran(test), [&all[..], &sims].concat());
     run(&["output", "last", "plot[3]"]).exits(0).out("400\n");
     // A command that changed: it and what comes after it.
-    test.write("pipeline.toml", &mended.replace("echo other", "echo another"));
+    test.write("pipeline.toml", mended.replace("echo other", "echo another"));
     let words = ["retry", "last", "--failed", "--with", "pipeline.toml", "--set", "scale=100"];
     run(&words).exits(0);
     assert_eq!(ran(test), ["another"]);
@@ -181,7 +181,7 @@ fn what_the_pipeline_gathers_now_is_what_it_gets() {
     let before = test.run(&["output", "last", "sum"]).exits(0).stdout;
     assert_eq!(before.lines().count(), 2);
     let text = test.read("pipeline.toml");
-    test.write("pipeline.toml", &text.replace("[1, 2]", "[2]"));
+    test.write("pipeline.toml", text.replace("[1, 2]", "[2]"));
     test.run(&["retry", "--failed", "--with", "pipeline.toml"])
         .exits(0)
         .err_has("takes 1 instance");
