@@ -59,7 +59,7 @@ impl Refusals {
         }
         match hash % 16 {
             0..3 => true,
-            3 => (hash >> 8 ^ u64::from(instance.index)) % 2 == 0,
+            3 => (hash >> 8 ^ u64::from(instance.index)).is_multiple_of(2),
             _ => false,
         }
     }
