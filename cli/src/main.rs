@@ -18,6 +18,7 @@ mod exec;
 mod exit;
 mod explain;
 mod export;
+mod failed;
 mod file;
 mod fmt;
 mod follow;

@@ -1,10 +1,13 @@
 //! The last lines of a failed run: what failed first, what it ran, what it wrote, what to do now.
 
 use dagrun::rpc::PipelineFile;
+use dagrun_core::ids::TaskId;
+use dagrun_core::pipeline::TaskAction;
 use dagrun_core::status::{Failure as FailedInstance, InstanceRow, State, Stream};
 use dagrun_core::value::Value;
 
 use crate::exit::{Exit, Failure};
+use crate::failed;
 use crate::quote;
 use crate::recipes::Recipes;
 use crate::source::{FIRST, RunSource};
@@ -53,20 +56,34 @@ pub(crate) async fn print(
 ) -> Result<(), Failure> {
     let terminal = Terminal::stderr();
     let mut recipes = run.recipes().await?;
-    let Some(first) = first_root(run, &recipes).await? else { return Ok(()) };
+    let failed = failed(run, &recipes).await?;
+    let Some(first) = first_root(&failed).cloned() else { return Ok(()) };
+    let name_of = |task: TaskId| {
+        recipes.pipeline().tasks.get(task.at()).map(|task| task.name.clone()).unwrap_or_default()
+    };
+    let groups = failed::lines(run, &failed, name_of).await?;
     let instance = first.instance;
-    let name = recipes.pipeline().tasks.get(instance.task.at()).map(|task| task.name.clone());
-    let target = Target { task: name.unwrap_or_default(), index: Some(instance.index) };
+    let target = Target { task: name_of(instance.task), index: Some(instance.index) };
+    let action = recipes.pipeline().tasks.get(instance.task.at()).map(|task| task.action.clone());
 
     let reason = shortened(&harmless(&first.reason), REASON);
     let headline = format!("{target} {}: {reason}", first.state.word());
-    let mut text = format!("\n{}\n", terminal.paint(Paint::Red, &headline));
+    let mut text = String::new();
+    groups.iter().for_each(|line| text.push_str(&format!("\n{line}")));
+    text.push_str(if groups.is_empty() { "\n" } else { "\n\n" });
+    text.push_str(&format!("{}\n", terminal.paint(Paint::Red, &headline)));
     push_attempt(&mut text, &recipes.params(instance), &first);
     // Without what it was given it cannot be shown.
-    if first.state == State::Failed
-        && let Ok(argv) = run.command(instance).await
-    {
-        text.push_str(&format!("  argv:     {}\n", shortened(&quote::line(argv), COMMAND)));
+    if first.state == State::Failed {
+        match action.as_ref().and_then(TaskAction::script) {
+            Some(script) => push_script(&mut text, script),
+            None => {
+                if let Ok(argv) = run.command(instance).await {
+                    let argv = shortened(&quote::line(argv), COMMAND);
+                    text.push_str(&format!("  argv:     {argv}\n"));
+                }
+            }
+        }
     }
     let ran = first.attempts > 0;
     let stderr = match known.iter().find(|failure| failure.instance == instance) {
@@ -124,32 +141,48 @@ fn push_stderr(text: &mut String, stderr: &[u8]) {
     }
 }
 
-/// The failed instance that ended first, of the tasks that may not fail; where there is none, one whose
-/// skip failed the run.
-async fn first_root(run: &RunSource, recipes: &Recipes) -> Result<Option<InstanceRow>, Failure> {
-    let mut first: Option<InstanceRow> = None;
+/// A script as it was written.
+fn push_script(text: &mut String, script: &str) {
+    let script = shortened(&harmless(script.trim_end()), COMMAND);
+    let mut lines = script.lines().skip_while(|line| line.trim().is_empty());
+    match (lines.next(), lines.clone().next()) {
+        (Some(only), None) => text.push_str(&format!("  script:   {}\n", only.trim())),
+        (Some(first), _) => {
+            text.push_str("  script:\n");
+            for line in std::iter::once(first).chain(lines) {
+                text.push_str(format!("    {line}").trim_end());
+                text.push('\n');
+            }
+        }
+        (None, _) => {}
+    }
+}
+
+/// The instances that failed the run: of the tasks that may not fail, and those whose skip did, where
+/// nothing failed. In order, and no more than are looked at.
+async fn failed(run: &RunSource, recipes: &Recipes) -> Result<Vec<InstanceRow>, Failure> {
+    let mut failed: Vec<InstanceRow> = Vec::new();
     let mut from = Some(FIRST);
     let mut seen = 0;
     while let (Some(start), true) = (from, seen < SEARCH) {
         let page = run.instances(start, 1000, true).await?;
         seen += 1000;
-        for row in page.rows {
+        failed.extend(page.rows.into_iter().filter(|row| {
             let task = recipes.pipeline().tasks.get(row.instance.task.at());
-            let allowed = task.is_some_and(|task| task.conduct.allow_failure);
-            let earlier = first.as_ref().is_none_or(|first| row.finished < first.finished);
-            // A skip is the reason only where nothing has failed.
-            let is_skip = row.state == State::Skipped;
-            let better = match &first {
-                Some(first) if is_skip != (first.state == State::Skipped) => !is_skip,
-                _ => earlier,
-            };
-            if !allowed && better {
-                first = Some(row);
-            }
-        }
+            !task.is_some_and(|task| task.conduct.allow_failure)
+        }));
         from = page.next;
     }
-    Ok(first)
+    // A skip is the reason only where nothing has failed.
+    if failed.iter().any(|row| row.state != State::Skipped) {
+        failed.retain(|row| row.state != State::Skipped);
+    }
+    Ok(failed)
+}
+
+/// The one that ended first.
+fn first_root(failed: &[InstanceRow]) -> Option<&InstanceRow> {
+    failed.iter().min_by_key(|row| row.finished)
 }
 
 /// The end of what the last attempt wrote to standard error.
@@ -184,7 +217,7 @@ fn last_lines(bytes: &[u8]) -> Vec<String> {
 }
 
 /// The text with nothing in it that a terminal would obey.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let shown = |c: char| match c {
         '\t' | '\n' => c,
         c if c.is_control() => '\u{fffd}',
@@ -194,7 +227,7 @@ fn harmless(text: &str) -> String {
 }
 
 /// The text, or its beginning and how long it is.
-fn shortened(text: &str, most: usize) -> String {
+pub(crate) fn shortened(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }

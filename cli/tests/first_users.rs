@@ -142,6 +142,11 @@ const LINES: &[(&str, &str, &str)] = &[
         "a_run_that_succeeded_says_what_came_out_and_what_was_tried_again",
     ),
     (
+        "failures grouped by task, reason and last line; a script as written",
+        "cli/tests/cli/reports.rs",
+        "several_failures_are_grouped_and_a_script_is_shown_as_written",
+    ),
+    (
         "`status last 'price[17]'`",
         "cli/tests/cli/select.rs",
         "every_command_takes_the_same_selectors",

@@ -45,6 +45,37 @@ fn the_failure_tail_says_what_failed_first_and_what_to_do() {
 }
 
 #[test]
+fn several_failures_are_grouped_and_a_script_is_shown_as_written() {
+    let test = Test::new(
+        "[task.load]\nsweep = { x = { range = '0..12' } }\nshell = \"\"\"\nset -e\n\
+         # strange rows\necho \"row 7 of file $x\" | sed 's/ of.*//' >&2\nexit 3\n\"\"\"\n\
+         [task.slow]\nafter = { all = ['load'], on = 'finish' }\nrun = ['sleep', '100']\ntimeout = '10ms'\n\
+         [task.may]\nallow-failure = true\nrun = 'false'\n",
+    );
+    let outcome = test.submit(&["-j", "1"]).exits(1);
+    let (_, end) = outcome.stderr.split_once("T s\n\n").unwrap_or(("", &outcome.stderr));
+    let end = filtered(end);
+    let (_, end) = end.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(end, @r#"
+    13 instances failed:
+      12 × such as load[0]: exit code 3: row 7
+       1 × slow[0]: timed out after 10ms
+
+    load[0] failed: exit code 3
+      params:   x=0
+      script:
+        set -e
+        # strange rows
+        echo "row 7 of file $x" | sed 's/ of.*//' >&2
+        exit 3
+      stderr:
+        row 7
+      log:      dagrun logs 1 'load[0]'
+      retry:    dagrun retry 1 --failed -j 1
+    "#);
+}
+
+#[test]
 fn the_failure_tail_names_files_that_a_gather_was_given() {
     let test = Test::new(
         "[task.a]\nrun = ['true']\nsweep = { x = [1, 2] }\n\
