@@ -173,6 +173,7 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<Loaded, LoadError
         hash: fnv1a(source.as_bytes()),
         params: given.map_err(|source| LoadError::Read { path: path.to_owned(), source })?,
         set: options.set.clone(),
+        env: Vec::new(),
     };
     let text = Text { path, stem: &stem.unwrap_or_default(), source };
     Ok(Loaded { file: Some(file), ..text.load(base_dir, options)? })

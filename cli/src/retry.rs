@@ -8,13 +8,14 @@ use dagrun_core::pipeline::Pipeline;
 use dagrun_core::select::Selector;
 use dagrun_core::status::{RunState, RunStatus};
 
-use crate::args::{PipelineArgs, RetryArgs};
+use crate::args::{ChangeArgs, PipelineArgs, RetryArgs};
 use crate::chosen::{Chosen, is_run};
 use crate::diagnostics;
 use crate::exit::{Exit, Failure};
 use crate::file;
 use crate::launch::{self, Work};
 use crate::source::{RunSource, Source, read_pipeline};
+use crate::submit;
 use crate::target::RunName;
 use crate::terminal::Terminal;
 
@@ -37,7 +38,7 @@ pub(crate) async fn retry(args: &RetryArgs) -> Result<Exit, Failure> {
     }
     let mut retry = Retry { failed_only: args.failed, ..Retry::default() };
     let pipeline = match &args.with {
-        Some(_) => with(args, &mut retry)?,
+        Some(_) => with(args, &run, &mut retry).await?,
         None => read_pipeline(&run.submission().await?)?,
     };
     for selector in &selectors {
@@ -62,13 +63,16 @@ fn read_words(words: &[String]) -> Result<(RunName, Vec<Selector>), Failure> {
 }
 
 /// The pipeline as it is in the file now.
-fn with(args: &RetryArgs, retry: &mut Retry) -> Result<Pipeline, Failure> {
+async fn with(args: &RetryArgs, run: &RunSource, retry: &mut Retry) -> Result<Pipeline, Failure> {
     let pipeline = PipelineArgs {
         file: args.with.clone().unwrap_or_default(),
         params: args.params.clone(),
         set: args.set.clone(),
     };
-    let loaded = file::load(&pipeline)?;
+    let mut loaded = file::load(&pipeline)?;
+    // Its tasks had an environment that is not in the file.
+    let env = run.submission().await?.file().map(|file| file.env).unwrap_or_default();
+    submit::change(&mut loaded, &ChangeArgs { name: None, priority: 0, env })?;
     if !args.how.quiet {
         diagnostics::warn(&loaded.warnings, Terminal::stderr());
     }

@@ -1,8 +1,12 @@
 //! `dagrun submit`: a pipeline, run to its end in this process or handed to a cluster.
 
+use dagrun::Loaded;
 use dagrun::rpc::Submission;
+use dagrun_core::check;
+use dagrun_core::pipeline::TaskAction;
+use dagrun_core::template::Template;
 
-use crate::args::SubmitArgs;
+use crate::args::{ChangeArgs, SubmitArgs};
 use crate::diagnostics;
 use crate::dry_run;
 use crate::exit::{Exit, Failure};
@@ -14,7 +18,8 @@ use crate::terminal::Terminal;
 pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
     let cluster = args.place.cluster();
     launch::check(&args.how, cluster)?;
-    let loaded = file::select(file::load(&args.pipeline)?, &args.only)?;
+    let mut loaded = file::select(file::load(&args.pipeline)?, &args.only)?;
+    change(&mut loaded, &args.changes)?;
     if !args.how.quiet {
         diagnostics::warn(&loaded.warnings, Terminal::stderr());
     }
@@ -32,4 +37,33 @@ pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
         Some(name) => launch::to_cluster(&args.how, &work, name, None).await,
         None => launch::embedded(&args.how, &work, state_dir(), None).await,
     }
+}
+
+/// Changes the pipeline as the options say. What a task says itself about its environment stays.
+pub(crate) fn change(loaded: &mut Loaded, changes: &ChangeArgs) -> Result<(), Failure> {
+    if let Some(name) = &changes.name {
+        if let Some(problem) = check::pipeline_name(name) {
+            return Err(Failure::usage(format!("--name: {}", problem.message)));
+        }
+        loaded.pipeline.name.clone_from(name);
+    }
+    for task in &mut loaded.pipeline.tasks {
+        task.conduct.priority = task.conduct.priority.saturating_add(changes.priority);
+        if matches!(task.action, TaskAction::Call(_)) {
+            continue;
+        }
+        for (name, value) in &changes.env {
+            if !task.env.iter().any(|(known, _)| known == name) {
+                task.env.push((name.clone(), Template::literal(value)));
+            }
+        }
+        if let Some(problem) = check::task(task) {
+            let text = format!("--env: task `{}`: {}", task.name, problem.message);
+            return Err(Failure::usage(text));
+        }
+    }
+    if let Some(file) = &mut loaded.file {
+        file.env.clone_from(&changes.env);
+    }
+    Ok(())
 }

@@ -200,6 +200,21 @@ pub(crate) struct PipelineArgs {
     pub(crate) set: Vec<(String, String)>,
 }
 
+/// What is changed of a pipeline when it is submitted.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    /// Call the run by another name than the pipeline's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Add to the priority of each task: of the runs of a cluster that of higher priority goes first
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) priority: i32,
+    /// Give each task this variable in its environment, without a value that of this shell
+    /// (repeatable); it is recorded with the run
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+}
+
 /// `dagrun submit`.
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
@@ -207,8 +222,10 @@ pub(crate) struct SubmitArgs {
     pub(crate) pipeline: PipelineArgs,
     #[command(flatten)]
     pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) changes: ChangeArgs,
     /// Run only this task and what it needs (repeatable)
-    #[arg(long, value_name = "TASK", add = ArgValueCandidates::new(complete::tasks_of_file))]
+    #[arg(long, visible_alias = "until", value_name = "TASK", add = ArgValueCandidates::new(complete::tasks_of_file))]
     pub(crate) only: Vec<String>,
     /// Cancel the rest as soon as an instance has failed
     #[arg(long)]
@@ -508,5 +525,19 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// `NAME=VALUE`, or `NAME` with its value in this environment.
+fn variable(text: &str) -> Result<(String, String), String> {
+    if text.contains('=') {
+        return assignment(text);
+    }
+    match std::env::var(text) {
+        Ok(value) => Ok((text.to_owned(), value)),
+        Err(std::env::VarError::NotPresent) => {
+            Err(format!("{text} is not set here; write {text}=VALUE"))
+        }
+        Err(error) => Err(format!("{text}: {error}")),
     }
 }

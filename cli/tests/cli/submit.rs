@@ -144,3 +144,31 @@ fn the_seed_decides() {
     assert_ne!(first, value("2"));
     assert_eq!(first, value("1"));
 }
+
+#[test]
+fn name_priority_and_environment_are_given_with_the_run() {
+    let test = Test::new(
+        "[task.a]\nshell = 'echo \"$SITE $OWN\"; [ -e go ]'\ncapture = 'text'\nenv = { OWN = 'mine' }\n\
+         [task.b]\nafter = 'a'\nrun = ['sh', '-c', 'echo $SITE']\ncapture = 'text'\n\
+         [task.c]\nafter = 'b'\nrun = 'false'\n",
+    );
+    let words = ["--name", "night", "--env", "SITE=x y", "--env", "OWN=theirs", "--priority", "-3"];
+    test.submit(&[&words[..], &["--until", "b"]].concat()).exits(1);
+    test.write("go", "");
+    test.run(&["retry", "--failed", "-q"]).exits(0);
+    test.run(&["output", "last", "a"]).exits(0).out("x y mine\n");
+    test.run(&["output", "last", "b"]).exits(0).out("x y\n");
+    test.run(&["runs"]).exits(0).out_has("night");
+    // With the file as it is now the environment is the same: nothing has changed but what is new.
+    test.submit(&["--env", "SITE=z", "-q"]).exits(1);
+    test.run(&["retry", "--failed", "--with", "pipeline.toml"])
+        .exits(1)
+        .err_has("takes 2 instances");
+    for (words, text) in [
+        (["--env", "NOT_SET_HERE"], "NOT_SET_HERE is not set here"),
+        (["--env", "=x"], "expected NAME=VALUE"),
+        (["--name", ""], "name"),
+    ] {
+        test.submit(&words).exits(2).err_has(text);
+    }
+}

@@ -48,6 +48,9 @@ pub struct PipelineFile {
     /// The variables that were given with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<(String, String)>,
+    /// The environment that its tasks were given with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<(String, String)>,
 }
 
 impl PipelineFile {
