@@ -132,7 +132,7 @@ impl Turn<'_> {
 
     /// A worker is lost: the task's instances that were bound to it and have not started never
     /// will.
-    fn drop_follower(mut self, lost: WorkerId, task: TaskId) {
+    fn drop_follower(&mut self, lost: WorkerId, task: TaskId) {
         // An instance that it follows, to name in the reason.
         let upstream = self.run.task_plan(task).followed().next();
         let root = InstanceId { task: upstream.unwrap_or(task), index: 0 };
@@ -145,7 +145,6 @@ impl Turn<'_> {
                 self.skip(task, Span { first, count: 1 }, cause);
             }
         }
-        self.settle();
     }
 }
 
@@ -158,10 +157,15 @@ impl Engine {
         followers: &[(RunId, TaskId)],
         out: &mut Vec<Action>,
     ) {
-        for &(id, task) in followers {
-            if let Some(turn) = self.turn(now, id, out) {
-                turn.drop_follower(lost, task);
-            }
+        let mut left = followers.to_vec();
+        while let Some(&(id, _)) = left.first() {
+            let (of_run, others): (Vec<_>, Vec<_>) = left.iter().partition(|(run, _)| *run == id);
+            left = others;
+            let Some(mut turn) = self.turn(now, id, out) else { continue };
+            // All of them before any consequence: the end of one must not open another, which the
+            // loss of the worker has closed too.
+            of_run.iter().for_each(|(_, task)| turn.drop_follower(lost, *task));
+            turn.settle();
         }
     }
 }
