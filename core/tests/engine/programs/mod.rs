@@ -429,11 +429,9 @@ fn random_programs_agree_with_the_model() {
     }
 }
 
-/// Programs that disagreed once. They are others as soon as the making of programs changes.
+/// A program that disagreed once; it is another as soon as the making of programs changes. The end of one
+/// task that was bound to a lost worker opened another one that was, too.
 #[test]
-fn programs_that_found_something_agree() {
-    // The end of one task that was bound to a lost worker opened another one that was, too.
-    for seed in [49_964] {
-        Pair::new(seed).run();
-    }
+fn a_program_that_found_something_agrees() {
+    Pair::new(49_964).run();
 }
