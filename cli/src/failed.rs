@@ -29,8 +29,10 @@ struct Group {
     sample: u32,
 }
 
-/// The groups as lines, the largest first; nothing for a single failure. `rows` are instances that
-/// failed, `count` says of how many.
+/// The groups of these failed instances as lines, the largest first; nothing for a single one.
+///
+/// # Errors
+/// When what they wrote cannot be read.
 pub(crate) async fn lines(
     run: &RunSource,
     rows: &[InstanceRow],
