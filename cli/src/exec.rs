@@ -88,6 +88,8 @@ fn pipeline(args: &ExecArgs, names: &[String]) -> Result<Pipeline, Failure> {
     let task = |name: String, targets| Task {
         conduct: Conduct {
             targets,
+            // It looks at a worker that is busy, or asks it to be less so.
+            beside: true,
             // Once is once, also where the worker is lost.
             max_lost: 0,
             // Somebody waits for it.

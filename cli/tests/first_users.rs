@@ -200,6 +200,11 @@ const LINES: &[(&str, &str, &str)] = &[
         "cli/tests/cli/faults.rs",
         "a_run_never_fails_without_its_reason",
     ),
+    (
+        "`exec` takes no slot and never waits behind work",
+        "cli/tests/cli/exec.rs",
+        "a_command_runs_at_once_where_every_slot_is_busy",
+    ),
     ("`exec` is never `last`", "cli/tests/cli/exec.rs", "a_command_is_never_the_last_run"),
     // Documents
     ("install line", "README.md", "cargo install"),

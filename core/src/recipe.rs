@@ -100,6 +100,15 @@ impl Recipe {
         self
     }
 
+    /// Slots that an attempt occupies; 0: it is a process beside them, which waits for none.
+    #[must_use]
+    pub fn cpus(&self) -> u32 {
+        match self.data.action {
+            TaskAction::Call(_) => self.data.cpus.max(1),
+            _ => self.data.cpus,
+        }
+    }
+
     fn renderer<'a>(
         &'a self,
         index: u32,

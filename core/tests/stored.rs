@@ -35,6 +35,7 @@ fn the_options_of_a_task_are_stored_among_its_keys() {
         grace: Micros(500_000),
         allow_failure: true,
         cpus: 4,
+        beside: false,
         max_running: Some(3),
         max_lost: 0,
         start_within: Some(Micros(7)),

@@ -1,7 +1,7 @@
 //! What the worker knows about runs: how to run their tasks, and where to write their output.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use dagrun_core::engine::Assignment;
 use dagrun_core::ids::{RunId, TaskId};
@@ -46,7 +46,6 @@ impl Runs {
             let recipe = Err("the worker was not given the task's recipe".to_owned());
             Arc::new(RecipePlan::new(recipe))
         });
-        plan.measure();
         let log = self.logs.get(&assignment.run).map(|log| log.clone());
         Work { assignment, plan, inputs: Arc::new(inputs), log }
     }
@@ -81,34 +80,23 @@ impl Runs {
 #[derive(Debug)]
 struct RecipePlan {
     recipe: Result<Recipe, String>,
-    cpus: OnceLock<u32>,
     wants: Vec<Wants>,
 }
 
 impl RecipePlan {
     fn new(recipe: Result<Recipe, String>) -> RecipePlan {
         let wants = recipe.as_ref().map(Recipe::wants).unwrap_or_default();
-        RecipePlan { recipe, cpus: OnceLock::new(), wants }
+        RecipePlan { recipe, wants }
     }
 
     fn starts_processes(&self) -> bool {
         self.recipe.as_ref().is_ok_and(|recipe| recipe.starts_processes())
     }
-
-    /// Determines how many slots an attempt occupies, before any is queued. The number is the same
-    /// for all instances.
-    fn measure(&self) {
-        self.cpus.get_or_init(|| {
-            let recipe = self.recipe.as_ref().ok();
-            let first = recipe.and_then(|recipe| recipe.preview(0).ok());
-            first.map_or(1, |invocation| invocation.cpus)
-        });
-    }
 }
 
 impl TaskSource for RecipePlan {
     fn cpus(&self) -> u32 {
-        self.cpus.get().copied().unwrap_or(1)
+        self.recipe.as_ref().map_or(1, Recipe::cpus)
     }
 
     fn job(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Job, String> {

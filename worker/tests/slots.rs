@@ -189,3 +189,35 @@ fn each_instance_gets_its_own_inputs() {
         assert_eq!(next(&reports).outcome, Outcome::Succeeded);
     }
 }
+
+#[test]
+fn what_occupies_no_slot_starts_at_once_and_takes_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (slots, reports) = slots(1);
+    let script = "echo $$ > pid$I.new; mv pid$I.new pid$I; sleep 1000";
+    slots.push([work(dir.path(), script, 1, 0, 3), work(dir.path(), script, 0, 10, 2)]);
+    let pid = |index: u64| pid_in(&dir.path().join(format!("pid{index}")));
+    let (slot, beside, other) = (pid(0), pid(10), pid(11));
+    assert_ne!(beside, other);
+    // It ends by itself, by a cancel and with its worker as any other.
+    slots.push([work(dir.path(), "exit 3", 0, 20, 1)]);
+    let report = next(&reports);
+    let ended = (report.first, report.outcome);
+    assert_eq!(ended, (AttemptId(20), Outcome::Failed(FailureKind::Exit(3))));
+    slots.stop(&[AttemptId(10)].into(), Stop::Cancel);
+    let report = next(&reports);
+    let ended = (report.first, report.outcome);
+    assert_eq!(ended, (AttemptId(10), Outcome::Failed(FailureKind::Cancelled)));
+    assert_eq!(slots.running(), 2);
+    // The one slot has been occupied all the time, and is free for the next one when it ends.
+    assert_eq!(slot, pid(0));
+    assert_eq!(slots.withdraw(&[AttemptId(2)].into()), [AttemptId(2)]);
+    slots.stop(&[AttemptId(0)].into(), Stop::Cancel);
+    assert_eq!(next(&reports).first, AttemptId(0));
+    pid(1);
+    slots.stop_all(None, Stop::Leave);
+    let mut left = [next(&reports).first, next(&reports).first];
+    left.sort_unstable();
+    assert_eq!(left, [AttemptId(1), AttemptId(11)]);
+    slots.wait_idle(None);
+}

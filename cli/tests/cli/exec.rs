@@ -56,6 +56,37 @@ fn json_has_a_line_for_each_worker() {
 }
 
 #[test]
+fn a_command_runs_at_once_where_every_slot_is_busy() {
+    let cluster = two_workers();
+    let busy = "[task.busy]\nsweep = { i = { range = '0..4' } }\nshell = 'echo $$ > $i.new; mv $i.new $i.pid; sleep 1000'";
+    cluster.0.write("pipeline.toml", busy);
+    cluster.submit(&["-q", "--detach"]).exits(0);
+    let running = || (0..4).filter(|i| cluster.0.path(&format!("{i}.pid")).exists()).count();
+    wait_until("the slots are busy", || running() == 2);
+    cluster.exec(&["--", "echo", "said"]).exits(0).out("w1:\nsaid\nw2:\nsaid\n").silent();
+    cluster.exec(&["--worker", "w2", "--", "printenv", "DAGRUN_CPUS"]).exits(0).out("w2:\n1\n");
+    // It waited for none of them, and holds none.
+    assert_eq!(running(), 2);
+    let mut process = cluster.0.start(&["exec", "--cluster", "c", "--", "sleep", "1000"]);
+    wait_until("it runs", || {
+        let rows = cluster.run(&["workers", "--json"]).exits(0).json();
+        rows.iter().all(|row| row["running"] == 2)
+    });
+    for pid in ["0.pid", "1.pid"] {
+        let pid = cluster.0.read(pid).trim().to_owned();
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap(),
+            Signal::KILL,
+        )
+        .unwrap();
+    }
+    wait_until("the next ones run", || running() == 4);
+    process.signal(Signal::INT);
+    process.end().exits(130);
+    cluster.run(&["cancel", "1"]).exits(0);
+}
+
+#[test]
 fn a_command_is_never_the_last_run() {
     let cluster = two_workers();
     cluster.exec(&["true"]).exits(0);

@@ -27,7 +27,7 @@ pub(super) struct Needs {
 impl Needs {
     pub(super) fn of(plan: &TaskPlan, submitted: u64, task: TaskId) -> Needs {
         Needs {
-            cpus: plan.conduct.cpus,
+            cpus: plan.conduct.slots(),
             memory: plan.conduct.memory,
             resources: plan
                 .conduct

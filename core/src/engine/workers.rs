@@ -132,7 +132,7 @@ impl Worker {
         let mut free = Some(self.info.offer.slots);
         let ran = |(_, lease): (AttemptId, Lease)| {
             free = free.and_then(|free| free.checked_sub(lease.cpus));
-            (lease, lease.started || free.is_some())
+            (lease, lease.started || lease.cpus == 0 || free.is_some())
         };
         leases.into_iter().map(ran).collect()
     }
@@ -382,13 +382,16 @@ impl Workers {
     }
 }
 
-/// How many attempts a worker takes now.
+/// How many attempts a worker takes now; one without a slot waits for none.
 ///
 /// One that needs several slots may be queued as soon as one is free: the worker keeps order, so
 /// the slots that become free gather for it and a stream of small attempts cannot starve it.
 fn capacity(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
     if !worker.suits(id, needs) {
         return 0;
+    }
+    if needs.cpus == 0 {
+        return worker.fits(needs);
     }
     // Attempts that occupy more than slots are not handed out ahead: workers themselves enforce
     // only slots.
@@ -404,6 +407,9 @@ fn capacity(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
 
 /// How many attempts a worker could start now.
 fn starts_at_once(id: WorkerId, worker: &Worker, needs: &Needs) -> u32 {
+    if needs.cpus == 0 {
+        return capacity(id, worker, needs, 0);
+    }
     match worker.free() / needs.cpus.max(1) {
         0 => 0,
         by_slots => by_slots.min(capacity(id, worker, needs, 0)),

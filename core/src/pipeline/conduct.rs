@@ -26,6 +26,10 @@ pub struct Conduct {
     /// Slots an attempt occupies on its worker.
     #[serde(skip_serializing_if = "is_default_cpus")]
     pub cpus: u32,
+    /// Whether an attempt occupies none of them, and starts at once whatever its worker is busy with.
+    /// For looking at workers: a pipeline file cannot say so.
+    #[serde(skip_serializing_if = "is_default")]
+    pub beside: bool,
     /// How many of its instances may run at once.
     #[serde(skip_serializing_if = "is_default")]
     pub max_running: Option<u32>,
@@ -62,6 +66,14 @@ pub struct Conduct {
     pub keep: bool,
 }
 
+impl Conduct {
+    /// The slots that an attempt occupies.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        if self.beside { 0 } else { self.cpus }
+    }
+}
+
 impl Default for Conduct {
     fn default() -> Conduct {
         Conduct {
@@ -70,6 +82,7 @@ impl Default for Conduct {
             grace: DEFAULT_GRACE,
             allow_failure: false,
             cpus: 1,
+            beside: false,
             max_running: None,
             max_lost: DEFAULT_MAX_LOST,
             start_within: None,

@@ -98,7 +98,7 @@ impl RecipeData {
             working_dir: task.working_dir.clone(),
             timeout: task.conduct.timeout,
             grace: task.conduct.grace,
-            cpus: task.conduct.cpus,
+            cpus: task.conduct.slots(),
             run: context.run,
             seed: context.seed,
             run_dir: RawString(context.run_dir.as_os_str().as_bytes().to_vec()),

@@ -468,7 +468,7 @@ impl Renderer<'_> {
         number("DAGRUN_RUN_ID", data.run);
         number("DAGRUN_INDEX", self.frame.index.into());
         number("DAGRUN_ATTEMPT", self.attempt.into());
-        number("DAGRUN_CPUS", data.cpus.into());
+        number("DAGRUN_CPUS", data.cpus.max(1).into());
         env.push(("DAGRUN_TASK".into(), self.data.name().into()));
         for (name, pieces) in &self.compiled.env {
             env.push((name.into(), os(self.text(pieces)?)));

@@ -321,12 +321,13 @@ proptest! {
     /// `resources_never_oversubscribed`: cpus, memory and gpus at random.
     #[test]
     fn resources_never_oversubscribed(
-        needs in prop::collection::vec((1..5u32, 0..2u64, 0..5u64), 1..40),
+        needs in prop::collection::vec((0..5u32, 0..2u64, 0..5u64), 1..40),
         choices in prop::collection::vec(any::<usize>(), 1..50),
         scheme in 0..5usize,
     ) {
         let task = |(cpus, gpu, memory): &(u32, u64, u64)| TaskPlan { conduct: Conduct {
-            cpus: *cpus,
+            cpus: (*cpus).max(1),
+            beside: *cpus == 0,
             memory: *memory,
             resources: vec![("gpu".into(), *gpu)], ..Conduct::default() }.into(),
             ..TaskPlan::default()
@@ -415,4 +416,24 @@ fn fail_fast_goes_by_every_failure_that_counts() {
     assert_eq!(rig.states(3), [State::Cancelled; 4]);
     rig.drain(|_| true);
     assert_eq!(rig.finished, [RunState::Failed]);
+}
+
+#[test]
+fn what_takes_no_slot_starts_where_all_are_busy() {
+    let beside = |plan: TaskPlan| with(plan, |conduct| conduct.beside = true);
+    let tasks = vec![array(4), beside(each_worker()), beside(on_target("w2"))];
+    for scheme in Scheme::ALL {
+        let mut rig = Rig::new(tasks.clone()).scheme(scheme, 1);
+        rig = rig.worker(1, 1).worker(2, 1).submit();
+        assert_eq!(rig.states(0)[2..], [State::Ready; 2], "{scheme:?}");
+        assert_eq!(rig.states(1), [State::Leased; 2], "{scheme:?}");
+        assert_eq!(rig.ran_on(2, 0), Some(2), "{scheme:?}");
+        // The slots that are busy are so without it, and it holds nothing back.
+        rig.ok(1, 0);
+        assert_eq!(rig.states(0)[2..], [State::Ready; 2], "{scheme:?}");
+        rig.ok(0, 0);
+        assert_eq!(rig.states(0)[2], State::Leased, "{scheme:?}");
+        rig.drain(|_| false);
+        assert_eq!(rig.finished, [RunState::Succeeded]);
+    }
 }

@@ -172,7 +172,7 @@ impl Rig {
         match action {
             Action::Dispatch { worker, assignment } => {
                 assert_eq!(assignment.run, RUN);
-                let cpus = self.plan.tasks[assignment.task.at()].conduct.cpus;
+                let cpus = self.plan.tasks[assignment.task.at()].conduct.slots();
                 for offset in 0..assignment.count {
                     let id = AttemptId(assignment.first_attempt.0 + u64::from(offset));
                     assert!(self.seen.insert(id), "attempt {id} was dispatched twice");
@@ -230,14 +230,17 @@ impl Rig {
         }
     }
 
-    /// A worker starts what it holds in order, as long as its slots suffice.
+    /// A worker starts what it holds in order, as long as its slots suffice, and at once what needs
+    /// none.
     fn start_what_fits(&mut self, worker: WorkerId) {
         let Some(fake) = self.workers.get_mut(&worker) else { return };
         let mut free = fake.slots
             - fake.held.values().filter(|held| held.started).map(|held| held.cpus).sum::<u32>();
+        let mut full = false;
         for held in fake.held.values_mut().filter(|held| !held.started) {
-            if held.cpus > free {
-                break;
+            full |= held.cpus > free;
+            if full && held.cpus > 0 {
+                continue;
             }
             free -= held.cpus;
             held.started = true;

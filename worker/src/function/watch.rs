@@ -78,9 +78,9 @@ impl Watch {
         *lock(&self.calls[place]) = None;
     }
 
-    /// Whether a call runs there.
+    /// Whether a call runs there; none does beside the slots.
     pub(crate) fn is_call(&self, place: usize) -> bool {
-        lock(&self.calls[place]).is_some()
+        self.calls.get(place).is_some_and(|call| lock(call).is_some())
     }
 
     /// A call was asked to end.

@@ -4,6 +4,7 @@
 //! its slot. First in, first out: the head waits until enough slots are free, and what is behind it
 //! waits too, so that an attempt that needs many slots is not starved by small ones.
 
+mod beside;
 mod places;
 mod queue;
 
@@ -18,7 +19,7 @@ use dagrun_core::ids::{AttemptId, InstanceId, RunId, Timestamp};
 use dagrun_core::recipe::{Calling, Input, Job, Keep, Wants};
 use dagrun_core::status::{Detail, FailureKind};
 
-use self::queue::{Queued, State, Taken};
+use self::queue::{Queued, Running, State, Taken};
 use crate::attempt::{Attempt, Ended, Fault};
 use crate::control::Stop;
 use crate::function::watch::{Abandon, Watch};
@@ -29,7 +30,7 @@ use dagrun_disk::log::{Owner, RunLog};
 
 /// What the slots need to know about a task.
 pub trait TaskSource: fmt::Debug + Send + Sync {
-    /// Slots that one attempt occupies.
+    /// Slots that one attempt occupies; 0: it is a process that starts at once, beside them.
     fn cpus(&self) -> u32;
 
     /// The job of an attempt.
@@ -132,18 +133,22 @@ impl Slots {
         &self.shared.runner
     }
 
-    /// Appends to the queue.
+    /// Appends to the queue, and starts what occupies no slot.
     pub fn push(&self, works: impl IntoIterator<Item = Work>) {
+        let mut beside = Vec::new();
         let mut state = self.shared.lock();
         for work in works {
-            let left = 0..work.assignment.count;
-            if !left.is_empty() {
-                state.queue.push_back(Queued { work: Arc::new(work), left });
+            let (left, work) = (0..work.assignment.count, Arc::new(work));
+            if work.plan.cpus() == 0 {
+                beside.push(work);
+            } else if !left.is_empty() {
+                state.queue.push_back(Queued { work, left });
             }
         }
         let ready = state.take_all();
         drop(state);
         self.start(ready);
+        beside.iter().for_each(|work| beside::start(&self.shared, work));
     }
 
     /// Removes these attempts from the queue unless they have started, and returns the ids of those
@@ -175,7 +180,7 @@ impl Slots {
         let state = self.shared.lock();
         for running in attempts.iter().filter_map(|attempt| state.running.get(attempt)) {
             if !running.ended {
-                self.shared.stop(&state, running.place, why);
+                self.shared.stop(running, why);
             }
         }
     }
@@ -185,7 +190,7 @@ impl Slots {
         let state = self.shared.lock();
         for running in state.running.values() {
             if !running.ended && run.is_none_or(|run| run == running.run) {
-                self.shared.stop(&state, running.place, why);
+                self.shared.stop(running, why);
             }
         }
     }
@@ -213,7 +218,7 @@ impl Slots {
             if running.announced || running.ended {
                 continue;
             }
-            match state.controls[running.place].started().filter(|started| *started <= before) {
+            match running.control.started().filter(|started| *started <= before) {
                 Some(started) => {
                     running.announced = true;
                     reports.push(report(*attempt, Outcome::Started, started));
@@ -231,7 +236,7 @@ impl Slots {
         let state = self.shared.lock();
         let running = state.running.iter().filter(|(_, running)| !running.ended);
         let reported = running.filter_map(|(attempt, running)| {
-            Some((*attempt, state.controls[running.place].token().take_progress()?))
+            Some((*attempt, running.control.token().take_progress()?))
         });
         reported.collect()
     }
@@ -432,10 +437,10 @@ impl Shared {
         ended
     }
 
-    /// Stops the attempt in a place.
-    fn stop(self: &Arc<Shared>, state: &State, place: usize, why: Stop) {
-        state.controls[place].stop(why);
-        if self.watch.is_call(place) {
+    /// Stops an attempt.
+    fn stop(self: &Arc<Shared>, running: &Running, why: Stop) {
+        running.control.stop(why);
+        if self.watch.is_call(running.place) {
             self.watch.nudge(|| self.abandoning());
         }
     }
@@ -457,8 +462,7 @@ impl Shared {
     fn release(&self, taken: &Taken) -> (Vec<Taken>, bool) {
         let mut state = self.lock();
         let is_first = state.end(taken.attempt());
-        state.free += taken.width;
-        state.idle.push(taken.place);
+        state.vacate(taken);
         (state.take_all(), is_first)
     }
 

@@ -18,6 +18,10 @@ pub(super) struct State {
     /// Places that no attempt uses; usually as many as there are slots.
     pub(super) idle: Vec<usize>,
     pub(super) controls: Vec<Arc<Control>>,
+    /// The places of attempts that occupy no slot come after those: how many there have been, and
+    /// which of them are free.
+    beside: usize,
+    idle_beside: Vec<usize>,
     pub(super) running: HashMap<AttemptId, Running>,
     /// Threads that wait for an end.
     pub(super) waiting: usize,
@@ -33,12 +37,14 @@ pub(super) struct Queued {
 pub(super) struct Running {
     pub(super) run: RunId,
     pub(super) place: usize,
+    pub(super) control: Arc<Control>,
     pub(super) announced: bool,
     /// Whether it has ended. Its end is about to be reported.
     pub(super) ended: bool,
 }
 
 /// An attempt that was taken from the queue.
+#[derive(Clone)]
 pub(super) struct Taken {
     pub(super) work: Arc<Work>,
     pub(super) offset: u32,
@@ -62,6 +68,8 @@ impl State {
             slots,
             idle: (0..controls.len()).rev().collect(),
             controls,
+            beside: 0,
+            idle_beside: Vec::new(),
             running: HashMap::new(),
             waiting: 0,
         }
@@ -100,10 +108,35 @@ impl State {
         let control = self.controls[place].clone();
         control.reset();
         let taken = Taken { work, offset, place, width, control };
-        let run = taken.work.assignment.run;
-        self.running
-            .insert(taken.attempt(), Running { run, place, announced: false, ended: false });
+        self.note(&taken);
         Some(taken)
+    }
+
+    /// An attempt that occupies no slot, with a place behind those of the slots.
+    pub(super) fn beside(&mut self, work: Arc<Work>, offset: u32, control: Arc<Control>) -> Taken {
+        let place = self.idle_beside.pop().unwrap_or_else(|| {
+            self.beside += 1;
+            self.controls.len() + self.beside - 1
+        });
+        let taken = Taken { work, offset, place, width: 0, control };
+        self.note(&taken);
+        taken
+    }
+
+    fn note(&mut self, taken: &Taken) {
+        let (run, place) = (taken.work.assignment.run, taken.place);
+        let control = taken.control.clone();
+        let running = Running { run, place, control, announced: false, ended: false };
+        self.running.insert(taken.attempt(), running);
+    }
+
+    /// Frees what an attempt occupied.
+    pub(super) fn vacate(&mut self, taken: &Taken) {
+        self.free += taken.width;
+        match taken.width {
+            0 => self.idle_beside.push(taken.place),
+            _ => self.idle.push(taken.place),
+        }
     }
 
     /// Removes what `wanted` picks from the queue; what remains keeps its order.
