@@ -441,5 +441,13 @@ struct Stamp {
       modified @3 :Int64;
       # Nanoseconds since 1970-01-01 UTC.
     }
+    tree :group {
+      # A directory that is to be removed, with all that is in it.
+      entries @4 :UInt64;
+      total @5 :UInt64;
+      # The size of all files in it, in bytes.
+      newest @6 :Int64;
+      # As `modified`.
+    }
   }
 }

@@ -70,8 +70,11 @@ async fn of_task(
     let width = counts.total();
     let Some(task) = recipes.pipeline().tasks.get(id.at()) else { return Ok(Vec::new()) };
     let name = task.name.clone();
-    let names: Vec<String> =
-        task.outputs.iter().map(|(output, _)| format!("{name}.{output}")).collect();
+    // What is temporary has been removed.
+    let name_of = |(at, (output, _)): (usize, &(String, _))| {
+        (!task.is_temp(at)).then(|| format!("{name}.{output}"))
+    };
+    let names: Vec<Option<String>> = task.outputs.iter().enumerate().map(name_of).collect();
     // Long values are not looked at: who asked for them?
     let found = run.results(id, 0, 1).await?.into_iter().next();
     let Some(found) = found.filter(|found| found.row.state == State::Succeeded) else {
@@ -83,6 +86,7 @@ async fn of_task(
     }
     let paths = run.output_paths(recipes, InstanceId { task: id, index: 0 }).await?;
     for (name, path) in names.into_iter().zip(paths) {
+        let Some(name) = name else { continue };
         let path = near(&String::from_utf8_lossy(&path));
         let more = if width > 1 { format!(" … {width} files") } else { String::new() };
         rows.push(vec![name, format!("{path}{more}")]);

@@ -5,7 +5,8 @@ mod collisions;
 mod cycles;
 mod inputs;
 mod only;
-pub(crate) mod values;
+pub(crate) mod temporary;
+mod values;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -223,7 +224,8 @@ impl Graph {
         };
         let tasks: Vec<TaskPlan> = tasks.enumerate().map(plan).collect();
         let values = values::edges(pipeline, &tasks);
-        RunPlan { tasks, values, fail_fast, ..RunPlan::default() }
+        let temporary = temporary::of(pipeline, &tasks);
+        RunPlan { tasks, values, temporary, fail_fast, ..RunPlan::default() }
     }
 
     fn task_plan(

@@ -30,6 +30,15 @@ pub enum Stamp {
     /// A directory. Its time is not kept: others may add files to it, and a change within a file in it
     /// would not be seen anyway.
     Directory,
+    /// A directory that is to be removed, with all that is in it.
+    Tree {
+        /// How many files, directories and links are in it, at any depth.
+        entries: u64,
+        /// The size of all files in it.
+        bytes: u64,
+        /// When it, or anything in it, was last modified: nanoseconds since 1970-01-01 UTC.
+        modified: i64,
+    },
     /// A regular file.
     File {
         /// Its size.
@@ -46,20 +55,26 @@ impl Stamp {
     /// a time of whole seconds equals any time within that second.
     #[must_use]
     pub fn matches(&self, now: &Stamp) -> bool {
-        const SECOND: i64 = 1_000_000_000;
         match (*self, *now) {
             (Stamp::Directory, Stamp::Directory) => true,
             (
+                Stamp::Tree { entries, bytes, modified },
+                Stamp::Tree { entries: entries_now, bytes: bytes_now, modified: modified_now },
+            ) => (entries, bytes) == (entries_now, bytes_now) && same_time(modified, modified_now),
+            (
                 Stamp::File { bytes, modified },
                 Stamp::File { bytes: bytes_now, modified: modified_now },
-            ) => {
-                let whole = modified % SECOND == 0 || modified_now % SECOND == 0;
-                let same_second = modified.div_euclid(SECOND) == modified_now.div_euclid(SECOND);
-                bytes == bytes_now && (modified == modified_now || (whole && same_second))
-            }
+            ) => bytes == bytes_now && same_time(modified, modified_now),
             _ => false,
         }
     }
+}
+
+/// Whether two times, in nanoseconds, can be one.
+fn same_time(one: i64, other: i64) -> bool {
+    const SECOND: i64 = 1_000_000_000;
+    let whole = one % SECOND == 0 || other % SECOND == 0;
+    one == other || (whole && one.div_euclid(SECOND) == other.div_euclid(SECOND))
 }
 
 impl Kind {

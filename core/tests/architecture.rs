@@ -90,6 +90,7 @@ const ENGINE: &[&str] = &[
     "widths",
     "past",
     "values",
+    "temporary",
     "apart",
     "dispatch",
     "attempts",

@@ -54,6 +54,17 @@ fn inputs_with_names_survive_wherever_they_stand() {
 }
 
 #[test]
+fn temporary_outputs_survive() {
+    let text = "[task.a]\nrun = 'f {out.x} {out.y} {out.z}'\n\
+                out = { x = 'x', y = { path = 'y', temp = true }, z = { path = 'z', temp = false } }\n";
+    let pipeline = read(text);
+    assert_eq!(pipeline.tasks[0].temp, [1]);
+    let written = to_toml(&pipeline).unwrap();
+    assert_eq!(read(&written), pipeline, "{written}");
+    assert!(written.contains("y = { path = \"y\", temp = true }"), "{written}");
+}
+
+#[test]
 fn good_pipelines_survive_or_say_what_cannot_be_written() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/good");
     let mut refused = Vec::new();

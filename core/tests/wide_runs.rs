@@ -76,6 +76,7 @@ impl Rig {
                 Action::RunFinished { state, .. } => self.state = Some(state),
                 Action::WidthKnown { .. } => panic!("nothing is scattered"),
                 Action::Release { .. } => panic!("no worker keeps a value"),
+                Action::Remove { .. } => panic!("no output is temporary"),
             }
         }
     }

@@ -114,7 +114,9 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn stamps() -> impl Strategy<Value = Vec<Option<Stamp>>> {
     let file = any::<(u64, i64)>().prop_map(|(bytes, modified)| Stamp::File { bytes, modified });
-    vec(option::of(prop_oneof![Just(Stamp::Directory), file]), 0..3)
+    let tree = any::<(u64, u64, i64)>();
+    let tree = tree.prop_map(|(entries, bytes, modified)| Stamp::Tree { entries, bytes, modified });
+    vec(option::of(prop_oneof![Just(Stamp::Directory), file, tree]), 0..3)
 }
 
 proptest! {

@@ -132,6 +132,7 @@ impl<'s> Builder<'s> {
                     let outputs = program.outputs.iter();
                     let outputs = outputs.map(|(name, _)| (name.clone(), Template::default()));
                     task.outputs = outputs.collect();
+                    task.temp = program.temp();
                     let named = (0..).zip(&program.inputs);
                     let named = named.filter_map(|(at, (name, _))| Some((name.clone()?, at)));
                     task.named = named.collect();

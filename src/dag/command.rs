@@ -25,11 +25,30 @@ pub(super) struct Program {
     pub(super) wrap: Vec<String>,
     pub(super) env: Vec<(String, Word)>,
     pub(super) outputs: Vec<(String, String)>,
+    /// The names of those that are temporary.
+    pub(super) temp: Vec<String>,
     pub(super) stdin: Option<Word>,
     /// Paths of inputs, with the names of those that have one.
     pub(super) inputs: Vec<(Option<String>, String)>,
     pub(super) working_dir: Option<String>,
     pub(super) capture: Capture,
+}
+
+impl Program {
+    fn output(&mut self, name: &str, path: String, temp: bool) {
+        self.temp.retain(|known| known != name);
+        self.temp.extend(temp.then(|| name.to_owned()));
+        match self.outputs.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = path,
+            None => self.outputs.push((name.to_owned(), path)),
+        }
+    }
+
+    /// The positions of the outputs that are temporary.
+    pub(super) fn temp(&self) -> Vec<u32> {
+        let outputs = (0..).zip(&self.outputs);
+        outputs.filter(|(_, (name, _))| self.temp.contains(name)).map(|(at, _)| at).collect()
+    }
 }
 
 /// A word of a command line.
@@ -463,15 +482,24 @@ impl<K: Kind> Command<K> {
     /// A file that it makes, at a path with placeholders. Its words call it `{out.NAME}`.
     pub fn output(self, name: &str, path: impl Into<String>) -> Self {
         let path = path.into();
-        let add = |program: &mut Program, _: &mut Option<Word>| match program
-            .outputs
-            .iter_mut()
-            .find(|(known, _)| known == name)
-        {
-            Some((_, known)) => *known = path,
-            None => program.outputs.push((name.to_owned(), path)),
-        };
-        self.change(add, None);
+        self.change(|program, _| program.output(name, path, false), None);
+        self
+    }
+
+    /// The same for one that is removed when nobody needs it any more: all that are given it have
+    /// succeeded, and all that are ordered after this have ended.
+    ///
+    /// ```
+    /// # use dagrun::Dag;
+    /// let dag = Dag::new("sorted");
+    /// let made = dag.command(["./align", "{out.bam}"]).temp_output("bam", "all.bam");
+    /// dag.command(["./sort"]).arg(made.out("bam"));
+    /// assert!(dag.to_toml()?.contains(r#"out = { bam = { path = "all.bam", temp = true } }"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn temp_output(self, name: &str, path: impl Into<String>) -> Self {
+        let path = path.into();
+        self.change(|program, _| program.output(name, path, true), None);
         self
     }
 

@@ -34,6 +34,9 @@ impl Builder<'_> {
             self.problem(id, problem);
             let site = Site { task: id, of_output: true };
             let path = self.path(site, path, &format!("the path of output `{name}`"), refs);
+            if self.names.tasks[id.at()].is_temp(at) {
+                self.problem(id, check::temporary(&path));
+            }
             self.names.tasks[id.at()].outputs[at].1 = path;
         }
         let mut env = Vec::with_capacity(program.env.len());

@@ -313,6 +313,12 @@ const RULES: &[Rule] = &[
     ("a URL", "COMMAND\nout.o = 's3://bucket/key'", |g| {
         g.dag.command(["t"]).output("o", "s3://bucket/key");
     }),
+    ("a temporary output", "COMMAND\nout.o = { path = 'o', temp = true }", |g| {
+        g.dag.command(["t"]).temp_output("o", "o");
+    }),
+    ("a temporary URL", "COMMAND\nout.o = { path = 's3://bucket/key', temp = true }", |g| {
+        g.dag.command(["t"]).temp_output("o", "s3://bucket/key");
+    }),
     ("an unknown scheme", "COMMAND\nout.o = 'ftp://host/x'", |g| {
         g.dag.command(["t"]).output("o", "ftp://host/x");
     }),

@@ -16,7 +16,7 @@ use dagrun_core::recipe::OutputFile;
 use dagrun_core::status::FailureKind;
 use dagrun_core::url;
 use dagrun_disk::unfinished::{self, Unfinished};
-use dagrun_disk::{kind_of, stamp_of};
+use dagrun_disk::{kind_of, stamp_of, whole_stamp_of};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -208,7 +208,11 @@ impl Outputs {
 
     /// What they look like in their places; empty when all are at URLs.
     pub(crate) fn stamps(&self) -> Vec<Option<Stamp>> {
-        let stamp = |file: &OutputFile| is_local(file).then(|| stamp_of(&file.target)).flatten();
+        let stamp = |file: &OutputFile| match file.temp {
+            _ if !is_local(file) => None,
+            true => whole_stamp_of(&file.target),
+            false => stamp_of(&file.target),
+        };
         let stamps: Vec<_> = self.files.iter().map(stamp).collect();
         if stamps.iter().all(Option::is_none) { Vec::new() } else { stamps }
     }

@@ -33,6 +33,7 @@ mod select;
 mod sources;
 mod submit;
 mod table;
+mod temporary;
 mod times;
 
 mod urls;

@@ -173,6 +173,15 @@ pub fn location(path: &Template) -> Option<Problem> {
     }
 }
 
+/// The path of a temporary output, which is no URL of a server.
+#[must_use]
+pub fn temporary(path: &Template) -> Option<Problem> {
+    let Some(Part::Literal(start)) = path.parts.first() else { return None };
+    let remote = matches!(url::scheme(start.as_bytes()), Some("s3" | "http" | "https"));
+    let problem = || Problem::new("only files and directories can be temporary, nothing at a URL");
+    remote.then(problem)
+}
+
 /// The path of a directory, which is no URL of a server.
 #[must_use]
 pub fn directory(path: &Template, syntax: Syntax) -> Option<Problem> {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::plan::{Past, RunPlan, TaskPlan};
+use super::plan::{Consumed, Past, RunPlan, TaskPlan, User};
 use crate::ids::TaskId;
 
 /// Sorted, disjoint indices of the instances of a task.
@@ -66,6 +66,23 @@ impl Past {
         of
     }
 
+    /// Of the instances that lack temporary outputs those that must run again, as others that run are
+    /// given these. `runs` is what runs in any case.
+    #[must_use]
+    pub fn with_temporary(plan: &RunPlan, runs: &[Indices], hollow: &[Indices]) -> Vec<Indices> {
+        let mut again = vec![Indices::new(); plan.tasks.len()];
+        for temporary in &plan.temporary {
+            let Some(hollow) = hollow.get(temporary.task.at()).filter(|of| !of.is_empty()) else {
+                continue;
+            };
+            let width = hollow.last().map_or(0, |range| range.end);
+            let users = temporary.users.iter().filter(|user| user.data);
+            let needed = users.flat_map(|user| needed_by(plan, user, runs, width)).collect();
+            again[temporary.task.at()] = common(&merged(needed, width), hollow);
+        }
+        again
+    }
+
     /// The tasks that run again although they succeeded, as they are to run in every retry in which
     /// something runs that needs them or that they come after. `again` is what runs in any case.
     #[must_use]
@@ -113,6 +130,38 @@ fn touched(plan: &RunPlan, order: &[usize], runs: &[bool]) -> Vec<bool> {
         }
     }
     after.iter().zip(&needed).map(|(after, needed)| *after || *needed).collect()
+}
+
+/// The instances, of `width` ones, whose outputs are given to those of a user that run.
+fn needed_by(plan: &RunPlan, user: &User, runs: &[Indices], width: u32) -> Indices {
+    let (Some(task), Some(runs)) = (plan.tasks.get(user.task.at()), runs.get(user.task.at()))
+    else {
+        return Indices::new();
+    };
+    // Instances that are not known yet may be added.
+    if task.width.is_late() || runs.is_empty() {
+        return if runs.is_empty() { Indices::new() } else { vec![0..width] };
+    }
+    let groups = task.gather.as_ref().and_then(|gather| gather.groups.as_ref());
+    match (user.of, groups) {
+        (Consumed::Map(factor), _) => {
+            runs.iter().map(|range| range.start / factor..range.end.div_ceil(factor)).collect()
+        }
+        (Consumed::Gathered, Some(groups)) => {
+            let members = (0..).zip(groups.iter()).filter(|(_, group)| within(runs, **group));
+            members.map(|(at, _)| at..at + 1).collect()
+        }
+        _ => vec![0..width],
+    }
+}
+
+/// What is in both.
+fn common(one: &Indices, other: &Indices) -> Indices {
+    let both = one.iter().flat_map(|one| {
+        let overlap = |other: &Range<u32>| one.start.max(other.start)..one.end.min(other.end);
+        other.iter().map(overlap).filter(|range| !range.is_empty())
+    });
+    both.collect()
 }
 
 /// Whether an index is in one of these ranges.
@@ -229,7 +278,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::engine::{GatherPlan, MapEdge, Width};
+    use crate::engine::{GatherPlan, MapEdge, Temporary, Width};
     use crate::pipeline::{Clause, Conduct, Outcomes, Quantifier};
 
     fn clause(upstream: u32) -> Clause {
@@ -278,6 +327,39 @@ mod tests {
         assert_eq!(all, [vec![0..4], vec![0..12], vec![], vec![0..1]]);
         let none = Past::with_needs(&plan, &widths, vec![]);
         assert!(none.iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    #[allow(clippy::single_range_in_vec_init, reason = "ranges are the elements")]
+    fn what_made_temporary_outputs_runs_again_where_they_are_needed() {
+        let groups: Option<Arc<[u32]>> = Some(vec![0, 0, 1, 1].into());
+        let gather = GatherPlan { upstreams: vec![TaskId(0)], groups, min_success: None };
+        let gathers =
+            TaskPlan { gather: Some(gather), width: Width::Known(2), ..TaskPlan::default() };
+        let user = |task, of, data| User { task: TaskId(task), of, data };
+        let users = vec![
+            user(1, Consumed::Map(3), true),
+            user(2, Consumed::Gathered, true),
+            user(3, Consumed::Single, false),
+            user(4, Consumed::Single, true),
+        ];
+        let one = TaskPlan::default();
+        let plan = RunPlan {
+            tasks: vec![one.clone(), mapped(0, 3), gathers, one.clone(), one],
+            temporary: vec![Temporary { task: TaskId(0), users }],
+            ..RunPlan::default()
+        };
+        let hollow = vec![vec![0..1, 2..4]];
+        let again = |task: usize, range: Range<u32>| {
+            let mut runs = vec![Indices::new(); 5];
+            runs[task].push(range);
+            Past::with_temporary(&plan, &runs, &hollow)[0].clone()
+        };
+        assert_eq!(again(1, 4..8), [2..3]);
+        assert_eq!(again(1, 3..5), []);
+        assert_eq!(again(2, 1..2), [2..4]);
+        assert_eq!(again(3, 0..1), []);
+        assert_eq!(again(4, 0..1), [0..1, 2..4]);
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn notify_downstream(&mut self, ended: Conclusion) {
+        self.remove_unneeded(ended);
         for at in self.run.edges(ended.task) {
             match self.run.edge(at) {
                 Edge::Map { to, factor } => self.notify_map(ended, to, factor),

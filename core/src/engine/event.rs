@@ -169,6 +169,18 @@ pub enum Action {
         /// Its number of instances. A task whose upstream gave no array has one, skipped.
         width: u32,
     },
+    /// Remove the temporary outputs of instances, which nobody needs any more, once all that was recorded
+    /// before is on disk.
+    Remove {
+        /// The run.
+        run: RunId,
+        /// The task.
+        task: TaskId,
+        /// The first instance.
+        first_index: u32,
+        /// How many.
+        count: u32,
+    },
     /// Release values that a worker keeps and no instance needs any more. Other workers may have
     /// copies.
     Release {

@@ -31,6 +31,7 @@ mod refusal;
 mod run;
 mod scheme;
 mod strain;
+mod temporary;
 mod transition;
 mod turn;
 mod values;
@@ -44,7 +45,9 @@ pub use event::{
     RevokeMode, WorkerInfo,
 };
 pub use explain::{Explanation, Missing, MissingEdge, NotStarted, Shortage};
-pub use plan::{Consumed, Done, GatherPlan, MapEdge, Past, RunPlan, TaskPlan, ValueEdge, Width};
+pub use plan::{
+    Consumed, Done, GatherPlan, MapEdge, Past, RunPlan, TaskPlan, Temporary, User, ValueEdge, Width,
+};
 pub use scheme::Scheme;
 pub use transition::is_legal;
 

@@ -15,6 +15,8 @@ pub struct RunPlan {
     pub tasks: Vec<TaskPlan>,
     /// Which tasks consume values of which others, each pair once for each way.
     pub values: Vec<ValueEdge>,
+    /// The tasks with temporary outputs, and who uses these.
+    pub temporary: Vec<Temporary>,
     /// Cancel the rest as soon as an instance has failed for good.
     pub fail_fast: bool,
     /// Cancel the rest as soon as more instances than that have failed for good.
@@ -32,6 +34,27 @@ pub struct ValueEdge {
     pub to: TaskId,
     /// Which instance consumes which value.
     pub of: Consumed,
+}
+
+/// A task with outputs that are removed when nobody needs them any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Temporary {
+    /// The task.
+    pub task: TaskId,
+    /// The tasks that may read its outputs.
+    pub users: Vec<User>,
+}
+
+/// A task that may read outputs of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The task.
+    pub task: TaskId,
+    /// Which of its instances may read those of which instance there; `Single`: all of them all.
+    pub of: Consumed,
+    /// Whether it is given the paths, or the manifest with them, and so must succeed before they can
+    /// be removed. What is only ordered after the other must have ended.
+    pub data: bool,
 }
 
 /// Which values of an upstream an instance consumes.

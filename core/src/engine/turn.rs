@@ -93,13 +93,19 @@ impl<'a> Turn<'a> {
             match step {
                 Step::Ended(ended) => self.notify_downstream(ended),
                 Step::Open(task) => self.open(task),
-                Step::Width(task, width) => self.learn_width(task, width),
+                Step::Width(task, width) => {
+                    self.learn_width(task, width);
+                    if width == 0 {
+                        // No end of an instance will follow.
+                        self.remove_unneeded_by(task);
+                    }
+                }
             }
         }
-        let Turn { run, hub, .. } = self;
-        if run.open > 0 || run.state != RunState::Running {
+        if self.run.open > 0 || self.run.state != RunState::Running {
             return;
         }
+        let Turn { run, hub, .. } = &mut self;
         // An interruption that came too late to cut anything off is none.
         let cut = || run.tasks.iter().any(|task| task.counts.of(State::Cancelled) > 0);
         run.state = match (run.cancelled, run.failed) {
@@ -112,7 +118,8 @@ impl<'a> Turn<'a> {
         if let Some(held) = hub.held.get_mut(&run.id) {
             held.release_all(); // No instance will consume any of its values any more.
         }
-        self.out.push(Action::RunFinished { run: run.id, state: run.state });
+        self.remove_rest();
+        self.out.push(Action::RunFinished { run: self.run.id, state: self.run.state });
     }
 
     /// Moves instances to another state.

@@ -22,7 +22,12 @@ pub(super) fn edges(pipeline: &Pipeline, plans: &[TaskPlan]) -> Vec<ValueEdge> {
 
 /// How many instances of a task there are for each of `from`, when it maps it, directly or through
 /// others.
-fn factor(pipeline: &Pipeline, plans: &[TaskPlan], task: TaskId, from: TaskId) -> Option<u32> {
+pub(super) fn factor(
+    pipeline: &Pipeline,
+    plans: &[TaskPlan],
+    task: TaskId,
+    from: TaskId,
+) -> Option<u32> {
     let (mut at, mut factor) = (task, 1u32);
     while let Pattern::Map(upstream) = pipeline.tasks.get(at.at())?.pattern {
         factor = factor.saturating_mul(plans.get(at.at())?.map?.factor);

@@ -56,6 +56,8 @@ pub(super) struct Draft<'t> {
     pub(super) capture: Capture,
     /// Name, place of the name, path.
     pub(super) outputs: Vec<(&'t str, Range<usize>, Option<Text<'t>>)>,
+    /// Those of them that are removed when nobody needs them any more, by position.
+    pub(super) temp: Vec<u32>,
     pub(super) stdin: Option<Text<'t>>,
     pub(super) inputs: Vec<Text<'t>>,
     /// Those of them that have a name: name, its location, and their position.
@@ -87,6 +89,7 @@ impl<'t> Draft<'t> {
             max_items: None,
             capture: Capture::None,
             outputs: Vec::new(),
+            temp: Vec::new(),
             stdin: None,
             inputs: Vec::new(),
             named: Vec::new(),
@@ -121,6 +124,7 @@ impl<'t> Draft<'t> {
             sweep: self.sweep.as_ref().map(|sweep| sweep.space.clone()),
             capture: self.capture,
             outputs: outputs.collect(),
+            temp: self.temp.clone(),
             named: self.named.iter().map(|(name, _, at)| ((*name).to_owned(), *at)).collect(),
             conduct: self.conduct.clone(),
             ..Task::new(self.name, self.kind())

@@ -206,7 +206,11 @@ impl<'r, 'a, 't> Linker<'r, 'a, 't> {
         };
         for (at, (_, _, path)) in draft.outputs.iter().enumerate() {
             let Some(path) = path else { continue };
+            let span = path.span.clone();
             let path = self.path(Site { task: id, of_output: true }, path, refs);
+            if self.names.tasks[id.at()].is_temp(at) {
+                self.reader.report(span, check::temporary(&path));
+            }
             self.names.tasks[id.at()].outputs[at].1 = path;
         }
         let env = draft.env.iter();

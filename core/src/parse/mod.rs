@@ -19,6 +19,7 @@ mod files;
 mod glob;
 mod keys;
 mod link;
+mod output;
 mod pattern;
 mod placement;
 mod reader;

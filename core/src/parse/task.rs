@@ -225,7 +225,10 @@ impl<'t> Draft<'t> {
         for (key, value) in fields {
             let name = &**key.get_ref();
             reader.report(key.span(), check::output(name, self.name));
-            let path = reader.filled_text(value, "the path");
+            let (path, temp) = reader.output(value);
+            if temp {
+                self.temp.push(u32::try_from(self.outputs.len()).unwrap_or(u32::MAX));
+            }
             self.outputs.push((name, key.span(), path));
         }
     }

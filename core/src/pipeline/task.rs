@@ -39,6 +39,9 @@ pub struct Task {
     /// Files that an attempt creates: name and path.
     #[serde(default, skip_serializing_if = "is_default")]
     pub outputs: Vec<(String, Template)>,
+    /// Those of them that are removed when nobody needs them any more, by position.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub temp: Vec<u32>,
     /// The file fed to standard input.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stdin: Option<Template>,
@@ -74,6 +77,7 @@ impl Task {
             references: Vec::new(),
             capture: Capture::None,
             outputs: Vec::new(),
+            temp: Vec::new(),
             stdin: None,
             inputs: Vec::new(),
             named: Vec::new(),
@@ -89,6 +93,12 @@ impl Task {
         self.sweep.is_some()
             || self.conduct.targets == Targets::Each
             || !matches!(self.pattern, Pattern::Own | Pattern::Gather(_))
+    }
+
+    /// Whether one of its outputs, by position, is removed when nobody needs it any more.
+    #[must_use]
+    pub fn is_temp(&self, output: usize) -> bool {
+        self.temp.iter().any(|at| *at as usize == output)
     }
 
     /// Its inputs that have a name, in order.

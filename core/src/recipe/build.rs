@@ -113,6 +113,7 @@ impl RecipeData {
             grouped: groups.is_some(),
             groups,
             report_outputs,
+            temp: task.temp.clone(),
             mark: String::new(),
         })
     }

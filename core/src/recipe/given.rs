@@ -66,6 +66,9 @@ pub struct RecipeData {
     #[serde(skip)]
     pub(super) groups: Option<Arc<[u32]>>,
     pub(super) report_outputs: bool,
+    /// The outputs that are removed when nobody needs them any more, by position.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) temp: Vec<u32>,
     /// The mark of the worker that makes the attempts, see [`super::Recipe::marked`].
     #[serde(skip)]
     pub(super) mark: String,

@@ -78,6 +78,8 @@ pub struct OutputFile {
     pub temporary: PathBuf,
     /// Whether it must be a directory, as declared by a slash at the end of the path.
     pub directory: bool,
+    /// Whether it is removed when nobody needs it any more.
+    pub temp: bool,
 }
 
 /// What is known while an attempt is rendered.
@@ -440,7 +442,9 @@ impl Renderer<'_> {
             false => target.with_file_name(self.attempt_dir("")).join(file_name),
         };
         let path = PathBuf::from(os(path.to_vec()));
-        Ok(OutputFile { name: name.to_owned(), path, target, temporary, directory })
+        let at = u32::try_from(self.outputs.len()).unwrap_or(u32::MAX);
+        let temp = self.data.temp.contains(&at);
+        Ok(OutputFile { name: name.to_owned(), path, target, temporary, directory, temp })
     }
 
     /// The name of a directory of the attempt's own: hidden, and different from that of any other

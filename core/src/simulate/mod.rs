@@ -358,7 +358,7 @@ impl Simulation<'_> {
                     touched.push(worker);
                 }
                 // Simulated attempts have no values.
-                Action::Release { .. } => {}
+                Action::Release { .. } | Action::Remove { .. } => {}
                 Action::RunFinished { .. } => self.finished = true,
                 _ => {}
             }

@@ -8,7 +8,7 @@ use crate::pipeline::{Conduct, Pipeline};
 /// The text; `None` for what has no text, which is never the same as anything else.
 pub(crate) fn definition(pipeline: &Pipeline, task: TaskId) -> Option<String> {
     let mut task = pipeline.tasks.get(task.at())?.clone();
-    task.sweep = None;
+    (task.sweep, task.temp) = (None, Vec::new());
     task.conduct = Conduct { targets: task.conduct.targets, ..Conduct::default() };
     canonical::task(&mut task).ok()?;
     let mut out = String::new();

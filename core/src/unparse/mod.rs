@@ -283,7 +283,7 @@ impl Writer<'_> {
             (_, Capture::Bytes) => Some("\"bytes\""),
         };
         self.optional("capture", capture.map(str::to_owned));
-        self.optional("out", self.templates(&task.outputs)?);
+        self.optional("out", self.outputs()?);
         self.optional("stdin", task.stdin.as_ref().map(|path| self.template(path)).transpose()?);
         let inputs =
             task.unnamed_inputs().map(|path| self.template(path)).collect::<Written<Vec<_>>>()?;
@@ -297,6 +297,9 @@ impl Writer<'_> {
         self.optional("working-dir", path.map(|path| self.template(path)).transpose()?);
         if task.conduct.keep {
             return Err("that its value is kept".to_owned());
+        }
+        if task.conduct.beside {
+            return Err("that it takes no slot".to_owned());
         }
         Ok(())
     }
@@ -395,6 +398,20 @@ impl Writer<'_> {
             Ok(format!("{} = {}", key(name)?, self.template(text)?))
         };
         let fields = texts.iter().map(field).collect::<Written<Vec<_>>>()?;
+        Ok((!fields.is_empty()).then(|| table(fields)))
+    }
+
+    fn outputs(&self) -> Written<Option<String>> {
+        let field = |(at, (name, path)): (usize, &(String, Template))| {
+            let path = self.template(path)?;
+            let path = match self.task.is_temp(at) {
+                true => table(vec![format!("path = {path}"), "temp = true".to_owned()]),
+                false => path,
+            };
+            Ok(format!("{} = {path}", key(name)?))
+        };
+        let fields = self.task.outputs.iter().enumerate().map(field);
+        let fields = fields.collect::<Written<Vec<_>>>()?;
         Ok((!fields.is_empty()).then(|| table(fields)))
     }
 

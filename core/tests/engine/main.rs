@@ -10,5 +10,6 @@ mod programs;
 mod refusals;
 mod rig;
 mod states;
+mod temporary;
 mod truth_table;
 mod values;

@@ -40,6 +40,8 @@ pub(crate) struct Rig {
     pub(crate) workers: BTreeMap<WorkerId, FakeWorker>,
     pub(crate) records: Vec<Record>,
     pub(crate) finished: Vec<RunState>,
+    /// The instances whose temporary outputs are to be removed.
+    pub(crate) removed: Vec<InstanceId>,
     /// The length of the value that a worker keeps of an attempt that succeeds, if any.
     pub(crate) keeps: Option<u64>,
     /// The worker that keeps each value.
@@ -222,6 +224,9 @@ impl Rig {
                 for value in values {
                     assert_eq!(self.kept.remove(&value), Some(worker), "{value:?} is kept there");
                 }
+            }
+            Action::Remove { task, first_index, count, .. } => {
+                self.removed.extend((first_index..first_index + count).map(|i| at(task.0, i)));
             }
             Action::RunFinished { run, state } => {
                 assert_eq!(run, RUN);

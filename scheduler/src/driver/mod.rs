@@ -321,6 +321,11 @@ impl Driver {
                     batch.entries.push(Line::Width { run, task, width });
                 }
                 Action::Release { run, values, .. } => self.release(run, &values),
+                Action::Remove { run, task, first_index, count } => {
+                    let live = self.runs.get_mut(&run);
+                    let removal = live.and_then(|live| live.removal(run, task, first_index, count));
+                    batch.entries.extend(removal.map(Line::Remove));
+                }
                 Action::RunFinished { run, state } => batch.news.ends.push((run, state, now)),
             }
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dagrun_core::engine::{Past, Record};
-use dagrun_core::ids::{InstanceId, Micros, TaskId};
+use dagrun_core::ids::{InstanceId, Micros, RunId, TaskId};
 use dagrun_core::layout;
 use dagrun_core::pipeline::{Pattern, Pipeline, RunContext, Task};
 use dagrun_core::recipe::{
@@ -19,7 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::inbox::Submitted;
 use super::published::Published;
-use crate::store::{ItemsJob, Listed};
+use crate::store::{ItemsJob, Listed, Removal};
 
 /// Bytes of values kept for a run; values beyond that are read back from the store.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -44,6 +44,8 @@ pub(super) struct LiveRun {
     /// Total duration and number of the attempts that succeeded, by task.
     durations: Vec<(u64, u64)>,
     recipes: FxHashMap<TaskId, Rc<TaskRecipe>>,
+    /// What is needed to remove the temporary outputs of a task.
+    removals: FxHashMap<TaskId, (Arc<Recipe>, Arc<[u32]>)>,
     /// Tasks whose values or outputs are inputs of other instances.
     consumed: FxHashSet<TaskId>,
     payloads: FxHashMap<InstanceId, Input>,
@@ -154,6 +156,7 @@ impl LiveRun {
             pipeline,
             widths,
             recipes: FxHashMap::default(),
+            removals: FxHashMap::default(),
             payloads: FxHashMap::default(),
             payload_bytes: 0,
         }
@@ -265,6 +268,24 @@ impl LiveRun {
             recipe.listed.borrow_mut().insert(upstream, Arc::clone(&made));
         }
         Ok(made)
+    }
+
+    /// The removal of the temporary outputs of instances.
+    pub(super) fn removal(
+        &mut self,
+        run: RunId,
+        task: TaskId,
+        first: u32,
+        count: u32,
+    ) -> Option<Removal> {
+        if !self.removals.contains_key(&task) {
+            let recipe = Arc::new(Recipe::new(&self.pipeline, task, &self.context).ok()?);
+            let temp: Arc<[u32]> = self.task(task)?.temp.as_slice().into();
+            self.removals.insert(task, (recipe, temp));
+        }
+        let (recipe, temp) = self.removals.get(&task).cloned()?;
+        let base_dir = self.context.base_dir.clone();
+        Some(Removal { run, task, first, count, temp, recipe, base_dir })
     }
 
     /// Keeps a value or outputs that are inputs of other instances.

@@ -72,16 +72,7 @@ impl History {
         let left = retry.left(&widths, &again, &lacking);
         found.iter_mut().zip(&again).for_each(|(task, again)| task.leave_out(again));
         drop_oversized(plan, &widths, &mut found);
-        settle(plan, &widths, &mut found);
-        let runs: Vec<Indices> = (found.iter().zip(&widths).zip(&left))
-            .map(|((task, width), left)| without(&outside(&task.spans(), *width), left))
-            .collect();
-        for task in Past::rerun(plan, &runs) {
-            if let Some(task) = found.get_mut(task.at()) {
-                task.forget();
-            }
-        }
-        settle(plan, &widths, &mut found);
+        while retry.run_again(&widths, &left, &mut found) {}
         let workers = self.read(self.workers_of(&found))?;
         let past = past_of(plan, &widths, &found, left);
         let total: u64 = widths.iter().map(|width| u64::from(*width)).sum();
@@ -145,6 +136,33 @@ impl Retry<'_> {
             Origin::New | Origin::Parts(..) => *now,
         };
         widths.map(width).map(Option::unwrap_or_default).collect()
+    }
+
+    /// Takes out of what is taken over what must run again for what runs: locks, and what made temporary
+    /// outputs that are needed once more. Returns whether there may be more of it.
+    fn run_again(&self, widths: &[u32], left: &[Indices], found: &mut [Succeeded<'_>]) -> bool {
+        let plan = &self.checked.plan;
+        settle(plan, widths, found);
+        let runs = |found: &[Succeeded<'_>]| -> Vec<Indices> {
+            let tasks = found.iter().zip(widths).zip(left);
+            tasks
+                .map(|((task, width), left)| without(&outside(&task.spans(), *width), left))
+                .collect()
+        };
+        for task in Past::rerun(plan, &runs(found)) {
+            if let Some(task) = found.get_mut(task.at()) {
+                task.forget();
+            }
+        }
+        settle(plan, widths, found);
+        let hollow: Vec<Indices> =
+            found.iter_mut().map(|task| std::mem::take(&mut task.hollow)).collect();
+        let needed = Past::with_temporary(plan, &runs(found), &hollow);
+        for (task, (needed, hollow)) in found.iter_mut().zip(needed.iter().zip(hollow)) {
+            task.leave_out(needed);
+            task.hollow = without(&hollow, needed);
+        }
+        needed.iter().any(|needed| !needed.is_empty())
     }
 
     /// The instances that run although they may have succeeded.

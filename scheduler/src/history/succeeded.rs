@@ -13,7 +13,7 @@ use dagrun_core::payload::{self, Stored, Whereabouts};
 use dagrun_core::pipeline::{Pipeline, RunContext};
 use dagrun_core::recipe::{Recipe, count_items};
 use dagrun_core::status::State;
-use dagrun_disk::stamp_of;
+use dagrun_disk::{stamp_of, whole_stamp_of};
 use dagrun_schema::wire::Submission;
 use rusqlite::{Row, params};
 use rustc_hash::FxHashSet;
@@ -50,6 +50,11 @@ pub(super) struct Succeeded<'a> {
     pub(super) spans: Vec<TakenSpan>,
     /// The instances that succeeded, whether they can be taken over or not.
     pub(super) had: Indices,
+    /// Which of the task's outputs are temporary, by position.
+    temp: Vec<u32>,
+    /// Instances in the spans whose temporary outputs are not there any more: they run again if those are
+    /// needed.
+    pub(super) hollow: Indices,
 }
 
 /// What other tasks use of each.
@@ -150,6 +155,8 @@ impl<'a> Succeeded<'a> {
             elements: Vec::new(),
             spans: Vec::new(),
             had: Indices::new(),
+            temp: pipeline.tasks.get(task.at()).map(|task| task.temp.clone()).unwrap_or_default(),
+            hollow: Indices::new(),
         }
     }
 
@@ -189,7 +196,7 @@ impl<'a> Succeeded<'a> {
             let then = InstanceId { index: then.index + (from - first), ..then };
             TakenSpan { task, first: from, count, then, origin, payload, worker }
         };
-        let Succeeded { files, spans, elements, .. } = self;
+        let Succeeded { files, spans, elements, temp, hollow, .. } = self;
         let mut keep = |span: TakenSpan| {
             if items > 0 {
                 elements.push((span.first, items));
@@ -205,16 +212,21 @@ impl<'a> Succeeded<'a> {
                 let paths = decode_outputs(&reported).into_iter();
                 let paths: Vec<_> =
                     paths.map(|path| base_dir.join(OsStr::from_bytes(&path))).collect();
-                if paths.len() == *outputs && unchanged(&paths, &stamps) {
+                let found = (paths.len() == *outputs).then(|| look(&paths, &stamps, temp));
+                if let Some(found) = found.filter(|found| found.lasting) {
                     keep(span(first, count));
+                    hollow.extend((!found.temporary).then_some(first..end));
                 }
             }
             Files::Computed(recipe) => {
-                let there = |index: &u32| match recipe.output_paths(*index) {
-                    Ok(Some(paths)) => unchanged(&paths, &stamps),
-                    Ok(None) | Err(_) => false,
-                };
-                (first..end).filter(there).for_each(|index| keep(span(index, 1)));
+                for index in first..end {
+                    let Ok(Some(paths)) = recipe.output_paths(index) else { continue };
+                    let found = look(&paths, &stamps, temp);
+                    if found.lasting {
+                        keep(span(index, 1));
+                        hollow.extend((!found.temporary).then_some(index..index + 1));
+                    }
+                }
             }
         }
         Ok(())
@@ -225,6 +237,7 @@ impl<'a> Succeeded<'a> {
         self.spans.sort_by_key(|span| span.first);
         self.elements.sort_unstable();
         self.had.sort_unstable_by_key(|range| range.start);
+        self.hollow.sort_unstable_by_key(|range| range.start);
     }
 
     /// The instances in the spans.
@@ -333,13 +346,30 @@ fn is_lost(stored: &Stored) -> bool {
     }
 }
 
-/// Whether outputs are what they were when their instance succeeded; where that is not known, whether
-/// they exist.
-fn unchanged(paths: &[PathBuf], stamps: &[Option<Stamp>]) -> bool {
-    paths.iter().enumerate().all(|(at, path)| match stamps.get(at).copied().flatten() {
+/// Which outputs of an instance are what they were when it succeeded.
+struct Found {
+    /// All that are to last.
+    lasting: bool,
+    /// All that are temporary.
+    temporary: bool,
+}
+
+/// Looks for outputs; where it is not known what they were, whether they exist.
+fn look(paths: &[PathBuf], stamps: &[Option<Stamp>], temp: &[u32]) -> Found {
+    let unchanged = |at: usize, path: &Path| match stamps.get(at).copied().flatten() {
+        Some(then @ Stamp::Tree { .. }) => {
+            whole_stamp_of(path).is_some_and(|now| then.matches(&now))
+        }
         Some(then) => stamp_of(path).is_some_and(|now| then.matches(&now)),
         None => exists(path),
-    })
+    };
+    let mut found = Found { lasting: true, temporary: true };
+    for (at, path) in paths.iter().enumerate() {
+        let is_temp = temp.iter().any(|temp| *temp as usize == at);
+        let so_far = if is_temp { &mut found.temporary } else { &mut found.lasting };
+        *so_far = *so_far && unchanged(at, path);
+    }
+    found
 }
 
 /// Whether a file exists. An error other than "not found" counts as existing.

@@ -176,6 +176,7 @@ const STAMPS: [u8; 4] = u32::MAX.to_le_bytes();
 const UNKNOWN: u8 = 0;
 const DIRECTORY: u8 = 1;
 const FILE: u8 = 2;
+const TREE: u8 = 3;
 
 /// Paths and stamps as one value: each path is preceded by its length; each stamp begins with its kind.
 pub(crate) fn encode_outputs(outputs: &[Vec<u8>], stamps: &[Option<Stamp>]) -> Option<Vec<u8>> {
@@ -183,7 +184,7 @@ pub(crate) fn encode_outputs(outputs: &[Vec<u8>], stamps: &[Option<Stamp>]) -> O
         return None;
     }
     let paths: usize = outputs.iter().map(|output| output.len() + 4).sum();
-    let mut bytes = Vec::with_capacity(paths + 4 + 17 * stamps.len());
+    let mut bytes = Vec::with_capacity(paths + 4 + 25 * stamps.len());
     for output in outputs {
         bytes.extend_from_slice(&u32::try_from(output.len()).unwrap_or(u32::MAX).to_le_bytes());
         bytes.extend_from_slice(output);
@@ -197,6 +198,12 @@ pub(crate) fn encode_outputs(outputs: &[Vec<u8>], stamps: &[Option<Stamp>]) -> O
             Some(Stamp::Directory) => bytes.push(DIRECTORY),
             Some(Stamp::File { bytes: size, modified }) => {
                 bytes.push(FILE);
+                bytes.extend_from_slice(&size.to_le_bytes());
+                bytes.extend_from_slice(&modified.to_le_bytes());
+            }
+            Some(Stamp::Tree { entries, bytes: size, modified }) => {
+                bytes.push(TREE);
+                bytes.extend_from_slice(&entries.to_le_bytes());
                 bytes.extend_from_slice(&size.to_le_bytes());
                 bytes.extend_from_slice(&modified.to_le_bytes());
             }
@@ -224,6 +231,15 @@ pub(crate) fn decode_stamps(bytes: &[u8]) -> Vec<Option<Stamp>> {
                 let bytes = u64::from_le_bytes(*bytes);
                 let modified = i64::from_le_bytes(*modified);
                 (Some(Stamp::File { bytes, modified }), after)
+            }
+            TREE => {
+                let Some((entries, after)) = after.split_first_chunk::<8>() else { break };
+                let Some((bytes, after)) = after.split_first_chunk::<8>() else { break };
+                let Some((modified, after)) = after.split_first_chunk::<8>() else { break };
+                let entries = u64::from_le_bytes(*entries);
+                let bytes = u64::from_le_bytes(*bytes);
+                let modified = i64::from_le_bytes(*modified);
+                (Some(Stamp::Tree { entries, bytes, modified }), after)
             }
             _ => break,
         };
@@ -296,7 +312,8 @@ mod tests {
     fn outputs_are_bytes_and_may_be_empty() {
         let outputs = vec![b"a/b".to_vec(), vec![], vec![0xff, b'\n']];
         let file = Stamp::File { bytes: u64::MAX, modified: -1 };
-        let stamps = vec![Some(file), None, Some(Stamp::Directory)];
+        let tree = Stamp::Tree { entries: 3, bytes: 1 << 40, modified: 7 };
+        let stamps = vec![Some(file), None, Some(Stamp::Directory), Some(tree)];
         for outputs in [&outputs[..], &[]] {
             for stamps in [&stamps[..], &[]] {
                 let Some(bytes) = encode_outputs(outputs, stamps) else { continue };

@@ -9,6 +9,7 @@ pub(crate) mod give_up;
 mod manifest;
 mod past;
 mod queue;
+mod remove;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use dagrun_core::status::{Counts, RunState};
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 pub(crate) use self::queue::Haste;
+pub(crate) use self::remove::Removal;
 use crate::journal::lock::Owner;
 use crate::journal::schema::open_writer;
 use crate::journal::{StoreError, TakenSpan};
@@ -57,6 +59,8 @@ pub(crate) enum Line {
     Record(Record),
     /// A task's number of instances has become known.
     Width { run: RunId, task: TaskId, width: u32 },
+    /// Temporary outputs are not needed any more: they are removed when the lines before are on disk.
+    Remove(Removal),
 }
 
 /// The end of a run.

@@ -15,8 +15,8 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::queue::{self, Taker};
 use super::{
-    Begun, Command, Line, NewRun, PrepareJob, Prepared, Reply, RunEnd, StoreError, forget, give_up,
-    manifest, past,
+    Begun, Command, Line, NewRun, PrepareJob, Prepared, Removal, Reply, RunEnd, StoreError, forget,
+    give_up, manifest, past,
 };
 use crate::journal::lock::{Owner, RunLock};
 use crate::journal::rows::{encode_cause, encode_outputs, tolerance};
@@ -58,6 +58,8 @@ struct Group {
     begun: Vec<Later<Begun>>,
     forgotten: Vec<Later<forget::Forgotten>>,
     given_up: Vec<Later<bool>>,
+    /// Temporary outputs to be removed then.
+    removals: Vec<Removal>,
     /// The runs that end with it.
     ended: Vec<RunId>,
 }
@@ -125,8 +127,14 @@ impl Writer {
                     match entry {
                         Line::Record(record) => self.append(record)?,
                         Line::Width { run, task, width } => self.widen(*run, *task, *width)?,
+                        Line::Remove(_) => {}
                     }
                 }
+                let removal = |entry| match entry {
+                    Line::Remove(removal) => Some(removal),
+                    Line::Record(_) | Line::Width { .. } => None,
+                };
+                self.group.removals.extend(entries.into_iter().filter_map(removal));
                 ends.iter().try_for_each(|end| self.finish(end))
             }
             Command::Joined { worker, name, host, at } => self.joined(worker, &name, &host, at),
@@ -166,6 +174,8 @@ impl Writer {
         for (reply, done) in group.given_up {
             let _ = reply.send(Ok(done));
         }
+        // Who learns of a run's end finds them removed.
+        group.removals.iter().for_each(|removal| removal.perform(&self.database));
         for run in group.ended {
             self.locks.remove(&run);
         }

@@ -218,14 +218,25 @@ fn write_stamp(stamp: Option<Stamp>, mut to: schema::stamp::Builder<'_>) {
             file.set_bytes(bytes);
             file.set_modified(modified);
         }
+        Some(Stamp::Tree { entries, bytes, modified }) => {
+            let mut tree = to.init_tree();
+            tree.set_entries(entries);
+            tree.set_total(bytes);
+            tree.set_newest(modified);
+        }
     }
 }
 
 fn read_stamp(from: schema::stamp::Reader<'_>) -> Result<Option<Stamp>> {
-    use schema::stamp::{Directory, File, Unknown};
+    use schema::stamp::{Directory, File, Tree, Unknown};
     Ok(match from.which()? {
         Unknown(()) => None,
         Directory(()) => Some(Stamp::Directory),
         File(file) => Some(Stamp::File { bytes: file.get_bytes(), modified: file.get_modified() }),
+        Tree(tree) => Some(Stamp::Tree {
+            entries: tree.get_entries(),
+            bytes: tree.get_total(),
+            modified: tree.get_newest(),
+        }),
     })
 }

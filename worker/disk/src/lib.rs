@@ -10,4 +10,4 @@ pub mod log;
 mod target;
 pub mod unfinished;
 
-pub use target::{kind_of, stamp_of};
+pub use target::{kind_of, stamp_of, whole_stamp_of};

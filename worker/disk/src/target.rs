@@ -1,5 +1,6 @@
 //! What stands at the path of an output.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -13,9 +14,36 @@ pub fn stamp_of(path: &Path) -> Option<Stamp> {
     if found.is_dir() {
         return Some(Stamp::Directory);
     }
-    let seconds = found.mtime().saturating_mul(1_000_000_000);
-    let modified = seconds.saturating_add(found.mtime_nsec());
+    let modified = modified_at(&found);
     found.is_file().then_some(Stamp::File { bytes: found.len(), modified })
+}
+
+/// The same, with all that is in a directory; `None` also when some of that cannot be seen.
+#[must_use]
+pub fn whole_stamp_of(path: &Path) -> Option<Stamp> {
+    let root = path.symlink_metadata().ok()?;
+    if !root.is_dir() {
+        return if root.is_file() { stamp_of(path) } else { None };
+    }
+    let (mut entries, mut bytes, mut modified) = (0u64, 0u64, modified_at(&root));
+    let mut open = vec![path.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).ok()? {
+            let entry = entry.ok()?;
+            let found = entry.metadata().ok()?;
+            entries += 1;
+            modified = modified.max(modified_at(&found));
+            match found.is_dir() {
+                true => open.push(entry.path()),
+                false => bytes = bytes.saturating_add(found.len()),
+            }
+        }
+    }
+    Some(Stamp::Tree { entries, bytes, modified })
+}
+
+fn modified_at(found: &Metadata) -> i64 {
+    found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec())
 }
 
 /// What stands at a path; a link in its last component is not followed.
@@ -45,4 +73,30 @@ pub fn kind_of(path: &Path) -> io::Result<Kind> {
     } else {
         Kind::Device
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_another_when_anything_in_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d");
+        std::fs::create_dir_all(path.join("e")).unwrap();
+        std::fs::write(path.join("e/f"), "abc").unwrap();
+        std::os::unix::fs::symlink("/dev/null", path.join("l")).unwrap();
+        let before = whole_stamp_of(&path).unwrap();
+        assert!(matches!(before, Stamp::Tree { entries: 3, .. }), "{before:?}");
+        assert_eq!(whole_stamp_of(&path), Some(before));
+        assert_eq!(whole_stamp_of(&path.join("l")), None);
+        assert_eq!(whole_stamp_of(&path.join("e/f")), stamp_of(&path.join("e/f")));
+        // Both the size and the number, as the time may be that of the same instant.
+        std::fs::write(path.join("e/f"), "abcd").unwrap();
+        let larger = whole_stamp_of(&path).unwrap();
+        assert!(!before.matches(&larger));
+        std::fs::write(path.join("e/g"), "").unwrap();
+        assert!(!larger.matches(&whole_stamp_of(&path).unwrap()));
+        assert_eq!(whole_stamp_of(&dir.path().join("none")), None);
+    }
 }

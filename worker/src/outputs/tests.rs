@@ -27,6 +27,7 @@ impl Rig {
             target: dir.join(name),
             temporary: dir.join(".dagrun-m-1").join(name),
             directory: path.ends_with('/'),
+            temp: false,
         }
     }
 

@@ -50,6 +50,7 @@ pub fn output(dir: &Path, name: &str) -> OutputFile {
         target: dir.join("results").join(name),
         temporary: dir.join("results").join(".dagrun-m-7-0-0-1").join(name),
         directory: false,
+        temp: false,
     }
 }
 
