@@ -9,7 +9,7 @@ use crate::output::Stamp;
 /// The state of an instance.
 ///
 /// ```text
-/// blocked ─► ready | succeeded | skipped | cancelled
+/// blocked ─► ready | backoff | succeeded | failed | skipped | cancelled
 /// ready   ─► leased | failed | skipped | cancelled
 /// leased  ─► ready | backoff | succeeded | failed | cancelled
 /// backoff ─► ready | skipped | cancelled
@@ -49,7 +49,7 @@ impl State {
         State::Cancelled,
     ];
 
-    /// Whether nothing follows it.
+    /// Whether nothing follows it, unless its run is interrupted and resumed.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         self as u8 >= State::Succeeded as u8

@@ -70,8 +70,12 @@ const ENGINE: &[&str] = &[
     // Events and actions, and data that do not know each other's owners.
     "transition",
     "clause",
+    "cause",
+    "resumed",
     "plan",
     "again",
+    "restore",
+    "reopening",
     "event",
     "needs",
     "ready",

@@ -198,7 +198,7 @@ fn spread(plan: &RunPlan, widths: &[u32], again: &mut [Indices], which: Ties) {
 
 /// Which ties between tasks are looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ties {
+pub(super) enum Ties {
     /// Those that carry data.
     Data,
     /// Those of order too.
@@ -233,7 +233,7 @@ fn ties(task: &TaskPlan, which: Ties) -> impl Iterator<Item = (TaskId, Way<'_>)>
 }
 
 /// The tasks, each after those that it is tied to.
-fn in_order(plan: &RunPlan, which: Ties) -> Vec<usize> {
+pub(super) fn in_order(plan: &RunPlan, which: Ties) -> Vec<usize> {
     let mut open: Vec<usize> = plan.tasks.iter().map(|task| ties(task, which).count()).collect();
     let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); plan.tasks.len()];
     for (at, task) in plan.tasks.iter().enumerate() {

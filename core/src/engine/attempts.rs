@@ -203,7 +203,9 @@ impl Turn<'_> {
 
     fn end_cancelled(&mut self, mut attempt: Attempt) {
         if !attempt.ran {
-            attempt.number -= 1; // The attempt was never made.
+            // The attempt was never made.
+            let history = self.run.histories.get(&attempt.instance);
+            attempt.number = history.map_or(0, |history| history.known);
         }
         self.conclude(attempt, State::Cancelled, Some(Cause::Cancelled));
     }
@@ -227,7 +229,7 @@ impl Turn<'_> {
         let plan = Arc::clone(&self.run.plan);
         let task = &plan.tasks[instance.task.at()];
         let retry = &task.conduct.retry;
-        let history = self.run.histories.entry(instance).or_default();
+        let history = self.run.history(instance);
         history.note(&attempt);
         history.failed += 1;
         let failed = history.failed;
@@ -238,8 +240,7 @@ impl Turn<'_> {
             self.conclude(attempt, State::Failed, cause);
             return;
         }
-        let seed = plan.seed ^ u64::from(instance.task.0) << 32 ^ u64::from(instance.index);
-        let wait = backoff(retry, failed, seed);
+        let wait = self.wait_after(instance, failed);
         let span = attempt.span();
         if wait.0 == 0 {
             self.record_attempt(attempt, State::Ready, cause);
@@ -252,6 +253,13 @@ impl Turn<'_> {
         }
     }
 
+    /// The wait before the attempt that follows failure number `failed` of an instance, from 1.
+    pub(super) fn wait_after(&self, instance: InstanceId, failed: u32) -> Micros {
+        let InstanceId { task, index } = instance;
+        let seed = self.run.plan.seed ^ u64::from(task.0) << 32 ^ u64::from(index);
+        backoff(&self.run.task_plan(task).conduct.retry, failed, seed)
+    }
+
     /// The attempt's worker is lost. Only an attempt that may have run counts as lost.
     fn lost(&mut self, attempt: Attempt) {
         let instance = attempt.instance;
@@ -260,7 +268,7 @@ impl Turn<'_> {
             return;
         }
         let most = self.run.task_plan(instance.task).conduct.max_lost;
-        let history = self.run.histories.entry(instance).or_default();
+        let history = self.run.history(instance);
         history.note(&attempt);
         history.lost += 1;
         if history.lost > most {
@@ -289,7 +297,7 @@ impl Turn<'_> {
 
 impl History {
     fn note(&mut self, attempt: &Attempt) {
-        self.attempts = attempt.number;
+        (self.attempts, self.known) = (attempt.number, attempt.number);
         self.refusals = 0;
         (self.elsewhere_until, self.anywhere) = (None, false);
         if !self.workers.contains(&attempt.worker) || self.workers.len() < 16 {

@@ -22,7 +22,7 @@ impl CancelScope {
 }
 
 impl Turn<'_> {
-    pub(super) fn cancel(self, scope: CancelScope) {
+    pub(super) fn cancel(mut self, scope: CancelScope) {
         if self.run.state != RunState::Running || !self.run.knows(scope) {
             self.hub.stale += 1;
             return;
@@ -30,17 +30,27 @@ impl Turn<'_> {
         self.run.cancelled |= scope == CancelScope::Run;
         self.run.interrupted |= scope == CancelScope::Interruption;
         self.end_all(scope);
+        self.settle();
     }
 
     /// Too many instances failed for good: the rest of the run ends.
-    pub(super) fn fail_fast(self) {
+    pub(super) fn fail_fast(mut self) {
         if self.run.state == RunState::Running && !self.run.ending {
             self.end_all(CancelScope::Run);
+            self.settle();
         }
     }
 
-    /// Ends everything in scope.
-    fn end_all(mut self, scope: CancelScope) {
+    /// Cancels what a user had cancelled before the run was resumed.
+    pub(super) fn cancel_again(&mut self, scope: CancelScope) {
+        if self.run.knows(scope) {
+            self.run.cancelled |= scope == CancelScope::Run;
+            self.end_all(scope);
+        }
+    }
+
+    /// Ends everything in scope, without drawing consequences.
+    fn end_all(&mut self, scope: CancelScope) {
         self.run.ending |= scope.is_whole();
         // End all of them before drawing consequences: otherwise the end of one would start the
         // next.
@@ -48,7 +58,6 @@ impl Turn<'_> {
             self.cancel_waiting(task, span);
         }
         self.revoke(scope);
-        self.settle();
     }
 
     fn cancel_waiting(&mut self, task: TaskId, span: Span) {

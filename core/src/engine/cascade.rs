@@ -158,6 +158,9 @@ impl Turn<'_> {
     }
 
     fn ready_if_blocked(&mut self, task: TaskId, span: Span) {
+        if !self.run.delayed.is_empty() {
+            self.wait_on(task, span);
+        }
         for span in self.run.spans(task, span, |state| state == State::Blocked) {
             self.make_ready(task, span);
             self.bound_wait(task, span);
@@ -205,7 +208,7 @@ impl State {
 impl Cause {
     /// Whether a skip for this reason fails the run: it was not requested, and no failed instance
     /// explains it.
-    fn is_a_failure(self) -> bool {
+    pub(super) fn is_a_failure(self) -> bool {
         match self {
             Cause::Follow { why, .. } => why != FollowProblem::Outcome,
             Cause::Scatter { .. } => true,
@@ -225,6 +228,7 @@ impl Cause {
             | Cause::LostTooOften
             | Cause::NotStartedInTime
             | Cause::NotSelected
+            | Cause::Reopened(_)
             | Cause::TakenOver { .. } => None,
         }
     }

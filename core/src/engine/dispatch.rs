@@ -70,7 +70,8 @@ impl Turn<'_> {
         let Some((index, capacity)) = self.find_capacity(class, key) else { return false };
         // Instances with a history have attempt numbers of their own.
         let alone = !self.run.histories.is_empty();
-        let most = if alone { 1 } else { capacity.attempts.min(allowed) };
+        let (_, alike) = self.run.task(task).last_number(index);
+        let most = if alone { 1 } else { capacity.attempts.min(allowed).min(alike) };
         let queue = &mut self.run.task_mut(task).ready;
         let span = if queue.front() == Some(index) {
             queue.pop(most)
@@ -112,7 +113,7 @@ impl Turn<'_> {
             });
         }
         let instance = InstanceId { task: key.task, index: first };
-        if let Some(history) = self.run.histories.get(&instance).filter(|one| one.attempts > 0) {
+        if let Some(history) = self.run.histories.get(&instance).filter(|one| one.known > 0) {
             let used = |worker| history.workers.iter().filter(|w| **w == worker).count();
             let worker = self.hub.workers.least_used(needs, used)?;
             return Some((first, Capacity { worker, attempts: 1 }));
@@ -133,7 +134,9 @@ impl Turn<'_> {
         let first = AttemptId(self.hub.last_attempt + 1);
         self.hub.last_attempt += u64::from(span.count);
         let instance = InstanceId { task, index: span.first };
-        let number = self.run.histories.get(&instance).map_or(0, |history| history.attempts) + 1;
+        let history = self.run.histories.get(&instance);
+        let last = || self.run.task(task).last_number(span.first).0;
+        let number = history.map_or_else(last, |history| history.attempts).saturating_add(1);
         self.transition(task, span, State::Leased);
         let Some(needs) = self.hub.classes.get(class) else { return };
         let lease = Lease {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+pub use super::cause::{CancelScope, Cause, FollowProblem};
 use super::plan::{Past, RunPlan};
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::offer::Offer;
@@ -47,27 +48,6 @@ pub enum Event {
     },
     /// Time has passed: look at the deadlines.
     Tick,
-}
-
-/// How much of a run to cancel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelScope {
-    /// All of it; the run ends as cancelled.
-    Run,
-    /// All of it, because its scheduler ends; the run ends as interrupted if that cut off anything.
-    Interruption,
-    /// A task's instances.
-    Task(TaskId),
-    /// One instance.
-    Instance(InstanceId),
-}
-
-impl CancelScope {
-    /// Whether it is all of a run.
-    #[must_use]
-    pub fn is_whole(self) -> bool {
-        matches!(self, CancelScope::Run | CancelScope::Interruption)
-    }
 }
 
 /// What the machine knows of a worker.
@@ -252,66 +232,4 @@ pub struct Record {
     pub cause: Option<Cause>,
     /// What the worker reported.
     pub detail: Option<Box<Detail>>,
-}
-
-/// Why an instance ended, or its attempt did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The attempt itself failed.
-    Attempt(FailureKind),
-    /// Clause number `clause` of `after` can never be met; `root` decided it.
-    After {
-        /// Position in the task's clauses, see [`RunPlan`].
-        clause: u32,
-        /// The instance at the beginning of the chain.
-        root: InstanceId,
-    },
-    /// Its upstream in a map or gather, or one that a placeholder names, did not succeed.
-    Upstream {
-        /// The instance at the beginning of the chain.
-        root: InstanceId,
-    },
-    /// Clause number `clause` of `follow` can never be met; `root` decided it.
-    Follow {
-        /// Position among the task's clauses of `follow`.
-        clause: u32,
-        /// The instance at the beginning of the chain.
-        root: InstanceId,
-        /// What about it.
-        why: FollowProblem,
-    },
-    /// The value to scatter is not an array, or has more elements than `max-items`.
-    Scatter {
-        /// The instance whose value it is.
-        root: InstanceId,
-        /// How many elements there are; `None` when the value is not an array.
-        items: Option<u64>,
-    },
-    /// The user cancelled it.
-    Cancelled,
-    /// It lost its worker too often.
-    LostTooOften,
-    /// No worker started it within `start-within`.
-    NotStartedInTime,
-    /// It had not succeeded before this run began, and was not selected to run in it.
-    NotSelected,
-    /// It had succeeded before this run began. The machine gives no record of that: it is for
-    /// hosts, who write down what a run takes over.
-    TakenOver {
-        /// The run in which it ran.
-        from: RunId,
-    },
-}
-
-/// Why an instance cannot follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FollowProblem {
-    /// The outcomes that count can no longer come about, as with `after`.
-    Outcome,
-    /// The upstreams ran on several workers.
-    SeveralWorkers,
-    /// No upstream that counts ran on a worker.
-    NeverRan,
-    /// The worker where they ran is lost.
-    WorkerLost,
 }

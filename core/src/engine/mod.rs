@@ -13,6 +13,7 @@ mod apart;
 mod attempts;
 mod cancel;
 mod cascade;
+mod cause;
 mod clause;
 mod deadlines;
 mod dispatch;
@@ -28,6 +29,9 @@ pub mod plan;
 mod rank;
 mod ready;
 mod refusal;
+mod reopening;
+mod restore;
+mod resumed;
 mod run;
 mod scheme;
 mod strain;
@@ -40,16 +44,18 @@ mod widths;
 mod workers;
 
 pub use again::Indices;
+pub use cause::{CancelScope, Cause, FollowProblem, Reopening};
 pub use event::{
-    Action, Assignment, CancelScope, Cause, Event, FollowProblem, Outcome, Record, Refusal, Report,
-    RevokeMode, WorkerInfo,
+    Action, Assignment, Event, Outcome, Record, Refusal, Report, RevokeMode, WorkerInfo,
 };
 pub use explain::{Explanation, Missing, MissingEdge, NotStarted, Shortage};
 pub use plan::{
     Consumed, Done, GatherPlan, MapEdge, Past, RunPlan, TaskPlan, Temporary, User, ValueEdge, Width,
 };
+pub use restore::{Breaks, Restore, Row};
+pub use resumed::{End, Numbers, Reopened, Resumed, Tried};
 pub use scheme::Scheme;
-pub use transition::is_legal;
+pub use transition::{is_legal, reopens};
 
 use std::sync::Arc;
 
@@ -61,6 +67,9 @@ use self::scheme::SplitMix;
 use self::turn::{Hub, Turn};
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::{Counts, RunState, State};
+
+/// An attempt's id is the number of the scheduler's start, and below it so many bits that count.
+const EPOCH_BITS: u32 = 40;
 
 /// The state machine.
 #[derive(Debug, Default)]
@@ -81,6 +90,12 @@ impl Engine {
     pub fn with_scheme(scheme: Scheme, seed: u64) -> Engine {
         let hub = Hub { scheme, random: SplitMix(seed), ..Hub::default() };
         Engine { hub, ..Engine::default() }
+    }
+
+    /// Numbers attempts from here on as those of a later start of a scheduler with the same state. No
+    /// two starts may have the same number.
+    pub fn begin_epoch(&mut self, epoch: u64) {
+        self.hub.last_attempt = self.hub.last_attempt.max(epoch << EPOCH_BITS);
     }
 
     /// The placement scheme.
@@ -215,10 +230,17 @@ impl Engine {
         let classes: Vec<ClassId> = tasks
             .map(|(task, plan)| self.hub.classes.join(Needs::of(plan, submitted, task)))
             .collect();
-        self.runs.insert(id, Run::new(id, plan, submitted, &classes));
+        let mut run = Run::new(id, plan, submitted, &classes, past);
+        if let Some(resumed) = &past.resumed {
+            run.install(resumed);
+        }
+        self.runs.insert(id, run);
         let Some(mut turn) = self.turn(now, id, out) else { return };
         turn.begin();
-        turn.take_over(past);
+        match &past.resumed {
+            None => turn.take_over(past),
+            Some(resumed) => turn.go_on(past, resumed),
+        }
         turn.settle();
     }
 

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::resumed::Resumed;
 use crate::ids::{Micros, TaskId, WorkerId};
 use crate::pipeline::{Clause, Conduct, MaxFail, MinSuccess, Scatter, Targets};
 
@@ -254,6 +255,9 @@ pub struct Past {
     /// How many elements the instances in `done` of a task captured in all, where they are
     /// scattered.
     pub items: Vec<(TaskId, u64)>,
+    /// What else had happened, if the run is one that is resumed; `widths` are then those of all tasks
+    /// whose instances are known, and what succeeded is here as well.
+    pub resumed: Option<Box<Resumed>>,
 }
 
 /// Consecutive instances that have succeeded.
@@ -273,7 +277,7 @@ impl Past {
     /// Whether nothing had happened.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.done.is_empty()
+        self.done.is_empty() && self.resumed.is_none()
     }
 
     /// The instances that have succeeded.

@@ -28,7 +28,7 @@ impl Turn<'_> {
             self.conclude(attempt, State::Failed, Some(NOT_STARTED));
             return;
         }
-        let history = self.run.histories.entry(instance).or_default();
+        let history = self.run.history(instance);
         history.refusals += 1;
         history.refused = reason;
         let due = self.now.plus(pause(history.refusals));
@@ -48,7 +48,7 @@ impl Turn<'_> {
     /// The attempt's worker lacks what it executes.
     pub(super) fn lacks(&mut self, mut attempt: Attempt) {
         let (instance, worker) = (attempt.instance, attempt.worker);
-        let history = self.run.histories.entry(instance).or_default();
+        let history = self.run.history(instance);
         if !history.lacking.contains(&worker) {
             history.lacking.push(worker);
         }

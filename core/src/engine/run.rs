@@ -1,6 +1,8 @@
 //! One run: a column of states, counters per task, clause and group, the edges downstream.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -9,10 +11,10 @@ use super::clause::{ClauseRun, Verdict, verdict};
 use super::event::Cause;
 use super::groups::GroupRun;
 use super::needs::ClassId;
-use super::plan::{Edge, RunPlan, TaskPlan};
+use super::plan::{Edge, Past, RunPlan, TaskPlan};
 use super::rank::{Ranking, ranks};
 use super::ready::{ReadyKey, ReadyQueue, Span};
-use super::transition::is_legal;
+use super::transition::{is_legal, reopens};
 use crate::ids::{InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Clause;
 use crate::status::{Counts, RunState, State};
@@ -72,6 +74,8 @@ pub(super) struct Rare {
     pub(super) avoided: Vec<Avoided>,
     /// Ready instances that avoid more workers than the others do.
     pub(super) apart: Vec<Apart>,
+    /// The numbers of the last attempts that may have been made before the run was resumed, sorted.
+    pub(super) numbers: Vec<(Range<u32>, u32)>,
 }
 
 /// A worker that lacks what the attempts of a task execute.
@@ -140,6 +144,18 @@ impl TaskRun {
         apart.for_each(|one| one.queue.clear());
     }
 
+    /// The number of the last attempt of an instance that may have been made before the run was resumed,
+    /// and how many instances from this one on have the same.
+    pub(super) fn last_number(&self, index: u32) -> (u32, u32) {
+        let numbers = self.rare().map_or(&[][..], |rare| &rare.numbers);
+        let at = numbers.partition_point(|(range, _)| range.end <= index);
+        match numbers.get(at) {
+            None => (0, u32::MAX),
+            Some((range, _)) if index < range.start => (0, range.start - index),
+            Some((range, last)) => (*last, range.end - index),
+        }
+    }
+
     /// The worker that an instance is bound to, if it is.
     pub(super) fn bound_to(&self, index: u32) -> Option<WorkerId> {
         let rare = self.rare()?;
@@ -150,8 +166,10 @@ impl TaskRun {
 /// The history of an instance that is tried again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
-    /// Attempts that ended without success.
+    /// The number of the last one that may have been made.
     pub(super) attempts: u32,
+    /// The number of the last one that is known to have ended or to have run.
+    pub(super) known: u32,
     /// Those of them that failed by themselves.
     pub(super) failed: u32,
     /// Those that lost their worker.
@@ -184,6 +202,9 @@ pub(super) struct Run {
     /// Where each task's edges begin in `edges`; one more than there are tasks.
     edge_starts: Vec<u32>,
     pub(super) histories: FxHashMap<InstanceId, History>,
+    /// Instances that wait until then, as soon as they could start: their waits began before the run was
+    /// resumed.
+    pub(super) delayed: BTreeMap<InstanceId, Timestamp>,
     /// Instances that are not terminal, and tasks whose width is not known.
     pub(super) open: u64,
     pub(super) cancelled: bool,
@@ -201,14 +222,28 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(id: RunId, plan: Arc<RunPlan>, submitted: u64, classes: &[ClassId]) -> Run {
+    pub(super) fn new(
+        id: RunId,
+        plan: Arc<RunPlan>,
+        submitted: u64,
+        classes: &[ClassId],
+        past: &Past,
+    ) -> Run {
+        let mut widths: Vec<Option<u32>> =
+            plan.tasks.iter().map(|task| task.width.known()).collect();
+        // What was known when the run was resumed is known from the beginning.
+        for (task, width) in past.widths.iter().filter(|_| past.resumed.is_some()) {
+            if let Some(slot) = widths.get_mut(task.at()) {
+                *slot = Some(*width);
+            }
+        }
         let weights: Vec<u64> = plan.tasks.iter().map(|task| task.weight.0).collect();
         let ranks = ranks(&plan, &weights);
         let mut offset = 0;
         let mut first_clause = 0;
         let mut tasks: Vec<TaskRun> = Vec::with_capacity(plan.tasks.len());
         for (at, task) in plan.tasks.iter().enumerate() {
-            let width = task.width.known();
+            let width = widths[at];
             let mut counts = Counts::default();
             counts.0[State::Blocked as usize] = width.unwrap_or(0);
             tasks.push(TaskRun {
@@ -256,6 +291,7 @@ impl Run {
             edges,
             edge_starts,
             histories: FxHashMap::default(),
+            delayed: BTreeMap::new(),
             cancelled: false,
             interrupted: false,
             ending: false,
@@ -308,17 +344,25 @@ impl Run {
 
     /// Whether an attempt of an instance has ended.
     pub(super) fn was_tried(&self, instance: InstanceId) -> bool {
-        self.histories.get(&instance).is_some_and(|history| history.attempts > 0)
+        self.histories.get(&instance).is_some_and(|history| history.known > 0)
+    }
+
+    /// The history of an instance, which begins with this call if it has none.
+    pub(super) fn history(&mut self, instance: InstanceId) -> &mut History {
+        let (attempts, _) = self.task(instance.task).last_number(instance.index);
+        let begin = || History { attempts, ..History::default() };
+        self.histories.entry(instance).or_insert_with(begin)
     }
 
     /// The one place where states are written; called by [`super::turn::Turn::transition`] only,
-    /// except for what had succeeded before the run began.
+    /// except for what had happened before the run began or was resumed.
     pub(super) fn transition(&mut self, task: TaskId, span: Span, to: State) {
         let run = &mut self.tasks[task.at()];
         let start = run.offset + span.first as usize;
         for number in &mut self.states[start..start + span.count as usize] {
             let from = State::from_u8(*number).expect("the column holds states only");
             assert!(is_legal(from, to), "illegal move from {from:?} to {to:?}");
+            self.open += u64::from(reopens(from, to));
             run.counts.0[from as usize] -= 1;
             *number = to as u8;
         }

@@ -7,13 +7,21 @@ use crate::status::State;
 pub fn is_legal(from: State, to: State) -> bool {
     use State::{Backoff, Blocked, Cancelled, Failed, Leased, Ready, Skipped, Succeeded};
     match from {
-        // What had succeeded before the run began moves straight to success.
-        Blocked => matches!(to, Ready | Succeeded | Skipped | Cancelled),
+        // What had ended before the run began, or was resumed, moves straight to its end, and what had
+        // failed and waits moves straight to its wait.
+        Blocked => matches!(to, Ready | Backoff | Succeeded | Failed | Skipped | Cancelled),
         Ready => matches!(to, Leased | Failed | Skipped | Cancelled),
         Leased => matches!(to, Ready | Backoff | Succeeded | Failed | Cancelled),
         Backoff => matches!(to, Ready | Skipped | Cancelled),
-        Succeeded | Failed | Skipped | Cancelled => false,
+        Succeeded | Failed | Skipped | Cancelled => reopens(from, to),
     }
+}
+
+/// Whether the move opens an instance again that had ended: what an interruption cut off or brought
+/// about, or what is no longer there, when its run is resumed.
+#[must_use]
+pub fn reopens(from: State, to: State) -> bool {
+    from.is_terminal() && to == State::Blocked
 }
 
 #[cfg(test)]
@@ -21,9 +29,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_follows_a_terminal_state() {
+    fn only_its_reopening_follows_a_terminal_state() {
         for from in State::ALL.into_iter().filter(|state| state.is_terminal()) {
-            assert!(State::ALL.into_iter().all(|to| !is_legal(from, to)));
+            for to in State::ALL {
+                assert_eq!(is_legal(from, to), reopens(from, to));
+                assert_eq!(reopens(from, to), to == State::Blocked);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod cases;
 mod dynamic;
+mod journal;
 mod model;
 mod order;
 mod past;

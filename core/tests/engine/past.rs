@@ -70,7 +70,7 @@ fn a_scatter_that_was_begun_goes_on() {
         done: vec![done(0, 0, 1), done(1, 0, 1), done(1, 2, 1), done(2, 0, 1)],
         widths: vec![(TaskId(1), 3), (TaskId(2), 3)],
         items: vec![(TaskId(0), 3)],
-        left: vec![],
+        ..Past::default()
     };
     let mut rig = Rig::new(tasks).past(past).worker(1, 8).submit();
     assert_eq!((rig.widths[&TaskId(1)], rig.widths[&TaskId(2)]), (3, 3));
@@ -169,7 +169,7 @@ fn a_past_that_makes_no_sense_breaks_nothing() {
     let twice =
         vec![done(0, 0, 2), done(0, 1, 5), done(0, u32::MAX, 9), done(7, 0, 1), done(1, 0, 3)];
     let widths = vec![(TaskId(9), 4), (TaskId(0), 9)];
-    let past = Past { done: twice, widths, items: vec![(TaskId(8), 1)], left: vec![] };
+    let past = Past { done: twice, widths, items: vec![(TaskId(8), 1)], ..Past::default() };
     let mut rig = Rig::new(vec![array(3), scatter(0)]).past(past).worker(1, 1).submit();
     assert_eq!(rig.finished, [RunState::Succeeded]);
     rig.event(Event::Tick);

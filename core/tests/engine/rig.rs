@@ -13,6 +13,8 @@ use dagrun_core::payload::{Stored, Whereabouts};
 use dagrun_core::pipeline::{Clause, Conduct, Outcomes, Quantifier, Targets};
 use dagrun_core::status::{Detail, FailureKind, RunState, State};
 
+use crate::journal::{Journal, Line};
+
 pub(crate) const RUN: RunId = RunId(1);
 
 /// An attempt that a worker holds.
@@ -28,6 +30,7 @@ pub(crate) struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct FakeWorker {
     pub(crate) slots: u32,
+    offer: Offer,
     /// By attempt, which is the order in which they were handed out.
     pub(crate) held: BTreeMap<AttemptId, Held>,
 }
@@ -53,9 +56,12 @@ pub(crate) struct Rig {
     pub(crate) returned: Vec<InstanceId>,
     pub(crate) plan: Arc<RunPlan>,
     pub(crate) past: Arc<Past>,
+    /// What would be on disk sooner or later.
+    pub(crate) journal: Journal,
     seen: BTreeSet<AttemptId>,
     /// How long an attempt takes, in microseconds.
     pub(crate) took: u64,
+    epoch: u64,
 }
 
 pub(crate) fn at(task: u32, index: u32) -> InstanceId {
@@ -134,10 +140,31 @@ impl Rig {
     /// Adds a worker with labels, memory or resources.
     pub(crate) fn join_offering(&mut self, id: u32, offer: Offer) {
         let worker = WorkerId(id);
-        let slots = offer.slots;
-        self.workers.insert(worker, FakeWorker { slots, ..FakeWorker::default() });
+        let fake = FakeWorker { slots: offer.slots, offer: offer.clone(), ..FakeWorker::default() };
+        self.workers.insert(worker, fake);
         let info = WorkerInfo { name: format!("w{id}"), offer, ..WorkerInfo::default() };
         self.event(Event::WorkerJoined { worker, info });
+    }
+
+    /// The scheduler is killed, with all workers; of its journal the lines up to a place are on disk.
+    /// Another one goes on, with workers of the same names.
+    pub(crate) fn crash(&mut self, durable: i64, items: impl Fn(InstanceId) -> Option<u32>) {
+        self.epoch += 1;
+        self.engine = Engine::with_scheme(self.engine.scheme(), self.epoch);
+        self.engine.begin_epoch(self.epoch);
+        self.journal.cut(durable);
+        self.kept.clear();
+        (self.finished, self.returned) = (Vec::new(), Vec::new());
+        let past = self.journal.resume(&self.plan, items);
+        self.widths = past.widths.iter().copied().collect();
+        let late = |task: &TaskId| self.plan.tasks[task.at()].width.is_late();
+        self.widths.retain(|task, _| late(task));
+        self.past = Arc::new(past);
+        for (id, worker) in std::mem::take(&mut self.workers) {
+            self.join_offering(id.0, worker.offer);
+        }
+        let (plan, past) = (Arc::clone(&self.plan), Arc::clone(&self.past));
+        self.event(Event::RunSubmitted { run: RUN, plan, past });
     }
 
     /// The worker is lost with everything that it held.
@@ -148,6 +175,10 @@ impl Rig {
     }
 
     pub(crate) fn cancel(&mut self, scope: CancelScope) {
+        self.journal.push(match scope {
+            CancelScope::Interruption => Line::Interrupted,
+            _ => Line::Cancel(scope),
+        });
         self.event(Event::CancelRequested { run: RUN, scope });
     }
 
@@ -164,6 +195,7 @@ impl Rig {
         for action in actions {
             self.act(action, &mut answers);
         }
+        self.journal.commit();
         self.engine.check_invariants();
         for (worker, reports) in answers {
             self.deliver(Event::Reported { worker, reports });
@@ -174,6 +206,7 @@ impl Rig {
         match action {
             Action::Dispatch { worker, assignment } => {
                 assert_eq!(assignment.run, RUN);
+                self.journal.dispatch(&assignment);
                 let cpus = self.plan.tasks[assignment.task.at()].conduct.slots();
                 for offset in 0..assignment.count {
                     let id = AttemptId(assignment.first_attempt.0 + u64::from(offset));
@@ -214,10 +247,14 @@ impl Rig {
                     answers.push((worker, reports));
                 }
             }
-            Action::Record(record) => self.records.push(record),
+            Action::Record(record) => {
+                self.journal.push(Line::Record(record.clone()));
+                self.records.push(record);
+            }
             Action::WidthKnown { run, task, width } => {
                 assert_eq!(run, RUN);
                 assert!(self.widths.insert(task, width).is_none(), "a width is told once");
+                self.journal.push(Line::Width(task, width));
             }
             Action::Release { worker, run, values } => {
                 assert_eq!(run, RUN);
@@ -231,6 +268,7 @@ impl Rig {
             Action::RunFinished { run, state } => {
                 assert_eq!(run, RUN);
                 self.finished.push(state);
+                self.journal.push(Line::Finished(state));
             }
         }
     }

@@ -281,5 +281,6 @@ fn past_of(plan: &RunPlan, widths: &[u32], found: &[Succeeded<'_>], left: Vec<In
             .zip(left)
             .flat_map(|(task, left)| left.into_iter().map(move |range| (task, range)))
             .collect(),
+        resumed: None,
     }
 }

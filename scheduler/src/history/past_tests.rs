@@ -250,7 +250,7 @@ fn a_scatter_is_taken_over_with_its_width() {
         done: vec![done(0, 0, 2), done(1, 4, 1), done(2, 4, 1)],
         widths: vec![(TaskId(1), 5), (TaskId(2), 5)],
         items: vec![(TaskId(0), 5)],
-        left: vec![],
+        ..Past::default()
     };
     assert_eq!(taken.past, expected);
 }

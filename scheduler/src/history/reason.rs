@@ -31,6 +31,7 @@ pub(super) fn root(cause: Option<Cause>) -> Option<InstanceId> {
         | Cause::LostTooOften
         | Cause::NotStartedInTime
         | Cause::NotSelected
+        | Cause::Reopened(_)
         | Cause::TakenOver { .. } => None,
     }
 }

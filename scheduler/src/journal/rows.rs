@@ -1,7 +1,7 @@
 //! Records as columns: numbers for causes, bytes for outputs. Words for people are in
 //! [`super::words`].
 
-use dagrun_core::engine::{Cause, FollowProblem};
+use dagrun_core::engine::{Cause, FollowProblem, Reopening};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::output::Stamp;
 use dagrun_core::pipeline::MaxFail;
@@ -16,6 +16,7 @@ const FOLLOW: i64 = 25;
 const SCATTER: i64 = 26;
 pub(crate) const TAKEN_OVER: i64 = 27;
 const NOT_SELECTED: i64 = 28;
+pub(crate) const REOPENED: i64 = 29;
 
 /// Consecutive instances that a run takes over from an earlier one, all in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,7 @@ pub(crate) fn encode_cause(cause: Option<Cause>) -> CauseColumns {
         Some(Cause::LostTooOften) => (Some(LOST_TOO_OFTEN), None, None, None),
         Some(Cause::NotStartedInTime) => (Some(NOT_STARTED), None, None, None),
         Some(Cause::NotSelected) => (Some(NOT_SELECTED), None, None, None),
+        Some(Cause::Reopened(why)) => (Some(REOPENED), Some(reopening_code(why)), None, None),
         Some(Cause::TakenOver { from }) => {
             (Some(TAKEN_OVER), Some(from.0.cast_signed()), None, None)
         }
@@ -121,6 +123,9 @@ pub(crate) fn decode_cause((cause, code, root_task, root_index): CauseColumns) -
         LOST_TOO_OFTEN => Cause::LostTooOften,
         NOT_STARTED => Cause::NotStartedInTime,
         NOT_SELECTED => Cause::NotSelected,
+        REOPENED => Cause::Reopened(
+            Reopening::ALL.into_iter().find(|why| Some(reopening_code(*why)) == code)?,
+        ),
         TAKEN_OVER => Cause::TakenOver { from: RunId(code?.cast_unsigned()) },
         FOLLOW => Cause::Follow {
             clause: u32::try_from(code? / 4).ok()?,
@@ -137,6 +142,16 @@ pub(crate) fn decode_cause((cause, code, root_task, root_index): CauseColumns) -
         }
         number => Cause::Attempt(decode_failure(number, code)?),
     })
+}
+
+/// Why an instance is open again, as a number.
+pub(crate) fn reopening_code(why: Reopening) -> i64 {
+    match why {
+        Reopening::CutOff => 0,
+        Reopening::Consequence => 1,
+        Reopening::Lost => 2,
+        Reopening::Rerun => 3,
+    }
 }
 
 fn encode_failure(kind: FailureKind) -> (i64, Option<i64>) {
@@ -301,7 +316,7 @@ mod tests {
             Cause::Scatter { root, items: None },
             Cause::Scatter { root, items: Some(12) },
         ]);
-        for cause in causes {
+        for cause in causes.chain(Reopening::ALL.map(Cause::Reopened)) {
             assert_eq!(decode_cause(encode_cause(Some(cause))), Some(cause));
         }
         assert_eq!(decode_cause(encode_cause(None)), None);

@@ -1,6 +1,6 @@
 //! What rows say to people, as far as one row says it alone.
 
-use dagrun_core::engine::Cause;
+use dagrun_core::engine::{Cause, Reopening};
 use dagrun_core::pipeline::Task;
 use dagrun_core::status::FailureKind;
 
@@ -36,6 +36,12 @@ pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
             None => "not started within `start-within`".into(),
         },
         Cause::NotSelected => "it was not selected to run again".into(),
+        Cause::Reopened(Reopening::CutOff) => "cut off, as the run was interrupted".into(),
+        Cause::Reopened(Reopening::Consequence) => {
+            "it had run only because the run was interrupted".into()
+        }
+        Cause::Reopened(Reopening::Lost) => "its value or an output is no longer there".into(),
+        Cause::Reopened(Reopening::Rerun) => "it runs again, as `rerun` says".into(),
         Cause::TakenOver { from } => format!("taken over from run {from}"),
         Cause::After { .. }
         | Cause::Upstream { .. }

@@ -7,6 +7,7 @@
 //! failure prints its seed.
 
 mod generate;
+mod kills;
 mod reference;
 mod refusals;
 
