@@ -9,6 +9,7 @@
 //!     ├── logs/       what attempts wrote
 //!     ├── manifests/  what gathering tasks read
 //!     ├── values/     long values that are files
+//!     ├── checkpoints/  what attempts leave to the next ones of their instance
 //!     ├── outgoing/   outputs on their way to a URL
 //!     └── scratch/    scripts, and what they are given, while they run
 //! ```
@@ -69,6 +70,12 @@ pub fn values(run_dir: &Path) -> PathBuf {
 #[must_use]
 pub fn scratch(run_dir: &Path) -> PathBuf {
     run_dir.join("scratch")
+}
+
+/// What attempts of an instance leave to those after them.
+#[must_use]
+pub fn checkpoint(run_dir: &Path, task: &str, index: u32) -> PathBuf {
+    run_dir.join("checkpoints").join(format!("{task}-{index}"))
 }
 
 /// Outputs of a run that will be uploaded.

@@ -62,7 +62,7 @@ pub use self::items::{Items, count_items};
 pub use self::keep::{INLINE, Keep};
 pub use self::length::WORD;
 use self::render::Renderer;
-pub use self::render::{Invocation, OutputFile};
+pub use self::render::{Checkpoint, Invocation, OutputFile};
 pub(crate) use self::shape::PathShape;
 pub use self::wants::{Wants, WantsFile};
 use crate::ids::TaskId;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use dagrun_core::engine::{Assignment, Outcome};
 use dagrun_core::ids::{AttemptId, Micros, RunId, TaskId};
 use dagrun_core::pipeline::Capture;
-use dagrun_core::recipe::{Input, Invocation, Job};
+use dagrun_core::recipe::{Checkpoint, Input, Invocation, Job};
 use dagrun_disk::log::RunLog;
 use dagrun_worker::groups::{GroupTable, Mark};
 use dagrun_worker::runner::Runner;
@@ -42,6 +42,7 @@ fn invocation(argv: Vec<OsString>) -> Invocation {
         fed: None,
         files: Vec::new(),
         fetches: Vec::new(),
+        checkpoint: Checkpoint { dir: "/".into(), made: false },
         outputs: Vec::new(),
         report_outputs: false,
         capture: Capture::None,

@@ -11,6 +11,7 @@
 
 pub mod attempt;
 mod capture;
+mod checkpoint;
 pub mod control;
 mod copies;
 pub mod data;

@@ -17,6 +17,7 @@ use dagrun_disk::clock;
 use rustix::process::Signal;
 
 use crate::attempt::{Attempt, Ended, Fault};
+use crate::checkpoint;
 use crate::copies::{Copies, Unbrought};
 use crate::data::{self, DataError, DataErrorKind, Patience};
 use crate::function::{Caller, Fetch, Keeper};
@@ -110,6 +111,9 @@ impl Runner {
             let below = self.values.as_deref().map(Values::dir);
             let temporary =
                 below.map(|dir| Temporary::new(dir, attempt.slot)).transpose()?.flatten();
+            if invocation.checkpoint.made {
+                checkpoint::prepare(&invocation.checkpoint.dir)?;
+            }
             let path = temporary.as_ref().map(Temporary::path);
             let (process, pipes) = self.start(attempt, deadline, path)?;
             Ok((outputs, (scratch, temporary), process, pipes))
@@ -128,6 +132,9 @@ impl Runner {
         // Sending outputs away is a part of the attempt.
         let finished = clock::now();
         drop(outputs);
+        if judged.is_ok() {
+            checkpoint::remove(&invocation.checkpoint.dir);
+        }
         let (outcome, detail) = conclude(judged, &mut output);
         Ended { outcome, detail, started, finished }
     }

@@ -6,11 +6,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Keep;
 use super::given::{InputKind, InputSpec, RecipeData, RecipeError, Root, Scope};
+use super::render::CHECKPOINT_DIR;
 use crate::grids::Grids;
 use crate::ids::TaskId;
 use crate::pipeline::{Pattern, Pipeline, RunContext, Targets, Task, TaskAction};
 use crate::space::Grid;
-use crate::template::Placeholder;
+use crate::template::{Part, Placeholder, Template};
 use crate::value::{RawString, Value};
 
 /// An output path that is made of the paths of other tasks, which are made of those of others, this
@@ -114,9 +115,28 @@ impl RecipeData {
             groups,
             report_outputs,
             temp: task.temp.clone(),
+            checkpoint: takes_checkpoints(task),
             mark: String::new(),
         })
     }
+}
+
+/// Whether attempts of a task are likely to leave something to those after them: it has further attempts,
+/// or names the directory. For all others to make one would take longer than a short task.
+fn takes_checkpoints(task: &Task) -> bool {
+    let names = |text: &str| text.contains(CHECKPOINT_DIR);
+    let named = |template: &Template| {
+        template.parts.iter().any(|part| matches!(part, Part::Literal(text) if names(text)))
+    };
+    let mut words = match &task.action {
+        TaskAction::Run(argv) => argv.as_slice(),
+        TaskAction::Shell(_) | TaskAction::Script(_) | TaskAction::Call(_) => &[],
+    }
+    .iter();
+    task.conduct.retry.count > 0
+        || task.action.script().is_some_and(names)
+        || words.any(named)
+        || task.wrap.iter().any(named)
 }
 
 /// The constants that the recipe needs, in the author's order.

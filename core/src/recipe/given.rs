@@ -17,6 +17,11 @@ use crate::template::Template;
 use crate::url::{self, Location};
 use crate::value::{RawString, Value};
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// A recipe as it is sent: plain data with unresolved names. [`super::Recipe`] renders it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecipeData {
@@ -69,6 +74,9 @@ pub struct RecipeData {
     /// The outputs that are removed when nobody needs them any more, by position.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) temp: Vec<u32>,
+    /// Whether the directory that outlives attempts is there for the first one already.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) checkpoint: bool,
     /// The mark of the worker that makes the attempts, see [`super::Recipe::marked`].
     #[serde(skip)]
     pub(super) mark: String,

@@ -10,6 +10,7 @@ use super::frame::Frame;
 use super::given::{Input, InputKind, InputSpec, RecipeData, RenderError};
 use crate::hash::StableHash;
 use crate::ids::Micros;
+use crate::layout;
 use crate::payload;
 use crate::pipeline::{Capture, TaskAction};
 use crate::shell;
@@ -20,6 +21,18 @@ use crate::value::{RawString, Value};
 const NO_DIRECTORY: &str = "a process runs in a directory of this machine";
 /// Deepest nesting of paths made of paths; a recipe has fewer.
 const MAX_DEPTH: u32 = 20;
+
+/// The variable with the directory that outlives attempts of an instance.
+pub(super) const CHECKPOINT_DIR: &str = "DAGRUN_CHECKPOINT_DIR";
+
+/// A directory that outlives attempts of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its absolute path.
+    pub dir: PathBuf,
+    /// Whether it is to be there when the attempt starts.
+    pub made: bool,
+}
 
 /// A process to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +61,8 @@ pub struct Invocation {
     /// Files that must be brought there before it starts: their URLs, and absolute paths in
     /// directories of the attempt's own.
     pub fetches: Vec<(String, PathBuf)>,
+    /// The directory that it shares with the other attempts of its instance.
+    pub checkpoint: Checkpoint,
     /// The files it creates.
     pub outputs: Vec<OutputFile>,
     /// Whether `outputs` must be sent with the report, as they cannot be computed elsewhere.
@@ -162,10 +177,15 @@ impl Renderer<'_> {
         let fed = compiled.stdin.as_ref().map(|pieces| self.fed(pieces)).transpose()?.flatten();
         let stdin = compiled.stdin.as_ref().filter(|_| fed.is_none());
         let stdin = stdin.map(path).transpose()?;
+        let checkpoint = Checkpoint {
+            dir: layout::checkpoint(data.run_dir(), data.name(), self.frame.index),
+            made: data.checkpoint || self.attempt > 1,
+        };
         Ok(Invocation {
             argv,
             shell,
-            env: self.env()?,
+            env: self.env(&checkpoint)?,
+            checkpoint,
             files: self.script_files()?,
             fetches: self.fetches()?,
             working_dir,
@@ -462,7 +482,7 @@ impl Renderer<'_> {
         name.into()
     }
 
-    fn env(&self) -> Result<Vec<(OsString, OsString)>, RenderError> {
+    fn env(&self, checkpoint: &Checkpoint) -> Result<Vec<(OsString, OsString)>, RenderError> {
         let data = self.data;
         let mut env = Vec::new();
         if data.action.script().is_some() {
@@ -474,6 +494,7 @@ impl Renderer<'_> {
         number("DAGRUN_ATTEMPT", self.attempt.into());
         number("DAGRUN_CPUS", data.cpus.max(1).into());
         env.push(("DAGRUN_TASK".into(), self.data.name().into()));
+        env.push((CHECKPOINT_DIR.into(), checkpoint.dir.clone().into()));
         for (name, pieces) in &self.compiled.env {
             env.push((name.into(), os(self.text(pieces)?)));
         }

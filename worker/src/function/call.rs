@@ -14,6 +14,7 @@ use super::registry::{self, Function};
 use super::shelf::Shelf;
 use super::{Context, Failure, Fetch, Inline, Inputs, Keeper, panics};
 use crate::attempt::{Ended, Fault};
+use crate::checkpoint;
 use crate::control::{Control, Stop};
 use crate::data::Patience;
 use crate::outputs::{self, Outputs, Records, Unpublished};
@@ -91,6 +92,7 @@ impl Caller {
         let token = place.control.token().clone();
         let context = Context::new(&calling, cpus, worker, self.shelf.clone(), token, log);
         let returned = self.run(function, calling.fold, wide, &mut inputs, &context);
+        let checkpoint = context.checkpoint();
         // The function's files are removed before its end is reported.
         drop(context);
         let finished = clock::now();
@@ -102,6 +104,9 @@ impl Caller {
             None => returned.and_then(|payload| self.settle(&calling, place, &outputs, payload)),
         };
         drop(outputs);
+        if let Some(dir) = checkpoint.filter(|_| judged.is_ok()) {
+            checkpoint::remove(&dir);
+        }
         conclude(judged, started, finished)
     }
 

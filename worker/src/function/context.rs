@@ -8,10 +8,12 @@ use std::sync::{Arc, OnceLock};
 use std::{env, fs, io, process};
 
 use dagrun_core::ids::{RunId, Timestamp};
+use dagrun_core::layout;
 use dagrun_core::recipe::Calling;
 use dagrun_core::status::Stream;
 
 use super::shelf::Shelf;
+use crate::checkpoint;
 use crate::control::Token;
 use dagrun_disk::clock;
 use dagrun_disk::log::{Owner, RunLog, Span};
@@ -32,6 +34,10 @@ pub struct Context {
     pub(super) token: Arc<Token>,
     pub(super) log: Option<Log>,
     pub(super) temp: OnceLock<TempDir>,
+    /// The run's own directory; empty without a run.
+    pub(super) run_dir: PathBuf,
+    /// The directory that outlives attempts, once it was asked for.
+    pub(super) checkpoint: OnceLock<PathBuf>,
 }
 
 /// The attempt has to end: it was cancelled, or has run longer than its `timeout`.
@@ -56,6 +62,8 @@ impl Context {
             token: Arc::default(),
             log: None,
             temp: OnceLock::new(),
+            run_dir: PathBuf::new(),
+            checkpoint: OnceLock::new(),
         }
     }
 
@@ -79,6 +87,8 @@ impl Context {
             token,
             log,
             temp: OnceLock::new(),
+            run_dir: calling.run_dir.clone(),
+            checkpoint: OnceLock::new(),
         }
     }
 
@@ -166,6 +176,33 @@ impl Context {
         let made = TempDir::make()?;
         // Another thread may have been faster; then this directory is removed at once.
         Ok(&self.temp.get_or_init(|| made).0)
+    }
+
+    /// A directory that all attempts of the instance share, for what one leaves to those after it. It is
+    /// created at the first call, and removed with all its content when the instance has succeeded.
+    /// Without a run it is that of [`Context::temp_dir`].
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn checkpoint_dir(&self) -> io::Result<&Path> {
+        if self.run_dir.as_os_str().is_empty() {
+            return self.temp_dir();
+        }
+        if let Some(made) = self.checkpoint.get() {
+            return Ok(made);
+        }
+        let dir = layout::checkpoint(&self.run_dir, &self.task, self.index);
+        checkpoint::make(&dir)?;
+        Ok(self.checkpoint.get_or_init(|| dir))
+    }
+
+    /// The same where it may be there: this attempt has asked for it, or one before may have.
+    pub(super) fn checkpoint(&self) -> Option<PathBuf> {
+        let earlier = || {
+            let dir = || layout::checkpoint(&self.run_dir, &self.task, self.index);
+            (self.attempt > 1).then(dir)
+        };
+        self.checkpoint.get().cloned().or_else(earlier)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dagrun_core::ids::{InstanceId, Micros, RunId, TaskId};
 use dagrun_core::pipeline::Capture;
-use dagrun_core::recipe::{Invocation, OutputFile};
+use dagrun_core::recipe::{Checkpoint, Invocation, OutputFile};
 use dagrun_core::status::{LogChunk, Stream};
 use dagrun_disk::log::{Cursor, LogReader, Owner, RunLog};
 use dagrun_worker::attempt::{Attempt, Ended};
@@ -30,6 +30,7 @@ pub fn invocation<S: Into<OsString>>(dir: &Path, argv: impl IntoIterator<Item = 
         fed: None,
         files: Vec::new(),
         fetches: Vec::new(),
+        checkpoint: Checkpoint { dir: dir.join("state/runs/7/checkpoints/a-0"), made: false },
         outputs: Vec::new(),
         report_outputs: false,
         capture: Capture::None,

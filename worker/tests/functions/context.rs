@@ -92,3 +92,30 @@ fn lines_go_into_the_log_of_the_attempt_up_to_its_limit() {
     assert!((1_000_000..=1 << 20).contains(&of(1, Stream::Stdout).len()));
     assert_eq!(of(1, Stream::Note), "… more is not kept …\n".as_bytes());
 }
+
+#[task(crate = dagrun_worker::function)]
+fn with_checkpoint(fail: bool, context: &Context) -> Result<(String, usize), std::io::Error> {
+    let state = context.checkpoint_dir()?.join("state");
+    let earlier = std::fs::read(&state).unwrap_or_default();
+    std::fs::write(&state, [&earlier[..], b"a"].concat())?;
+    assert!(!fail, "{}", state.display());
+    Ok((state.display().to_string(), earlier.len()))
+}
+
+#[test]
+fn a_checkpoint_outlives_attempts_until_one_succeeds() {
+    let (rig, dir) = (Rig::new(1), tempfile::tempdir().unwrap());
+    let call = |fail: bool| {
+        let run_dir = dir.path().join("runs/1");
+        let calling = Calling { run_dir, ..calling("with_checkpoint") };
+        rig.run_with(calling, listed(vec![value(&fail)]))
+    };
+    for _ in 0..2 {
+        failed(&call(true));
+    }
+    let (path, earlier): (String, usize) = returned(&call(false));
+    assert_eq!(earlier, 2);
+    assert!(!std::path::Path::new(&path).parent().unwrap().exists());
+    let (again, earlier): (String, usize) = returned(&call(false));
+    assert_eq!((again, earlier), (path, 0));
+}
