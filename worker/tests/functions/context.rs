@@ -107,7 +107,8 @@ fn a_checkpoint_outlives_attempts_until_one_succeeds() {
     let (rig, dir) = (Rig::new(1), tempfile::tempdir().unwrap());
     let call = |fail: bool| {
         let run_dir = dir.path().join("runs/1");
-        // The same instance each time.
+        // The same instance each time, when the one before is over.
+        rig.slots.wait_idle(None);
         rig.next.store(0, Ordering::Relaxed);
         let calling = Calling { run_dir, ..calling("with_checkpoint") };
         rig.run_with(calling, listed(vec![value(&fail)]))
