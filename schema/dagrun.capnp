@@ -172,6 +172,8 @@ struct RunSummary {
   instances @5 :UInt64;
   done @6 :UInt64;
   failed @7 :UInt64;
+  tags @8 :List(Text);
+  # `NAME` or `NAME=VALUE`.
 }
 
 struct RunStatus {

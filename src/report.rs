@@ -35,8 +35,9 @@ pub struct RunSummary {
 
 impl From<status::RunSummary> for RunSummary {
     fn from(from: status::RunSummary) -> RunSummary {
-        let status::RunSummary { run, name, state, started, finished, instances, done, failed } =
-            from;
+        let status::RunSummary {
+            run, name, state, started, finished, instances, done, failed, ..
+        } = from;
         let (started, finished) = (time(started), finished.map(time));
         RunSummary { run, name, state, started, finished, instances, done, failed }
     }

@@ -1,8 +1,10 @@
 //! The JSON that programs read: shapes of runs, instances, workers and events.
 
 use dagrun_core::ids::{TaskId, Timestamp};
+use std::collections::BTreeMap;
+
 use dagrun_core::status::{
-    InstanceRow, RunStatus, RunSummary, State, TaskStatus, TaskTimes, WorkerStatus,
+    InstanceRow, RunStatus, RunSummary, State, Tag, TaskStatus, TaskTimes, WorkerStatus,
 };
 use dagrun_core::value::Value;
 use dagrun_scheduler::connection::Connection;
@@ -31,8 +33,17 @@ pub(crate) struct RunJson<'a> {
     state: &'a str,
     started: String,
     finished: Option<String>,
+    #[serde(skip_serializing_if = "Tags::is_empty")]
+    tags: Tags<'a>,
     tasks: Vec<TaskJson<'a>>,
     times: Vec<TimesJson<'a>>,
+}
+
+/// The tags of a run: values by name, null without one.
+type Tags<'a> = BTreeMap<&'a str, Option<&'a str>>;
+
+fn tags(tags: &[Tag]) -> Tags<'_> {
+    tags.iter().map(|tag| (tag.name.as_str(), tag.value.as_deref())).collect()
 }
 
 /// How long the instances of a task took, in seconds.
@@ -62,7 +73,7 @@ struct TaskJson<'a> {
 
 impl<'a> RunJson<'a> {
     /// The status of a run.
-    pub(crate) fn new(status: &'a RunStatus, times: &[TaskTimes]) -> RunJson<'a> {
+    pub(crate) fn new(status: &'a RunStatus, times: &[TaskTimes], tags: &'a [Tag]) -> RunJson<'a> {
         let times = status.tasks.iter().zip(times).map(|(task, times)| TimesJson::new(task, times));
         RunJson {
             run: status.run.to_string(),
@@ -70,6 +81,7 @@ impl<'a> RunJson<'a> {
             state: status.state.word(),
             started: rfc3339(status.started),
             finished: time(status.finished),
+            tags: self::tags(tags),
             tasks: status.tasks.iter().map(TaskJson::new).collect(),
             times: times.collect(),
         }
@@ -153,6 +165,8 @@ pub(crate) struct SummaryJson<'a> {
     instances: u64,
     done: u64,
     failed: u64,
+    #[serde(skip_serializing_if = "Tags::is_empty")]
+    tags: Tags<'a>,
 }
 
 impl<'a> SummaryJson<'a> {
@@ -167,6 +181,7 @@ impl<'a> SummaryJson<'a> {
             instances: run.instances,
             done: run.done,
             failed: run.failed,
+            tags: tags(&run.tags),
         }
     }
 }

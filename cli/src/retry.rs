@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use dagrun::rpc::Retry;
+use dagrun::rpc::{ClientError, Retry, Submission};
 use dagrun_core::ids::TaskId;
 use dagrun_core::pipeline::Pipeline;
 use dagrun_core::select::Selector;
@@ -71,12 +71,16 @@ async fn with(args: &RetryArgs, run: &RunSource, retry: &mut Retry) -> Result<Pi
     };
     let mut loaded = file::load(&pipeline)?;
     // Its tasks had an environment that is not in the file.
-    let env = run.submission().await?.file().map(|file| file.env).unwrap_or_default();
-    submit::change(&mut loaded, &ChangeArgs { name: None, priority: 0, env })?;
+    let before = run.submission().await?;
+    let env = before.file().map(|file| file.env).unwrap_or_default();
+    let tags = Submission::tags_in(&before.pipeline);
+    let changes = ChangeArgs { name: None, priority: 0, env, tags };
+    submit::change(&mut loaded, &changes)?;
     if !args.how.quiet {
         diagnostics::warn(&loaded.warnings, Terminal::stderr());
     }
-    retry.with = Some(loaded.submission()?);
+    let submission = loaded.submission()?.tagged(&changes.tags);
+    retry.with = Some(submission.map_err(ClientError::Pipeline)?);
     Ok(loaded.pipeline)
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use dagrun::rpc::Submission;
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
 use dagrun_core::payload;
 use dagrun_core::recipe::Items;
 use dagrun_core::select::{Columns, Point, Selector};
-use dagrun_core::status::{InstanceRow, RunState, RunStatus, State, TaskTimes};
+use dagrun_core::status::{InstanceRow, RunState, RunStatus, State, Tag, TaskTimes};
 use dagrun_core::value::Value;
 
 use crate::args::{RunsArgs, StatusArgs};
@@ -40,12 +41,16 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     } else {
         times = run.times().await?;
     }
+    let tags = Submission::tags_in(&run.submission().await?.pipeline);
     let mut output = Output::lock();
     if args.json {
-        output.json(&RunJson::new(&status, &times));
+        output.json(&RunJson::new(&status, &times, &tags));
         return Ok(Exit::Success);
     }
     headline(&mut output, &status);
+    if !tags.is_empty() {
+        output.line(format_args!("tags {}", tag_words(&tags)));
+    }
     output.line("");
     for line in task_table(&status, &times) {
         output.line(line);
@@ -297,13 +302,14 @@ fn instance_line(row: &InstanceRow, task: &str, params: &[(String, Value)]) -> S
 
 /// Lists the runs, newest first.
 pub(crate) async fn runs(args: &RunsArgs) -> Result<Exit, Failure> {
-    let all = args.state.is_empty() && args.name.is_none();
+    let all = args.state.is_empty() && args.name.is_none() && args.tags.is_empty();
     let limit = args.limit.unwrap_or(u32::MAX);
     // With a condition the newest that meet it are wanted.
     let asked = if all { limit } else { u32::MAX };
     let mut runs = Source::open(&args.place).await?.runs(asked).await?;
     runs.retain(|run| args.state.is_empty() || args.state.contains(&run.state));
     runs.retain(|run| args.name.as_ref().is_none_or(|name| *name == run.name));
+    runs.retain(|run| args.tags.iter().all(|tag| tag.is_among(&run.tags)));
     runs.truncate(limit as usize);
     let mut output = Output::lock();
     if args.json {
@@ -314,8 +320,10 @@ pub(crate) async fn runs(args: &RunsArgs) -> Result<Exit, Failure> {
     }
     let head = ["run", "name", "state", "started", "took", "instances", "done", "failed"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let tagged = runs.iter().any(|run| !run.tags.is_empty());
+    rows[0].extend(tagged.then(|| "tags".to_owned()));
     for run in &runs {
-        rows.push(vec![
+        let mut row = vec![
             run.run.to_string(),
             run.name.clone(),
             run.state.word().to_owned(),
@@ -324,10 +332,17 @@ pub(crate) async fn runs(args: &RunsArgs) -> Result<Exit, Failure> {
             run.instances.to_string(),
             run.done.to_string(),
             run.failed.to_string(),
-        ]);
+        ];
+        row.extend(tagged.then(|| tag_words(&run.tags)));
+        rows.push(row);
     }
-    for line in table(&rows, &[true, false, false, false, true, true, true, true]) {
+    for line in table(&rows, &[true, false, false, false, true, true, true, true, false]) {
         output.line(line);
     }
     Ok(Exit::Success)
+}
+
+/// `nightly, model=large`.
+fn tag_words(tags: &[Tag]) -> String {
+    tags.iter().map(Tag::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -1,9 +1,10 @@
 //! `dagrun submit`: a pipeline, run to its end in this process or handed to a cluster.
 
 use dagrun::Loaded;
-use dagrun::rpc::Submission;
+use dagrun::rpc::{ClientError, Submission};
 use dagrun_core::check;
 use dagrun_core::pipeline::TaskAction;
+use dagrun_core::status::Tag;
 use dagrun_core::template::Template;
 
 use crate::args::{ChangeArgs, SubmitArgs};
@@ -28,6 +29,7 @@ pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
     }
     let (seed, fail_fast, max_fail) = (args.seed, args.fail_fast, args.max_fail);
     let submission = Submission { seed, fail_fast, max_fail, ..loaded.submission()? };
+    let submission = submission.tagged(&args.changes.tags).map_err(ClientError::Pipeline)?;
     let work = Work::New { submission, pipeline: loaded.pipeline.clone() };
     let state_dir = || match args.place.state_dir() {
         Some(dir) => dir.clone(),
@@ -47,6 +49,7 @@ pub(crate) fn change(loaded: &mut Loaded, changes: &ChangeArgs) -> Result<(), Fa
         }
         loaded.pipeline.name.clone_from(name);
     }
+    check_tags(&changes.tags)?;
     for task in &mut loaded.pipeline.tasks {
         task.conduct.priority = task.conduct.priority.saturating_add(changes.priority);
         if matches!(task.action, TaskAction::Call(_)) {
@@ -66,4 +69,15 @@ pub(crate) fn change(loaded: &mut Loaded, changes: &ChangeArgs) -> Result<(), Fa
         file.env.clone_from(&changes.env);
     }
     Ok(())
+}
+
+fn check_tags(tags: &[Tag]) -> Result<(), Failure> {
+    if tags.len() > Tag::MOST {
+        return Err(Failure::usage(format!("--tag: a run has at most {} tags", Tag::MOST)));
+    }
+    let mut earlier = tags.iter().enumerate().map(|(at, tag)| (tag, &tags[..at]));
+    match earlier.find(|(tag, before)| before.iter().any(|known| known.name == tag.name)) {
+        Some((tag, _)) => Err(Failure::usage(format!("--tag: `{}` is given twice", tag.name))),
+        None => Ok(()),
+    }
 }

@@ -1,5 +1,8 @@
 //! The status of runs: the same terms for the terminal, JSON, the wire and the history.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{InstanceId, Micros, RunId, Timestamp};
@@ -215,6 +218,61 @@ pub struct RunSummary {
     pub done: u64,
     /// Instances that failed.
     pub failed: u64,
+    /// What it was marked with when it was submitted.
+    pub tags: Vec<Tag>,
+}
+
+/// What a run is marked with: `NAME` or `NAME=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    /// Its name.
+    pub name: String,
+    /// Its value, if it has one.
+    pub value: Option<String>,
+}
+
+impl Tag {
+    /// How many a run may have.
+    pub const MOST: usize = 50;
+    /// Bytes of one, at most.
+    const LONGEST: usize = 1_000;
+
+    /// Whether one of a run's tags is what is asked for; without a value any value will do.
+    #[must_use]
+    pub fn is_among(&self, tags: &[Tag]) -> bool {
+        let fits = |tag: &Tag| tag.name == self.name && (self.value.is_none() || *tag == *self);
+        tags.iter().any(fits)
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{}={value}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+impl FromStr for Tag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Tag, String> {
+        if text.len() > Tag::LONGEST {
+            return Err(format!("a tag has at most {} bytes", Tag::LONGEST));
+        }
+        if text.chars().any(char::is_control) {
+            return Err("a tag has no control characters".to_owned());
+        }
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (text, None),
+        };
+        match name.trim() == name && !name.is_empty() {
+            true => Ok(Tag { name: name.to_owned(), value }),
+            false => Err("expected NAME or NAME=VALUE".to_owned()),
+        }
+    }
 }
 
 /// A run, by task.

@@ -203,6 +203,7 @@ proptest! {
         round_trip(&RunSummary {
             run, name: text.clone(), state, started, finished,
             instances: total, done: total, failed: total,
+            tags: vec!["a".parse().unwrap(), "b=c=d".parse().unwrap()],
         })?;
         let task = TaskStatus {
             name: text.clone(), counts, running: number, width_known: flag,

@@ -10,7 +10,7 @@ use clap_complete::engine::ArgValueCandidates;
 use dagrun_core::engine::Scheme;
 use dagrun_core::ids::{Micros, RunId};
 use dagrun_core::pipeline::MaxFail;
-use dagrun_core::status::RunState;
+use dagrun_core::status::{RunState, Tag};
 
 pub(crate) use cluster::{
     ClusterCommand, ClusterStartArgs, ClusterStatusArgs, ClusterStopArgs, ExecArgs, SchedulerArgs,
@@ -213,6 +213,9 @@ pub(crate) struct ChangeArgs {
     /// (repeatable); it is recorded with the run
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
+    /// Mark the run (repeatable); `runs --tag` finds it
+    #[arg(long = "tag", value_name = "NAME[=VALUE]")]
+    pub(crate) tags: Vec<Tag>,
 }
 
 /// `dagrun submit`.
@@ -376,6 +379,9 @@ pub(crate) struct RunsArgs {
     /// Only runs of pipelines of this name
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Only runs with this tag, without a value with any (repeatable: all of them)
+    #[arg(long = "tag", value_name = "NAME[=VALUE]")]
+    pub(crate) tags: Vec<Tag>,
     /// Print one JSON line per run
     #[arg(long)]
     pub(crate) json: bool,

@@ -34,6 +34,7 @@ mod select;
 mod sources;
 mod submit;
 mod table;
+mod tags;
 mod temporary;
 mod times;
 

@@ -29,7 +29,7 @@ use dagrun_core::engine::Cause;
 use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
 use dagrun_core::layout;
 use dagrun_core::status::{
-    Counts, Failure, InstanceRow, RunState, RunStatus, RunSummary, State, TaskStatus,
+    Counts, Failure, InstanceRow, RunState, RunStatus, RunSummary, State, Tag, TaskStatus,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -194,6 +194,9 @@ impl History {
             statement.query_map([limit], summary)?.collect::<rusqlite::Result<Vec<_>>>()
         };
         let mut runs = self.read(query())?;
+        for run in &mut runs {
+            run.tags = self.read(self.tags(run.run))?;
+        }
         for run in runs.iter_mut().filter(|run| run.state == RunState::Running) {
             if !self.is_run(run.run)? {
                 let again = self.whole_status(run.run)?;
@@ -207,6 +210,21 @@ impl History {
             run.failed = counts.iter().map(|(_, counts)| u64::from(counts.of(State::Failed))).sum();
         }
         Ok(runs)
+    }
+
+    /// The tags of a run: only the beginning of what may be a large pipeline is read.
+    fn tags(&self, run: RunId) -> rusqlite::Result<Vec<Tag>> {
+        let id = run.0.cast_signed();
+        let blob = self.database.blob_open("main", "runs", "pipeline", id, true)?;
+        let read = |most: usize| {
+            let mut start = vec![0; most.min(blob.len())];
+            blob.read_at_exact(&mut start, 0).map(|()| start)
+        };
+        // Most have none, which shows at once.
+        match Submission::may_have_tags(&read(16)?) {
+            true => Ok(Submission::tags_in(&read(Submission::TAGS)?)),
+            false => Ok(Vec::new()),
+        }
     }
 
     /// The process that ran, or runs, a run's scheduler.
@@ -578,5 +596,6 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<RunSummary> {
         instances: row.get::<_, Option<i64>>(5)?.unwrap_or(0).cast_unsigned(),
         done: count(6)?,
         failed: count(7)?,
+        tags: Vec::new(),
     })
 }

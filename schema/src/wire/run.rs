@@ -8,7 +8,8 @@ use dagrun_core::hash::fnv1a;
 use dagrun_core::ids::{InstanceId, Micros, RunId, Timestamp};
 use dagrun_core::pipeline::{MaxFail, Pipeline};
 use dagrun_core::status::{
-    InstanceResult, InstanceRow, LogChunk, RunStatus, RunSummary, Stream, TaskStatus, TaskTimes,
+    InstanceResult, InstanceRow, LogChunk, RunStatus, RunSummary, Stream, Tag, TaskStatus,
+    TaskTimes,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,9 @@ struct Stored<'a> {
     aside: bool,
 }
 
+/// How a stored pipeline begins that has tags.
+const TAGS: &[u8] = b"{\"tags\":";
+
 impl Submission {
     /// A submission of a pipeline, with seed 0.
     ///
@@ -113,6 +117,37 @@ impl Submission {
         let pipeline = serde_json::to_vec(&Stored { pipeline, file: None, aside: true })?;
         Ok(Submission { pipeline, ..self })
     }
+
+    /// The same, marked with tags.
+    ///
+    /// # Errors
+    /// When a tag cannot be written as JSON.
+    pub fn tagged(self, tags: &[Tag]) -> std::result::Result<Submission, serde_json::Error> {
+        let Some(rest) = self.pipeline.strip_prefix(b"{").filter(|_| !tags.is_empty()) else {
+            return Ok(self);
+        };
+        // Before all else, so that they are read without reading a large pipeline.
+        let tags = serde_json::to_vec(tags)?;
+        let pipeline = [TAGS, &tags, b",", rest].concat();
+        Ok(Submission { pipeline, ..self })
+    }
+
+    /// The tags in a pipeline as it is stored, of which the first [`Submission::TAGS`] bytes are enough.
+    #[must_use]
+    pub fn tags_in(pipeline: &[u8]) -> Vec<Tag> {
+        let Some(rest) = pipeline.strip_prefix(TAGS) else { return Vec::new() };
+        let mut tags = serde_json::Deserializer::from_slice(rest).into_iter();
+        tags.next().and_then(std::result::Result::ok).unwrap_or_default()
+    }
+
+    /// Whether a pipeline that begins so has any.
+    #[must_use]
+    pub fn may_have_tags(start: &[u8]) -> bool {
+        start.starts_with(TAGS)
+    }
+
+    /// How far into a stored pipeline tags reach at most.
+    pub const TAGS: usize = 256 << 10;
 
     /// Whether it is one of those.
     #[must_use]
@@ -249,6 +284,10 @@ impl Message for RunSummary {
         to.set_instances(self.instances);
         to.set_done(self.done);
         to.set_failed(self.failed);
+        let mut tags = to.init_tags(length(self.tags.len()));
+        for (at, tag) in (0..).zip(&self.tags) {
+            tags.set(at, tag.to_string());
+        }
     }
 
     fn read(from: schema::run_summary::Reader<'_>) -> Result<RunSummary> {
@@ -261,6 +300,13 @@ impl Message for RunSummary {
             instances: from.get_instances(),
             done: from.get_done(),
             failed: from.get_failed(),
+            // What is no tag comes from another version, and is left out.
+            tags: from
+                .get_tags()?
+                .iter()
+                .map(|tag| Ok(read_text(tag?)?.parse().ok()))
+                .filter_map(Result::transpose)
+                .collect::<Result<_>>()?,
         })
     }
 }
