@@ -4,6 +4,8 @@
 //! database of its own, which is gone with the process: neither the history nor anything else can be
 //! changed through it.
 
+mod math;
+
 use std::collections::HashSet;
 use std::io::IsTerminal as _;
 
@@ -245,6 +247,7 @@ async fn answer(
     let settings = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8192;
         PRAGMA temp_store = FILE;";
     database.execute_batch(settings).map_err(|error| failed(&error))?;
+    math::add(&database).map_err(|error| failed(&error))?;
     let mut columns = Vec::new();
     for (name, task, id) in &question.tables {
         let run = match id {

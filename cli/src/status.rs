@@ -247,7 +247,7 @@ impl<'a> Listing<'a> {
 /// `strike=80.0 sigma=0.1`.
 fn shown(params: &[(String, Value)]) -> String {
     let shown = params.iter().map(|(name, value)| {
-        format!("{name}={}", String::from_utf8_lossy(&value.to_text()).escape_debug())
+        format!("{name}={}", terminal::plain(&String::from_utf8_lossy(&value.to_text())))
     });
     shown.collect::<Vec<_>>().join(" ")
 }

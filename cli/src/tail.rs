@@ -125,7 +125,7 @@ fn push_attempt(text: &mut String, params: &[(String, Value)], row: &InstanceRow
     }
     if !params.is_empty() {
         let shown = params.iter().map(|(name, value)| {
-            format!("{name}={}", String::from_utf8_lossy(&value.to_text()).escape_debug())
+            format!("{name}={}", terminal::plain(&String::from_utf8_lossy(&value.to_text())))
         });
         let shown = shown.collect::<Vec<_>>().join(" ");
         text.push_str(&format!("  params:   {}\n", shortened(&shown, PARAMS)));

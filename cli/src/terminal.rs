@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
 
 use crate::args::When;
 use crate::exit::Failure;
@@ -263,13 +264,27 @@ fn quit_on_error(result: io::Result<()>) {
     std::process::exit(1);
 }
 
-/// How many characters of a text are seen: colours are not.
+/// How many columns a text takes: colours take none, some letters two.
 pub(crate) fn seen(text: &str) -> usize {
     let mut pieces = text.split("\x1b[");
-    let first = pieces.next().map_or(0, |piece| piece.chars().count());
-    let rest =
-        pieces.map(|piece| piece.split_once('m').map_or(0, |(_, rest)| rest.chars().count()));
+    let first = pieces.next().map_or(0, UnicodeWidthStr::width);
+    let rest = pieces.map(|piece| piece.split_once('m').map_or(0, |(_, rest)| rest.width()));
     first + rest.sum::<usize>()
+}
+
+/// A line without colours, cut off where it would take more columns.
+pub(crate) fn cut(line: &str, columns: usize) -> String {
+    if line.width() <= columns {
+        return line.to_owned();
+    }
+    let mut taken = 0;
+    let fits = |c: &char| {
+        taken += c.width().unwrap_or(0);
+        taken < columns
+    };
+    let mut cut: String = line.chars().take_while(fits).collect();
+    cut.push('…');
+    cut
 }
 
 /// The lines of a table, columns aligned, the first row its head. A last column of words may be as
@@ -299,4 +314,16 @@ pub(crate) fn table(rows: &[Vec<String>], numeric: &[bool]) -> Vec<String> {
         text.trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+/// A text as people read it, with nothing in it that a terminal would obey; quotes are as they are.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' => plain.push(c),
+            c => plain.extend(c.escape_debug()),
+        }
+    }
+    plain
 }

@@ -188,3 +188,99 @@ fn each_bar_is_one_line_at_every_width_and_survives_resizing() {
     assert!(!end.contains('━'), "{end}");
     assert_eq!(run.child.wait().unwrap().exit_code(), 1);
 }
+
+/// Numbers of every kind and size, text with quotes and wide letters, nothing where an instance failed.
+const TABLE: &str = r#"
+    name = "table"
+    [task.price]
+    sweep = { strike = { linspace = [80.0, 104.0], n = 13 }, name = ["köln \"a\"", "東京"] }
+    run = ["awk", "-f", "price.awk", "{strike}"]
+    capture = "json"
+    allow-failure = true
+"#;
+
+const PRICE: &str = r#"BEGIN {
+    x = ARGV[1]
+    if (x == 84) exit 3
+    printf "{\"price\": %s, \"count\": %d, \"ok\": %s, \"xs\": [1, 2]}", x * x / 7, x * 1000, (x > 90) ? "true" : "false"
+}"#;
+
+/// A directory where that has run.
+fn table() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("pipeline.toml"), TABLE).unwrap();
+    std::fs::write(dir.path().join("price.awk"), PRICE).unwrap();
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_dagrun"))
+        .args(["submit", "--quiet", "-j", "2"])
+        .current_dir(dir.path())
+        .status();
+    assert!(run.unwrap().success());
+    dir
+}
+
+/// All that a command prints on a terminal.
+fn printed(dir: &Path, words: &[&str], columns: u16) -> String {
+    let mut screen = Screen::start(dir, words, columns);
+    while let Ok(bytes) = screen.output.recv_timeout(PATIENCE) {
+        screen.parser.process(&bytes);
+    }
+    assert!(screen.child.wait().unwrap().success());
+    screen.seen()
+}
+
+/// The cells of a line of CSV.
+fn cells(line: &str) -> Vec<String> {
+    let (mut cells, mut quoted) = (vec![String::new()], false);
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.next_if_eq(&'"').is_some() => {
+                cells.last_mut().unwrap().push('"')
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            c => cells.last_mut().unwrap().push(c),
+        }
+    }
+    cells
+}
+
+#[test]
+fn a_table_on_a_terminal_has_the_cells_of_its_csv() {
+    let dir = table();
+    let shown = printed(dir.path(), &["table", "price"], 120);
+    let csv = std::process::Command::new(env!("CARGO_BIN_EXE_dagrun"))
+        .args(["table", "price", "--csv"])
+        .current_dir(dir.path())
+        .output();
+    let csv = String::from_utf8(csv.unwrap().stdout).unwrap();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!((lines.len(), lines[21]), (22, "… 6 more"), "{shown}");
+    let rows: Vec<Vec<String>> = csv.lines().take(21).map(cells).collect();
+    for (line, row) in lines.iter().zip(&rows) {
+        let words: Vec<&str> =
+            line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        let filled: Vec<&String> = row.iter().filter(|cell| !cell.is_empty()).collect();
+        assert_eq!(words, filled, "{line}");
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn summaries_and_plots_on_a_terminal() {
+    let dir = table();
+    let mut pictures = String::new();
+    for words in [
+        &["table", "price", "--summary"][..],
+        &["table", "price", "--summary", "--by", "name", "--columns", "price"],
+        &["table", "price", "--plot", "price:strike"],
+        &["table", "price", "--plot", "price:strike,name"],
+        &["table", "price", "--plot", "count:name"],
+    ] {
+        let picture = printed(dir.path(), words, 100);
+        assert!(picture.lines().all(|line| line.chars().count() <= 100), "{picture}");
+        assert!(!picture.contains('\t'), "{picture}");
+        pictures.push_str(&format!("$ dagrun {}\n{picture}\n\n", words.join(" ")));
+    }
+    insta::assert_snapshot!(pictures);
+}

@@ -3,7 +3,7 @@
 use super::axis::{Axis, short};
 use super::picture::{self, DISTINCT, axis, ends, part, ramp};
 use super::{Plot, What};
-use crate::terminal::Terminal;
+use crate::terminal::{self, Terminal};
 
 /// Lines of a picture.
 const HEIGHT: usize = 20;
@@ -138,7 +138,7 @@ fn draw_curves(
     let mut lines = framed(plot, &grid, &x, &y, margin);
     if curves.len() > 1 {
         let names = curves.iter().enumerate().map(|(series, (name, _))| {
-            let name = name.escape_debug();
+            let name = terminal::plain(&name);
             match colour {
                 true => {
                     let [r, g, b] = DISTINCT[series % DISTINCT.len()];
@@ -205,7 +205,7 @@ fn draw_cells(
     let (join_x, join_y) = (xs.len().div_ceil(inner), ys.len().div_ceil(HEIGHT + 4));
     let columns = xs.len().div_ceil(join_x);
     let wide = (inner / columns).clamp(1, 6);
-    let mut lines = vec![plot.y.name.escape_debug().to_string()];
+    let mut lines = vec![terminal::plain(&plot.y.name)];
     for row in (0..ys.len().div_ceil(join_y)).rev() {
         let mut grid = Grid::new(columns * wide, 1);
         for column in 0..columns {
@@ -244,7 +244,7 @@ fn draw_cells(
         }
     }
     lines.push(below.trim_end().to_owned());
-    let name = plot.x.name.escape_debug().to_string();
+    let name = terminal::plain(&plot.x.name);
     let before = margin + (columns * wide).saturating_sub(name.chars().count()) / 2;
     lines.push(format!("{}{name}", " ".repeat(before)));
     lines.push(legend(of, low, high, margin, colour));
@@ -267,7 +267,7 @@ fn legend(of: &str, low: f64, high: f64, margin: usize, colour: bool) -> String 
         false => SHADES.iter().flat_map(|shade| [*shade, *shade]).collect(),
     };
     let before = " ".repeat(margin.saturating_sub(1));
-    format!("{before}{}: {} {blocks} {}", of.escape_debug(), short(low), short(high))
+    format!("{before}{}: {} {blocks} {}", terminal::plain(&of), short(low), short(high))
 }
 
 /// Columns that the numbers of an axis need.
@@ -277,7 +277,7 @@ fn margin(y: &Axis) -> usize {
 
 /// The grid with its axes and their names.
 fn framed(plot: &Plot, grid: &Grid, x: &Axis, y: &Axis, margin: usize) -> Vec<String> {
-    let mut lines = vec![plot.y.name.escape_debug().to_string()];
+    let mut lines = vec![terminal::plain(&plot.y.name)];
     let mut names = vec![String::new(); HEIGHT];
     for (value, text) in &y.ticks {
         let row = ((1.0 - y.place(*value)) * (HEIGHT - 1) as f64).round() as usize;
@@ -306,7 +306,7 @@ fn framed(plot: &Plot, grid: &Grid, x: &Axis, y: &Axis, margin: usize) -> Vec<St
     }
     lines.push(format!("{}└{}", " ".repeat(margin - 1), edge.into_iter().collect::<String>()));
     lines.push(below);
-    let name = plot.x.name.escape_debug().to_string();
+    let name = terminal::plain(&plot.x.name);
     let before = margin + inner.saturating_sub(name.chars().count()) / 2;
     lines.push(format!("{}{name}", " ".repeat(before)));
     lines

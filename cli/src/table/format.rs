@@ -8,6 +8,7 @@ use dagrun::table::{Form, RowWriter};
 use dagrun_core::table::{Kind, Row, Sheet};
 
 use crate::exit::{Exit, Failure};
+use crate::terminal;
 
 /// The form that the ending of a path names.
 pub(crate) fn form_of(path: &Path) -> Result<Form, Failure> {
@@ -139,7 +140,7 @@ impl Sink {
 pub(crate) fn plain(kind: Kind, bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     match kind {
-        Kind::Text => text.escape_debug().to_string(),
+        Kind::Text => terminal::plain(&text),
         _ => text.into_owned(),
     }
 }

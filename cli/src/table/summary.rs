@@ -75,6 +75,8 @@ fn write(
     let mut head: Vec<String> = group.into_iter().collect();
     let first = head.len();
     head.extend(HEAD.map(str::to_owned));
+    let to_stdout = format.is_none() && args.form.output.is_none();
+    let at_terminal = to_stdout && std::io::stdout().is_terminal();
     let mut sheet = Sheet::of_names(&head);
     let mut lines = Vec::new();
     for (key, kind, summaries) in groups {
@@ -87,13 +89,13 @@ fn write(
             if first > 0 {
                 row.put(0, kind, |out| out.extend_from_slice(&key));
             }
-            put(&mut row, first, name, &line);
+            put(&mut row, first, name, &line, if at_terminal { 6 } else { 9 });
             sheet.see(&row);
             lines.push(row);
         }
     }
     let columns: Vec<usize> = (0..head.len()).collect();
-    if format.is_none() && args.form.output.is_none() && std::io::stdout().is_terminal() {
+    if at_terminal {
         let mut output = Output::lock();
         for line in text::aligned(&sheet, &columns, &lines) {
             output.line(line);
@@ -109,7 +111,7 @@ fn write(
     Ok(Exit::Success)
 }
 
-fn put(row: &mut Row, first: usize, name: &str, line: &Line) {
+fn put(row: &mut Row, first: usize, name: &str, line: &Line, digits: usize) {
     let text = |row: &mut Row, at: usize, kind: Kind, text: &str| {
         row.put(first + at, kind, |out| out.extend_from_slice(text.as_bytes()));
     };
@@ -120,17 +122,17 @@ fn put(row: &mut Row, first: usize, name: &str, line: &Line) {
     let numbers = [line.mean, line.sd].into_iter().chain(quantiles);
     for (at, number) in (3..).zip(numbers) {
         if let Some(number) = number {
-            text(row, at, Kind::Float, &short(number));
+            text(row, at, Kind::Float, &short(number, digits));
         }
     }
     text(row, 10, Kind::Text, &line.histogram);
 }
 
-/// A number with up to nine digits that count.
-fn short(number: f64) -> String {
+/// A number with up to so many digits that count.
+fn short(number: f64, digits: usize) -> String {
     if number == number.trunc() && number.abs() < 1e15 {
         return format!("{number}");
     }
-    let rounded: f64 = format!("{number:.8e}").parse().unwrap_or(number);
+    let rounded: f64 = format!("{number:.*e}", digits - 1).parse().unwrap_or(number);
     format!("{rounded:?}")
 }

@@ -3,12 +3,12 @@
 use dagrun_core::table::{Row, Sheet};
 
 use super::format::plain;
-use crate::terminal::table;
+use crate::terminal::{self, cut, table};
 
 /// Longest cell that is shown, in characters.
 const CELL: usize = 40;
 
-/// The lines of a table, its head first.
+/// The lines of a table, its head first, each within a line of the terminal.
 pub(crate) fn aligned(sheet: &Sheet, columns: &[usize], rows: &[Row]) -> Vec<String> {
     let column = |at: &usize| sheet.columns().get(*at);
     let head = columns.iter().map(|at| column(at).map_or("", |column| &column.name).to_owned());
@@ -24,7 +24,8 @@ pub(crate) fn aligned(sheet: &Sheet, columns: &[usize], rows: &[Row]) -> Vec<Str
         });
         lines.push(cells.collect());
     }
-    table(&lines, &numeric)
+    let width = terminal::width();
+    table(&lines, &numeric).iter().map(|line| cut(line, width)).collect()
 }
 
 fn shortened(text: &str) -> String {

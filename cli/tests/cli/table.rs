@@ -196,6 +196,9 @@ fn questions_in_sql() {
     ask(&["SELECT count(*) n FROM price(1) a JOIN price(2) b USING (strike, solver) WHERE a.price = b.price"])
         .exits(0)
         .out("n\n5\n");
+    ask(&["1", "SELECT sqrt(avg(strike * strike) - pow(avg(strike), 2)) > 0 AS sd FROM price"])
+        .exits(0)
+        .out("sd\n1\n");
     ask(&["1", "SELECT * FROM text LIMIT 1"]).exits(0).out_has("index,v,state,value,attempts");
     let row = &ask(&["SELECT strike, ok FROM price LIMIT 1", "--jsonl"]).exits(0).json()[0];
     assert_eq!(row, &serde_json::json!({"strike": 80.0, "ok": 1}));

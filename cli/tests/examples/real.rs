@@ -120,6 +120,15 @@ fn nightly_loads_all_or_none_and_tidies_up() {
         assert!(is_tidy());
         fs::write(example.path("incoming/south.csv"), good).unwrap();
 
+        // The night is gone on with, under the lock. What was staged is fetched again.
+        example.exits(&["retry", "last", "--failed"], 0);
+        assert_eq!(example.read("warehouse/2026-11-30.csv"), loaded);
+        for row in example.instances() {
+            let ran = ["lock", "cleanup", "load", "report"].iter().any(|task| row["task"] == *task);
+            assert!(!ran || row["attempts"] == 1, "{row}");
+        }
+        assert!(is_tidy());
+
         // The lock of another run: that one's lock and files stay as they are.
         fs::create_dir(example.path("nightly.lock")).unwrap();
         example.submit(&[], 1);
@@ -127,7 +136,7 @@ fn nightly_loads_all_or_none_and_tidies_up() {
             assert_eq!(example.states(task), ["skipped"; 3], "{task}");
         }
         assert_eq!(example.states("cleanup"), ["skipped"]);
-        assert!(example.read("notices.txt").ends_with("2026-11-30: run 3 FAILED\n"));
+        assert!(example.read("notices.txt").ends_with("2026-11-30: run 4 FAILED\n"));
         assert!(example.path("nightly.lock").exists());
     });
 }

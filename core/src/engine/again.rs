@@ -140,7 +140,8 @@ fn needed_by(plan: &RunPlan, user: &User, runs: &[Indices], width: u32) -> Indic
     };
     // Instances that are not known yet may be added.
     if task.width.is_late() || runs.is_empty() {
-        return if runs.is_empty() { Indices::new() } else { vec![0..width] };
+        let all = std::iter::once(0..width).collect();
+        return if runs.is_empty() { Indices::new() } else { all };
     }
     let groups = task.gather.as_ref().and_then(|gather| gather.groups.as_ref());
     match (user.of, groups) {
@@ -151,7 +152,7 @@ fn needed_by(plan: &RunPlan, user: &User, runs: &[Indices], width: u32) -> Indic
             let members = (0..).zip(groups.iter()).filter(|(_, group)| within(runs, **group));
             members.map(|(at, _)| at..at + 1).collect()
         }
-        _ => vec![0..width],
+        _ => std::iter::once(0..width).collect(),
     }
 }
 
