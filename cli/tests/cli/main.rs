@@ -24,6 +24,7 @@ mod interrupt;
 mod logs;
 mod long;
 mod machine;
+mod migrations;
 mod outputs;
 mod placement;
 mod plan;
