@@ -47,6 +47,8 @@ interface Client {
   forget @6 (id :UInt64) -> ();
   # Takes a run out of the history, which must have ended: its records, logs and values. What a later
   # run took over from it stays.
+  resume @7 (id :UInt64) -> (run :Run);
+  # Goes on with a run that was interrupted: what succeeded and failed stays.
 }
 
 struct WhichRun {

@@ -212,6 +212,18 @@ impl Client {
         Ok(Some(Retried { run, taken_over: begun.get_taken_over() }))
     }
 
+    /// Goes on with a run that was interrupted, by a signal, a kill or a power cut: the same run, of which
+    /// what succeeded and failed stays.
+    ///
+    /// # Errors
+    /// When the scheduler is lost, knows no such run, or the run has ended or runs.
+    pub async fn resume(&self, run: RunId) -> Result<Run> {
+        let mut request = self.client.resume_request();
+        request.get().set_id(run.0);
+        let reply = request.send().promise.await?;
+        Ok(self.holding(run, reply.get()?.get_run()?))
+    }
+
     /// Takes a run out of the history.
     ///
     /// # Errors

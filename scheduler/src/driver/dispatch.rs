@@ -1,6 +1,8 @@
 //! Turns an assignment of the state machine into what is sent to a worker: looks inputs up, and
 //! holds the assignment back until its manifests and values are ready.
 
+use std::collections::VecDeque;
+
 use dagrun_core::engine::{Assignment, Outcome, Report, RevokeMode};
 use dagrun_core::ids::{AttemptId, InstanceId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::{Input, InputKind, ManifestSpec, RecipeError};
@@ -21,6 +23,8 @@ const ASSIGNMENT_BYTES: usize = 1024 * 1024;
 pub(super) struct Held {
     next_ticket: u64,
     waiting: FxHashMap<u64, Waiting>,
+    /// Those that wait for a batch to be on disk: its number, and the ticket.
+    until: VecDeque<(u64, u64)>,
 }
 
 struct Waiting {
@@ -81,6 +85,33 @@ impl Driver {
         let waiting = Waiting { worker, assignment, values, manifests, items, revoked };
         self.held.waiting.insert(ticket, waiting);
         Ok(())
+    }
+
+    /// Sends an assignment when a batch is on disk.
+    pub(super) fn hold_until(&mut self, batch: u64, worker: WorkerId, assignment: Assignment) {
+        self.held.next_ticket += 1;
+        let ticket = self.held.next_ticket;
+        let (values, manifests, items) = (Vec::new(), Vec::new(), Vec::new());
+        let revoked = FxHashSet::default();
+        let waiting = Waiting { worker, assignment, values, manifests, items, revoked };
+        self.held.waiting.insert(ticket, waiting);
+        self.held.until.push_back((batch, ticket));
+    }
+
+    /// All batches up to this one are on disk.
+    pub(super) fn send_what_waited(&mut self, batch: u64, inbox: &Inbox) {
+        let (due, rest) =
+            std::mem::take(&mut self.held.until).into_iter().partition(|(of, _)| *of <= batch);
+        self.held.until = rest;
+        for (_, ticket) in VecDeque::<(u64, u64)>::from(due) {
+            let Some(waiting) = self.held.waiting.remove(&ticket) else { continue };
+            let Waiting { worker, assignment, revoked, .. } = waiting;
+            if self.is_present(worker) && self.halted.is_none() {
+                for part in remaining(assignment, &revoked) {
+                    self.dispatch(worker, part, inbox);
+                }
+            }
+        }
     }
 
     /// The store has prepared what an assignment waited for.

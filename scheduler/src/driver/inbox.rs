@@ -6,7 +6,8 @@ use std::sync::Arc;
 use dagrun_core::engine::{CancelScope, Past, Report, RunPlan, WorkerInfo};
 use dagrun_core::ids::{RunId, Timestamp, WorkerId};
 use dagrun_core::pipeline::Pipeline;
-use tokio::sync::Notify;
+use dagrun_core::status::Failure;
+use tokio::sync::{Notify, oneshot};
 
 use dagrun_schema::wire::{AttemptProgress, Submission};
 
@@ -14,8 +15,8 @@ use dagrun_schema::wire::{AttemptProgress, Submission};
 pub(crate) enum Happened {
     /// A run has been recorded and may start.
     Submitted(RunId, Arc<RunPlan>, Arc<Past>),
-    /// A client cancels a run or a part of it.
-    Cancel(RunId, CancelScope),
+    /// A client cancels a run or a part of it, and may wait until that is on disk.
+    Cancel(RunId, CancelScope, Option<oneshot::Sender<()>>),
     /// A worker registered.
     Joined(WorkerId, WorkerInfo),
     /// A sign of life from a worker.
@@ -43,6 +44,17 @@ pub(crate) struct Submitted {
     /// What it takes over.
     pub(crate) past: Arc<Past>,
     pub(crate) started: Timestamp,
+    /// What else is known of it, if it is one that is resumed.
+    pub(crate) before: Before,
+}
+
+/// What is known of a run that is resumed, besides its past.
+#[derive(Default)]
+pub(crate) struct Before {
+    /// Its first failures.
+    pub(crate) failures: Vec<Failure>,
+    /// The index below which attempts of each task may have been handed out.
+    pub(crate) marks: Vec<u32>,
 }
 
 /// Events, in order. Pushing never waits and never calls anything else, so it may be done while the

@@ -6,6 +6,7 @@
 //! gets there only after the store has acknowledged it.
 
 mod dispatch;
+mod durable;
 mod explain;
 mod inbox;
 mod published;
@@ -27,8 +28,8 @@ use dagrun_core::recipe::count_items;
 use dagrun_core::status::{Failure, RunState, State};
 use dagrun_schema::wire::{AttemptProgress, Ended, TaskDelta};
 use rustc_hash::FxHashMap;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Notify, oneshot};
 
 use self::dispatch::Held;
 use self::run::LiveRun;
@@ -38,7 +39,7 @@ use crate::journal::words::cause_text;
 use crate::store::{Command, Haste, Line, PrepareJob, Reply, RunEnd, Store};
 use dagrun_disk::clock::now;
 
-pub(crate) use self::inbox::{Happened, Inbox, Submitted};
+pub(crate) use self::inbox::{Before, Happened, Inbox, Submitted};
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
 pub(crate) use self::worker::Joining;
 
@@ -80,7 +81,17 @@ pub(crate) struct Driver {
     /// The number of the last batch sent to the store, and the record counts of those not yet
     /// acknowledged.
     batch: u64,
+    committed: u64,
     unwritten: VecDeque<(u64, usize)>,
+    /// What is journaled before the records of the current batch.
+    notes: Vec<Line>,
+    /// How soon the current batch must be on disk.
+    haste: Haste,
+    /// The batches with the ends of attempts that are followed by others, until they are on disk.
+    followed: FxHashMap<(RunId, InstanceId), u64>,
+    /// Clients that wait for the disk; the first ones for the current batch.
+    unanswered: Vec<oneshot::Sender<()>>,
+    answers: VecDeque<(u64, oneshot::Sender<()>)>,
     backlog: usize,
     /// What becomes public with the acknowledgement of a batch.
     news: VecDeque<(u64, News)>,
@@ -135,6 +146,12 @@ impl Shared {
                 held: Held::default(),
                 prepares: Vec::new(),
                 batch: 0,
+                committed: 0,
+                notes: Vec::new(),
+                haste: Haste::default(),
+                followed: FxHashMap::default(),
+                unanswered: Vec::new(),
+                answers: VecDeque::new(),
                 unwritten: VecDeque::new(),
                 backlog: 0,
                 news: VecDeque::new(),
@@ -189,7 +206,7 @@ impl Shared {
         let mut driver = self.driver.borrow_mut();
         match reply {
             Reply::Committed(number) => {
-                driver.committed(number);
+                driver.committed(number, &self.inbox);
                 if driver.backlog < BACKLOG {
                     self.drained.notify_waiters();
                 }
@@ -237,7 +254,9 @@ impl Driver {
                     self.engine.handle(now, event, actions);
                 }
             }
-            Happened::Cancel(run, scope) => {
+            Happened::Cancel(run, scope, answer) => {
+                self.note_cancel(run, scope);
+                self.unanswered.extend(answer);
                 self.engine.handle(now, Event::CancelRequested { run, scope }, actions);
             }
             Happened::Joined(worker, info) => {
@@ -302,12 +321,15 @@ impl Driver {
     }
 
     fn perform(&mut self, actions: Vec<Action>, now: Timestamp, inbox: &Inbox) {
-        let mut batch = Batch::default();
+        let mut batch = Batch { entries: std::mem::take(&mut self.notes), ..Batch::default() };
         for action in actions {
             match action {
                 Action::Dispatch { worker, assignment } => {
                     if self.halted.is_none() {
-                        self.dispatch(worker, assignment, inbox);
+                        match self.wait_for_disk(&assignment, &mut batch) {
+                            None => self.dispatch(worker, assignment, inbox),
+                            Some(number) => self.hold_until(number, worker, assignment),
+                        }
                     }
                 }
                 Action::Revoke { worker, attempts, mode } => {
@@ -349,6 +371,10 @@ impl Driver {
                 batch.news.ended.push((record.run, Ended { task, first, count, state }));
             }
         }
+        if matches!(record.state, State::Ready | State::Backoff) {
+            let instance = InstanceId { task: record.task, index: record.first_index };
+            self.followed.insert((record.run, instance), self.batch + 1);
+        }
         if record.state == State::Failed {
             let failures = batch.news.failures.entry(record.run).or_default();
             if failures.len() < FAILURES {
@@ -381,15 +407,20 @@ impl Driver {
             Some((run, TaskDelta { task, counts, running, width_known }))
         });
         let news = News { counts: counts.collect(), ..batch.news };
-        if !batch.entries.is_empty() || !news.ends.is_empty() {
+        let hurry = std::mem::take(&mut self.haste);
+        let waited_for = hurry > Haste::Whenever || !self.unanswered.is_empty();
+        if !batch.entries.is_empty() || !news.ends.is_empty() || waited_for {
             let ends = news.ends.iter().map(|(run, state, at)| self.run_end(*run, *state, *at));
             let ends: Vec<RunEnd> = ends.collect();
             let haste = match () {
-                () if !ends.is_empty() => Haste::Now,
+                () if !ends.is_empty() || !self.unanswered.is_empty() => Haste::Now,
+                () if hurry > Haste::Whenever => hurry,
                 () if self.is_watched(&news) || news.has_an_end() => Haste::Soon,
                 () => Haste::Whenever,
             };
             self.batch += 1;
+            let answers = self.unanswered.drain(..).map(|answer| (self.batch, answer));
+            self.answers.extend(answers);
             self.unwritten.push_back((self.batch, batch.entries.len()));
             self.backlog += batch.entries.len();
             self.store.send(Command::Append(self.batch, batch.entries, ends), haste);
@@ -415,7 +446,16 @@ impl Driver {
         RunEnd { run, state, finished, counts: counts.collect(), durations }
     }
 
-    fn committed(&mut self, number: u64) {
+    fn committed(&mut self, number: u64, inbox: &Inbox) {
+        self.committed = number;
+        self.followed.retain(|_, batch| *batch > number);
+        while self.answers.front().is_some_and(|(batch, _)| *batch <= number) {
+            if let Some((_, answer)) = self.answers.pop_front() {
+                // The client may have left.
+                let _ = answer.send(());
+            }
+        }
+        self.send_what_waited(number, inbox);
         while self.unwritten.front().is_some_and(|(batch, _)| *batch <= number) {
             self.backlog -= self.unwritten.pop_front().map_or(0, |(_, records)| records);
         }
@@ -459,10 +499,12 @@ impl Driver {
         self.halted = Some(error);
         self.news.clear();
         self.unwritten.clear();
+        self.unanswered.clear();
+        self.answers.clear();
         self.backlog = 0;
         for (run, live) in &self.runs {
             live.published.stop(&problem);
-            inbox.push(Happened::Cancel(*run, CancelScope::Run));
+            inbox.push(Happened::Cancel(*run, CancelScope::Run, None));
         }
     }
 
@@ -477,6 +519,11 @@ impl Driver {
         }
         self.runs.insert(run, live);
         inbox.push(Happened::Submitted(run, plan, past));
+    }
+
+    /// Numbers attempts as those of this start of the scheduler.
+    pub(crate) fn begin_epoch(&mut self, epoch: u64) {
+        self.engine.begin_epoch(epoch);
     }
 
     /// Why no new run can start, if so.

@@ -19,7 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::inbox::Submitted;
 use super::published::Published;
-use crate::store::{ItemsJob, Listed, Removal};
+use crate::store::{FIRST_MARK, ItemsJob, Listed, Removal};
 
 /// Bytes of values kept for a run; values beyond that are read back from the store.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -50,6 +50,48 @@ pub(super) struct LiveRun {
     consumed: FxHashSet<TaskId>,
     payloads: FxHashMap<InstanceId, Input>,
     payload_bytes: usize,
+    /// Below which indices attempts may be handed out, where that is not the first mark.
+    marks: FxHashMap<TaskId, Mark>,
+}
+
+/// The index below which attempts of a task may be handed out: so it is in the journal, for who goes on
+/// with the run after a kill.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// What is on disk.
+    durable: u32,
+    /// What was sent there last, and with which batch.
+    sent: u32,
+    batch: u64,
+}
+
+/// By how much a mark grows.
+const GROWTH: u32 = 4;
+
+/// What an assignment needs of its task's mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marking {
+    /// The mark that is to be written with the current batch.
+    pub(super) below: Option<u32>,
+    /// The batch that must be on disk before the assignment is sent.
+    pub(super) wait_for: Option<u64>,
+}
+
+impl Mark {
+    /// Moves it ahead of what is handed out, up to an index, in blocks that grow.
+    fn cover(&mut self, end: u32, width: u32, committed: u64, current: u64) -> Marking {
+        if self.batch <= committed {
+            self.durable = self.sent;
+        }
+        let ahead = end > self.sent / 2 && self.sent == self.durable && self.sent < width;
+        let mut marking = Marking::default();
+        if end > self.sent || ahead {
+            (self.sent, self.batch) = (end.max(self.sent).saturating_mul(GROWTH), current);
+            marking.below = Some(self.sent);
+        }
+        marking.wait_for = (end > self.durable).then_some(self.batch);
+        marking
+    }
 }
 
 /// Identifies a manifest: the task it belongs to, the task it lists, and the instance if each has
@@ -119,7 +161,8 @@ impl TaskRecipe {
 
 impl LiveRun {
     pub(super) fn new(submitted: Submitted, state_dir: &Path, workers: &Rc<Cell<u32>>) -> LiveRun {
-        let Submitted { run, submission, pipeline, mut widths, past, started, .. } = submitted;
+        let Submitted { run, submission, pipeline, mut widths, past, started, before, .. } =
+            submitted;
         let run_dir = layout::run_dir(state_dir, run);
         for (task, width) in &past.widths {
             if let Some(slot) = widths.get_mut(task.at()) {
@@ -132,6 +175,9 @@ impl LiveRun {
         let tasks = tasks.map(|(name, (width, counts))| (name, counts, width.is_some())).collect();
         let published =
             Published::new(run, pipeline.name.clone(), started, tasks, Rc::clone(workers));
+        before.failures.into_iter().for_each(|failure| published.fail(failure));
+        let marks = (0..).map(TaskId).zip(before.marks).filter(|(_, below)| *below > FIRST_MARK);
+        let mark = |below| Mark { durable: below, sent: below, batch: 0 };
         let consumed = pipeline.tasks.iter().flat_map(|task| {
             let map = if let Pattern::Map(upstream) = task.pattern { Some(upstream) } else { None };
             task.references.iter().copied().chain(map)
@@ -159,7 +205,19 @@ impl LiveRun {
             removals: FxHashMap::default(),
             payloads: FxHashMap::default(),
             payload_bytes: 0,
+            marks: marks.map(|(task, below)| (task, mark(below))).collect(),
         }
+    }
+
+    /// Moves the mark of a task, of which attempts up to an index are handed out, while one batch has been
+    /// committed and another is being made.
+    pub(super) fn mark(&mut self, task: TaskId, end: u32, committed: u64, current: u64) -> Marking {
+        if end <= FIRST_MARK / 2 {
+            return Marking::default();
+        }
+        let width = self.width(task);
+        let first = Mark { durable: FIRST_MARK, sent: FIRST_MARK, batch: 0 };
+        self.marks.entry(task).or_insert(first).cover(end, width, committed, current)
     }
 
     /// The number of instances of a task; 0 while it is unknown.
@@ -340,6 +398,13 @@ fn initial_counts(widths: &[Option<u32>], past: &Past) -> Vec<Counts> {
             counts.0[State::Succeeded as usize] += count;
         }
     }
+    for end in past.resumed.iter().flat_map(|resumed| &resumed.ends) {
+        if let Some(counts) = counts.get_mut(end.task.at()) {
+            let count = end.count.min(counts.of(State::Blocked));
+            counts.0[State::Blocked as usize] -= count;
+            counts.0[end.state as usize] += count;
+        }
+    }
     counts
 }
 
@@ -354,6 +419,20 @@ fn scattered(task: &Task) -> Option<TaskId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_move_ahead_and_what_they_do_not_cover_waits() {
+        let mut mark = Mark { durable: 100, sent: 100, batch: 0 };
+        let marking = |below, wait_for| Marking { below, wait_for };
+        assert_eq!(mark.cover(50, 1_000, 0, 1), marking(None, None));
+        assert_eq!(mark.cover(51, 1_000, 0, 1), marking(Some(400), None));
+        assert_eq!(mark.cover(100, 1_000, 0, 2), marking(None, None));
+        assert_eq!(mark.cover(101, 1_000, 0, 2), marking(None, Some(1)));
+        assert_eq!(mark.cover(102, 1_000, 1, 3), marking(None, None));
+        assert_eq!(mark.cover(401, 1_000, 1, 3), marking(Some(1_604), Some(3)));
+        // Nothing is to come beyond it.
+        assert_eq!(mark.cover(1_000, 1_000, 3, 4), marking(None, None));
+    }
 
     #[test]
     fn members_of_groups_are_in_order() {

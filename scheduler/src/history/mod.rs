@@ -10,6 +10,7 @@ mod logs;
 mod past;
 mod reason;
 mod results;
+mod resumed;
 mod scan;
 mod succeeded;
 mod times;
@@ -37,6 +38,7 @@ pub(crate) use self::explain::Situation;
 pub(crate) use self::logs::resolve;
 pub(crate) use self::past::{Retry, Taken};
 use self::reason::Reasons;
+pub(crate) use self::resumed::Restored;
 pub use self::scan::{Scanned, Wanted};
 use crate::journal::StoreError;
 use crate::journal::lock::{self, Owner};
@@ -80,6 +82,22 @@ pub enum HistoryError {
         run: RunId,
         /// What was to be done with it.
         wish: &'static str,
+    },
+    /// The run has ended, so it cannot be gone on with.
+    #[error("run {run} has ended: {}", state.word())]
+    Ended {
+        /// The run.
+        run: RunId,
+        /// How.
+        state: RunState,
+    },
+    /// A process runs the run, so that no other can go on with it.
+    #[error("run {run} is running: {}", who(owner.as_ref()))]
+    Running {
+        /// The run.
+        run: RunId,
+        /// The process, if it says who it is.
+        owner: Option<Owner>,
     },
     /// The run can be gone on with, so it is not forgotten.
     #[error("run {0} was interrupted: only a run that has ended can be forgotten; cancel it first")]
@@ -293,6 +311,15 @@ impl History {
             }
         }
         Ok(status)
+    }
+
+    /// Fails unless a run was interrupted; for the process that has its lock, unless it has ended.
+    pub(crate) fn check_interrupted(&self, run: RunId) -> Result<(), HistoryError> {
+        let status = self.whole_status(run)?;
+        match status.state {
+            RunState::Running | RunState::Interrupted => Ok(()),
+            state => Err(HistoryError::Ended { run, state }),
+        }
     }
 
     /// Whether some process runs a run that has not ended.
@@ -550,6 +577,14 @@ impl History {
             });
         }
         Ok(failures)
+    }
+}
+
+/// Who runs a run.
+fn who(owner: Option<&Owner>) -> String {
+    match owner {
+        Some(owner) => format!("process {} on {} has it", owner.pid, owner.host),
+        None => "another process has it".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use dagrun_core::status::{RunState, RunStatus};
 use dagrun_schema::wire::Submission;
 use rusqlite::Row;
 
-use super::succeeded::{Succeeded, Used, done, outside};
+use super::succeeded::{Succeeded, Used, done, outside, without};
 use super::{History, HistoryError};
 use crate::journal::TakenSpan;
 use crate::submission::Checked;
@@ -47,7 +47,7 @@ pub(crate) struct Taken {
 }
 
 /// No worker has this number: a scheduler's workers are numbered from 1.
-const NOBODY: WorkerId = WorkerId(0);
+pub(super) const NOBODY: WorkerId = WorkerId(0);
 
 impl History {
     /// What a new run takes over from one that has ended.
@@ -197,25 +197,6 @@ impl Retry<'_> {
 /// Whether the number of instances of a task was known.
 fn is_known(status: &RunStatus, task: TaskId) -> bool {
     status.tasks.get(task.at()).is_none_or(|task| task.width_known)
-}
-
-/// These indices without those; both are sorted.
-fn without(these: &Indices, those: &Indices) -> Indices {
-    let mut rest = Indices::new();
-    for range in these {
-        let mut next = range.start;
-        let from = those.partition_point(|other| other.end <= next);
-        for other in those.iter().skip(from).take_while(|other| other.start < range.end) {
-            if next < other.start {
-                rest.push(next..other.start);
-            }
-            next = next.max(other.end);
-        }
-        if next < range.end {
-            rest.push(next..range.end);
-        }
-    }
-    rest
 }
 
 impl Taken {

@@ -2,6 +2,7 @@
 //! they were.
 
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,7 @@ use crate::journal::TakenSpan;
 use crate::journal::rows::{decode_cause, decode_outputs, decode_stamps};
 
 /// The value of a row if its first bytes make it a reference; otherwise NULL.
-const REFERENCE: &str = "CASE WHEN substr(value, 1, 2) = x'C172' THEN value END";
+pub(super) const REFERENCE: &str = "CASE WHEN substr(value, 1, 2) = x'C172' THEN value END";
 
 /// How to check whether the files of a task still exist.
 enum Files<'a> {
@@ -196,40 +197,50 @@ impl<'a> Succeeded<'a> {
             let then = InstanceId { index: then.index + (from - first), ..then };
             TakenSpan { task, first: from, count, then, origin, payload, worker }
         };
-        let Succeeded { files, spans, elements, temp, hollow, .. } = self;
-        let mut keep = |span: TakenSpan| {
-            if items > 0 {
-                elements.push((span.first, items));
-            }
-            push(spans, span);
-        };
         let reported: Option<Vec<u8>> = row.get(6)?;
-        let reported = reported.unwrap_or_default();
-        let stamps = decode_stamps(&reported);
-        match files {
-            Files::None => keep(span(first, count)),
+        let lacking = self.lacking(first..end, &reported.unwrap_or_default());
+        for range in without(&vec![first..end], &lacking.lasting) {
+            if items > 0 {
+                self.elements.push((range.start, items));
+            }
+            push(&mut self.spans, span(range.start, range.end - range.start));
+        }
+        self.hollow.extend(lacking.temporary);
+        Ok(())
+    }
+
+    /// Whether its outputs can be looked for.
+    pub(super) fn has_files(&self) -> bool {
+        !matches!(self.files, Files::None)
+    }
+
+    /// Which instances of a row lack outputs; `reported` is what the row has of these.
+    pub(super) fn lacking(&self, instances: Range<u32>, reported: &[u8]) -> Lacking {
+        let stamps = decode_stamps(reported);
+        let mut lacking = Lacking::default();
+        let mut note = |range: Range<u32>, found: Option<Found>| match found {
+            Some(Found { lasting: true, temporary: true }) => {}
+            Some(Found { lasting: true, .. }) => lacking.temporary.push(range),
+            _ => lacking.lasting.push(range),
+        };
+        match &self.files {
+            Files::None => {}
             Files::Reported { base_dir, outputs } => {
-                let paths = decode_outputs(&reported).into_iter();
+                let paths = decode_outputs(reported).into_iter();
                 let paths: Vec<_> =
                     paths.map(|path| base_dir.join(OsStr::from_bytes(&path))).collect();
-                let found = (paths.len() == *outputs).then(|| look(&paths, &stamps, temp));
-                if let Some(found) = found.filter(|found| found.lasting) {
-                    keep(span(first, count));
-                    hollow.extend((!found.temporary).then_some(first..end));
-                }
+                let found = (paths.len() == *outputs).then(|| look(&paths, &stamps, &self.temp));
+                note(instances, found);
             }
             Files::Computed(recipe) => {
-                for index in first..end {
-                    let Ok(Some(paths)) = recipe.output_paths(index) else { continue };
-                    let found = look(&paths, &stamps, temp);
-                    if found.lasting {
-                        keep(span(index, 1));
-                        hollow.extend((!found.temporary).then_some(index..index + 1));
-                    }
+                for index in instances {
+                    let paths = recipe.output_paths(index).ok().flatten();
+                    let found = paths.map(|paths| look(&paths, &stamps, &self.temp));
+                    note(index..index + 1, found);
                 }
             }
         }
-        Ok(())
+        lacking
     }
 
     /// Brings all into the order of now.
@@ -300,6 +311,25 @@ pub(super) fn outside(had: &Indices, width: u32) -> Indices {
     outside
 }
 
+/// These indices without those; both are sorted.
+pub(super) fn without(these: &Indices, those: &Indices) -> Indices {
+    let mut rest = Indices::new();
+    for range in these {
+        let mut next = range.start;
+        let from = those.partition_point(|other| other.end <= next);
+        for other in those.iter().skip(from).take_while(|other| other.start < range.end) {
+            if next < other.start {
+                rest.push(next..other.start);
+            }
+            next = next.max(other.end);
+        }
+        if next < range.end {
+            rest.push(next..range.end);
+        }
+    }
+    rest
+}
+
 /// Appends a span, merged into the last one when both are alike.
 fn push(spans: &mut Vec<TakenSpan>, span: TakenSpan) {
     match spans.last_mut() {
@@ -339,11 +369,20 @@ fn files<'a>(
 }
 
 /// Whether a value is no longer where it was kept: workers keep values only until their run ends.
-fn is_lost(stored: &Stored) -> bool {
+pub(super) fn is_lost(stored: &Stored) -> bool {
     match &stored.place {
         Whereabouts::Worker(..) => true,
         Whereabouts::File(path) => !exists(path),
     }
+}
+
+/// Instances whose outputs are not what they were.
+#[derive(Default)]
+pub(super) struct Lacking {
+    /// One that is to last.
+    pub(super) lasting: Indices,
+    /// Temporary ones only.
+    pub(super) temporary: Indices,
 }
 
 /// Which outputs of an instance are what they were when it succeeded.

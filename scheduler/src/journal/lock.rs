@@ -51,7 +51,7 @@ pub(crate) struct RunLock {
 }
 
 impl RunLock {
-    /// Takes the lock of a run that nobody else knows yet.
+    /// Takes the lock of a run. An error of the kind `WouldBlock` says that a process has it.
     pub(crate) fn take(state_dir: &Path, run: RunId, owner: &Owner) -> io::Result<RunLock> {
         std::fs::create_dir_all(layout::run_dir(state_dir, run))?;
         let path = layout::run_lock(state_dir, run);

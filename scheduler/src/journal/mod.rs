@@ -10,4 +10,4 @@ pub(crate) mod schema;
 pub(crate) mod words;
 
 pub use self::error::StoreError;
-pub(crate) use self::rows::TakenSpan;
+pub(crate) use self::rows::{Note, TakenSpan};

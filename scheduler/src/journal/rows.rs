@@ -1,7 +1,7 @@
 //! Records as columns: numbers for causes, bytes for outputs. Words for people are in
 //! [`super::words`].
 
-use dagrun_core::engine::{Cause, FollowProblem, Reopening};
+use dagrun_core::engine::{CancelScope, Cause, FollowProblem, Reopening};
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::output::Stamp;
 use dagrun_core::pipeline::MaxFail;
@@ -39,6 +39,51 @@ impl TakenSpan {
     pub(crate) fn part(self, first: u32, end: u32) -> TakenSpan {
         let then = InstanceId { index: self.then.index + (first - self.first), ..self.then };
         TakenSpan { first, count: end - first, then, ..self }
+    }
+}
+
+/// What happened to a run as a whole, between the records of its instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// It is being interrupted.
+    Interrupted,
+    /// A user cancelled it, or a part of it.
+    Cancelled(CancelScope),
+    /// It was resumed, after its scheduler had ended it or had been killed.
+    Resumed {
+        /// Whether the scheduler had been killed.
+        crashed: bool,
+    },
+}
+
+impl Note {
+    /// It as columns: `kind`, `task`, `first_index`.
+    pub(crate) fn columns(self) -> (i64, Option<u32>, Option<u32>) {
+        match self {
+            Note::Interrupted | Note::Cancelled(CancelScope::Interruption) => (1, None, None),
+            Note::Resumed { crashed: false } => (2, None, None),
+            Note::Resumed { crashed: true } => (3, None, None),
+            Note::Cancelled(CancelScope::Run) => (4, None, None),
+            Note::Cancelled(CancelScope::Task(task)) => (4, Some(task.0), None),
+            Note::Cancelled(CancelScope::Instance(InstanceId { task, index })) => {
+                (4, Some(task.0), Some(index))
+            }
+        }
+    }
+
+    /// What [`Note::columns`] has written; `None` for what this version does not know.
+    pub(crate) fn read(columns: (i64, Option<u32>, Option<u32>)) -> Option<Note> {
+        Some(match columns {
+            (1, ..) => Note::Interrupted,
+            (2, ..) => Note::Resumed { crashed: false },
+            (3, ..) => Note::Resumed { crashed: true },
+            (4, None, _) => Note::Cancelled(CancelScope::Run),
+            (4, Some(task), None) => Note::Cancelled(CancelScope::Task(TaskId(task))),
+            (4, Some(task), Some(index)) => {
+                Note::Cancelled(CancelScope::Instance(InstanceId { task: TaskId(task), index }))
+            }
+            _ => return None,
+        })
     }
 }
 
@@ -286,6 +331,19 @@ mod tests {
         for (fast, most) in [(false, None), (true, None)].into_iter().chain(counts).chain(parts) {
             assert_eq!(read_tolerance(tolerance(fast, most)), (fast, most));
         }
+    }
+
+    #[test]
+    fn notes_are_read_as_they_were_written() {
+        let instance = InstanceId { task: TaskId(2), index: 7 };
+        let scopes =
+            [CancelScope::Run, CancelScope::Task(TaskId(3)), CancelScope::Instance(instance)];
+        let notes =
+            [Note::Interrupted, Note::Resumed { crashed: false }, Note::Resumed { crashed: true }];
+        for note in notes.into_iter().chain(scopes.map(Note::Cancelled)) {
+            assert_eq!(Note::read(note.columns()), Some(note));
+        }
+        assert_eq!(Note::read((99, None, None)), None);
     }
 
     #[test]

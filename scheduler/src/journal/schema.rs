@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::{StoreError, copy};
 
 /// The version of the tables, in `user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE runs (
@@ -92,6 +92,28 @@ SELECT e.run, t.name AS task, e.first_index, e.count,
 FROM events e
 JOIN tasks t ON t.run = e.run AND t.task = e.task
 LEFT JOIN workers w ON w.worker = e.worker;
+";
+
+/// What the third version added, so that runs can be resumed: the index below which attempts of a task
+/// may have been handed out, where in the journal its width became known, each start of a scheduler, and
+/// what happened to runs as a whole. Of runs of earlier versions any attempt may have been handed out.
+const THIRD: &str = "
+ALTER TABLE tasks ADD COLUMN leased INTEGER NOT NULL DEFAULT 4294967295;
+ALTER TABLE tasks ADD COLUMN widened INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE starts (
+    epoch      INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         INTEGER NOT NULL,
+    process    INTEGER NOT NULL
+) STRICT;
+CREATE TABLE notes (
+    run         INTEGER NOT NULL,
+    seq         INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    kind        INTEGER NOT NULL,
+    task        INTEGER,
+    first_index INTEGER,
+    PRIMARY KEY (run, seq)
+) WITHOUT ROWID, STRICT;
 ";
 
 /// Makes a database of the first version, which cannot be changed when opened read-only, look like
@@ -197,7 +219,10 @@ fn create_tables(database: &mut Connection) -> rusqlite::Result<()> {
         if found == 0 {
             transaction.execute_batch(TABLES)?;
         }
-        transaction.execute_batch(SECOND)?;
+        if found < 2 {
+            transaction.execute_batch(SECOND)?;
+        }
+        transaction.execute_batch(THIRD)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()

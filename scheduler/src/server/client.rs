@@ -5,18 +5,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use capnp::Error;
-use dagrun_core::engine::Indices;
+use dagrun_core::engine::{Indices, RunPlan};
 use dagrun_core::ids::{RunId, TaskId};
+use dagrun_core::pipeline::Pipeline;
 use dagrun_schema::dagrun_capnp::{client, run, which_run};
 use dagrun_schema::wire::{self, Message, Submission};
 use tokio::sync::oneshot;
 
 use super::run::RunServer;
 use super::{Server, broken, exception};
-use crate::driver::Submitted;
-use crate::history::{History, HistoryError, Retry, Taken};
+use crate::driver::{Before, Driver, Submitted};
+use crate::history::{History, HistoryError, Restored, Retry, Taken};
 use crate::journal::StoreError;
-use crate::store::{Begun, Command, Haste, NewRun, forget};
+use crate::journal::lock::Owner;
+use crate::store::{Begun, Claim, Command, Haste, NewRun, Resumption, forget};
 use crate::submission::{self, Checked};
 use dagrun_disk::clock::now;
 
@@ -69,12 +71,8 @@ impl ClientServer {
         taken: Option<Taken>,
     ) -> Result<RunId, Error> {
         let submission = Arc::new(submission);
-        let Checked { pipeline, mut plan, widths } = checked;
-        let lacking = self.server.shared.driver.borrow().lacks_function(&plan);
-        if let Some((task, why)) = lacking {
-            let task = pipeline.tasks.get(task.at()).map_or("", |task| task.name.as_str());
-            return Err(Error::failed(format!("task `{task}` cannot be run: {why}")));
-        }
+        let Checked { pipeline, plan, widths } = checked;
+        self.check_functions(&pipeline, &plan)?;
         let names = pipeline.tasks.iter().map(|task| task.name.clone());
         let started = now();
         let new = NewRun {
@@ -84,19 +82,81 @@ impl ClientServer {
             tasks: names.zip(widths.iter().copied()).collect(),
             taken: taken.as_ref().map(|taken| (taken.from, Arc::clone(&taken.spans))),
         };
-        let Begun { run, durations } = self.write_down(new).await?;
-        for (task, duration) in plan.tasks.iter_mut().zip(durations) {
-            task.weight = duration;
-        }
-        let plan = Arc::new(plan);
+        let begun = self.write_down(new).await?;
+        let run = begun.run;
         let shared = &self.server.shared;
         let mut driver = shared.driver.borrow_mut();
+        let plan = begin(&mut driver, plan, begun);
         let past =
             taken.map(|taken| taken.into_past(|name, host| driver.worker_called(name, host)));
         let past = Arc::new(past.unwrap_or_default());
-        let submitted = Submitted { run, submission, pipeline, plan, widths, past, started };
+        let before = Before::default();
+        let submitted =
+            Submitted { run, submission, pipeline, plan, widths, past, started, before };
         driver.submit(submitted, &shared.inbox);
         Ok(run)
+    }
+
+    /// Fails when a task calls a function that no worker of this process could have.
+    fn check_functions(&self, pipeline: &Pipeline, plan: &RunPlan) -> Result<(), Error> {
+        let lacking = self.server.shared.driver.borrow().lacks_function(plan);
+        let Some((task, why)) = lacking else { return Ok(()) };
+        let task = pipeline.tasks.get(task.at()).map_or("", |task| task.name.as_str());
+        Err(Error::failed(format!("task `{task}` cannot be run: {why}")))
+    }
+
+    /// Goes on with a run that was interrupted.
+    async fn go_on(&self, run: RunId) -> Result<(), Error> {
+        if self.server.shared.driver.borrow().published(run).is_some() {
+            return Err(exception(&HistoryError::Running { run, owner: Some(Owner::here()) }));
+        }
+        let asked = self.server.reader.read(move |history| history.check_interrupted(run));
+        asked.await?;
+        if let Claim::Held(owner) = self.stored(|reply| Command::Claim(run, reply)).await? {
+            return Err(exception(&HistoryError::Running { run, owner }));
+        }
+        let gone_on = self.go_on_alone(run).await;
+        if gone_on.is_err() {
+            let driver = self.server.shared.driver.borrow();
+            driver.store().send(Command::Release(run), Haste::Now);
+        }
+        gone_on
+    }
+
+    /// The same once nobody else can.
+    async fn go_on_alone(&self, run: RunId) -> Result<(), Error> {
+        let state_dir = self.server.config.state_dir.clone();
+        // Not through the reader, where others wait for short answers.
+        let look = move || restored(&History::open(&state_dir)?, run);
+        let looked = tokio::task::spawn_blocking(look)
+            .await
+            .map_err(|_| Error::failed("the history could not be read".into()))?;
+        let (submission, checked, restored) = looked.map_err(|error| exception(&error))?;
+        let Checked { pipeline, plan, widths } = checked;
+        self.check_functions(&pipeline, &plan)?;
+        let resumption = Resumption {
+            run,
+            name: pipeline.name.clone(),
+            tasks: pipeline.tasks.iter().map(|task| task.name.clone()).collect(),
+            reopened: restored.reopened(),
+            unknown: restored.unknown.clone(),
+            crashed: restored.crashed,
+            at: now(),
+        };
+        let begun = self.stored(|reply| Command::Resume(Box::new(resumption), reply)).await?;
+        let ended = || Error::failed(format!("run {run} has ended"));
+        let begun = begun.ok_or_else(ended)?;
+        let shared = &self.server.shared;
+        let mut driver = shared.driver.borrow_mut();
+        let plan = begin(&mut driver, plan, begun);
+        let (failures, marks) = (restored.failures.clone(), restored.marks.clone());
+        let (before, started) = (Before { failures, marks }, restored.started);
+        let past = restored.into_past(|name, host| driver.worker_called(name, host));
+        let (submission, past) = (Arc::new(submission), Arc::new(past));
+        let submitted =
+            Submitted { run, submission, pipeline, plan, widths, past, started, before };
+        driver.submit(submitted, &shared.inbox);
+        Ok(())
     }
 
     async fn write_down(&self, new: NewRun) -> Result<Begun, Error> {
@@ -205,6 +265,29 @@ fn retried(
     Ok((submission, checked, Some(taken)))
 }
 
+/// What a run was submitted with, and what had happened in it.
+fn restored(
+    history: &History,
+    run: RunId,
+) -> Result<(Submission, Checked, Restored), HistoryError> {
+    let submission = history.submission(run)?;
+    let refused = |source| HistoryError::Submission { run, source };
+    let checked = submission::check(&submission).map_err(refused)?;
+    // What the lock did not keep from happening.
+    history.check_interrupted(run)?;
+    let restored = history.restore(run, &submission, &checked)?;
+    Ok((submission, checked, restored))
+}
+
+/// The plan of a run that has been recorded, which the driver is about to be given.
+fn begin(driver: &mut Driver, mut plan: RunPlan, begun: Begun) -> Arc<RunPlan> {
+    driver.begin_epoch(begun.epoch);
+    for (task, duration) in plan.tasks.iter_mut().zip(begun.durations) {
+        task.weight = duration;
+    }
+    Arc::new(plan)
+}
+
 impl client::Server for ClientServer {
     async fn submit(
         self: Rc<Self>,
@@ -237,6 +320,17 @@ impl client::Server for ClientServer {
         begun.set_id(run.0);
         begun.set_taken_over(taken_over);
         begun.set_run(self.run_client(run));
+        Ok(())
+    }
+
+    async fn resume(
+        self: Rc<Self>,
+        params: client::ResumeParams,
+        mut results: client::ResumeResults,
+    ) -> Result<(), Error> {
+        let run = RunId(params.get()?.get_id());
+        self.go_on(run).await?;
+        results.get().set_run(self.run_client(run));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use dagrun_core::ids::{InstanceId, RunId, TaskId};
 use dagrun_core::status::RunState;
 use dagrun_schema::dagrun_capnp::run;
 use dagrun_schema::wire::{self, Message, Scope};
+use tokio::sync::oneshot;
 
 use super::client::ClientServer;
 use super::{Server, exception, observer};
@@ -123,7 +124,11 @@ impl run::Server for RunServer {
         };
         let scope = Scope::read(params.get_scope()?)?;
         let scope = resolve(&scope, find).map_err(|error| exception(&error))?;
-        self.server.shared.inbox.push(Happened::Cancel(self.run, scope));
+        let (answer, on_disk) = oneshot::channel();
+        let answer = scope.is_whole().then_some(answer);
+        self.server.shared.inbox.push(Happened::Cancel(self.run, scope, answer));
+        // A kill from now on leaves it cancelled. When it can no longer be written, the run says so.
+        let _ = on_disk.await;
         Ok(())
     }
 
@@ -135,7 +140,7 @@ impl run::Server for RunServer {
         if self.live().is_none() {
             return Err(Error::failed(format!("run {} has ended", self.run)));
         }
-        self.server.shared.inbox.push(Happened::Cancel(self.run, CancelScope::Interruption));
+        self.server.shared.inbox.push(Happened::Cancel(self.run, CancelScope::Interruption, None));
         Ok(())
     }
 

@@ -73,7 +73,7 @@ pub(super) fn rows(database: &Connection, run: RunId) -> rusqlite::Result<Forgot
         Some(state) if state == RunState::Interrupted as u8 => return Ok(Forgotten::Interrupted),
         Some(_) => {}
     }
-    for table in ["runs", "tasks", "events"] {
+    for table in ["runs", "tasks", "events", "notes"] {
         database.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [id])?;
     }
     Ok(Forgotten::Done)

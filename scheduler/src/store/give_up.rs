@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use crate::history::{History, HistoryError};
 use crate::journal::StoreError;
+use crate::journal::lock::{self, Owner, RunLock};
 use crate::journal::rows::encode_cause;
 use crate::journal::schema::open_writer;
 
@@ -23,6 +24,16 @@ pub fn give_up(state_dir: &Path, run: RunId) -> Result<(), HistoryError> {
     if status.state == RunState::Running {
         return Err(HistoryError::NotEnded { run, wish: "given up" });
     }
+    // Nobody goes on with it meanwhile.
+    let _lock = match RunLock::take(state_dir, run, &Owner::here()) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            let owner = lock::owner(state_dir, run);
+            return Err(HistoryError::Running { run, owner });
+        }
+        // There are no locks on this file system.
+        Err(_) => None,
+    };
     let mut database = open_writer(state_dir)?;
     let mut write = || {
         let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;

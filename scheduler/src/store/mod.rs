@@ -10,6 +10,7 @@ mod manifest;
 mod past;
 mod queue;
 mod remove;
+mod resume;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -26,9 +27,10 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 pub(crate) use self::queue::Haste;
 pub(crate) use self::remove::Removal;
+pub(crate) use self::resume::Resumption;
 use crate::journal::lock::Owner;
 use crate::journal::schema::open_writer;
-use crate::journal::{StoreError, TakenSpan};
+use crate::journal::{Note, StoreError, TakenSpan};
 use dagrun_schema::wire::Submission;
 
 /// A run to record before anything of it starts.
@@ -50,6 +52,20 @@ pub(crate) struct Begun {
     /// How long attempts of each task took on average in the newest earlier run of a pipeline of
     /// the same name; zero where there was none.
     pub(crate) durations: Vec<Micros>,
+    /// The number of this start of the scheduler, which no other one has in this state directory.
+    pub(crate) epoch: u64,
+}
+
+/// Below this index attempts of any task may be handed out as soon as its run is recorded.
+pub(crate) const FIRST_MARK: u32 = 4_096;
+
+/// Whether this process may go on with a run.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// It may: nobody else can now.
+    Granted,
+    /// A process runs it, which may say who it is.
+    Held(Option<Owner>),
 }
 
 /// A line of the journal.
@@ -59,6 +75,10 @@ pub(crate) enum Line {
     Record(Record),
     /// A task's number of instances has become known.
     Width { run: RunId, task: TaskId, width: u32 },
+    /// Attempts of a task may be handed out for instances below an index, as soon as this is on disk.
+    Mark { run: RunId, task: TaskId, below: u32 },
+    /// Something happened to the run as a whole.
+    Note { run: RunId, note: Note },
     /// Temporary outputs are not needed any more: they are removed when the lines before are on disk.
     Remove(Removal),
 }
@@ -152,6 +172,13 @@ pub(crate) enum Command {
     Left { worker: WorkerId, at: Timestamp },
     /// End an interrupted run as cancelled; answered when that is on disk.
     GiveUp(RunId, oneshot::Sender<Result<bool, Arc<StoreError>>>),
+    /// Have this process alone go on with a run.
+    Claim(RunId, oneshot::Sender<Result<Claim, Arc<StoreError>>>),
+    /// It does not.
+    Release(RunId),
+    /// Record that a run goes on, which was claimed; answered when that is on disk, with nothing when it
+    /// has ended otherwise.
+    Resume(Box<Resumption>, oneshot::Sender<Result<Option<Begun>, Arc<StoreError>>>),
     /// Delete the rows of a run; answered when that is on disk.
     Forget(RunId, oneshot::Sender<Result<forget::Forgotten, Arc<StoreError>>>),
     /// Write manifests and read values, as of all earlier commands.

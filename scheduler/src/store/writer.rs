@@ -15,10 +15,11 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::queue::{self, Taker};
 use super::{
-    Begun, Command, Line, NewRun, PrepareJob, Prepared, Removal, Reply, RunEnd, StoreError, forget,
-    give_up, manifest, past,
+    Begun, Claim, Command, FIRST_MARK, Line, NewRun, PrepareJob, Prepared, Removal, Reply,
+    Resumption, RunEnd, StoreError, forget, give_up, manifest, past, resume,
 };
-use crate::journal::lock::{Owner, RunLock};
+use crate::journal::Note;
+use crate::journal::lock::{self, Owner, RunLock};
 use crate::journal::rows::{encode_cause, encode_outputs, tolerance};
 
 /// A transaction is committed when it holds this many records.
@@ -45,6 +46,8 @@ pub(super) struct Writer {
     workers: FxHashMap<WorkerId, i64>,
     /// Orders the journal within a run.
     seq: i64,
+    /// The number of this start, once it is written.
+    epoch: Option<u64>,
     group: Group,
     broken: Option<Arc<StoreError>>,
 }
@@ -58,6 +61,8 @@ struct Group {
     begun: Vec<Later<Begun>>,
     forgotten: Vec<Later<forget::Forgotten>>,
     given_up: Vec<Later<bool>>,
+    claims: Vec<Later<Claim>>,
+    resumed: Vec<Later<Option<Begun>>>,
     /// Temporary outputs to be removed then.
     removals: Vec<Removal>,
     /// The runs that end with it.
@@ -79,6 +84,7 @@ impl Writer {
             replies,
             workers: FxHashMap::default(),
             seq: 0,
+            epoch: None,
             group: Group::default(),
             broken: None,
         }
@@ -117,8 +123,9 @@ impl Writer {
             Command::Begin(new, reply) => {
                 self.begin(&new).map(|begun| self.group.begun.push((reply, begun)))
             }
-            Command::GiveUp(run, reply) => give_up::rows(&self.database, run, now())
-                .map(|done| self.group.given_up.push((reply, done))),
+            Command::GiveUp(run, reply) => {
+                self.give_up(run).map(|done| self.group.given_up.push((reply, done)))
+            }
             Command::Forget(run, reply) => forget::rows(&self.database, run)
                 .map(|forgotten| self.group.forgotten.push((reply, forgotten))),
             Command::Append(number, entries, ends) => {
@@ -127,15 +134,29 @@ impl Writer {
                     match entry {
                         Line::Record(record) => self.append(record)?,
                         Line::Width { run, task, width } => self.widen(*run, *task, *width)?,
+                        Line::Mark { run, task, below } => self.mark(*run, *task, *below)?,
+                        Line::Note { run, note } => self.note(*run, *note)?,
                         Line::Remove(_) => {}
                     }
                 }
                 let removal = |entry| match entry {
                     Line::Remove(removal) => Some(removal),
-                    Line::Record(_) | Line::Width { .. } => None,
+                    _ => None,
                 };
                 self.group.removals.extend(entries.into_iter().filter_map(removal));
                 ends.iter().try_for_each(|end| self.finish(end))
+            }
+            Command::Claim(run, reply) => {
+                let claim = self.claim(run);
+                self.group.claims.push((reply, claim));
+                Ok(())
+            }
+            Command::Release(run) => {
+                self.locks.remove(&run);
+                Ok(())
+            }
+            Command::Resume(resumption, reply) => {
+                self.resume(&resumption).map(|begun| self.group.resumed.push((reply, begun)))
             }
             Command::Joined { worker, name, host, at } => self.joined(worker, &name, &host, at),
             Command::Left { worker, at } => self.left(worker, at),
@@ -174,6 +195,12 @@ impl Writer {
         for (reply, done) in group.given_up {
             let _ = reply.send(Ok(done));
         }
+        for (reply, claim) in group.claims {
+            let _ = reply.send(Ok(claim));
+        }
+        for (reply, begun) in group.resumed {
+            let _ = reply.send(Ok(begun));
+        }
         // Who learns of a run's end finds them removed.
         group.removals.iter().for_each(|removal| removal.perform(&self.database));
         for run in group.ended {
@@ -200,13 +227,21 @@ impl Writer {
         for (reply, _) in group.given_up {
             let _ = reply.send(Err(Arc::clone(&error)));
         }
+        for (reply, _) in group.claims {
+            let _ = reply.send(Err(Arc::clone(&error)));
+        }
+        for (reply, _) in group.resumed {
+            let _ = reply.send(Err(Arc::clone(&error)));
+        }
         let _ = self.replies.send(Reply::Failed(Arc::clone(&error)));
         self.broken = Some(error);
     }
 
     fn begin(&mut self, new: &NewRun) -> rusqlite::Result<Begun> {
         let submission = &new.submission;
-        let durations = self.durations(new)?;
+        let epoch = self.epoch()?;
+        let durations =
+            self.durations(&new.name, new.tasks.iter().map(|(task, _)| task.as_str()))?;
         self.database
             .prepare_cached(
                 "INSERT INTO runs (name, pipeline, base_dir, seed, fail_fast, state, started, owner)
@@ -225,10 +260,12 @@ impl Writer {
         let run = self.database.last_insert_rowid();
         self.lock(RunId(run.cast_unsigned()));
         let mut insert = self.database.prepare_cached(
-            "INSERT INTO tasks (run, task, name, width, known) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO tasks (run, task, name, width, known, leased)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
         for (task, (name, width)) in (0u32..).zip(&new.tasks) {
-            insert.execute(params![run, task, name, width.unwrap_or(0), width.is_some()])?;
+            let (known, width) = (width.is_some(), width.unwrap_or(0));
+            insert.execute(params![run, task, name, width, known, FIRST_MARK])?;
         }
         self.group.records += new.tasks.len();
         if let Some((from, spans)) = &new.taken {
@@ -236,7 +273,77 @@ impl Writer {
             let into = past::Target { run, seq: self.seq, at: new.started };
             self.group.records += past::copy(&self.database, *from, spans, &into)?;
         }
-        Ok(Begun { run: RunId(run.cast_unsigned()), durations })
+        Ok(Begun { run: RunId(run.cast_unsigned()), durations, epoch })
+    }
+
+    /// The number of this start of a scheduler, which no other one has in this state directory.
+    fn epoch(&mut self) -> rusqlite::Result<u64> {
+        if let Some(epoch) = self.epoch {
+            return Ok(epoch);
+        }
+        let sql = "INSERT INTO starts (at, process) VALUES (?1, ?2)";
+        self.database.execute(sql, params![now().0.cast_signed(), std::process::id()])?;
+        let epoch = self.database.last_insert_rowid().cast_unsigned();
+        self.epoch = Some(epoch);
+        Ok(epoch)
+    }
+
+    /// Takes the lock of a run that is to be gone on with.
+    fn claim(&mut self, run: RunId) -> Claim {
+        if self.locks.contains_key(&run) {
+            return Claim::Held(Some(Owner::here()));
+        }
+        let (Some(owner), Some(state_dir)) = (&self.owner, self.path.parent()) else {
+            return Claim::Granted;
+        };
+        match RunLock::take(state_dir, run, owner) {
+            Ok(lock) => {
+                self.locks.insert(run, lock);
+                Claim::Granted
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Claim::Held(lock::owner(state_dir, run))
+            }
+            // There are no locks on this file system.
+            Err(_) => Claim::Granted,
+        }
+    }
+
+    /// Ends an interrupted run, unless somebody goes on with it.
+    fn give_up(&mut self, run: RunId) -> rusqlite::Result<bool> {
+        if let Claim::Held(_) = self.claim(run) {
+            return Ok(false);
+        }
+        self.group.ended.push(run);
+        give_up::rows(&self.database, run, now())
+    }
+
+    fn resume(&mut self, resumption: &Resumption) -> rusqlite::Result<Option<Begun>> {
+        let run = resumption.run;
+        // Lines of this process must come after those of all others.
+        self.seq = self.seq.max(resume::last_seq(&self.database, run)?) + 1;
+        let Some(rows) = resume::write(&self.database, resumption, self.seq)? else {
+            return Ok(None);
+        };
+        self.group.records += rows;
+        let epoch = self.epoch()?;
+        let names = resumption.tasks.iter().map(String::as_str);
+        let durations = self.durations(&resumption.name, names)?;
+        Ok(Some(Begun { run, durations, epoch }))
+    }
+
+    fn mark(&mut self, run: RunId, task: TaskId, below: u32) -> rusqlite::Result<()> {
+        self.group.records += 1;
+        self.database
+            .prepare_cached("UPDATE tasks SET leased = ?3 WHERE run = ?1 AND task = ?2")?
+            .execute(params![run.0.cast_signed(), task.0, below])
+            .map(drop)
+    }
+
+    fn note(&mut self, run: RunId, note: Note) -> rusqlite::Result<()> {
+        self.seq += 1;
+        self.group.records += 1;
+        resume::note(&self.database, run, self.seq, now(), note)
     }
 
     /// Locks a run before anybody can see it.
@@ -250,7 +357,11 @@ impl Writer {
 
     /// The durations of the tasks' attempts, each from the newest of the last runs of this pipeline
     /// that has one.
-    fn durations(&self, new: &NewRun) -> rusqlite::Result<Vec<Micros>> {
+    fn durations<'n>(
+        &self,
+        name: &str,
+        tasks: impl Iterator<Item = &'n str>,
+    ) -> rusqlite::Result<Vec<Micros>> {
         let mut statement = self.database.prepare_cached(
             "SELECT name, duration FROM tasks WHERE duration IS NOT NULL AND run IN
                 (SELECT run FROM runs WHERE name = ?1 AND finished IS NOT NULL
@@ -258,21 +369,22 @@ impl Writer {
              ORDER BY run",
         )?;
         let mut known: FxHashMap<String, i64> = FxHashMap::default();
-        let mut rows = statement.query(params![new.name, REMEMBERED])?;
+        let mut rows = statement.query(params![name, REMEMBERED])?;
         while let Some(row) = rows.next()? {
             known.insert(row.get(0)?, row.get(1)?);
         }
-        let duration = |(name, _): &(String, Option<u32>)| {
-            Micros(known.get(name).copied().unwrap_or(0).cast_unsigned())
-        };
-        Ok(new.tasks.iter().map(duration).collect())
+        let duration = |name| Micros(known.get(name).copied().unwrap_or(0).cast_unsigned());
+        Ok(tasks.map(duration).collect())
     }
 
     fn widen(&mut self, run: RunId, task: TaskId, width: u32) -> rusqlite::Result<()> {
+        self.seq += 1;
         self.group.records += 1;
         self.database
-            .prepare_cached("UPDATE tasks SET width = ?3, known = 1 WHERE run = ?1 AND task = ?2")?
-            .execute(params![run.0.cast_signed(), task.0, width])
+            .prepare_cached(
+                "UPDATE tasks SET width = ?3, known = 1, widened = ?4 WHERE run = ?1 AND task = ?2",
+            )?
+            .execute(params![run.0.cast_signed(), task.0, width, self.seq])
             .map(drop)
     }
 
@@ -374,6 +486,12 @@ fn refuse(command: Command, error: &Arc<StoreError>, replies: &UnboundedSender<R
             let _ = reply.send(Err(Arc::clone(error)));
         }
         Command::GiveUp(_, reply) => {
+            let _ = reply.send(Err(Arc::clone(error)));
+        }
+        Command::Claim(_, reply) => {
+            let _ = reply.send(Err(Arc::clone(error)));
+        }
+        Command::Resume(_, reply) => {
             let _ = reply.send(Err(Arc::clone(error)));
         }
         Command::Prepare(job) => {

@@ -1,0 +1,52 @@
+//! What must be on disk before attempts are handed out, so that whoever goes on with a run after a kill
+//! knows which numbers of attempts may have been given.
+
+use dagrun_core::engine::{Assignment, CancelScope};
+use dagrun_core::ids::{InstanceId, RunId};
+
+use super::{Batch, Driver};
+use crate::journal::Note;
+use crate::store::{Haste, Line};
+
+impl Driver {
+    /// The batch that must be on disk before an assignment is sent, if it is not: the one with its task's
+    /// mark, and where an attempt follows another, the one with the end of that.
+    pub(super) fn wait_for_disk(
+        &mut self,
+        assignment: &Assignment,
+        batch: &mut Batch,
+    ) -> Option<u64> {
+        let &Assignment { run, task, first_index, count, number, .. } = assignment;
+        let (committed, current) = (self.committed, self.batch + 1);
+        let live = self.runs.get_mut(&run)?;
+        let marking = live.mark(task, first_index.saturating_add(count), committed, current);
+        if let Some(below) = marking.below {
+            batch.entries.push(Line::Mark { run, task, below });
+        }
+        if marking.wait_for.is_some() {
+            self.haste = Haste::Now;
+        }
+        let instance = InstanceId { task, index: first_index };
+        let follows = (number > 1 && count == 1).then(|| self.followed.get(&(run, instance)));
+        let follows = follows.flatten().copied();
+        if follows.is_some() {
+            self.haste = self.haste.max(Haste::Soon);
+        }
+        marking.wait_for.max(follows)
+    }
+
+    /// Journals that a run is cancelled or interrupted, or a part of it, before what follows from that.
+    pub(super) fn note_cancel(&mut self, run: RunId, scope: CancelScope) {
+        let known = match scope {
+            CancelScope::Instance(instance) => self.engine.state(run, instance).is_some(),
+            _ => self.runs.contains_key(&run),
+        };
+        if known && self.halted.is_none() {
+            let note = match scope {
+                CancelScope::Interruption => Note::Interrupted,
+                _ => Note::Cancelled(scope),
+            };
+            self.notes.push(Line::Note { run, note });
+        }
+    }
+}
