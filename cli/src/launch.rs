@@ -46,12 +46,21 @@ pub(crate) enum Work {
         /// The pipeline that is run.
         pipeline: Pipeline,
     },
+    /// The rest of a run that was interrupted.
+    Resume {
+        /// The run.
+        of: RunId,
+        /// Its pipeline.
+        pipeline: Pipeline,
+    },
 }
 
 impl Work {
     fn pipeline(&self) -> &Pipeline {
         match self {
-            Work::New { pipeline, .. } | Work::Retry { pipeline, .. } => pipeline,
+            Work::New { pipeline, .. }
+            | Work::Retry { pipeline, .. }
+            | Work::Resume { pipeline, .. } => pipeline,
         }
     }
 
@@ -59,6 +68,7 @@ impl Work {
     async fn submit(&self, client: &Client, how: &HowArgs) -> Result<Option<Run>, Failure> {
         let (of, retry) = match self {
             Work::New { submission, .. } => return Ok(Some(client.submit(submission).await?)),
+            Work::Resume { of, .. } => return Ok(Some(client.resume(*of).await?)),
             Work::Retry { of, retry, .. } => (*of, retry),
         };
         let Some(Retried { run, taken_over }) = client.retry(of, retry).await? else {
@@ -204,7 +214,11 @@ async fn to_the_end(
             tail::check_recorded(run, &advice).await?;
             tail::print(run, &followed.failures, &advice).await?;
         }
-        (RunState::Interrupted | RunState::Cancelled, Some(_)) => {
+        (RunState::Interrupted, _) => {
+            let command = with_offer(run.go_on(), how);
+            terminal::print(&format!("continue with: {command}"));
+        }
+        (RunState::Cancelled, Some(_)) => {
             terminal::print(&format!("continue with: {}", advice.command));
         }
         _ => {}
@@ -240,10 +254,15 @@ fn make_state_dir(dir: &Path) -> Result<(), Failure> {
 
 /// The command that runs what has not succeeded, with a worker that offers the same.
 fn retry_of(run: &RunSource, how: &HowArgs) -> Advice {
-    let mut command = format!("dagrun retry {} --failed{}", run.id(), run.option());
+    let command = format!("dagrun retry {} --failed{}", run.id(), run.option());
+    Advice { label: tail::RETRY, command: with_offer(command, how) }
+}
+
+/// A command with a worker that offers the same.
+fn with_offer(mut command: String, how: &HowArgs) -> String {
     for word in how.offer.words() {
         command.push(' ');
         command.push_str(&quote::word(word));
     }
-    Advice { label: tail::RETRY, command }
+    command
 }

@@ -36,6 +36,7 @@ mod progress;
 mod quote;
 mod recipes;
 mod report;
+mod resume;
 mod retry;
 mod serve;
 mod signals;
@@ -105,6 +106,7 @@ async fn talk(command: &Command) -> Result<Exit, Failure> {
         Command::Watch(args) => attach::watch(args).await,
         Command::Cancel(args) => attach::cancel(args).await,
         Command::Clean(args) => clean::clean(args).await,
+        Command::Resume(args) => resume::resume(args).await,
         Command::Retry(args) => retry::retry(args).await,
         Command::Cluster(command) => cluster::cluster(command).await,
         Command::Workers(args) => cluster::workers(args).await,

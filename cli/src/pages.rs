@@ -11,7 +11,9 @@ pub(crate) fn exit_codes(command: &[&str]) -> Vec<(&'static str, &'static str)> 
     const SIGNALS: (&str, &str) = ("129, 130, 143", "interrupted by SIGHUP, SIGINT, SIGTERM");
     let run = ("1", "a task failed or was cancelled");
     match command {
-        ["submit" | "each" | "retry", ..] => vec![OK, run, INVALID, UNREACHABLE, SIGNALS],
+        ["submit" | "each" | "resume" | "retry", ..] => {
+            vec![OK, run, INVALID, UNREACHABLE, SIGNALS]
+        }
         ["wait" | "watch", ..] => vec![OK, run, USAGE, UNREACHABLE, SIGNALS],
         ["exec", ..] => {
             vec![OK, ("1", "the command failed on a worker"), USAGE, UNREACHABLE, SIGNALS]

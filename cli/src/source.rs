@@ -405,7 +405,7 @@ impl RunSource {
 
     /// The command that goes on with it.
     pub(crate) fn go_on(&self) -> String {
-        format!("dagrun retry {} --failed{}", self.id(), self.option())
+        format!("dagrun resume {}{}", self.id(), self.option())
     }
 
     /// The options that lead a command to this run, with a space before them.
@@ -424,7 +424,7 @@ impl RunSource {
 }
 
 /// The option that names a state directory, where it would not be found without.
-fn state_dir_option(state_dir: &Path) -> String {
+pub(crate) fn state_dir_option(state_dir: &Path) -> String {
     let named = std::env::var_os("DAGRUN_STATE_DIR").filter(|dir| !dir.is_empty());
     let found = named.map(PathBuf::from).or_else(|| nearest_state_dir().ok());
     let same =

@@ -1,11 +1,14 @@
 //! `dagrun submit`: a pipeline, run to its end in this process or handed to a cluster.
 
+use std::path::Path;
+
 use dagrun::Loaded;
 use dagrun::rpc::{ClientError, Submission};
 use dagrun_core::check;
 use dagrun_core::pipeline::TaskAction;
 use dagrun_core::status::Tag;
 use dagrun_core::template::Template;
+use dagrun_scheduler::History;
 
 use crate::args::{ChangeArgs, SubmitArgs};
 use crate::diagnostics;
@@ -13,7 +16,8 @@ use crate::dry_run;
 use crate::exit::{Exit, Failure};
 use crate::file;
 use crate::launch::{self, Work};
-use crate::terminal::Terminal;
+use crate::source::state_dir_option;
+use crate::terminal::{self, Terminal};
 
 /// Runs a pipeline.
 pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
@@ -37,8 +41,26 @@ pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
     };
     match cluster {
         Some(name) => launch::to_cluster(&args.how, &work, name, None).await,
-        None => launch::embedded(&args.how, &work, state_dir(), None).await,
+        None => {
+            let state_dir = state_dir();
+            if !args.how.quiet {
+                note_interrupted(&loaded, &state_dir);
+            }
+            launch::embedded(&args.how, &work, state_dir, None).await
+        }
     }
+}
+
+/// Says how to go on with the last run of the same file, if that was interrupted.
+fn note_interrupted(loaded: &Loaded, state_dir: &Path) {
+    let Some(file) = &loaded.file else { return };
+    // What cannot be read is no reason not to run: whoever writes there says what is wrong.
+    let Ok(history) = History::open(state_dir) else { return };
+    let Ok(Some(run)) = history.interrupted_of(&file.path) else { return };
+    let option = state_dir_option(state_dir);
+    terminal::print(&format!(
+        "note: run {run} of this file was interrupted; go on with it: dagrun resume {run}{option}"
+    ));
 }
 
 /// Changes the pipeline as the options say. What a task says itself about its environment stays.

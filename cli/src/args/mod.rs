@@ -86,6 +86,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Cancel a run, a task or an instance
     Cancel(CancelArgs),
+    /// Go on with a run that was interrupted
+    Resume(ResumeArgs),
     /// Submit a finished run again: all of it, or only what did not succeed
     Retry(RetryArgs),
     /// Take ended runs out of the history; without RUN or option only lists them
@@ -260,6 +262,18 @@ pub(crate) struct HowArgs {
     pub(crate) quiet: bool,
     #[command(flatten, next_help_heading = "The embedded worker")]
     pub(crate) offer: OfferArgs,
+}
+
+/// `dagrun resume`.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// The run: its id, or `last` [default: the one that was interrupted last]
+    #[arg(value_name = "RUN", add = ArgValueCandidates::new(complete::runs))]
+    pub(crate) run: Option<RunName>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
 }
 
 /// `dagrun retry`.

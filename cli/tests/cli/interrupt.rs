@@ -23,7 +23,7 @@ fn the_first_ctrl_c_interrupts_the_run_and_ends_its_processes() {
     let mut process = test.start(&["submit", "pipeline.toml"]);
     test.wait_for_file("outer");
     process.signal(Signal::INT);
-    process.end().exits(130).err_has("interrupted").err_has("dagrun retry 1 --failed");
+    process.end().exits(130).err_has("interrupted").err_has("dagrun resume 1");
     is_gone(&test, "outer");
     is_gone(&test, "inner");
     assert!(!test.path("b").exists());
@@ -71,7 +71,7 @@ fn killing_the_process_leaves_nothing_behind() {
     process.signal(Signal::KILL);
     process.end();
     is_gone(&test, "outer");
-    let how = "run 1 was interrupted; go on with: dagrun retry 1 --failed";
+    let how = "run 1 was interrupted; go on with: dagrun resume 1";
     test.run(&["wait", "last"]).exits(3).err_has(how);
     test.run(&["watch", "last"]).exits(3).err_has(how);
     test.run(&["status", "last"]).exits(0).out_has("interrupted").err_has(how);

@@ -29,6 +29,7 @@ mod outputs;
 mod placement;
 mod plan;
 mod reports;
+mod resume;
 mod retry;
 mod scripts;
 mod select;

@@ -214,7 +214,7 @@ fn only_a_run_that_has_ended_can_be_retried() {
     test.wait_for_file("begun");
     test.run(&["retry", "1", "--failed"]).exits(2).err_has("run 1 has not ended");
     process.signal(rustix::process::Signal::INT);
-    process.end().exits(130).err_has("dagrun retry 1 --failed");
+    process.end().exits(130).err_has("dagrun resume 1");
     test.run(&["retry", "2", "--failed"]).exits(2).err_has("there is no run 2");
     test.run(&["retry", "1", "--detach"]).exits(2).err_has("--cluster");
     let mut killed = test.start(&["submit", "pipeline.toml"]);
