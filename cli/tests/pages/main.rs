@@ -82,6 +82,7 @@ pages! {
     coming_from: "docs/coming-from.md",
     the_format: "docs/pipeline.md",
     planning: "docs/planning.md",
+    reliability: "docs/reliability.md",
     semantics: "docs/semantics.md",
     tables: "docs/tables.md",
     troubleshooting: "docs/troubleshooting.md",
