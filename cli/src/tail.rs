@@ -186,11 +186,20 @@ fn first_root(failed: &[InstanceRow]) -> Option<&InstanceRow> {
 }
 
 /// The end of what the last attempt wrote to standard error.
-async fn logged_stderr(run: &RunSource, target: &Target, attempt: u32) -> Result<Vec<u8>, Failure> {
-    let (mut tail, mut cursor) = (Vec::new(), Vec::new());
+async fn logged_stderr(
+    run: &RunSource,
+    target: &Target,
+    attempts: u32,
+) -> Result<Vec<u8>, Failure> {
+    // Its number is higher where the numbers have gaps.
+    let (mut tail, mut cursor, mut attempt) = (Vec::new(), Vec::new(), attempts);
     loop {
         let page = run.logs(Some(target), &cursor, false).await?;
         for chunk in page.chunks {
+            if chunk.attempt > attempt {
+                attempt = chunk.attempt;
+                tail.clear();
+            }
             if chunk.stream == Stream::Stderr && chunk.attempt == attempt {
                 tail.extend_from_slice(&chunk.bytes);
                 let cut = tail.len().saturating_sub(BYTES);

@@ -335,7 +335,7 @@ pub struct InstanceRow {
     pub instance: InstanceId,
     /// Its state.
     pub state: State,
-    /// Attempts made.
+    /// Attempts that are known. Their numbers may have gaps.
     pub attempts: u32,
     /// The name of the worker of the last attempt.
     pub worker: Option<String>,

@@ -33,7 +33,7 @@ fn kill(test: &Test, words: &[&str], until: impl Fn() -> bool) {
 fn after_kills_only_what_had_not_ended_runs_and_no_attempt_is_made_twice() {
     let test = Test::new(
         "[task.a]\nsweep = { i = { range = '0..300' } }\n\
-         shell = 'echo \"$i $DAGRUN_ATTEMPT\" >> audit; sleep 0.01'\n\
+         shell = 'echo \"$i $DAGRUN_ATTEMPT $DAGRUN_ATTEMPT_ID\" >> audit; sleep 0.01'\n\
          [task.sum]\ngather = 'a'\nshell = 'wc -l < audit > sum'",
     );
     let mut done: BTreeSet<u64> = BTreeSet::new();
@@ -61,8 +61,10 @@ fn after_kills_only_what_had_not_ended_runs_and_no_attempt_is_made_twice() {
         ran = now;
     }
     assert_eq!(done.len(), 300);
-    let attempts: BTreeSet<&String> = ran.iter().collect();
+    let (attempts, ids): (BTreeSet<&str>, BTreeSet<&str>) =
+        ran.iter().map(|line| line.rsplit_once(' ').unwrap()).unzip();
     assert_eq!(attempts.len(), ran.len(), "an attempt was started twice");
+    assert_eq!(ids.len(), ran.len(), "an id was given twice");
     assert_eq!(test.run(&["runs", "--json"]).exits(0).json().len(), 1);
     assert!(test.path("sum").exists());
 }

@@ -491,7 +491,7 @@ impl History {
         Ok(InstanceRow {
             instance,
             state,
-            attempts: attempt.map_or(0, |event| event.attempt),
+            attempts: entry.attempts,
             worker: attempt.and_then(|event| event.worker.clone()),
             started: attempt.map(|event| event.started).filter(|time| time.0 != 0),
             finished: last.map(|event| event.finished).filter(|time| time.0 != 0),

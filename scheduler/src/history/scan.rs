@@ -38,7 +38,7 @@ pub struct Scanned<'a> {
     pub value: Option<&'a [u8]>,
     /// Its outputs as they were reported; empty when the index decides them.
     pub outputs: Option<&'a [u8]>,
-    /// How many attempts were made, by the number of the last.
+    /// How many attempts are known.
     pub attempts: u32,
     /// The worker of the last attempt.
     pub worker: Option<i64>,
@@ -65,6 +65,7 @@ struct Slot {
     value: Span,
     outputs: Span,
     attempt: Attempt,
+    attempts: u32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -152,6 +153,7 @@ impl Window {
             value: None,
             outputs: None,
             attempt: Attempt { seq: -1, ..Attempt::default() },
+            attempts: 0,
         };
         self.slots.clear();
         self.slots.resize(indices.len(), empty);
@@ -202,10 +204,11 @@ impl Window {
         let to = first.saturating_add(count).min(indices.end) - indices.start;
         for slot in self.slots.get_mut(from as usize..to as usize).unwrap_or_default() {
             if seq >= slot.seq {
-                let finished = slot.attempt;
-                *slot = Slot { seq, state, value, outputs, attempt: finished };
+                *slot = Slot { seq, state, value, outputs, ..*slot };
             }
+            // Those of one instance come in the order in which they were written.
             if attempt.number > 0 && seq >= slot.attempt.seq {
+                slot.attempts += u32::from(attempt.number != slot.attempt.number);
                 slot.attempt = attempt;
             }
         }
@@ -227,7 +230,7 @@ impl Window {
             state: slot.state,
             value: bytes(slot.value).filter(|_| succeeded),
             outputs: bytes(slot.outputs).filter(|_| succeeded),
-            attempts: slot.attempt.number,
+            attempts: slot.attempts,
             worker: slot.attempt.worker,
             started: Timestamp(slot.attempt.started.cast_unsigned()),
             finished: Timestamp(slot.attempt.finished.cast_unsigned()),

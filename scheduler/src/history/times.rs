@@ -7,11 +7,14 @@ use rusqlite::params;
 use super::{History, HistoryError, time};
 
 /// Sums in the database: there may be millions of rows. Rows of instances that were taken over have no
-/// attempt, and those that never ran no start.
+/// attempt, and those that never ran no start. Whether an attempt was the first is seen from the others:
+/// numbers may have gaps.
 const TIMES: &str = "SELECT task, SUM(count), MIN(started), MAX(finished),
         SUM(count * (finished - started)) / SUM(count), MAX(finished - started),
-        SUM(CASE WHEN attempt > 1 THEN count ELSE 0 END)
-    FROM events
+        SUM(CASE WHEN attempt > 1 AND EXISTS (SELECT 1 FROM events b WHERE b.run = e.run
+                AND b.task = e.task AND b.first_index = e.first_index AND b.seq < e.seq
+                AND b.attempt BETWEEN 1 AND e.attempt - 1) THEN count ELSE 0 END)
+    FROM events e
     WHERE run = ?1 AND state IN (?2, ?3) AND attempt > 0 AND started > 0
     GROUP BY task";
 

@@ -39,6 +39,8 @@ pub(crate) struct Newest {
     pub(crate) last: Option<Rc<EventRow>>,
     /// The newest row that belongs to an attempt.
     pub(crate) attempt: Option<Rc<EventRow>>,
+    /// How many attempts are known. Their numbers may have gaps.
+    pub(crate) attempts: u32,
 }
 
 impl EventRow {
@@ -142,6 +144,8 @@ pub(crate) fn window(
         let covered = entries.get_mut(from as usize..to as usize).unwrap_or_default();
         for entry in covered {
             if row.attempt > 0 {
+                let before = entry.attempt.as_ref().map(|before| before.attempt);
+                entry.attempts += u32::from(before != Some(row.attempt));
                 entry.attempt = Some(Rc::clone(&row));
             }
             entry.last = Some(Rc::clone(&row));

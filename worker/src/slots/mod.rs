@@ -343,6 +343,9 @@ impl Drop for Shared {
     }
 }
 
+/// The variable with an attempt's id, which no other attempt has in the state directory of its scheduler.
+const ATTEMPT_ID: &str = "DAGRUN_ATTEMPT_ID";
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -364,7 +367,9 @@ impl Shared {
         };
         let inputs = given.as_ref().map_or(inputs, |given| &given.inputs);
         match work.plan.job(index, assignment.number, inputs) {
-            Ok(Job::Process(invocation)) => {
+            Ok(Job::Process(mut invocation)) => {
+                let id = assignment.first_attempt.0.wrapping_add(taken.offset.into());
+                invocation.env.push((ATTEMPT_ID.into(), id.to_string().into()));
                 let ended = self.runner.run(&Attempt {
                     invocation: &invocation,
                     run: assignment.run,
