@@ -308,6 +308,25 @@ impl Client {
         })
     }
 
+    /// Goes on with a run whose cluster ended before it did, however that was: the same run, of which what
+    /// succeeded and failed stays. The cluster must have the state directory of that one. Handles are taken
+    /// as [`Client::retry`] does.
+    ///
+    /// # Errors
+    /// [`Error::Client`] when there is no such run, it has ended, or some process runs it.
+    pub fn resume(&self, run: impl Again) -> Pending<Run> {
+        let (id, origin) = run.again();
+        self.holding(
+            origin,
+            |run| run,
+            move |inside| async move {
+                let run = inside.client.resume(id).await?;
+                inside.hold_new(run).await?;
+                Ok(id)
+            },
+        )
+    }
+
     /// Takes a run that has ended out of the history: its records, logs and values, and its directory.
     /// Output files stay where they are, and so does what a later run took over from it.
     ///

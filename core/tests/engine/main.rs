@@ -9,6 +9,7 @@ mod past;
 mod placement;
 mod programs;
 mod refusals;
+mod resumed;
 mod rig;
 mod states;
 mod temporary;

@@ -399,6 +399,7 @@ impl Driver {
     /// Sends a batch to the store, and keeps what becomes public when it is written.
     fn write(&mut self, batch: Batch) {
         if self.halted.is_some() {
+            self.unanswered.clear();
             return;
         }
         let counts = self.engine.take_dirty().into_iter().filter_map(|(run, task)| {
