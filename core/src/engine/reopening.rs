@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::again::{Indices, Ties, in_order};
 use super::cause::Reopening;
 use super::clause::counts;
-use super::plan::{Consumed, Past, TaskPlan};
+use super::plan::{Consumed, Past, RunPlan, TaskPlan};
 use super::restore::{Kept, Restore, find};
 use crate::ids::TaskId;
 use crate::pipeline::{Clause, Quantifier};
@@ -60,9 +60,18 @@ impl Restore<'_> {
                         };
                         open.iter().map(of).collect()
                     }
-                    _ => vec![0..u32::MAX],
+                    Consumed::Gathered => match groups_of(plan, to) {
+                        Some(groups) => {
+                            let members = (0..).zip(groups);
+                            let members = members.filter(|(_, group)| is_among(&open, **group));
+                            members.map(|(at, _)| at..at + 1).collect()
+                        }
+                        None => lost.clone(),
+                    },
+                    Consumed::Map(_) | Consumed::Single => lost.clone(),
                 };
-                self.reopen(edge.from, &both(lost, &wanted), Reopening::Lost);
+                let wanted = both(lost, &wanted);
+                self.reopen(edge.from, &wanted, Reopening::Lost);
             }
         }
     }
@@ -119,6 +128,16 @@ impl Restore<'_> {
     }
 }
 
+/// The group of each instance that a task gathers, if it gathers by groups.
+fn groups_of(plan: &RunPlan, task: TaskId) -> Option<&[u32]> {
+    plan.tasks.get(task.at())?.gather.as_ref()?.groups.as_deref()
+}
+
+fn is_among(ranges: &Indices, index: u32) -> bool {
+    let at = ranges.partition_point(|range| range.end <= index);
+    ranges.get(at).is_some_and(|range| range.contains(&index))
+}
+
 /// What is in both; each is sorted and disjoint.
 fn both(these: &Indices, those: &Indices) -> Indices {
     let mut found = Indices::new();
@@ -128,7 +147,7 @@ fn both(these: &Indices, those: &Indices) -> Indices {
             let start = range.start.max(other.start);
             match found.last_mut() {
                 Some(last) if start <= last.end => {
-                    last.end = last.end.max(range.end.min(other.end))
+                    last.end = last.end.max(range.end.min(other.end));
                 }
                 _ => found.push(start..range.end.min(other.end)),
             }

@@ -180,7 +180,8 @@ impl<'p> Restore<'p> {
             Reopening::CutOff => of.tried.extend(open.map(|(tried, _)| tried)),
             // They begin anew, but for the numbers. Those that ended by attempts have theirs already.
             _ => {
-                open.filter(|(_, by_attempt)| !by_attempt).for_each(|(tried, _)| of.number(&tried))
+                let open = open.filter(|(_, by_attempt)| !by_attempt);
+                open.for_each(|(tried, _)| of.number(&tried));
             }
         }
     }

@@ -100,10 +100,13 @@ impl Driver {
 
     /// All batches up to this one are on disk.
     pub(super) fn send_what_waited(&mut self, batch: u64, inbox: &Inbox) {
-        let (due, rest) =
-            std::mem::take(&mut self.held.until).into_iter().partition(|(of, _)| *of <= batch);
+        if self.held.until.is_empty() {
+            return;
+        }
+        let all = std::mem::take(&mut self.held.until).into_iter();
+        let (due, rest): (VecDeque<_>, _) = all.partition(|(of, _)| *of <= batch);
         self.held.until = rest;
-        for (_, ticket) in VecDeque::<(u64, u64)>::from(due) {
+        for (_, ticket) in due {
             let Some(waiting) = self.held.waiting.remove(&ticket) else { continue };
             let Waiting { worker, assignment, revoked, .. } = waiting;
             if self.is_present(worker) && self.halted.is_none() {

@@ -113,7 +113,7 @@ impl History {
         let unknown = unknown.filter(|((before, now), _)| before.is_some() && now.is_none());
         let unknown = unknown.map(|(_, task)| TaskId(task)).collect();
         let crashed = whole.breaks.crashed;
-        let past = past_of(plan, restore, &whole, gone.items);
+        let past = past_of(plan, restore, &whole, &gone.items);
         Ok(Restored {
             workers: self.read(self.workers_in(&past))?,
             past,
@@ -293,7 +293,7 @@ fn past_of(
     plan: &RunPlan,
     restore: Restore<'_>,
     whole: &Whole,
-    captured: Vec<(InstanceId, Option<u32>)>,
+    captured: &[(InstanceId, Option<u32>)],
 ) -> Past {
     let (mut items, mut no_array): (Vec<(TaskId, u64)>, _) = (Vec::new(), Vec::new());
     for of_task in captured.chunk_by(|a, b| a.0.task == b.0.task) {

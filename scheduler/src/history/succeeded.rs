@@ -199,7 +199,8 @@ impl<'a> Succeeded<'a> {
         };
         let reported: Option<Vec<u8>> = row.get(6)?;
         let lacking = self.lacking(first..end, &reported.unwrap_or_default());
-        for range in without(&vec![first..end], &lacking.lasting) {
+        let all = std::iter::once(first..end).collect();
+        for range in without(&all, &lacking.lasting) {
             if items > 0 {
                 self.elements.push((range.start, items));
             }

@@ -221,7 +221,7 @@ fn fails_first(seed: u64, instance: InstanceId) -> u32 {
 /// How many elements the value of an instance has, if it is an array.
 fn items_of(seed: u64, instance: InstanceId) -> Option<u32> {
     let hash = hash(seed, instance) >> 8;
-    (hash % 12 > 0).then_some((hash >> 8) as u32 % 4)
+    (!hash.is_multiple_of(12)).then_some((hash >> 8) as u32 % 4)
 }
 
 #[test]
