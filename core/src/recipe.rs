@@ -65,9 +65,20 @@ use self::render::Renderer;
 pub use self::render::{Checkpoint, Invocation, OutputFile};
 pub(crate) use self::shape::PathShape;
 pub use self::wants::{Wants, WantsFile};
-use crate::ids::TaskId;
+use crate::ids::{InstanceId, RunId, TaskId};
 use crate::pipeline::{Pipeline, RunContext, TaskAction};
 use crate::value::Value;
+
+/// How the names of the directories begin that an attempt writes its outputs into. They end there, or
+/// with a `-` and what tells several of them apart. `mark` is that of its worker.
+#[must_use]
+pub fn attempt_dir(mark: &str, run: RunId, instance: InstanceId, attempt: u32) -> String {
+    let InstanceId { task, index } = instance;
+    match mark {
+        "" => format!(".dagrun-{run}-{task}-{index}-{attempt}"),
+        mark => format!(".dagrun-{mark}-{run}-{task}-{index}-{attempt}"),
+    }
+}
 
 /// A recipe ready for rendering: from an index to all that an attempt of that instance needs.
 ///

@@ -166,6 +166,8 @@ pub enum FailureKind {
     Function,
     /// The function that it called panicked.
     Panic,
+    /// Its worker ended it, because it left.
+    Preempted,
 }
 
 /// What is known of an ended attempt besides its outcome; opaque to the state machine.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::rank::ranks;
 use super::ready::Span;
-use super::run::History;
+use super::run::{History, Taken};
 use super::scheme::SplitMix;
 use super::turn::{Conclusion, Turn};
 use super::workers::Lease;
@@ -13,15 +13,18 @@ use crate::ids::{AttemptId, InstanceId, Micros, TaskId, Timestamp, WorkerId};
 use crate::pipeline::Retry;
 use crate::status::{Detail, FailureKind, State};
 
+/// Attempts that were taken from their workers, remembered for an instance at most.
+const TAKEN: usize = 64;
+
 /// An attempt that its worker no longer holds.
 pub(super) struct Attempt {
     pub(super) instance: InstanceId,
-    number: u32,
+    pub(super) number: u32,
     pub(super) worker: WorkerId,
-    /// Whether its process may have run.
-    ran: bool,
-    started: Timestamp,
-    finished: Timestamp,
+    /// Whether its process ran, as far as is known.
+    pub(super) ran: bool,
+    pub(super) started: Timestamp,
+    pub(super) finished: Timestamp,
     pub(super) detail: Option<Box<Detail>>,
 }
 
@@ -49,6 +52,11 @@ impl Engine {
             let Report { outcome, started, items, mut detail, .. } = report;
             let finished = if report.finished.0 == 0 { now } else { report.finished };
             for attempt in (report.first.0..end).map(AttemptId) {
+                if outcome == Outcome::Started && started.0 == 0 {
+                    let known = self.hub.workers.announce(worker, attempt).is_some();
+                    self.hub.stale += u64::from(!known);
+                    continue;
+                }
                 let lease = match outcome {
                     Outcome::Started => self.hub.workers.start(worker, attempt),
                     _ => self.hub.workers.release(worker, attempt),
@@ -67,33 +75,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    pub(super) fn lose(&mut self, now: Timestamp, id: WorkerId, out: &mut Vec<Action>) {
-        let Some(mut worker) = self.hub.workers.leave(id) else {
-            self.hub.stale += 1;
-            return;
-        };
-        self.hub.held.values_mut().for_each(|held| held.lose(id));
-        let followers = std::mem::take(&mut worker.followers);
-        self.drop_followers(now, id, &followers, out);
-        // Latest first, as each goes to the front of its queue.
-        for (lease, ran) in worker.into_leases().into_iter().rev() {
-            let Some(mut turn) = self.turn(now, lease.run, out) else { continue };
-            turn.unlease(id, &lease, ran);
-            let Lease { instance, number, .. } = lease;
-            let (started, finished, detail) = (Timestamp(0), now, None);
-            let attempt = Attempt { instance, number, worker: id, ran, started, finished, detail };
-            if lease.cancelled {
-                turn.end_cancelled(attempt);
-            } else {
-                turn.lost(attempt);
-            }
-            turn.settle();
-        }
-        // The returned instances may include more of them.
-        self.drop_followers(now, id, &followers, out);
-        self.choose_again(now, out);
     }
 }
 
@@ -124,6 +105,7 @@ impl Turn<'_> {
             Outcome::Returned | Outcome::Started => self.give_back(attempt.instance),
             Outcome::Refused(Refusal::Scarce) => self.refused(attempt),
             Outcome::Refused(Refusal::Missing) => self.lacks(attempt),
+            Outcome::Preempted => self.preempted(attempt),
             // A worker that shuts down ends what it runs: the task is not at fault.
             Outcome::Failed(FailureKind::Lost | FailureKind::Cancelled) => self.lost(attempt),
             Outcome::Failed(kind) => {
@@ -135,7 +117,7 @@ impl Turn<'_> {
     }
 
     /// Accounts for the end of a lease at its worker and its task, whatever the outcome.
-    fn unlease(&mut self, worker: WorkerId, lease: &Lease, ran: bool) {
+    pub(super) fn unlease(&mut self, worker: WorkerId, lease: &Lease, ran: bool) {
         if let Some(needs) = self.hub.classes.get(lease.class) {
             self.hub.workers.update(worker, |held| {
                 held.vacate(needs);
@@ -201,7 +183,7 @@ impl Turn<'_> {
         }
     }
 
-    fn end_cancelled(&mut self, mut attempt: Attempt) {
+    pub(super) fn end_cancelled(&mut self, mut attempt: Attempt) {
         if !attempt.ran {
             // The attempt was never made.
             let history = self.run.histories.get(&attempt.instance);
@@ -261,7 +243,7 @@ impl Turn<'_> {
     }
 
     /// The attempt's worker is lost. Only an attempt that may have run counts as lost.
-    fn lost(&mut self, attempt: Attempt) {
+    pub(super) fn lost(&mut self, attempt: Attempt) {
         let instance = attempt.instance;
         if !attempt.ran {
             self.give_back(instance);
@@ -280,6 +262,19 @@ impl Turn<'_> {
         }
     }
 
+    /// The attempt was ended because its worker leaves, which is nobody's fault.
+    fn preempted(&mut self, attempt: Attempt) {
+        let instance = attempt.instance;
+        if !attempt.ran {
+            self.give_back(instance);
+            return;
+        }
+        self.run.history(instance).count(&attempt);
+        let cause = Some(Cause::Attempt(FailureKind::Preempted));
+        self.record_attempt(attempt, State::Ready, cause);
+        self.give_back(instance);
+    }
+
     /// The instance has reached its terminal state.
     pub(super) fn conclude(&mut self, attempt: Attempt, state: State, cause: Option<Cause>) {
         let (root, span) = (attempt.instance, attempt.span());
@@ -296,8 +291,25 @@ impl Turn<'_> {
 }
 
 impl History {
+    /// Counts an attempt that has ended.
+    fn count(&mut self, attempt: &Attempt) {
+        self.attempts = self.attempts.max(attempt.number);
+        self.known = self.known.max(attempt.number);
+    }
+
+    /// Notes an attempt that was taken from its worker.
+    pub(super) fn take(&mut self, attempt: &Attempt) {
+        self.attempts = self.attempts.max(attempt.number);
+        if self.taken.len() == TAKEN {
+            self.taken.remove(0);
+        }
+        let Attempt { worker, number, ran, .. } = *attempt;
+        self.taken.push(Taken { worker, number, ran });
+    }
+
+    /// Notes an attempt that failed, or lost its worker.
     fn note(&mut self, attempt: &Attempt) {
-        (self.attempts, self.known) = (attempt.number, attempt.number);
+        self.count(attempt);
         self.refusals = 0;
         (self.elsewhere_until, self.anywhere) = (None, false);
         if !self.workers.contains(&attempt.worker) || self.workers.len() < 16 {

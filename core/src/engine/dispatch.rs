@@ -68,10 +68,9 @@ impl Turn<'_> {
             return true;
         }
         let Some((index, capacity)) = self.find_capacity(class, key) else { return false };
-        // Instances with a history have attempt numbers of their own.
-        let alone = !self.run.histories.is_empty();
         let (_, alike) = self.run.task(task).last_number(index);
-        let most = if alone { 1 } else { capacity.attempts.min(allowed).min(alike) };
+        let most = capacity.attempts.min(allowed).min(alike);
+        let most = self.alike(InstanceId { task, index }, most);
         let queue = &mut self.run.task_mut(task).ready;
         let span = if queue.front() == Some(index) {
             queue.pop(most)
@@ -86,6 +85,18 @@ impl Turn<'_> {
         let choosy = self.run.task(task).listed != self.run.task(task).class;
         self.lease(task, span, capacity.worker, choosy);
         true
+    }
+
+    /// How many instances from this one on, `most` at most, can go out together: those with a history have
+    /// attempt numbers of their own.
+    fn alike(&self, first: InstanceId, most: u32) -> u32 {
+        let histories = &self.run.histories;
+        if histories.is_empty() {
+            return most;
+        }
+        let at = |offset| InstanceId { index: first.index.saturating_add(offset), ..first };
+        let plain = (0..most).take_while(|offset| !histories.contains_key(&at(*offset)));
+        u32::try_from(plain.count()).unwrap_or(most).max(1)
     }
 
     /// Whether nothing that is open now can become more urgent than this task.
@@ -146,6 +157,7 @@ impl Turn<'_> {
             cpus: needs.cpus,
             class,
             started: false,
+            announced: false,
             asked_back: false,
             cancelled: false,
             choosy,

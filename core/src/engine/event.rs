@@ -1,5 +1,6 @@
 //! The events and actions of the state machine.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use super::cause::{CancelScope, Cause, FollowProblem};
@@ -34,7 +35,27 @@ pub enum Event {
         /// What is known of it.
         info: WorkerInfo,
     },
-    /// A worker's session ended, for whatever reason.
+    /// A worker's line is cut. Its leases stand until it returns or is lost; nothing new goes there.
+    WorkerAway {
+        /// Its id.
+        worker: WorkerId,
+    },
+    /// A worker that was away, or whose line was made anew, is there again.
+    WorkerReturned {
+        /// Its id.
+        worker: WorkerId,
+        /// The attempts that it holds: those that wait or run there, and those whose end it has still to
+        /// report. Ranges of ids, sorted, none of which overlap.
+        held: Vec<Range<u64>>,
+    },
+    /// A worker leaves: it takes nothing new, gives back what it has not started, and finishes what it
+    /// runs as far as there is time.
+    WorkerLeaving {
+        /// Its id.
+        worker: WorkerId,
+    },
+    /// A worker has ended, or its lease is over: it may go on running what it holds, but may not publish
+    /// it any more.
     WorkerLost {
         /// Its id.
         worker: WorkerId,
@@ -97,7 +118,7 @@ impl Report {
 /// What happened to an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It runs now.
+    /// It runs now; or, where the report has no time of its start, it is about to.
     Started,
     /// It succeeded.
     Succeeded,
@@ -105,6 +126,8 @@ pub enum Outcome {
     Failed(FailureKind),
     /// It had not started and was given back on request.
     Returned,
+    /// Its worker ended it, because it leaves: the task is not at fault, nor is the worker lost.
+    Preempted,
     /// It was not started, and is not at fault. The reason is in the report's detail.
     Refused(Refusal),
 }

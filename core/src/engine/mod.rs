@@ -26,6 +26,7 @@ mod invariants;
 mod needs;
 mod past;
 pub mod plan;
+mod presence;
 mod rank;
 mod ready;
 mod refusal;
@@ -54,6 +55,7 @@ pub use plan::{
 };
 pub use restore::{Breaks, Restore, Row};
 pub use resumed::{End, Numbers, Reopened, Resumed, Tried};
+pub use run::Taken;
 pub use scheme::Scheme;
 pub use transition::{is_legal, reopens};
 
@@ -121,6 +123,9 @@ impl Engine {
                 self.choose_again(now, out);
                 self.open_waiting(now, out);
             }
+            Event::WorkerAway { worker } => self.set_away(worker),
+            Event::WorkerReturned { worker, held } => self.take_back(now, worker, &held, out),
+            Event::WorkerLeaving { worker } => self.set_leaving(worker),
             Event::WorkerLost { worker } => self.lose(now, worker, out),
             Event::Reported { worker, reports } => self.report(now, worker, reports, out),
             Event::Tick => self.wake(now, out),
@@ -203,6 +208,14 @@ impl Engine {
     pub fn instance_of(&self, worker: WorkerId, attempt: AttemptId) -> Option<(RunId, InstanceId)> {
         let lease = self.hub.workers.get(worker)?.leases.get(&attempt)?;
         Some((lease.run, lease.instance))
+    }
+
+    /// The attempts of an instance that were taken from their workers without their word, the last 64 at
+    /// most. They may still run: the next attempt has to see that they place nothing.
+    #[must_use]
+    pub fn taken(&self, run: RunId, instance: InstanceId) -> &[Taken] {
+        let history = self.runs.get(&run).and_then(|run| run.histories.get(&instance));
+        history.map_or(&[], |history| &history.taken)
     }
 
     /// How many attempts a worker holds, or `None` when the worker is not present.

@@ -170,6 +170,8 @@ pub(super) struct History {
     pub(super) attempts: u32,
     /// The number of the last one that is known to have ended or to have run.
     pub(super) known: u32,
+    /// Attempts that were taken from their worker without its word.
+    pub(super) taken: Vec<Taken>,
     /// Those of them that failed by themselves.
     pub(super) failed: u32,
     /// Those that lost their worker.
@@ -186,6 +188,17 @@ pub(super) struct History {
     pub(super) elsewhere_until: Option<Timestamp>,
     /// That wait is over: any worker will do.
     pub(super) anywhere: bool,
+}
+
+/// An attempt whose worker was lost: it may go on running there for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The attempt's number within its instance.
+    pub number: u32,
+    /// Whether it was known to run. If not, it may have run all the same.
+    pub ran: bool,
 }
 
 /// A run that has not been forgotten.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
@@ -21,6 +22,8 @@ pub(super) struct Lease {
     pub(super) class: ClassId,
     /// The worker reported that it runs.
     pub(super) started: bool,
+    /// The worker reported that it is about to run.
+    pub(super) announced: bool,
     /// Asked back so that an idle worker can have it.
     pub(super) asked_back: bool,
     /// To be ended; whatever its end but success, the instance is cancelled.
@@ -73,6 +76,10 @@ pub(super) struct Worker {
     pub(super) used: u64,
     /// What its machine is short of, if it is.
     pub(super) strain: Option<Box<Strain>>,
+    /// Whether its line is cut, so that nothing can be sent there; its leases stand.
+    pub(super) away: bool,
+    /// Whether it leaves, and so takes nothing new.
+    pub(super) leaving: bool,
 }
 
 impl WorkerInfo {
@@ -104,7 +111,14 @@ impl Worker {
             followers: Vec::new(),
             used: 0,
             strain: None,
+            away: false,
+            leaving: false,
         }
+    }
+
+    /// Whether it takes attempts at present.
+    pub(super) fn is_open(&self) -> bool {
+        !self.away && !self.leaving
     }
 
     pub(super) fn free(&self) -> u32 {
@@ -124,17 +138,23 @@ impl Worker {
         }
     }
 
-    /// All leases, the oldest first, each with whether its attempt may have run: a worker starts in
-    /// order what its slots suffice for, and reports short attempts only when they end.
-    pub(super) fn into_leases(self) -> Vec<(Lease, bool)> {
+    /// All leases, the oldest first.
+    pub(super) fn into_leases(self) -> Vec<Lease> {
         let mut leases: Vec<(AttemptId, Lease)> = self.leases.into_iter().collect();
         leases.sort_unstable_by_key(|(attempt, _)| *attempt);
-        let mut free = Some(self.info.offer.slots);
-        let ran = |(_, lease): (AttemptId, Lease)| {
-            free = free.and_then(|free| free.checked_sub(lease.cpus));
-            (lease, lease.started || lease.cpus == 0 || free.is_some())
+        leases.into_iter().map(|(_, lease)| lease).collect()
+    }
+
+    /// The leases that are not among these ranges of attempts, the oldest first. The ranges are sorted.
+    pub(super) fn leases_beside(&self, held: &[Range<u64>]) -> Vec<AttemptId> {
+        let is_held = |attempt: &AttemptId| {
+            let after = held.partition_point(|range| range.end <= attempt.0);
+            held.get(after).is_some_and(|range| range.start <= attempt.0)
         };
-        leases.into_iter().map(ran).collect()
+        let beside = self.leases.keys().filter(|attempt| !is_held(attempt));
+        let mut beside: Vec<AttemptId> = beside.copied().collect();
+        beside.sort_unstable();
+        beside
     }
 
     /// Occupied slots as a fraction of all, in 1/65536.
@@ -292,6 +312,14 @@ impl Workers {
         Some(lease)
     }
 
+    /// Notes that an attempt is about to run; `None` when the worker does not hold it.
+    pub(super) fn announce(&mut self, id: WorkerId, attempt: AttemptId) -> Option<()> {
+        let worker = self.workers.get_mut(&id)?;
+        let lease = worker.leases.get_mut(&attempt)?;
+        lease.announced = true;
+        Some(())
+    }
+
     /// Ends a lease; `None` when the worker does not hold it. What it occupied is still to be
     /// vacated.
     pub(super) fn release(&mut self, id: WorkerId, attempt: AttemptId) -> Option<Lease> {
@@ -334,7 +362,7 @@ impl Workers {
                 let level = next.map_or(attempts, |next| below(worker, next.load, needs.cpus));
                 return Some(Capacity { worker: key.id, attempts: attempts.min(level.max(1)) });
             }
-            if simple && worker.strain.is_none() {
+            if simple && worker.strain.is_none() && worker.is_open() {
                 return None; // All others are loaded at least as much.
             }
         }
@@ -374,8 +402,9 @@ impl Workers {
 
     /// An idle worker and one that holds work ahead of its slots, if there are both.
     pub(super) fn imbalance(&self) -> Option<(WorkerId, WorkerId)> {
-        let idle = self.by_load.first()?.id;
-        let busy = self.by_load.last()?.id;
+        let open = |key: &&LoadKey| self.workers.get(&key.id).is_some_and(Worker::is_open);
+        let idle = self.by_load.iter().find(open)?.id;
+        let busy = self.by_load.iter().rev().find(open)?.id;
         let (thief, victim) = (self.workers.get(&idle)?, self.workers.get(&busy)?);
         let unbalanced = thief.free() > 0 && victim.occupied > victim.info.offer.slots;
         (unbalanced && victim.asked_back == 0).then_some((idle, busy))
@@ -387,7 +416,7 @@ impl Workers {
 /// One that needs several slots may be queued as soon as one is free: the worker keeps order, so
 /// the slots that become free gather for it and a stream of small attempts cannot starve it.
 fn capacity(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
-    if !worker.suits(id, needs) {
+    if !worker.is_open() || !worker.suits(id, needs) {
         return 0;
     }
     if needs.cpus == 0 {

@@ -9,7 +9,7 @@ use super::compile::{Compiled, ParamAt, Piece, dotted};
 use super::frame::Frame;
 use super::given::{Input, InputKind, InputSpec, RecipeData, RenderError};
 use crate::hash::StableHash;
-use crate::ids::Micros;
+use crate::ids::{InstanceId, Micros, RunId};
 use crate::layout;
 use crate::payload;
 use crate::pipeline::{Capture, TaskAction};
@@ -470,12 +470,9 @@ impl Renderer<'_> {
     /// The name of a directory of the attempt's own: hidden, and different from that of any other
     /// attempt of any run in any state directory, as it contains the worker's mark.
     pub(super) fn attempt_dir(&self, of: &str) -> OsString {
-        let (run, task, index) = (self.data.run, self.data.own.id, self.frame.index);
-        let mut name = ".dagrun-".to_owned();
-        if !self.data.mark.is_empty() {
-            name.push_str(&format!("{}-", self.data.mark));
-        }
-        name.push_str(&format!("{run}-{task}-{index}-{}", self.attempt));
+        let (run, task, index) = (RunId(self.data.run), self.data.own.id, self.frame.index);
+        let instance = InstanceId { task, index };
+        let mut name = super::attempt_dir(&self.data.mark, run, instance, self.attempt);
         if !of.is_empty() {
             name.push_str(&format!("-{:016x}", StableHash::of(of.as_bytes())));
         }

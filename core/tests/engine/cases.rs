@@ -152,13 +152,13 @@ fn a_delayed_retry_waits_for_its_time() {
 
 #[test]
 fn lost_is_not_a_retry() {
-    let mut rig = Rig::new(vec![retries(0)]).worker(1, 1).worker(2, 1).submit();
+    let mut rig = Rig::new(vec![retries(0)]).announcing().worker(1, 1).worker(2, 1).submit();
     let first = rig.starts[0].2;
     rig.kill(first.0);
     let (_, number, second) = rig.starts[1];
     assert_ne!(first, second);
     assert_eq!(number, 2);
-    assert_eq!(rig.records[0].cause, Some(Cause::Attempt(FailureKind::Lost)));
+    assert!(rig.records.iter().any(|record| record.cause == Some(LOST)));
     rig.ok(0, 0);
     assert_eq!(rig.finished, [RunState::Succeeded]);
 }
@@ -166,8 +166,10 @@ fn lost_is_not_a_retry() {
 #[test]
 fn killer_task() {
     let queued = TaskPlan { clauses: after(&[]).clauses, ..TaskPlan::default() };
+    // The first loss tells nothing: it may have been any of what the worker held. From then on its
+    // start is announced.
     let mut rig = Rig::new(vec![TaskPlan::default(), queued]).worker(1, 1).submit();
-    for id in 1..=6 {
+    for id in 1..=7 {
         assert_eq!(rig.finished, []);
         assert_eq!(rig.running()[0].2.instance, at(0, 0));
         rig.kill(id);
@@ -183,16 +185,70 @@ fn killer_task() {
 fn what_a_worker_only_held_ahead_is_not_blamed() {
     let mut rig = Rig::new(vec![array(50)]);
     rig.took = 1;
-    let mut rig = rig.worker(1, 1).submit();
+    let mut rig = rig.announcing().worker(1, 1).submit();
     rig.ok(0, 0);
     let held: Vec<u32> =
         rig.workers[&WorkerId(1)].held.values().map(|held| held.instance.index).collect();
     assert!(held.len() > 2, "short attempts are handed out ahead");
     rig.kill(1);
+    let lost = rig.records.iter().filter(|record| record.cause == Some(LOST));
+    assert_eq!(lost.map(|record| record.first_index).collect::<Vec<_>>(), [1], "it ran");
     rig.join(2, 50);
-    let numbers: Vec<u32> = rig.running().iter().map(|(_, _, held)| held.number).collect();
-    assert_eq!(numbers[0], 2, "the one that ran is counted");
-    assert!(numbers[1..].iter().all(|number| *number == 1), "the others are not");
+    let running = rig.running();
+    let number = |index| {
+        let found = running.iter().find(|(_, _, held)| held.instance.index == index);
+        found.map(|(_, _, held)| held.number)
+    };
+    assert!(held.iter().all(|index| number(*index) == Some(2)), "each may have run: {running:?}");
+    let others = (0..50).filter(|index| !held.contains(index)).filter_map(number);
+    assert!(others.into_iter().all(|number| number == 1));
+}
+
+const LOST: Cause = Cause::Attempt(FailureKind::Lost);
+
+#[test]
+fn what_was_under_way_when_a_line_was_cut_is_given_out_again() {
+    let mut rig = Rig::new(vec![array(50)]);
+    rig.took = 1;
+    let mut rig = rig.announcing().worker(1, 1).submit();
+    rig.ok(0, 0);
+    let held = rig.workers[&WorkerId(1)].held.len();
+    assert!(held > 4);
+    rig.cut(1, 3);
+    rig.join(2, 1);
+    rig.come_back(1);
+    rig.drain(|_| false);
+    assert_eq!(rig.finished, [RunState::Succeeded]);
+    assert_eq!(rig.starts.len(), 50, "none twice");
+    assert!(rig.starts.iter().all(|(_, number, _)| *number == 1));
+}
+
+#[test]
+fn what_was_cancelled_while_a_line_was_cut_is_cancelled_at_its_return() {
+    let mut rig = Rig::new(vec![array(3)]).announcing().worker(1, 1).submit();
+    rig.cut(1, 0);
+    rig.cancel(CancelScope::Run);
+    assert_eq!(rig.finished, []);
+    rig.come_back(1);
+    rig.finish(0, 0, Outcome::Failed(FailureKind::Cancelled));
+    assert_eq!(rig.finished, [RunState::Cancelled]);
+}
+
+#[test]
+fn what_a_leaving_worker_ends_costs_nothing() {
+    let mut rig = Rig::new(vec![with(retries(0), |conduct| conduct.max_lost = 0)]);
+    rig.join(1, 1);
+    let mut rig = rig.announcing().submit();
+    for id in 1..=50 {
+        rig.join(id + 1, 1);
+        rig.event(Event::WorkerLeaving { worker: WorkerId(id) });
+        rig.finish(0, 0, Outcome::Preempted);
+        rig.kill(id);
+        assert_eq!(rig.ran_on(0, 0), Some(id + 1));
+    }
+    rig.ok(0, 0);
+    assert_eq!(rig.finished, [RunState::Succeeded]);
+    assert_eq!(rig.last_record(0, 0).attempt, 51);
 }
 
 #[test]

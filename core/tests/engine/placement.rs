@@ -101,7 +101,7 @@ fn follow_dead_worker() {
     assert_eq!(rig.finished, [RunState::Failed]);
 
     // The worker is lost while it runs there: the attempt is lost, and no other worker may run it.
-    let mut rig = two_and(follow(&[0]));
+    let mut rig = two_and(follow(&[0])).announcing();
     rig.ok(1, 0);
     rig.ok(0, 0);
     assert_eq!(rig.ran_on(2, 0), Some(1));

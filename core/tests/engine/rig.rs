@@ -24,6 +24,8 @@ pub(crate) struct Held {
     pub(crate) number: u32,
     pub(crate) cpus: u32,
     pub(crate) started: bool,
+    /// Whether its worker has reported that it runs.
+    pub(crate) announced: bool,
     pub(crate) cancelled: bool,
 }
 
@@ -33,6 +35,10 @@ pub(crate) struct FakeWorker {
     offer: Offer,
     /// By attempt, which is the order in which they were handed out.
     pub(crate) held: BTreeMap<AttemptId, Held>,
+    /// Whether its line is cut.
+    pub(crate) away: bool,
+    /// Instances whose attempts were under way to it when its line was cut.
+    pub(crate) dropped: Vec<InstanceId>,
 }
 
 /// A machine, its workers and everything that it did.
@@ -62,6 +68,8 @@ pub(crate) struct Rig {
     /// How long an attempt takes, in microseconds.
     pub(crate) took: u64,
     epoch: u64,
+    /// Whether workers report each start. If not, they announce what may have ended a worker before.
+    pub(crate) announces: bool,
 }
 
 pub(crate) fn at(task: u32, index: u32) -> InstanceId {
@@ -119,6 +127,11 @@ impl Rig {
         Rig { past: Arc::new(past), ..self }
     }
 
+    /// Workers report each start.
+    pub(crate) fn announcing(self) -> Rig {
+        Rig { announces: true, ..self }
+    }
+
     /// Submits the plan.
     pub(crate) fn submit(mut self) -> Rig {
         let plan = Arc::clone(&self.plan);
@@ -174,6 +187,27 @@ impl Rig {
         self.event(Event::WorkerLost { worker: WorkerId(id) });
     }
 
+    /// A worker's line is cut: the last `lost` of what it has not started never reached it.
+    pub(crate) fn cut(&mut self, id: u32, lost: usize) {
+        let fake = self.workers.get_mut(&WorkerId(id)).expect("a live worker");
+        fake.away = true;
+        let waiting = fake.held.iter().rev().filter(|(_, held)| !held.started);
+        let dropped: Vec<AttemptId> = waiting.take(lost).map(|(id, _)| *id).collect();
+        let dropped = dropped.iter().filter_map(|id| fake.held.remove(id));
+        fake.dropped = dropped.map(|held| held.instance).collect();
+        self.event(Event::WorkerAway { worker: WorkerId(id) });
+    }
+
+    /// A worker whose line was cut is there again.
+    pub(crate) fn come_back(&mut self, id: u32) {
+        let worker = WorkerId(id);
+        let fake = self.workers.get_mut(&worker).expect("a live worker");
+        fake.away = false;
+        self.returned.append(&mut fake.dropped);
+        let held = fake.held.keys().map(|attempt| attempt.0..attempt.0 + 1).collect();
+        self.event(Event::WorkerReturned { worker, held });
+    }
+
     pub(crate) fn cancel(&mut self, scope: CancelScope) {
         self.journal.push(match scope {
             CancelScope::Interruption => Line::Interrupted,
@@ -216,15 +250,21 @@ impl Rig {
                         number: assignment.number,
                         cpus,
                         started: false,
+                        announced: false,
                         cancelled: false,
                     };
                     let fake = self.workers.get_mut(&worker).expect("dispatch to a dead worker");
+                    assert!(!fake.away, "dispatch through a cut line");
                     fake.held.insert(id, held);
                 }
-                self.start_what_fits(worker);
+                let started = self.start_what_fits(worker);
+                answers.extend((!started.is_empty()).then_some((worker, started)));
             }
             Action::Revoke { worker, attempts, mode } => {
                 let fake = self.workers.get_mut(&worker).expect("revoke from a dead worker");
+                if fake.away {
+                    return; // The request is lost.
+                }
                 let mut reports = Vec::new();
                 for id in attempts {
                     let Some(held) = fake.held.get_mut(&id) else { continue };
@@ -242,7 +282,7 @@ impl Rig {
                         }
                     }
                 }
-                self.start_what_fits(worker);
+                reports.extend(self.start_what_fits(worker));
                 if !reports.is_empty() {
                     answers.push((worker, reports));
                 }
@@ -274,21 +314,29 @@ impl Rig {
     }
 
     /// A worker starts what it holds in order, as long as its slots suffice, and at once what needs
-    /// none.
-    fn start_what_fits(&mut self, worker: WorkerId) {
-        let Some(fake) = self.workers.get_mut(&worker) else { return };
+    /// none; returns what it reports.
+    fn start_what_fits(&mut self, worker: WorkerId) -> Vec<Report> {
+        let Some(fake) = self.workers.get_mut(&worker) else { return Vec::new() };
         let mut free = fake.slots
             - fake.held.values().filter(|held| held.started).map(|held| held.cpus).sum::<u32>();
+        let mut reports = Vec::new();
         let mut full = false;
-        for held in fake.held.values_mut().filter(|held| !held.started) {
+        for (id, held) in fake.held.iter_mut().filter(|(_, held)| !held.started) {
             full |= held.cpus > free;
             if full && held.cpus > 0 {
                 continue;
             }
             free -= held.cpus;
             held.started = true;
+            let taken = self.engine.taken(RUN, held.instance);
+            held.announced = self.announces || taken.iter().any(|taken| !taken.ran);
+            if held.announced {
+                let at = if self.announces { self.now.max(1) } else { 0 };
+                reports.push(report(*id, Outcome::Started, at, 0));
+            }
             self.starts.push((held.instance, held.number, worker));
         }
+        reports
     }
 
     /// All attempts that run: worker, id, attempt.
@@ -308,10 +356,11 @@ impl Rig {
         if let Some(at) = self.starts.iter().rposition(|other| *other == start) {
             self.starts.remove(at);
         }
-        self.start_what_fits(worker);
+        let started = self.start_what_fits(worker);
         let detail = Detail { reason: "no such program: x".to_owned(), ..Detail::default() };
         let report = report(id, Outcome::Refused(refusal), 0, 0);
-        let reports = vec![Report { detail: Some(Box::new(detail)), ..report }];
+        let mut reports = vec![Report { detail: Some(Box::new(detail)), ..report }];
+        reports.extend(started);
         self.event(Event::Reported { worker, reports });
     }
 
@@ -344,7 +393,7 @@ impl Rig {
     ) {
         let held = self.workers.get_mut(&worker).and_then(|fake| fake.held.remove(&id));
         let held = held.filter(|held| held.started).expect("only what runs can end");
-        self.start_what_fits(worker);
+        let started = self.start_what_fits(worker);
         let finished = self.now + self.took;
         let bytes = self.keeps.filter(|_| outcome == Outcome::Succeeded);
         let detail = bytes.map(|bytes| {
@@ -354,7 +403,8 @@ impl Rig {
             Box::new(Detail { value: Some(stored.to_payload()), ..Detail::default() })
         });
         let report = report(id, outcome, self.now, finished);
-        let reports = vec![Report { items, detail, ..report }];
+        let mut reports = vec![Report { items, detail, ..report }];
+        reports.extend(started);
         self.now = finished;
         self.event(Event::Reported { worker, reports });
     }

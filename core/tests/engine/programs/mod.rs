@@ -23,7 +23,7 @@ use dagrun_core::status::{FailureKind, RunState, State};
 use self::generate::{Random, program};
 use self::reference::{Model, Verdict, Verdicts};
 use self::refusals::Refusals;
-use crate::rig::{Held, RUN, Rig, at};
+use crate::rig::{FakeWorker, Held, RUN, Rig, at};
 
 use Verdict::{Done, Never, Run, Wait};
 
@@ -59,6 +59,9 @@ impl Pair {
         let plan = program(&mut random);
         let mut rig = Rig::of(plan.clone()).scheme(random.pick(&Scheme::ALL), seed);
         rig.took = random.pick(&[1, 500, 50_000]);
+        let refusals = Refusals::new(seed);
+        // What is refused later has not started.
+        rig.announces = !refusals.happen && random.one_in(2);
         Pair {
             seed,
             random,
@@ -70,7 +73,7 @@ impl Pair {
             opened: BTreeSet::new(),
             joined: 0,
             checked_starts: 0,
-            refusals: Refusals::new(seed),
+            refusals,
             ending: false,
             cancelled: false,
             interrupted: false,
@@ -95,7 +98,13 @@ impl Pair {
 
     fn step(&mut self) {
         let running = self.rig.running();
+        let away = |worker: &WorkerId| self.rig.workers[worker].away;
+        let running: Vec<_> = running.into_iter().filter(|(worker, ..)| !away(worker)).collect();
         match self.random.below(40) {
+            _ if self.is_any_away() && (running.is_empty() || self.random.one_in(4)) => {
+                self.come_back();
+            }
+            6 if self.random.one_in(2) => self.cut(),
             0 if self.joined < 6 => self.join(),
             1 if self.joined < MOST_WORKERS => self.kill(),
             2 if self.random.one_in(3) => {
@@ -130,6 +139,27 @@ impl Pair {
         self.rig.join_offering(self.joined, offer);
     }
 
+    fn is_any_away(&self) -> bool {
+        self.rig.workers.values().any(|worker| worker.away)
+    }
+
+    /// A worker's line is cut.
+    fn cut(&mut self) {
+        let present = self.rig.workers.iter().filter(|(_, worker)| !worker.away);
+        let ids: Vec<WorkerId> = present.map(|(id, _)| *id).collect();
+        if !ids.is_empty() {
+            let (id, lost) = (self.random.pick(&ids), self.random.below(4));
+            self.rig.cut(id.0, lost as usize);
+        }
+    }
+
+    /// All workers whose line was cut are there again.
+    fn come_back(&mut self) {
+        let away = self.rig.workers.iter().filter(|(_, worker)| worker.away);
+        let away: Vec<WorkerId> = away.map(|(id, _)| *id).collect();
+        away.into_iter().for_each(|id| self.rig.come_back(id.0));
+    }
+
     /// A worker is lost: the instances that it held are ready again, unless they were lost too
     /// often or were being cancelled. Instances bound to that worker then never run.
     fn kill(&mut self) {
@@ -139,13 +169,15 @@ impl Pair {
         }
         let id = self.random.pick(&ids);
         self.observe();
-        let held: Vec<Held> = self.rig.workers[&id].held.values().copied().collect();
+        let worker = &self.rig.workers[&id];
+        self.rig.returned.extend(worker.dropped.iter().copied());
+        let held: Vec<Held> = worker.held.values().copied().collect();
         for held in held {
             let instance = held.instance;
-            if !held.started {
-                self.rig.returned.push(instance);
-            } else if held.cancelled || self.loses(instance) {
+            if held.cancelled || (held.announced && self.loses(instance)) {
                 self.model.end_lost(instance, id);
+            } else if !held.announced {
+                self.rig.returned.push(instance);
             }
         }
         self.rig.kill(id.0);
@@ -159,6 +191,9 @@ impl Pair {
     }
 
     fn cancel(&mut self, scope: CancelScope) {
+        // What an away worker holds ends only when it has returned, which the model does not know.
+        self.come_back();
+        self.settle();
         // Attempts that a worker holds end only when it answers, even those that have not started;
         // by then the rest of a run with fail-fast has ended.
         let workers = self.rig.workers.values();
@@ -371,7 +406,8 @@ impl Pair {
 
     /// No worker idles while there is an instance that it may run.
     fn check_idle(&self, verdicts: &Verdicts) {
-        let idle = self.rig.workers.iter().filter(|(_, fake)| fake.held.is_empty());
+        let idle = |fake: &FakeWorker| fake.held.is_empty() && !fake.away;
+        let idle = self.rig.workers.iter().filter(|(_, fake)| idle(fake));
         for (worker, _) in idle {
             for (task, verdicts_of) in (0..).zip(verdicts) {
                 if self.model.plan.tasks[task as usize].conduct.max_running.is_some() {
