@@ -303,7 +303,9 @@ struct Resource {
 
 interface WorkerGate {
   register @0 (registration :Registration, worker :Worker)
-      -> (session :Session, id :UInt32, name :Text);
+      -> (session :Session, id :UInt32, name :Text, lease :UInt64);
+  # `lease` is for how long the worker may publish what it makes without hearing from the scheduler,
+  # in microseconds; 0: as long as its line stands.
 }
 
 struct Registration {
@@ -315,6 +317,24 @@ struct Registration {
   offer @3 :Offer;
   functions @4 :List(Function);
   values @5 :Door;
+  uid @6 :Text;
+  # What tells it from any other worker, as long as it lives: ASCII letters and digits. Empty for one
+  # that lives and dies with its line.
+  serial @7 :UInt32;
+  # How often it has registered before: an older registration that arrives later is void.
+  lock @8 :Data;
+  # A file that it holds locked as long as it lives, for a scheduler on the same host. Or empty.
+  held @9 :List(AttemptRange);
+  # The attempts that it has, waiting, running or with an end that is still to be acknowledged.
+  runs @10 :List(UInt64);
+  # The runs of which it has anything.
+  leaving @11 :Bool;
+  # It takes nothing new.
+}
+
+struct AttemptRange {
+  first @0 :UInt64;
+  count @1 :UInt32;
 }
 
 struct Door {
@@ -336,9 +356,13 @@ struct Function {
 }
 
 interface Session {
-  report @0 (reports :List(Report)) -> ();
-  heartbeat @1 (progress :List(AttemptProgress)) -> ();
-  # With the progress that functions have reported since the last one.
+  report @0 (reports :List(Report), number :UInt64) -> ();
+  # `number` counts the calls of a worker from 1, over all its sessions.
+  heartbeat @1 (progress :List(AttemptProgress)) -> (acknowledged :UInt64);
+  # With the progress that functions have reported since the last one. All reports up to the number
+  # `acknowledged` are on the scheduler's disk, and need not be kept any more.
+  leaving @2 () -> ();
+  # Hand out nothing more: the worker ends soon.
 }
 
 struct AttemptProgress {
@@ -384,6 +408,17 @@ struct Assignment {
   number @5 :UInt32;
   inputs @6 :List(List(Input));
   # Empty, or a list per instance in index order.
+  announce @7 :Bool;
+  # An attempt of it may have ended a worker: its start is reported before it begins, so that it can
+  # be blamed.
+  fenced @8 :List(FencedAttempt);
+  # Earlier attempts that may still run elsewhere: what they write must not get to its place.
+}
+
+struct FencedAttempt {
+  worker @0 :Text;
+  # The uid of its worker.
+  number @1 :UInt32;
 }
 
 struct Input {
@@ -420,6 +455,8 @@ struct Report {
     # It was not started, as the machine was short of something.
     missing @19 :Void;
     # It was not started, as what it executes is not there.
+    preempted @20 :Void;
+    # Its worker ended it, because it leaves.
   }
 }
 

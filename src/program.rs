@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dagrun_core::offer::Offer;
 use dagrun_scheduler::connection::{ClusterDir, Role, Token};
 use dagrun_worker::function::ambiguous;
-use dagrun_worker::{EndReason, WorkerHandle};
+use dagrun_worker::{EndReason, Rejoin, WorkerHandle};
 
 pub use crate::worker_args::{memory, offer_words, resource};
 
@@ -139,11 +140,15 @@ fn join(args: WorkerArgs) -> Result<WorkerHandle, ClusterError> {
     };
     let mut token = [0; Token::BYTES];
     std::io::stdin().read_exact(&mut token)?;
-    start_worker(address, &Token::from_bytes(token), args.name, args.offer)
+    let find = move || Ok((address, token.to_vec()));
+    let rejoin = Rejoin { find: Box::new(find), patience: Some(OF_PARENT) };
+    let token = Token::from_bytes(token);
+    start_worker(address, &token, (args.name, args.offer), rejoin, Duration::ZERO)
 }
 
 /// Joins the cluster of this name as a worker with the functions of this program. With an empty `name`
-/// the scheduler picks one.
+/// the scheduler picks one. When its line to the scheduler is cut, the worker goes on with what it runs
+/// and looks for the scheduler for ever; asked to end, it finishes what runs within 20 seconds.
 ///
 /// # Errors
 /// When there is no such cluster, or its scheduler cannot be reached or refuses.
@@ -152,21 +157,61 @@ pub fn join_cluster(
     name: String,
     offer: Offer,
 ) -> Result<WorkerHandle, ClusterError> {
-    let connection = ClusterDir::of(cluster)?.read(Role::Worker)?;
-    start_worker(connection.address, &connection.token, name, offer)
+    join_cluster_for(cluster, name, offer, Staying::default())
 }
+
+/// How long a worker stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staying {
+    /// How long what runs may go on when the worker is to end.
+    pub drain: Duration,
+    /// How long it looks for its scheduler while nothing runs; `None`: for ever.
+    pub wait: Option<Duration>,
+}
+
+impl Default for Staying {
+    fn default() -> Staying {
+        Staying { drain: DRAIN, wait: None }
+    }
+}
+
+/// How long what a worker runs may go on by default when it is to end: less than batch systems allow.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// As [`join_cluster`], for as long as `staying` says.
+///
+/// # Errors
+/// As [`join_cluster`].
+pub fn join_cluster_for(
+    cluster: &str,
+    name: String,
+    offer: Offer,
+    staying: Staying,
+) -> Result<WorkerHandle, ClusterError> {
+    let folder = ClusterDir::of(cluster)?;
+    let connection = folder.read(Role::Worker)?;
+    let find = move || {
+        let connection = folder.read(Role::Worker).map_err(std::io::Error::other)?;
+        Ok((connection.address, connection.token.bytes().to_vec()))
+    };
+    let rejoin = Rejoin { find: Box::new(find), patience: staying.wait };
+    start_worker(connection.address, &connection.token, (name, offer), rejoin, staying.drain)
+}
+
+/// How long a worker of this program's looks for its parent's scheduler.
+const OF_PARENT: Duration = Duration::from_secs(10);
 
 fn start_worker(
     address: SocketAddr,
     token: &Token,
-    name: String,
-    offer: Offer,
+    (name, offer): (String, Offer),
+    rejoin: Rejoin,
+    drain: Duration,
 ) -> Result<WorkerHandle, ClusterError> {
     let connection = dagrun_worker::Connection::Tcp(address);
-    Ok(dagrun_worker::spawn(
-        worker_config(name, offer, token, dagrun_worker::DEFAULT_LOG_LIMIT),
-        connection,
-    )?)
+    let mut config = worker_config(name, offer, token, dagrun_worker::DEFAULT_LOG_LIMIT);
+    (config.rejoin, config.drain) = (Some(rejoin), drain);
+    Ok(dagrun_worker::spawn(config, connection)?)
 }
 
 fn serve(worker: WorkerHandle, of_parent: bool) -> i32 {
@@ -196,15 +241,17 @@ fn serve(worker: WorkerHandle, of_parent: bool) -> i32 {
     }
 }
 
-/// From now on the first SIGINT or SIGTERM ends the worker, and the second this process; its reaper
-/// ends what is left then.
+/// From now on the first SIGINT or SIGTERM lets the worker finish what runs, see [`Staying`], the second
+/// ends that too, and the third this process; its reaper ends what is left then.
 pub fn stop_on_signals(worker: &WorkerHandle) {
     let stopper = worker.stopper();
     let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
     let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) else { return };
     std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            stopper.stop();
+        for _ in 0..2 {
+            if signals.forever().next().is_some() {
+                stopper.stop();
+            }
         }
         if let Some(signal) = signals.forever().next() {
             std::process::exit(128 + signal);

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use dagrun_core::offer::Offer;
 use dagrun_core::parse::parse_bytes;
@@ -44,6 +45,8 @@ pub(crate) fn worker_config(
         reaper: dagrun_worker::ReaperConfig::this_program(),
         log_limit,
         values: dagrun_worker::ValuesConfig::default(),
+        rejoin: None,
+        drain: Duration::ZERO,
     }
 }
 

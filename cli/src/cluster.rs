@@ -105,7 +105,8 @@ async fn start_all(
     started: &mut Started,
 ) -> Result<Vec<WorkerStatus>, Failure> {
     let scheme = args.scheme.word();
-    let words = ["scheduler", "--cluster", name, "--scheme", scheme];
+    let lease = args.lease.to_string();
+    let words = ["scheduler", "--cluster", name, "--scheme", scheme, "--lease", &lease];
     started.start(folder.path(), "scheduler", &words)?;
     let deadline = Instant::now() + PATIENCE;
     let client = loop {
@@ -116,9 +117,11 @@ async fn start_all(
         tokio::time::sleep(POLL).await;
     };
     let offer = args.offer.share(args.workers).words();
+    let (drain, wait) = (args.drain.to_string(), args.wait.to_string());
     for number in 1..=args.workers {
         let worker = format!("w{number}");
         let mut words = vec!["worker", "--cluster", name, "--name", &worker];
+        words.extend(["--drain", &drain, "--wait", &wait]);
         words.extend(offer.iter().map(String::as_str));
         started.start(folder.path(), &worker, &words)?;
     }

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 
 use dagrun::ClusterError;
+use dagrun::program::Staying;
 use dagrun::rpc::Client;
+use dagrun_core::ids::Micros;
 use dagrun_core::one_line;
 use dagrun_scheduler::SchedulerHandle;
 use dagrun_scheduler::connection::{ClusterDir, Token};
@@ -45,6 +47,7 @@ pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Exit, Failure> {
         dagrun_scheduler::Config::new(state_dir, client.bytes().to_vec(), worker.bytes().to_vec());
     config.listen = Some(args.listen);
     config.scheme = args.scheme;
+    config.lease = args.lease.to_duration();
     config.shared = true;
     let scheduler = dagrun_scheduler::spawn(config).map_err(|error| failed(&error))?;
     let address = scheduler.address().unwrap_or(args.listen);
@@ -97,7 +100,10 @@ async fn until_the_end(scheduler: SchedulerHandle, token: Token) -> Result<Exit,
 pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
     leave_session(args.new_session);
     let name = args.cluster.name();
-    let joined = dagrun::program::join_cluster(name, args.name.clone(), args.offer.offer());
+    let staying =
+        Staying { drain: args.drain.to_duration(), wait: args.wait.map(Micros::to_duration) };
+    let (own_name, offer) = (args.name.clone(), args.offer.offer());
+    let joined = dagrun::program::join_cluster_for(name, own_name, offer, staying);
     let worker = joined.map_err(|error| match error {
         ClusterError::Connection(error) => Failure::from(error),
         ClusterError::Worker(error) => unreachable(name, &one_line(&error)),

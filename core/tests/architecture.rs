@@ -39,6 +39,7 @@ const WORKER: &[&str] = &[
     "attempt",
     "checkpoint",
     "data",
+    "lease",
     "outputs",
     "scratch",
     "temporary",
@@ -99,6 +100,7 @@ const ENGINE: &[&str] = &[
     "apart",
     "dispatch",
     "attempts",
+    "presence",
     "refusal",
     "wake",
     // For observers.

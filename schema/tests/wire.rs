@@ -15,8 +15,8 @@ use dagrun_core::status::{
 };
 use dagrun_schema::dagrun_capnp as schema;
 use dagrun_schema::wire::{
-    AttemptProgress, Door, Ended, InstancePage, LogPage, Message, Peer, Registration, Scope,
-    Submission, TaskDelta, TaskRecipe, Update, WireError,
+    AttemptProgress, Door, Ended, Fenced, Handout, InstancePage, LogPage, Message, Peer,
+    Registration, Scope, Submission, TaskDelta, TaskRecipe, Update, WireError,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -147,7 +147,10 @@ proptest! {
             first_attempt: first,
             number: numbers[3],
         };
-        round_trip(&(assignment, inputs))?;
+        let announce = numbers[3] % 2 == 1;
+        let fenced = Fenced { worker: "a1".to_owned(), number: numbers[0] };
+        let fenced = vec![fenced; (numbers[1] % 3) as usize];
+        round_trip(&Handout { assignment, inputs, announce, fenced })?;
     }
 
     #[test]
@@ -159,6 +162,9 @@ proptest! {
         number in any::<u32>(),
         fraction in 0.0..=1.0f32,
         json in data(),
+        uid in "[a-zA-Z0-9]{0,64}",
+        lock in option::of("/.*"),
+        held in vec((1..1000u64, 1..1000u64), 0..3),
     ) {
         let [name, host] = texts;
         let (run, task, log_dir) = (RunId(number.into()), TaskId(number), name.clone().into());
@@ -174,7 +180,27 @@ proptest! {
             last_heartbeat: Timestamp(number.into()),
             note: host.clone(),
         })?;
-        round_trip(&Registration { name, host, pid: number, offer, functions, door })?;
+        let mut end = 0;
+        let range = |(gap, length): &(u64, u64)| {
+            let first = end + gap;
+            end = first + length;
+            first..end
+        };
+        let held = held.iter().map(range).collect();
+        round_trip(&Registration {
+            name,
+            host,
+            pid: number,
+            offer,
+            functions,
+            door,
+            uid,
+            serial: number,
+            lock: lock.map(PathBuf::from),
+            held,
+            runs: vec![run],
+            leaving: number % 2 == 1,
+        })?;
     }
 
     #[test]
@@ -251,7 +277,7 @@ proptest! {
             options,
         );
         let _ = message.get_root().map(Report::read);
-        let _ = message.get_root().map(<(Assignment, Vec<Vec<Input>>)>::read);
+        let _ = message.get_root().map(Handout::read);
         let _ = message.get_root().map(Registration::read);
         let _ = message.get_root().map(Peer::read);
         let _ = message.get_root().map(Update::read);
@@ -274,14 +300,33 @@ fn what_is_out_of_range_is_refused() {
     let mut assignment = message.init_root::<schema::assignment::Builder<'_>>();
     assignment.set_first_index(u32::MAX);
     assignment.set_count(1);
-    let read = <(Assignment, Vec<Vec<Input>>)>::read(assignment.into_reader());
+    let read = Handout::read(assignment.into_reader());
     assert!(matches!(read, Err(WireError::Range { what: "a count", .. })));
 
     let mut assignment = message.init_root::<schema::assignment::Builder<'_>>();
     assignment.set_count(3);
     assignment.reborrow().init_inputs(2);
-    let read = <(Assignment, Vec<Vec<Input>>)>::read(assignment.into_reader());
+    let read = Handout::read(assignment.into_reader());
     assert!(matches!(read, Err(WireError::Range { what: "the number of inputs", number: 2 })));
+
+    for ranges in [&[(5, 0)][..], &[(5, 3), (7, 1)], &[(5, 3), (1, 1)], &[(u64::MAX, 1)]] {
+        let registration = message.init_root::<schema::registration::Builder<'_>>();
+        let mut held = registration.init_held(u32::try_from(ranges.len()).unwrap());
+        for (at, (first, count)) in (0..).zip(ranges) {
+            held.reborrow().get(at).set_first(*first);
+            held.reborrow().get(at).set_count(*count);
+        }
+        let registration = message.get_root_as_reader::<schema::registration::Reader<'_>>();
+        let read = Registration::read(registration.unwrap());
+        assert!(matches!(read, Err(WireError::Range { what: "an attempt", .. })), "{read:?}");
+    }
+
+    for uid in ["a/b", "..", "a b", &"a".repeat(65)] {
+        let mut registration = message.init_root::<schema::registration::Builder<'_>>();
+        registration.set_uid(uid);
+        let read = Registration::read(registration.into_reader());
+        assert!(matches!(read, Err(WireError::Uid)), "{read:?}");
+    }
 
     let mut status = message.init_root::<schema::task_status::Builder<'_>>();
     status.reborrow().init_counts(7);

@@ -76,6 +76,8 @@ impl Rig {
             reaper: None,
             log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
             values: dagrun_worker::ValuesConfig::default(),
+            rejoin: None,
+            drain: std::time::Duration::ZERO,
         };
         self.workers.push(dagrun_worker::spawn(config, connection).unwrap());
     }

@@ -82,7 +82,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         let plan = Arc::new(Same(calling(timeout)));
         let begin = Instant::now();
-        slots.push([Work { assignment, plan, inputs: Arc::default(), log: None }]);
+        slots.push([Work {
+            assignment,
+            plan,
+            inputs: Arc::default(),
+            log: None,
+            announce: false,
+            fenced: Vec::new(),
+        }]);
         let last = all_done.recv()?;
         let nanos = begin.elapsed().as_nanos() * u128::from(threads) / u128::from(count.max(1));
         println!("timeout {timeout:?}: {nanos} ns of a slot for each call, last {last:?}");

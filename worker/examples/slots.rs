@@ -88,6 +88,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         plan: Arc::new(Same(invocation(arguments.collect()))),
         inputs: Arc::new(Vec::new()),
         log: Some(Arc::new(RunLog::new(log_dir.clone(), "bench"))),
+        announce: false,
+        fenced: Vec::new(),
     }]);
     all_done.recv()?;
     println!("{:.4}", begin.elapsed().as_secs_f64());

@@ -83,7 +83,9 @@ impl Fault {
     /// It was stopped.
     pub(crate) fn stopped(control: &Control) -> Fault {
         match control.stopped() {
-            Some(Stop::Leave) => Fault::failed(FailureKind::Lost, "its worker stopped".to_owned()),
+            Some(Stop::Leave) => {
+                Fault::failed(FailureKind::Preempted, "its worker left".to_owned())
+            }
             _ => Fault::failed(FailureKind::Cancelled, "cancelled".to_owned()),
         }
     }

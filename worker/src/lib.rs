@@ -19,6 +19,7 @@ mod descriptors;
 pub mod function;
 pub mod groups;
 mod handle;
+mod lease;
 mod machine;
 mod output;
 mod outputs;
@@ -38,4 +39,6 @@ pub mod values;
 pub use handle::{Life, Stopper, WorkerHandle, spawn, spawn_on};
 pub use machine::whole_machine;
 pub use reaper::ReaperConfig;
-pub use session::{Config, Connection, DEFAULT_LOG_LIMIT, EndReason, StartError, ValuesConfig};
+pub use session::{
+    Config, Connection, DEFAULT_LOG_LIMIT, EndReason, Find, Rejoin, StartError, ValuesConfig,
+};

@@ -4,12 +4,6 @@ use std::path::{Path, PathBuf};
 
 use dagrun_core::offer::Offer;
 
-/// The name of the machine; empty when it has none.
-pub(crate) fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
-}
-
 /// All that the machine has: a slot for each core, and its memory as far as this process may use
 /// it.
 #[must_use]

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 
 use crate::attempt::Fault;
 use crate::data::{self, DataErrorKind, Patience};
+use crate::lease::{Lease, Term};
 
 /// Names of side files that a note lists at most.
 const LISTED: usize = 20;
@@ -31,11 +32,13 @@ const LISTED: usize = 20;
 pub(crate) struct Records {
     mark: String,
     of: Mutex<HashMap<PathBuf, Arc<Unfinished>>>,
+    /// Whether the worker may publish.
+    pub(crate) lease: Arc<Lease>,
 }
 
 impl Records {
     pub(crate) fn new(mark: &str) -> Records {
-        Records { mark: mark.to_owned(), of: Mutex::default() }
+        Records { mark: mark.to_owned(), of: Mutex::default(), lease: Arc::default() }
     }
 
     /// The record for a run. The first time in a state directory, what killed workers left there is
@@ -60,6 +63,37 @@ pub(crate) struct Outputs {
     /// What stood at each target when the attempt began.
     before: Vec<Option<Seen>>,
     record: Option<Arc<Unfinished>>,
+    lease: Arc<Lease>,
+    /// The term of the lease in which the attempt began.
+    term: Term,
+}
+
+/// Sees to it that earlier attempts of an instance, which may still run elsewhere, place nothing any
+/// more: the directories that they write into are moved away, so that a move out of them fails. `own`
+/// is how the names of this attempt's directories begin, `others` how theirs do.
+///
+/// # Errors
+/// When one cannot be moved away.
+pub(crate) fn fence(files: &[OutputFile], own: &str, others: &[String]) -> Result<(), Fault> {
+    for file in files {
+        let Some(dir) = file.temporary.parent() else { continue };
+        let rest = dir.file_name().and_then(|name| name.to_str()?.strip_prefix(own));
+        let Some(rest) = rest else { continue };
+        for other in others {
+            let theirs = dir.with_file_name(format!("{other}{rest}"));
+            let void = dir.with_file_name(format!("{other}{rest}-void"));
+            match fs::rename(&theirs, &void) {
+                // What remains is removed as far as that can be: it is of no use to anybody.
+                Ok(()) => drop(fs::remove_dir_all(&void)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let reason = format!("an earlier attempt cannot be fenced off: {error}");
+                    return Err(Fault::system(&error, reason));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Why outputs did not get to their places.
@@ -92,13 +126,23 @@ impl Outputs {
         run_dir: &Path,
         records: &Records,
     ) -> Result<Outputs, Fault> {
+        let lease = Arc::clone(&records.lease);
+        let term = lease.term();
         if files.is_empty() {
-            return Ok(Outputs { files: Vec::new(), before: Vec::new(), record: None });
+            return Ok(Outputs {
+                files: Vec::new(),
+                before: Vec::new(),
+                record: None,
+                lease,
+                term,
+            });
         }
         let outputs = Outputs {
             files: files.to_vec(),
             before: files.iter().map(|file| seen(&file.target)).collect(),
             record: records.of_run(run_dir),
+            lease,
+            term,
         };
         for file in files.iter().filter(|file| is_local(file)) {
             standing(file).map_err(|reason| Fault::failed(FailureKind::MissingOutput, reason))?;
@@ -143,7 +187,7 @@ impl Outputs {
         let (moved, sent): (Vec<_>, Vec<_>) = self.files.iter().partition(|file| is_local(file));
         let mut placed: Vec<(&OutputFile, Placed)> = Vec::new();
         for file in [sent, moved].concat() {
-            match place(file, patience) {
+            match self.may_publish(patience).and_then(|()| place(file, patience)) {
                 Ok(how) => placed.push((file, how)),
                 Err(error) => {
                     placed.into_iter().rev().for_each(|(file, how)| take_back(file, how));
@@ -152,6 +196,14 @@ impl Outputs {
             }
         }
         Ok(side_files)
+    }
+
+    /// Waits until the attempt is certainly still this worker's.
+    pub(crate) fn may_publish(&self, patience: Patience<'_>) -> Result<(), Unpublished> {
+        match self.lease.hold(self.term, &|| patience.is_stopped()) {
+            true => Ok(()),
+            false => Err(Unpublished::Stopped),
+        }
     }
 
     /// Whether a product may take its place.

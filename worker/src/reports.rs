@@ -1,17 +1,19 @@
 //! Sends reports to the scheduler: at once while the connection is idle, and in batches while it is
-//! busy.
+//! busy. They are kept until the scheduler has them on disk, and sent again over another line when one
+//! is cut.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dagrun_core::engine::Report;
+use dagrun_core::engine::{Outcome, Report};
 use dagrun_core::ids::Timestamp;
 use dagrun_schema::dagrun_capnp::session;
 use dagrun_schema::wire;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::runs::Runs;
@@ -36,17 +38,27 @@ const LOOK: Duration = Duration::from_millis(50);
 /// milliseconds.
 const LONG: u64 = 50_000;
 
+/// Called when reports have been acknowledged, dropped when they cannot be.
+pub(crate) type Acknowledge = Box<dyn FnOnce() + Send>;
+
 /// A message for the scheduler.
-#[derive(Debug)]
 pub(crate) enum Message {
     /// The outcome of attempts.
     Report(Report),
     /// Answer when everything before has been reported and acknowledged.
-    Barrier(oneshot::Sender<()>),
+    Barrier(Acknowledge),
 }
 
-/// Sends reports over one session.
-#[derive(Debug)]
+/// What has been acknowledged, and what is to be: both ends of the kept reports.
+#[derive(Debug, Default)]
+pub(crate) struct Receipts {
+    /// The last of the calls that are on the scheduler's disk.
+    pub(crate) acknowledged: Cell<u64>,
+    /// Bytes that are kept until they are acknowledged, about.
+    pub(crate) kept: Cell<usize>,
+}
+
+/// Sends reports over one session after the other.
 pub(crate) struct Pump {
     messages: mpsc::UnboundedReceiver<Message>,
     slots: Slots,
@@ -55,6 +67,13 @@ pub(crate) struct Pump {
     waiting: VecDeque<Message>,
     calls: Rc<Semaphore>,
     broken: Rc<Cell<bool>>,
+    /// Whether reports are kept: not where a lost line ends the worker.
+    keeps: bool,
+    /// The number of the last call.
+    number: u64,
+    /// Calls that have not been acknowledged.
+    kept: VecDeque<(u64, Vec<Report>)>,
+    receipts: Rc<Receipts>,
 }
 
 impl Pump {
@@ -63,19 +82,59 @@ impl Pump {
         slots: Slots,
         runs: Arc<Runs>,
         dispatched: Rc<Notify>,
+        receipts: Option<Rc<Receipts>>,
     ) -> Pump {
-        let calls = Rc::new(Semaphore::new(CALLS as usize));
-        let broken = Rc::new(Cell::new(false));
-        Pump { messages, slots, runs, dispatched, waiting: VecDeque::new(), calls, broken }
+        Pump {
+            messages,
+            slots,
+            runs,
+            dispatched,
+            waiting: VecDeque::new(),
+            calls: Rc::new(Semaphore::new(CALLS as usize)),
+            broken: Rc::new(Cell::new(false)),
+            keeps: receipts.is_some(),
+            number: 0,
+            kept: VecDeque::new(),
+            receipts: receipts.unwrap_or_default(),
+        }
     }
 
-    /// Works until all senders of messages have been dropped. A broken connection is noticed
-    /// elsewhere; its reports are lost with it.
-    pub(crate) async fn run(mut self, session: session::Client) {
-        let mut next_look: Option<Instant> = None;
-        let mut received = Vec::with_capacity(BATCH);
+    /// The attempts whose end is still to be acknowledged.
+    pub(crate) fn pending(&mut self) -> Vec<Range<u64>> {
+        while let Ok(message) = self.messages.try_recv() {
+            self.waiting.push_back(message);
+        }
+        self.trim();
+        let waiting = self.waiting.iter().filter_map(|message| match message {
+            Message::Report(report) => Some(report),
+            Message::Barrier(_) => None,
+        });
+        let kept = self.kept.iter().flat_map(|(_, batch)| batch);
+        let ended = waiting.chain(kept).filter(|report| report.outcome != Outcome::Started);
+        let range =
+            |report: &Report| report.first.0..report.first.0.saturating_add(report.count.into());
+        ended.map(range).collect()
+    }
+
+    /// Works until all senders of messages have been dropped, or the line is `cut`: then it can be run
+    /// again over another one.
+    pub(crate) async fn run(mut self, session: session::Client, cut: Rc<Notify>) -> Pump {
+        // What was under way over another line is of no interest any more.
+        self.calls = Rc::new(Semaphore::new(CALLS as usize));
+        self.broken = Rc::default();
+        tokio::select! {
+            () = self.send_all(&session) => {}
+            () = cut.notified() => {}
+        }
+        self
+    }
+
+    async fn send_all(&mut self, session: &session::Client) {
+        self.send_again(session).await;
+        let mut next_look = Some(Instant::now());
         loop {
             let mut look = false;
+            let mut received = Vec::new();
             tokio::select! {
                 biased;
                 count = self.messages.recv_many(&mut received, BATCH) => {
@@ -89,25 +148,26 @@ impl Pump {
                 }
                 () = until(next_look) => look = true,
             }
+            let few = (1..ENOUGH).contains(&received.len());
+            self.waiting.extend(received);
             // Other attempts may have begun when these ended.
             next_look.get_or_insert_with(|| Instant::now() + LOOK);
-            if (1..ENOUGH).contains(&received.len()) && self.slots.has_backlog() {
+            if few && self.slots.has_backlog() {
                 tokio::time::sleep(GATHER).await;
             }
-            self.waiting.extend(received.drain(..));
-            while let Some(barrier) = self.send_waiting(&session).await {
+            while let Some(barrier) = self.send_waiting(session).await {
                 let _all = self.calls.acquire_many(CALLS).await;
-                let _ = barrier.send(());
+                barrier();
             }
             if look {
-                let more = self.announce(&session).await;
+                let more = self.announce(session).await;
                 next_look = more.then(|| Instant::now() + LOOK);
             }
         }
     }
 
     /// Sends what waits, up to the first barrier.
-    async fn send_waiting(&mut self, session: &session::Client) -> Option<oneshot::Sender<()>> {
+    async fn send_waiting(&mut self, session: &session::Client) -> Option<Acknowledge> {
         loop {
             match self.waiting.front()? {
                 Message::Barrier(_) => {
@@ -124,7 +184,7 @@ impl Pump {
                         self.waiting.push_back(message);
                     }
                     let batch = self.next_batch();
-                    self.send(session, &batch, permit);
+                    self.send_new(session, batch, permit);
                 }
             }
         }
@@ -152,20 +212,53 @@ impl Pump {
     async fn announce(&mut self, session: &session::Client) -> bool {
         let before = Timestamp(clock::now().0.saturating_sub(LONG));
         let (running, more) = self.slots.newly_running(before);
-        for batch in running.chunks(BATCH) {
-            let permit = self.calls.clone().acquire_owned_local().await;
-            self.send(session, batch, permit);
+        self.waiting.extend(running.into_iter().map(Message::Report));
+        while let Some(barrier) = self.send_waiting(session).await {
+            let _all = self.calls.acquire_many(CALLS).await;
+            barrier();
         }
         more
     }
 
-    fn send(&self, session: &session::Client, batch: &[Report], permit: Permit) {
+    /// Sends what has not been acknowledged over another line.
+    async fn send_again(&mut self, session: &session::Client) {
+        self.trim();
+        for at in 0..self.kept.len() {
+            let permit = self.calls.clone().acquire_owned_local().await;
+            if let Some((number, batch)) = self.kept.get(at) {
+                self.send(session, batch, *number, permit);
+            }
+        }
+    }
+
+    fn send_new(&mut self, session: &session::Client, batch: Vec<Report>, permit: Permit) {
+        self.number += 1;
+        self.send(session, &batch, self.number, permit);
+        if self.keeps {
+            self.trim();
+            let bytes: usize = batch.iter().map(weight).sum();
+            self.receipts.kept.set(self.receipts.kept.get() + bytes);
+            self.kept.push_back((self.number, batch));
+        }
+    }
+
+    /// Drops what has been acknowledged.
+    fn trim(&mut self) {
+        let acknowledged = self.receipts.acknowledged.get();
+        while let Some((_, batch)) = self.kept.pop_front_if(|(number, _)| *number <= acknowledged) {
+            let bytes: usize = batch.iter().map(weight).sum();
+            self.receipts.kept.set(self.receipts.kept.get().saturating_sub(bytes));
+        }
+    }
+
+    fn send(&self, session: &session::Client, batch: &[Report], number: u64, permit: Permit) {
         if self.broken.get() {
             return;
         }
         // Whoever sees that an attempt has ended may read its log.
         self.runs.flush_logs();
         let mut request = session.report_request();
+        request.get().set_number(number);
         wire::write_list(batch, request.get().init_reports(wire::length(batch.len())));
         let answer = request.send().promise;
         let broken = self.broken.clone();
@@ -187,13 +280,14 @@ async fn until(when: Option<Instant>) {
 
 /// Bytes that a report adds to a message, about.
 fn weight(report: &Report) -> usize {
-    report.detail.as_ref().map_or(0, |detail| {
-        detail.reason.len()
-            + detail.stderr_tail.len()
-            + detail.value.as_ref().map_or(0, Vec::len)
-            + detail.outputs.iter().map(Vec::len).sum::<usize>()
-            + size_of_val(&*detail.stamps)
-    })
+    size_of::<Report>()
+        + report.detail.as_ref().map_or(0, |detail| {
+            detail.reason.len()
+                + detail.stderr_tail.len()
+                + detail.value.as_ref().map_or(0, Vec::len)
+                + detail.outputs.iter().map(Vec::len).sum::<usize>()
+                + size_of_val(&*detail.stamps)
+        })
 }
 
 /// A permit for one of the calls under way, returned when dropped.

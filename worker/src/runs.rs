@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dagrun_core::engine::Assignment;
 use dagrun_core::ids::{RunId, TaskId};
 use dagrun_core::recipe::{Input, Job, Keep, Recipe, Wants};
+use dagrun_schema::wire::Handout;
 use dashmap::DashMap;
 
 use crate::slots::{TaskSource, Work};
@@ -40,14 +40,15 @@ impl Runs {
     }
 
     /// The work for an assignment. Without a recipe, each of its instances fails.
-    pub(crate) fn work(&self, assignment: Assignment, inputs: Vec<Vec<Input>>) -> Work {
+    pub(crate) fn work(&self, handout: Handout) -> Work {
+        let Handout { assignment, inputs, announce, fenced } = handout;
         let key = (assignment.run, assignment.task);
         let plan = self.plans.get(&key).map(|plan| plan.clone()).unwrap_or_else(|| {
             let recipe = Err("the worker was not given the task's recipe".to_owned());
             Arc::new(RecipePlan::new(recipe))
         });
         let log = self.logs.get(&assignment.run).map(|log| log.clone());
-        Work { assignment, plan, inputs: Arc::new(inputs), log }
+        Work { assignment, plan, inputs: Arc::new(inputs), log, announce, fenced }
     }
 
     /// Lets readers of the logs see all that has been written.
@@ -68,6 +69,13 @@ impl Runs {
             log.flush();
         }
         processes
+    }
+
+    /// Those that have not been forgotten.
+    pub(crate) fn known(&self) -> Vec<RunId> {
+        let mut known: Vec<RunId> = self.logs.iter().map(|one| *one.key()).collect();
+        known.sort_unstable();
+        known
     }
 
     /// Whether there is none.

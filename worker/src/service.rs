@@ -2,21 +2,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use capnp::Error;
-use dagrun_core::engine::{Assignment, Outcome, Report};
+use dagrun_core::engine::{Outcome, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, Timestamp};
 use dagrun_core::status::{Detail, FailureKind};
 use dagrun_schema::dagrun_capnp::worker;
-use dagrun_schema::wire::{self, Door, TaskRecipe};
+use dagrun_schema::wire::{self, Door, Handout, TaskRecipe};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::control::Stop;
+use crate::lease::Lease;
 use crate::reaper::{Reaper, ReaperConfig};
 use crate::reports::Message;
 use crate::runs::Runs;
@@ -43,6 +45,8 @@ pub(crate) struct Service {
     pub(crate) reaper: RefCell<Option<Reaper>>,
     /// No new work is taken.
     pub(crate) leaving: Cell<bool>,
+    /// Notified when the scheduler does not answer.
+    pub(crate) cut: Rc<Notify>,
     /// Processes may have been started since the last search for strays.
     pub(crate) started: Cell<bool>,
     /// Notified when the scheduler's order to shut down has been carried out.
@@ -50,12 +54,28 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// Whether what the worker makes may be published.
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.slots.runner().caller.records.lease
+    }
+
+    /// A file in the worker's directory that is locked as long as this process lives.
+    pub(crate) fn lock_file(&self) -> Option<PathBuf> {
+        self.values.lock_file()
+    }
+
+    /// Takes nothing new from now on, and gives back what has not started.
+    pub(crate) fn leave(&self) {
+        self.leaving.set(true);
+        self.slots.leave();
+        self.report_all(&self.slots.withdraw_all(None), Outcome::Returned, None);
+    }
+
     /// Ends everything and reports it: attempts that have not started are returned, running ones
-    /// end as lost, and escaped processes are killed. Returns when the scheduler has acknowledged
+    /// end as preempted, and escaped processes are killed. Returns when the scheduler has acknowledged
     /// all reports, or has disconnected.
     pub(crate) async fn wind_down(&self) {
-        self.leaving.set(true);
-        self.report_all(&self.slots.withdraw_all(None), Outcome::Returned, None);
+        self.leave();
         self.slots.stop_all(None, Stop::Leave);
         let slots = self.slots.clone();
         let started = self.started.replace(false);
@@ -68,6 +88,9 @@ impl Service {
         let _ = cleaned.await;
         self.runs.flush_logs();
         let (acknowledge, acknowledged) = oneshot::channel();
+        let acknowledge = Box::new(move || {
+            let _ = acknowledge.send(());
+        });
         if self.messages.send(Message::Barrier(acknowledge)).is_ok() {
             // A scheduler that hangs must not keep the worker from ending.
             let _ = tokio::time::timeout(LAST_WORDS, acknowledged).await;
@@ -142,9 +165,8 @@ impl worker::Server for Service {
     ) -> Result<(), Error> {
         let params = params.get()?;
         wire::read_list(params.get_recipes()?)?.into_iter().for_each(|recipe| self.learn(recipe));
-        let assignments: Vec<(Assignment, _)> = wire::read_list(params.get_assignments()?)?;
-        let work = |(assignment, inputs)| self.runs.work(assignment, inputs);
-        let works: Vec<_> = assignments.into_iter().map(work).collect();
+        let handouts: Vec<Handout> = wire::read_list(params.get_assignments()?)?;
+        let works: Vec<_> = handouts.into_iter().map(|handout| self.runs.work(handout)).collect();
         if works.is_empty() {
             return Ok(());
         }

@@ -1,10 +1,14 @@
 //! A worker's life: connect, log in, register, serve, wind down. It begins in [`crate::handle`].
+//!
+//! A cut line does not end a worker that knows how to find its scheduler again, see [`Rejoin`]: what it
+//! runs goes on, and what it has to report is kept until it has registered anew.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::Duration;
@@ -12,30 +16,42 @@ use std::time::Duration;
 use capnp::message::ReaderOptions;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
-use dagrun_core::ids::WorkerId;
+use dagrun_core::engine::{Outcome, Report};
+use dagrun_core::ids::{Micros, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
+use dagrun_disk::clock;
 use dagrun_schema::PROTOCOL_VERSION;
 use dagrun_schema::dagrun_capnp::{bootstrap, granted, session, worker};
 use dagrun_schema::wire::{self, AttemptProgress, Door, Message as _, Registration};
 use futures::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
+use crate::control::Stop;
 use crate::function;
 use crate::groups::{GroupTable, Mark};
-use crate::machine;
 use crate::reaper::ReaperConfig;
-use crate::reports::{Message, Pump};
+use crate::reports::{Message, Pump, Receipts};
 use crate::runner::Runner;
 use crate::runs::Runs;
 use crate::service::{self, Service};
-use crate::slots::{Slots, SlotsError};
+use crate::slots::{Announcer, Slots, SlotsError};
 use crate::values::Values;
 
 /// How often the scheduler hears from an idle worker.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How often the progress of functions is polled.
 const PROGRESS: Duration = Duration::from_millis(200);
+/// How long a scheduler may take at least to answer a sign of life.
+const MILDEST: Duration = Duration::from_secs(1);
+/// Bytes of reports that are kept before their acknowledgement is asked for at once.
+const MUCH_KEPT: usize = 8 << 20;
+/// How long to wait before the scheduler is looked for again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How often a worker that leaves looks whether anything runs.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long connecting, logging in and registering may take.
 const JOINING: Duration = Duration::from_secs(10);
 /// How long the last answer has to leave for the scheduler.
@@ -66,6 +82,28 @@ pub struct Config {
     pub log_limit: usize,
     /// Where it keeps long values.
     pub values: ValuesConfig,
+    /// How it finds the scheduler again when its line is cut; `None`: it ends with its line.
+    pub rejoin: Option<Rejoin>,
+    /// How long what runs may go on when the worker is to end. It takes nothing new meanwhile.
+    pub drain: Duration,
+}
+
+/// How a worker finds its scheduler again.
+pub struct Rejoin {
+    /// Where the scheduler is now, and the secret of workers; asked before each try.
+    pub find: Find,
+    /// The worker ends when it has found no scheduler for so long while nothing ran; `None`: it goes on
+    /// for ever.
+    pub patience: Option<Duration>,
+}
+
+/// Says where a scheduler is, and the secret of its workers.
+pub type Find = Box<dyn Fn() -> std::io::Result<(SocketAddr, Vec<u8>)> + Send>;
+
+impl fmt::Debug for Rejoin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejoin").field("patience", &self.patience).finish_non_exhaustive()
+    }
 }
 
 /// Where a worker keeps values that are too long to travel with reports.
@@ -87,6 +125,8 @@ impl fmt::Debug for Config {
             .field("reaper", &self.reaper)
             .field("log_limit", &self.log_limit)
             .field("values", &self.values)
+            .field("rejoin", &self.rejoin)
+            .field("drain", &self.drain)
             .finish_non_exhaustive()
     }
 }
@@ -153,6 +193,10 @@ struct Registered {
     session: session::Client,
     id: u32,
     name: String,
+    /// For how long the worker may publish without a word of the scheduler's; zero: for ever.
+    lease: Micros,
+    /// When it asked for that.
+    asked: Micros,
 }
 
 /// A connection that carries messages.
@@ -163,16 +207,23 @@ struct Line {
 
 /// A registered worker.
 pub(crate) struct Joined {
+    config: Config,
     service: Rc<Service>,
     registered: Registered,
     /// `None` when the scheduler is on this thread.
     line: Option<Line>,
     messages: mpsc::UnboundedReceiver<Message>,
+    lock: Option<PathBuf>,
 }
 
 pub(crate) async fn join_scheduler(config: Config, way: Way) -> Result<Joined, StartError> {
     let (service, messages) = set_up(&config)?;
     let service = Rc::new(service);
+    let lock = match &config.rejoin {
+        Some(_) => service.lock_file(),
+        None => None,
+    };
+    let own = Own { config: &config, lock: lock.as_deref(), serial: 0, held: Vec::new() };
     let joining = async {
         let (bootstrap, line) = match way {
             Way::Direct(bootstrap) => (bootstrap, None),
@@ -181,15 +232,16 @@ pub(crate) async fn join_scheduler(config: Config, way: Way) -> Result<Joined, S
                 (bootstrap, Some(line))
             }
         };
-        let registered = register(&bootstrap, &config, &service).await?;
+        let registered = register(&bootstrap, &own, &config.token, &service).await?;
         Ok::<_, StartError>((registered, line))
     };
     let joined = tokio::time::timeout(JOINING, joining).await;
     let (registered, line) = joined.map_err(|_| StartError::Silent)??;
+    service.lease().renew(registered.asked, registered.lease);
     service.name.replace(registered.name.clone());
     service.values.set_own(WorkerId(registered.id));
     service.slots.runner().set_worker_name(&registered.name);
-    Ok(Joined { service, registered, line, messages })
+    Ok(Joined { config, service, registered, line, messages, lock })
 }
 
 /// Connects to the scheduler.
@@ -233,7 +285,9 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
         "" => format!("worker-{}", std::process::id()),
         name => name.to_owned(),
     };
-    let slots = Slots::new(config.offer.slots.max(1) as usize, runner, sink)?;
+    let announcer = announcer(sender.clone());
+    let slots = config.offer.slots.max(1) as usize;
+    let slots = Slots::announcing(slots, runner, sink, announcer)?;
     let starting = config.reaper.clone().map(|reaper| service::start_reaper(reaper, slots.clone()));
     let service = Service {
         slots,
@@ -245,10 +299,40 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
         starting: RefCell::new(starting.flatten()),
         reaper: RefCell::new(None),
         leaving: Cell::new(false),
+        cut: Rc::new(Notify::new()),
         started: Cell::new(false),
         done: Rc::new(Notify::new()),
     };
     Ok((service, messages))
+}
+
+/// Announces starts through the same channel as all reports.
+fn announcer(messages: mpsc::UnboundedSender<Message>) -> Announcer {
+    Box::new(move |attempt, control| {
+        while control.stopped().is_none() {
+            let (acknowledge, acknowledged) = std_mpsc::sync_channel::<()>(1);
+            let zero = Timestamp(0);
+            let report = Report::one(attempt, Outcome::Started, zero, zero);
+            let acknowledge = Box::new(move || {
+                let _ = acknowledge.send(());
+            });
+            let sent = messages.send(Message::Report(report)).is_ok()
+                && messages.send(Message::Barrier(acknowledge)).is_ok();
+            while sent {
+                match acknowledged.recv_timeout(LOOK) {
+                    Ok(()) => return true,
+                    // The line was cut.
+                    Err(std_mpsc::RecvTimeoutError::Disconnected) => break,
+                    Err(std_mpsc::RecvTimeoutError::Timeout) if control.stopped().is_some() => {
+                        return false;
+                    }
+                    Err(std_mpsc::RecvTimeoutError::Timeout) => {}
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
+        false
+    })
 }
 
 /// The store of values, in a directory of its own.
@@ -283,13 +367,23 @@ async fn connect(connection: Connection) -> std::io::Result<(Halves, Option<IpAd
     }
 }
 
+/// What a worker says of itself when it registers.
+struct Own<'a> {
+    config: &'a Config,
+    lock: Option<&'a Path>,
+    serial: u32,
+    held: Vec<Range<u64>>,
+}
+
 async fn register(
     bootstrap: &bootstrap::Client,
-    config: &Config,
+    own: &Own<'_>,
+    token: &[u8],
     service: &Rc<Service>,
 ) -> Result<Registered, StartError> {
+    let config = own.config;
     let mut login = bootstrap.login_request();
-    login.get().set_token(&config.token);
+    login.get().set_token(token);
     login.get().set_protocol(PROTOCOL_VERSION);
     let answer = login.send().promise.await.map_err(StartError::Refused)?;
     let answer = answer.get().map_err(StartError::Refused)?;
@@ -301,64 +395,277 @@ async fn register(
     let mut request = gate.register_request();
     let functions = function::functions().map(|one| (one.name.to_owned(), (one.signature)()));
     let door = service.values.door();
+    let uid = match config.rejoin {
+        Some(_) => service.slots.runner().mark().as_str().to_owned(),
+        None => String::new(),
+    };
     let registration = Registration {
         name: config.name.clone(),
-        host: machine::host(),
+        host: dagrun_disk::host(),
         pid: std::process::id(),
         offer: Offer { slots: config.offer.slots.max(1), ..config.offer.clone() },
         functions: functions.collect(),
         door: door.map(|(address, secret)| Door { address, secret: *secret.bytes() }),
+        uid,
+        serial: own.serial,
+        lock: own.lock.map(Path::to_owned),
+        held: own.held.clone(),
+        runs: service.runs.known(),
+        leaving: service.leaving.get(),
     };
     registration.write(request.get().init_registration());
     let worker: worker::Client = capnp_rpc::new_client_from_rc(service.clone());
     request.get().set_worker(worker);
+    let asked = clock::uptime();
     let answer = request.send().promise.await.map_err(StartError::Refused)?;
     let read = || {
         let answer = answer.get()?;
         let name = answer.get_name()?.to_str()?.to_owned();
-        Ok(Registered { session: answer.get_session()?, id: answer.get_id(), name })
+        let (session, lease) = (answer.get_session()?, Micros(answer.get_lease()));
+        Ok(Registered { session, id: answer.get_id(), name, lease, asked })
     };
     read().map_err(StartError::Refused)
 }
 
+/// How serving one line ended.
+enum Served {
+    /// The line is cut.
+    Cut(String),
+    /// The worker is to end.
+    Over(EndReason),
+}
+
 impl Joined {
-    /// Works until it is shut down or loses the scheduler.
+    /// Works until it is shut down or loses the scheduler for good.
     pub(crate) async fn serve(
-        self,
+        mut self,
         answer: &std_mpsc::SyncSender<Accepted>,
-        mut stopped: mpsc::UnboundedReceiver<()>,
+        stopped: mpsc::UnboundedReceiver<()>,
     ) -> EndReason {
-        let Joined { service, registered, mut line, messages } = self;
-        let Registered { session, id, name } = registered;
-        let pump = Pump::new(
-            messages,
-            service.slots.clone(),
-            service.runs.clone(),
-            service.dispatched.clone(),
-        );
-        let pump = tokio::task::spawn_local(pump.run(session.clone()));
-        let heart = tokio::task::spawn_local(beat(session, service.slots.clone()));
-        let _ = answer.send(Ok((id, name)));
-        let done = service.done.clone();
-        let reason = tokio::select! {
-            why = lost(line.as_mut()) => EndReason::ConnectionLost(why),
-            () = done.notified() => EndReason::Dismissed,
-            // Also when the handle was dropped.
-            _ = stopped.recv() => EndReason::ShutDown,
-        };
-        if reason != EndReason::Dismissed {
-            service.wind_down().await;
-        } else if let Some(line) = &mut line {
+        let service = self.service.clone();
+        let receipts = self.config.rejoin.as_ref().map(|_| Rc::<Receipts>::default());
+        let (slots, runs) = (service.slots.clone(), service.runs.clone());
+        let (_, closed) = mpsc::unbounded_channel();
+        let messages = std::mem::replace(&mut self.messages, closed);
+        let dispatched = service.dispatched.clone();
+        let mut pump = Pump::new(messages, slots, runs, dispatched, receipts.clone());
+        let _ = answer.send(Ok((self.registered.id, self.registered.name.clone())));
+        let mut stops = Stops { received: stopped, leaving: None, drain: self.config.drain };
+        let mut serial = 0;
+        loop {
+            let session = self.registered.session.clone();
+            let cut = Rc::new(Notify::new());
+            let running = tokio::task::spawn_local(pump.run(session.clone(), cut.clone()));
+            let beating = Beat {
+                session: session.clone(),
+                slots: service.slots.clone(),
+                lease: self.registered.lease,
+                receipts: receipts.clone(),
+                service: service.clone(),
+            };
+            let heart = tokio::task::spawn_local(beating.run());
+            drop(session);
+            let served = self.serve_line(&mut stops).await;
+            heart.abort();
+            let why = match served {
+                Served::Over(reason) => {
+                    self.end(&reason).await;
+                    running.abort();
+                    if let Some(line) = self.line.filter(|line| !line.rpc.is_finished()) {
+                        let _ = tokio::time::timeout(CLOSING, line.disconnector).await;
+                    }
+                    return reason;
+                }
+                Served::Cut(why) => why,
+            };
+            cut.notify_one();
+            if let Some(line) = self.line.take() {
+                // Nothing that was sent over it may be carried out any more.
+                line.rpc.abort();
+                let _ = line.rpc.await;
+            }
+            let Ok(left) = running.await else { return EndReason::Broken };
+            pump = left;
+            let again = self.rejoin(&mut pump, &mut serial, &mut stops, why).await;
+            if let Err(reason) = again {
+                drop(pump);
+                self.service.wind_down().await;
+                return reason;
+            }
+        }
+    }
+
+    /// Serves until the line is cut or the worker is to end.
+    async fn serve_line(&mut self, stops: &mut Stops) -> Served {
+        let (service, session) = (self.service.clone(), self.registered.session.clone());
+        let mut line = self.line.as_mut();
+        let returns = self.config.rejoin.is_some();
+        loop {
+            tokio::select! {
+                why = lost(line.as_deref_mut()) => return match returns {
+                    true => Served::Cut(why),
+                    false => Served::Over(EndReason::ConnectionLost(why)),
+                },
+                () = service.cut.notified(), if returns => {
+                    return Served::Cut("the scheduler does not answer".to_owned());
+                }
+                () = service.done.notified() => return Served::Over(EndReason::Dismissed),
+                leaving = stops.next(&service.slots) => match leaving {
+                    Leaving::Begins => {
+                        service.leave();
+                        let request = session.leaving_request();
+                        tokio::task::spawn_local(async move {
+                            // A cut line is noticed elsewhere, and the next registration says so again.
+                            let _ = request.send().promise.await;
+                        });
+                    }
+                    Leaving::Ends => return Served::Over(EndReason::ShutDown),
+                },
+            }
+        }
+    }
+
+    async fn end(&mut self, reason: &EndReason) {
+        if *reason != EndReason::Dismissed {
+            self.service.wind_down().await;
+        } else if let Some(line) = &mut self.line {
             // Lets the scheduler receive the answer; it may then close the connection itself.
             let _ = tokio::time::timeout(FAREWELL, &mut line.rpc).await;
         }
-        heart.abort();
-        pump.abort();
-        if let Some(line) = line.filter(|line| !line.rpc.is_finished()) {
-            let _ = tokio::time::timeout(CLOSING, line.disconnector).await;
-        }
-        reason
     }
+
+    /// Looks for the scheduler until it is found. What runs goes on meanwhile.
+    async fn rejoin(
+        &mut self,
+        pump: &mut Pump,
+        serial: &mut u32,
+        stops: &mut Stops,
+        mut why: String,
+    ) -> Result<(), EndReason> {
+        let service = self.service.clone();
+        let mut pause = SHORTEST_PAUSE;
+        let mut idle_since = Instant::now();
+        loop {
+            if service.slots.running() > 0 {
+                idle_since = Instant::now();
+            }
+            let rejoin = self.config.rejoin.as_ref();
+            let patience = rejoin.and_then(|rejoin| rejoin.patience);
+            if patience.is_some_and(|patience| idle_since.elapsed() >= patience) {
+                return Err(EndReason::ConnectionLost(why));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                leaving = stops.next(&service.slots) => match leaving {
+                    Leaving::Begins => service.leave(),
+                    Leaving::Ends => return Err(EndReason::ShutDown),
+                },
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            let found = rejoin.map(|rejoin| (rejoin.find)());
+            let (address, token) = match found {
+                Some(Ok(found)) => found,
+                Some(Err(error)) => {
+                    why = error.to_string();
+                    continue;
+                }
+                None => return Err(EndReason::ConnectionLost(why)),
+            };
+            *serial += 1;
+            // First what runs, then what has ended: an attempt that ends in between is among both.
+            let mut held = service.slots.held();
+            held.extend(pump.pending());
+            let (config, lock) = (&self.config, self.lock.as_deref());
+            let own = Own { config, lock, serial: *serial, held: joined(held) };
+            let trying = async {
+                let (bootstrap, line) = converse(Connection::Tcp(address), &service).await?;
+                let registered = register(&bootstrap, &own, &token, &service).await?;
+                Ok::<_, StartError>((registered, line))
+            };
+            match tokio::time::timeout(JOINING, trying).await {
+                Ok(Ok((registered, line))) => {
+                    self.take_up(registered, line);
+                    return Ok(());
+                }
+                Ok(Err(error)) => why = dagrun_core::one_line(&error),
+                Err(_) => why = StartError::Silent.to_string(),
+            }
+        }
+    }
+
+    /// Goes on over another line.
+    fn take_up(&mut self, registered: Registered, line: Line) {
+        let service = &self.service;
+        if registered.id != self.registered.id {
+            // The scheduler has given everything that this worker had to others. This must be known
+            // before anything may be published again.
+            service.lease().void();
+            drop(service.slots.withdraw_all(None));
+            service.slots.stop_all(None, Stop::Cancel);
+            service.values.set_own(WorkerId(registered.id));
+        }
+        service.lease().renew(registered.asked, registered.lease);
+        service.name.replace(registered.name.clone());
+        self.registered = registered;
+        self.line = Some(line);
+    }
+}
+
+/// What makes a worker end.
+struct Stops {
+    received: mpsc::UnboundedReceiver<()>,
+    /// Until when what runs may go on, once it was asked to end.
+    leaving: Option<Instant>,
+    drain: Duration,
+}
+
+enum Leaving {
+    Begins,
+    Ends,
+}
+
+impl Stops {
+    /// The first request, or the end of everything that runs, of the time for it, or a second request.
+    async fn next(&mut self, slots: &Slots) -> Leaving {
+        let Some(until) = self.leaving else {
+            // Also when the handle was dropped.
+            let _ = self.received.recv().await;
+            self.leaving = Some(Instant::now() + self.drain);
+            return match slots.running() > 0 && !self.drain.is_zero() {
+                true => Leaving::Begins,
+                false => Leaving::Ends,
+            };
+        };
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = self.received.recv() => return Leaving::Ends,
+                () = tokio::time::sleep_until(until) => return Leaving::Ends,
+                _ = look.tick() => if slots.running() == 0 {
+                    return Leaving::Ends;
+                },
+            }
+        }
+    }
+}
+
+/// The same ranges, in order, those that touch or overlap as one.
+fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            // A message counts attempts in 32 bits.
+            Some(last)
+                if range.start <= last.end
+                    && range.end.max(last.end) - last.start <= u64::from(u32::MAX) =>
+            {
+                last.end = last.end.max(range.end);
+            }
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 /// Waits until a connection has ended, and returns why. A scheduler on this thread cannot be lost.
@@ -374,25 +681,65 @@ async fn lost(line: Option<&mut Line>) -> String {
 }
 
 /// Sends signs of life, and reports the progress of the worker's functions.
-async fn beat(session: session::Client, slots: Slots) {
-    let mut interval = tokio::time::interval(PROGRESS);
-    let mut quiet = HEARTBEAT;
-    loop {
-        interval.tick().await;
-        let progress = slots.progress();
-        quiet += PROGRESS;
-        if progress.is_empty() && quiet < HEARTBEAT {
-            continue;
+struct Beat {
+    session: session::Client,
+    slots: Slots,
+    lease: Micros,
+    receipts: Option<Rc<Receipts>>,
+    service: Rc<Service>,
+}
+
+impl Beat {
+    /// Works until the scheduler does not answer, which cuts the line where another one can be made.
+    async fn run(self) {
+        let lease = self.lease.to_duration();
+        let (often, patience) = match lease.is_zero() {
+            true => (HEARTBEAT, None),
+            false => (HEARTBEAT.min(lease / 5), Some((lease / 3).max(MILDEST))),
+        };
+        let mut interval = tokio::time::interval(PROGRESS.min(often));
+        let step = interval.period();
+        let mut quiet = often;
+        loop {
+            interval.tick().await;
+            let progress = self.slots.progress();
+            quiet += step;
+            let many = self.receipts.as_ref().is_some_and(|it| it.kept.get() > MUCH_KEPT);
+            if progress.is_empty() && quiet < often && !many {
+                continue;
+            }
+            quiet = Duration::ZERO;
+            let mut request = self.session.heartbeat_request();
+            let progress = progress.into_iter();
+            let progress: Vec<_> =
+                progress.map(|(attempt, fraction)| AttemptProgress { attempt, fraction }).collect();
+            wire::write_list(&progress, request.get().init_progress(wire::length(progress.len())));
+            let sent = clock::uptime();
+            let answer = request.send().promise;
+            let answer = match patience {
+                Some(patience) => tokio::time::timeout(patience, answer).await.ok(),
+                None => Some(answer.await),
+            };
+            let Some(Ok(answer)) = answer else { break };
+            let Ok(answer) = answer.get() else { break };
+            self.service.lease().renew(sent, self.lease);
+            if let Some(receipts) = &self.receipts {
+                receipts.acknowledged.set(answer.get_acknowledged());
+            }
         }
-        quiet = Duration::ZERO;
-        let mut request = session.heartbeat_request();
-        let progress = progress.into_iter();
-        let progress: Vec<_> =
-            progress.map(|(attempt, fraction)| AttemptProgress { attempt, fraction }).collect();
-        wire::write_list(&progress, request.get().init_progress(wire::length(progress.len())));
-        if request.send().promise.await.is_err() {
-            // The end of the connection is handled where it is served.
-            return;
-        }
+        // Where there is no other line, the end of this one is handled where it is served.
+        self.service.cut.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_joined() {
+        assert_eq!(joined(vec![5..6, 1..2, 2..4, 9..12, 10..11]), [1..4, 5..6, 9..12]);
+        let all = [0..u64::from(u32::MAX), u64::from(u32::MAX)..1 << 33];
+        assert_eq!(joined(all.to_vec()), all);
     }
 }

@@ -16,13 +16,13 @@ use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, RunId, TaskId};
 use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::{Capture, Conduct, Pipeline, RunContext, Task, TaskAction};
-use dagrun_core::recipe::{Input, Recipe};
+use dagrun_core::recipe::Recipe;
 use dagrun_core::space::{Axis, Points, Space};
 use dagrun_core::status::{FailureKind, Stream};
 use dagrun_core::value::Value;
 use dagrun_disk::log::{Cursor, LogReader};
 use dagrun_schema::dagrun_capnp::{bootstrap, session, worker, worker_gate};
-use dagrun_schema::wire::{self, Message as _};
+use dagrun_schema::wire::{self, Handout, Message as _};
 use dagrun_worker::{Config, Connection, EndReason, StartError, WorkerHandle};
 use tokio::sync::mpsc;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
@@ -110,6 +110,8 @@ fn config(slots: u32, token: &[u8]) -> Config {
         reaper: None,
         log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
         values: dagrun_worker::ValuesConfig::default(),
+        rejoin: None,
+        drain: std::time::Duration::ZERO,
     }
 }
 
@@ -181,7 +183,7 @@ impl Stage {
             first_attempt: AttemptId(first),
             number: 1,
         };
-        (assignment, Vec::<Vec<Input>>::new()).write(request.get().init_assignments(1).get(0));
+        Handout::plain(assignment).write(request.get().init_assignments(1).get(0));
         request.send().promise.await.unwrap();
     }
 
@@ -380,7 +382,7 @@ fn a_shutdown_tells_everything_first() {
         assert_eq!((returned.outcome, returned.first), (Outcome::Returned, AttemptId(1)));
         assert_eq!(returned.count, 2);
         let lost = stage.next().await;
-        assert_eq!((lost.outcome, lost.first), (Outcome::Failed(FailureKind::Lost), AttemptId(0)));
+        assert_eq!((lost.outcome, lost.first), (Outcome::Preempted, AttemptId(0)));
         assert_eq!(stage.join().await, EndReason::Dismissed);
     });
 }
@@ -393,7 +395,7 @@ fn its_own_process_can_shut_it_down() {
         stage.dispatch(&recipe, 0, 1).await;
         assert_eq!(stage.next().await.outcome, Outcome::Started);
         stage.handle.stopper().stop();
-        assert_eq!(stage.next().await.outcome, Outcome::Failed(FailureKind::Lost));
+        assert_eq!(stage.next().await.outcome, Outcome::Preempted);
         assert_eq!(stage.join().await, EndReason::ShutDown);
     });
 }

@@ -55,6 +55,8 @@ fn work(dir: &Path, text: &'static str, cpus: u32, first: u64, count: u32) -> Wo
         plan: Arc::new(Script { dir: dir.into(), text, cpus }),
         inputs: Arc::new(Vec::new()),
         log: None,
+        announce: false,
+        fenced: Vec::new(),
     }
 }
 
@@ -149,7 +151,7 @@ fn a_slot_is_as_good_as_new_after_a_cancelled_attempt() {
     pid_in(&dir.path().join("pid0"));
     slots.stop_all(Some(RunId(2)), Stop::Leave);
     slots.stop_all(Some(RunId(1)), Stop::Leave);
-    assert_eq!(next(&reports).outcome, Outcome::Failed(FailureKind::Lost));
+    assert_eq!(next(&reports).outcome, Outcome::Failed(FailureKind::Preempted));
     slots.push([work(dir.path(), "sleep 0.05", 1, 1, 1)]);
     assert_eq!(next(&reports).outcome, Outcome::Succeeded);
 }

@@ -8,6 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use dagrun_core::engine::Scheme;
+use dagrun_core::ids::Micros;
 
 use crate::complete;
 use crate::offer::OfferArgs;
@@ -51,6 +52,9 @@ pub(crate) struct SchedulerArgs {
     /// Which of the workers with free slots gets an attempt
     #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
     pub(crate) scheme: Scheme,
+    /// For how long the attempts of a worker that is not heard from are its own
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = super::age)]
+    pub(crate) lease: Micros,
     /// Leave the session of the terminal
     #[arg(long, hide = true)]
     pub(crate) new_session: bool,
@@ -66,6 +70,12 @@ pub(crate) struct WorkerArgs {
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) offer: OfferArgs,
+    /// How long what runs may go on when the worker is to end
+    #[arg(long, value_name = "DUR", default_value = "20s", value_parser = super::age)]
+    pub(crate) drain: Micros,
+    /// End when no scheduler is found for so long while nothing runs [default: never]
+    #[arg(long, value_name = "DUR", value_parser = super::age)]
+    pub(crate) wait: Option<Micros>,
     /// Leave the session of the terminal
     #[arg(long, hide = true)]
     pub(crate) new_session: bool,
@@ -93,8 +103,17 @@ pub(crate) struct ClusterStartArgs {
     /// Which of the workers with free slots gets an attempt
     #[arg(long, value_name = "SCHEME", default_value = Scheme::default().word(), value_parser = scheme())]
     pub(crate) scheme: Scheme,
+    /// For how long the attempts of a worker that is not heard from are its own
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = super::age)]
+    pub(crate) lease: Micros,
     #[command(flatten, next_help_heading = "Each worker")]
     pub(crate) offer: OfferArgs,
+    /// How long what runs may go on when the worker is to end
+    #[arg(long, value_name = "DUR", default_value = "20s", value_parser = super::age)]
+    pub(crate) drain: Micros,
+    /// End when no scheduler is found for so long while nothing runs
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = super::age)]
+    pub(crate) wait: Micros,
 }
 
 /// `dagrun cluster status`.

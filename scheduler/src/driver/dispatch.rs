@@ -7,12 +7,13 @@ use dagrun_core::engine::{Assignment, Outcome, Report, RevokeMode};
 use dagrun_core::ids::{AttemptId, InstanceId, TaskId, Timestamp, WorkerId};
 use dagrun_core::recipe::{Input, InputKind, ManifestSpec, RecipeError};
 use dagrun_core::status::{Detail, FailureKind};
+use dagrun_schema::wire::Handout;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Driver;
 use super::inbox::{Happened, Inbox};
 use super::run::{LiveRun, ManifestKey, TaskRecipe};
-use super::worker::Outgoing;
+use super::worker::{LineId, Outgoing};
 use crate::store::{ManifestJob, PrepareJob, Prepared};
 
 /// Bytes of inputs that travel with one assignment; a range with more is split.
@@ -29,6 +30,9 @@ pub(super) struct Held {
 
 struct Waiting {
     worker: WorkerId,
+    /// The line that it was to be sent through: what was to go through a line that is cut is given out
+    /// again.
+    line: Option<LineId>,
     assignment: Assignment,
     values: Vec<InstanceId>,
     manifests: Vec<ManifestKey>,
@@ -82,7 +86,8 @@ impl Driver {
             values: values.clone(),
         });
         let revoked = FxHashSet::default();
-        let waiting = Waiting { worker, assignment, values, manifests, items, revoked };
+        let line = self.line_to(worker);
+        let waiting = Waiting { worker, line, assignment, values, manifests, items, revoked };
         self.held.waiting.insert(ticket, waiting);
         Ok(())
     }
@@ -93,7 +98,8 @@ impl Driver {
         let ticket = self.held.next_ticket;
         let (values, manifests, items) = (Vec::new(), Vec::new(), Vec::new());
         let revoked = FxHashSet::default();
-        let waiting = Waiting { worker, assignment, values, manifests, items, revoked };
+        let line = self.line_to(worker);
+        let waiting = Waiting { worker, line, assignment, values, manifests, items, revoked };
         self.held.waiting.insert(ticket, waiting);
         self.held.until.push_back((batch, ticket));
     }
@@ -108,8 +114,8 @@ impl Driver {
         self.held.until = rest;
         for (_, ticket) in due {
             let Some(waiting) = self.held.waiting.remove(&ticket) else { continue };
-            let Waiting { worker, assignment, revoked, .. } = waiting;
-            if self.is_present(worker) && self.halted.is_none() {
+            let Waiting { worker, line, assignment, revoked, .. } = waiting;
+            if line.is_some() && self.line_to(worker) == line && self.halted.is_none() {
                 for part in remaining(assignment, &revoked) {
                     self.dispatch(worker, part, inbox);
                 }
@@ -120,7 +126,7 @@ impl Driver {
     /// The store has prepared what an assignment waited for.
     pub(super) fn prepared(&mut self, prepared: Prepared, inbox: &Inbox) {
         let Some(waiting) = self.held.waiting.remove(&prepared.ticket) else { return };
-        let Waiting { worker, assignment, values, manifests, items, revoked } = waiting;
+        let Waiting { worker, line, assignment, values, manifests, items, revoked } = waiting;
         if let Some(run) = self.runs.get_mut(&assignment.run) {
             items.iter().for_each(|task| {
                 run.loading.remove(task);
@@ -130,7 +136,7 @@ impl Driver {
                 run.manifests.extend(manifests);
             }
         }
-        if !self.is_present(worker) || self.halted.is_some() {
+        if line.is_none() || self.line_to(worker) != line || self.halted.is_some() {
             return;
         }
         let attempts = attempts(&assignment).filter(|attempt| !revoked.contains(attempt));
@@ -204,10 +210,17 @@ impl Driver {
         if self.values_kept && recipe.takes_values {
             self.introduce(worker);
         }
+        let first = InstanceId { task: assignment.task, index: assignment.first_index };
+        let (announce, fenced) = match assignment.count {
+            1 => self.caution(assignment.run, first),
+            // Those with a history go out one by one.
+            _ => (false, Vec::new()),
+        };
+        let handout = Handout { assignment, inputs: Vec::new(), announce, fenced };
         let Some(run) = self.runs.get_mut(&assignment.run) else { return Ok(()) };
         let Some(worker) = self.workers.get_mut(&worker) else { return Ok(()) };
         if recipe.inputs.is_empty() {
-            worker.push(Outgoing::Dispatch { assignment, inputs: Vec::new(), bytes: 64 });
+            worker.push(Outgoing::Dispatch { handout: Box::new(handout), bytes: 64 });
             return Ok(());
         }
         let mut part = part_of(&assignment, 0, 0);
@@ -219,7 +232,8 @@ impl Driver {
             part.count += 1;
             if bytes >= ASSIGNMENT_BYTES || offset + 1 == assignment.count {
                 let inputs = std::mem::take(&mut inputs);
-                worker.push(Outgoing::Dispatch { assignment: part, inputs, bytes });
+                let handout = Box::new(Handout { assignment: part, inputs, ..handout.clone() });
+                worker.push(Outgoing::Dispatch { handout, bytes });
                 part = part_of(&assignment, offset + 1, 0);
                 bytes = 0;
             }

@@ -1,6 +1,7 @@
 //! Events that wait for the driver.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use dagrun_core::engine::{CancelScope, Past, Report, RunPlan, WorkerInfo};
@@ -10,6 +11,8 @@ use dagrun_core::status::Failure;
 use tokio::sync::{Notify, oneshot};
 
 use dagrun_schema::wire::{AttemptProgress, Submission};
+
+use super::worker::LineId;
 
 /// Something that happened.
 pub(crate) enum Happened {
@@ -23,14 +26,18 @@ pub(crate) enum Happened {
     Heard(WorkerId),
     /// The progress that attempts of a worker report, from 0 to 1.
     Progress(WorkerId, Vec<AttemptProgress>),
-    /// A worker reported.
-    Reports(WorkerId, Vec<Report>),
+    /// A worker reported, in the call of this number.
+    Reports(WorkerId, Vec<Report>, u64),
+    /// A worker has returned: the attempts that it has, and the runs.
+    Returned(WorkerId, Vec<Range<u64>>, Vec<RunId>),
+    /// A worker takes nothing new.
+    Leaving(WorkerId),
     /// The scheduler reports on attempts that it never sent.
     Unsent(WorkerId, Vec<Report>),
     /// A call to a worker has returned.
-    Sent(WorkerId),
+    Sent(LineId, u64),
     /// A worker's session ended, or a call to it failed.
-    Lost(WorkerId),
+    Cut(LineId),
 }
 
 /// A run that may start.

@@ -15,7 +15,7 @@ mod values;
 mod worker;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,11 +37,11 @@ use self::worker::LiveWorker;
 use crate::journal::StoreError;
 use crate::journal::words::cause_text;
 use crate::store::{Command, Haste, Line, PrepareJob, Reply, RunEnd, Store};
-use dagrun_disk::clock::now;
+use dagrun_disk::clock::{now, uptime};
 
 pub(crate) use self::inbox::{Before, Happened, Inbox, Submitted};
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
-pub(crate) use self::worker::Joining;
+pub(crate) use self::worker::{Joining, LineId};
 
 /// Records that may wait for the disk before workers have to hold their reports back.
 const BACKLOG: usize = 100_000;
@@ -61,10 +61,23 @@ pub(crate) struct Driver {
     engine: Engine,
     store: Store,
     state_dir: PathBuf,
-    heartbeat_timeout: Micros,
+    /// For how long a worker's attempts are its own without a word of it.
+    lease: Micros,
+    /// How long this process has watched its workers, and until when: it does not count while the
+    /// process, or the machine, was stopped.
+    awake: Micros,
+    watched: Micros,
     runs: FxHashMap<RunId, LiveRun>,
     workers: BTreeMap<WorkerId, LiveWorker>,
     next_worker: u32,
+    /// The number of the last line to a worker.
+    lines: u64,
+    /// The uids of all workers that there have been.
+    uids: FxHashMap<WorkerId, String>,
+    /// Workers with reports that are to be acknowledged once they are on disk.
+    reported: BTreeSet<WorkerId>,
+    /// With which batch the reports of a worker up to a number are on disk.
+    receipts: VecDeque<(u64, WorkerId, u64)>,
     /// Workers that kept values and were lost, the last first.
     lost_lately: VecDeque<(WorkerId, String)>,
     /// Changes whenever a worker joins or is lost.
@@ -123,21 +136,22 @@ struct Batch {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        store: Store,
-        state_dir: PathBuf,
-        heartbeat_timeout: Micros,
-        scheme: Scheme,
-    ) -> Shared {
+    pub(crate) fn new(store: Store, state_dir: PathBuf, lease: Micros, scheme: Scheme) -> Shared {
         Shared {
             driver: RefCell::new(Driver {
                 engine: Engine::with_scheme(scheme, now().0),
                 store,
                 state_dir,
-                heartbeat_timeout,
+                lease,
+                awake: Micros(0),
+                watched: uptime(),
                 runs: FxHashMap::default(),
                 workers: BTreeMap::new(),
                 next_worker: 0,
+                lines: 0,
+                uids: FxHashMap::default(),
+                reported: BTreeSet::new(),
+                receipts: VecDeque::new(),
                 lost_lately: VecDeque::new(),
                 peers_version: 0,
                 values_kept: false,
@@ -178,7 +192,10 @@ impl Shared {
 /// Runs the driver until the store has ended.
 pub(crate) async fn serve(shared: Rc<Shared>, mut replies: UnboundedReceiver<Reply>) {
     loop {
-        let deadline = shared.driver.borrow().next_deadline();
+        let (deadline, check) = {
+            let driver = shared.driver.borrow();
+            (driver.engine.next_deadline(), driver.next_check())
+        };
         tokio::select! {
             () = shared.inbox.filled() => {}
             reply = replies.recv() => match reply {
@@ -186,6 +203,7 @@ pub(crate) async fn serve(shared: Rc<Shared>, mut replies: UnboundedReceiver<Rep
                 None => return,
             },
             () = until(deadline) => {}
+            () = after(check) => {}
         }
         while let Ok(reply) = replies.try_recv() {
             shared.take_reply(reply);
@@ -197,6 +215,13 @@ pub(crate) async fn serve(shared: Rc<Shared>, mut replies: UnboundedReceiver<Rep
 async fn until(deadline: Option<Timestamp>) {
     match deadline {
         Some(deadline) => tokio::time::sleep(deadline.since(now()).to_duration()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn after(wait: Option<Micros>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait.to_duration()).await,
         None => std::future::pending().await,
     }
 }
@@ -223,11 +248,12 @@ impl Shared {
     fn step(self: &Rc<Self>) {
         let mut driver = self.driver.borrow_mut();
         let now = now();
+        driver.watch(uptime());
         let mut actions = Vec::new();
         for happened in self.inbox.take() {
             driver.take(happened, now, &mut actions);
         }
-        driver.check_heartbeats(now, &mut actions);
+        driver.check_presence(now, &mut actions);
         if driver.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
             driver.engine.handle(now, Event::Tick, &mut actions);
         }
@@ -240,10 +266,12 @@ impl Shared {
 }
 
 impl Driver {
-    fn next_deadline(&self) -> Option<Timestamp> {
-        let heartbeat = self.workers.values().map(|worker| worker.last_heard).min();
-        let heartbeat = heartbeat.map(|last| last.plus(self.heartbeat_timeout));
-        self.engine.next_deadline().into_iter().chain(heartbeat).min()
+    /// Counts the time since the last look, as far as this process cannot have been stopped in it.
+    fn watch(&mut self, uptime: Micros) {
+        let passed = uptime.0.saturating_sub(self.watched.0);
+        // A look may be late without anybody having been stopped.
+        self.awake.0 += passed.min(self.tick().0.saturating_mul(2));
+        self.watched = uptime;
     }
 
     fn take(&mut self, happened: Happened, now: Timestamp, actions: &mut Vec<Action>) {
@@ -273,29 +301,32 @@ impl Driver {
                     live.come_to(progress);
                 }
             }
-            Happened::Heard(worker) => {
-                if let Some(worker) = self.workers.get_mut(&worker) {
-                    worker.last_heard = now;
-                }
-            }
-            Happened::Reports(worker, mut reports) => {
+            Happened::Heard(worker) => self.heard(worker, now),
+            Happened::Reports(worker, mut reports, number) => {
                 self.check_references(worker, &mut reports);
                 self.count_items(&mut reports);
+                self.heard(worker, now);
+                self.received(worker, number);
                 if let Some(live) = self.workers.get_mut(&worker) {
-                    live.last_heard = now;
                     live.have_ended(&reports);
                 }
                 self.engine.handle(now, Event::Reported { worker, reports }, actions);
             }
+            Happened::Returned(worker, held, runs) => {
+                self.returned(worker, held, &runs, now, actions);
+            }
+            Happened::Leaving(worker) => {
+                self.engine.handle(now, Event::WorkerLeaving { worker }, actions);
+            }
             Happened::Unsent(worker, reports) => {
                 self.engine.handle(now, Event::Reported { worker, reports }, actions);
             }
-            Happened::Sent(worker) => {
-                if let Some(worker) = self.workers.get_mut(&worker) {
-                    worker.sent();
+            Happened::Sent(line, call) => {
+                if let Some(live) = self.workers.get_mut(&line.worker) {
+                    live.sent(call);
                 }
             }
-            Happened::Lost(worker) => self.lost(worker, now, actions),
+            Happened::Cut(line) => self.cut(line, now, actions),
         }
     }
 
@@ -307,16 +338,6 @@ impl Driver {
         for report in reports.iter_mut().filter(|report| report.outcome == Outcome::Succeeded) {
             let value = report.detail.as_deref().and_then(|detail| detail.value.as_deref());
             report.items = value.and_then(count_items);
-        }
-    }
-
-    fn check_heartbeats(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let timeout = self.heartbeat_timeout;
-        let silent =
-            self.workers.iter().filter(|(_, worker)| now.since(worker.last_heard) >= timeout);
-        let silent: Vec<WorkerId> = silent.map(|(id, _)| *id).collect();
-        for worker in silent {
-            self.lost(worker, now, actions);
         }
     }
 
@@ -352,6 +373,7 @@ impl Driver {
             }
         }
         self.write(batch);
+        self.note_receipts();
         // Only now: the records written above still name these workers.
         for worker in self.left.drain(..) {
             self.store.send(Command::Left { worker, at: now }, Haste::Whenever);
@@ -447,6 +469,20 @@ impl Driver {
         RunEnd { run, state, finished, counts: counts.collect(), durations }
     }
 
+    /// Notes when the reports that have been received are on disk.
+    fn note_receipts(&mut self) {
+        if self.halted.is_some() {
+            return;
+        }
+        for worker in std::mem::take(&mut self.reported) {
+            let Some(received) = self.received_from(worker) else { continue };
+            match self.unwritten.is_empty() {
+                true => self.acknowledge(worker, received),
+                false => self.receipts.push_back((self.batch, worker, received)),
+            }
+        }
+    }
+
     fn committed(&mut self, number: u64, inbox: &Inbox) {
         self.committed = number;
         self.followed.retain(|_, batch| *batch > number);
@@ -457,6 +493,11 @@ impl Driver {
             }
         }
         self.send_what_waited(number, inbox);
+        while let Some((_, worker, received)) =
+            self.receipts.pop_front_if(|(batch, ..)| *batch <= number)
+        {
+            self.acknowledge(worker, received);
+        }
         while self.unwritten.front().is_some_and(|(batch, _)| *batch <= number) {
             self.backlog -= self.unwritten.pop_front().map_or(0, |(_, records)| records);
         }
@@ -502,6 +543,7 @@ impl Driver {
         self.unwritten.clear();
         self.unanswered.clear();
         self.answers.clear();
+        self.receipts.clear();
         self.backlog = 0;
         for (run, live) in &self.runs {
             live.published.stop(&problem);
@@ -525,6 +567,11 @@ impl Driver {
     /// Numbers attempts as those of this start of the scheduler.
     pub(crate) fn begin_epoch(&mut self, epoch: u64) {
         self.engine.begin_epoch(epoch);
+    }
+
+    /// For how long a worker's attempts are its own without a word of it.
+    pub(crate) fn lease(&self) -> Micros {
+        self.lease
     }
 
     /// Why no new run can start, if so.

@@ -36,7 +36,7 @@ impl Owner {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         Owner {
             pid: std::process::id(),
-            host: read("/proc/sys/kernel/hostname"),
+            host: dagrun_disk::host(),
             boot: read("/proc/sys/kernel/random/boot_id"),
             ..Owner::default()
         }

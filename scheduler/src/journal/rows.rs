@@ -211,6 +211,7 @@ fn encode_failure(kind: FailureKind) -> (i64, Option<i64>) {
         FailureKind::Cancelled => (8, None),
         FailureKind::Function => (9, None),
         FailureKind::Panic => (10, None),
+        FailureKind::Preempted => (11, None),
     }
 }
 
@@ -227,6 +228,7 @@ fn decode_failure(number: i64, code: Option<i64>) -> Option<FailureKind> {
         8 => FailureKind::Cancelled,
         9 => FailureKind::Function,
         10 => FailureKind::Panic,
+        11 => FailureKind::Preempted,
         _ => return None,
     })
 }
@@ -360,6 +362,7 @@ mod tests {
             FailureKind::Cancelled,
             FailureKind::Function,
             FailureKind::Panic,
+            FailureKind::Preempted,
         ];
         let causes = kinds.map(Cause::Attempt).into_iter().chain([
             Cause::After { clause: 2, root },

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use capnp::Error;
-use dagrun_core::engine::{Report, WorkerInfo};
-use dagrun_core::ids::WorkerId;
+use dagrun_core::engine::Report;
 use dagrun_schema::dagrun_capnp::{session, worker_gate};
 use dagrun_schema::wire::{self, AttemptProgress, Message, Registration};
 
-use crate::driver::{Happened, Joining, Shared};
+use super::exception;
+use crate::driver::{Happened, Joining, LineId, Shared};
 
 /// Most bytes of a name, a host or a label.
 const TEXT: usize = 256;
@@ -22,6 +22,10 @@ const FUNCTIONS: usize = 65_536;
 const MEMORY: u64 = 1 << 50;
 /// Most slots of a worker.
 const SLOTS: u32 = 65_536;
+/// Most attempts that a worker may have when it returns.
+const HELD: u64 = 16 << 20;
+/// Most runs of which a worker may have anything.
+const RUNS: usize = 1 << 20;
 /// Most bytes that are kept of a reason, and of a tail of standard error.
 const TAIL: usize = 4 * 1024;
 
@@ -37,20 +41,20 @@ impl worker_gate::Server for Gate {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let registration = checked_registration(Registration::read(params.get_registration()?)?)?;
-        let Registration { name: wanted, host, offer, functions, door, .. } = registration;
         let client = params.get_worker()?;
-        let (worker, name) = {
+        let is_guest = registration.uid.is_empty();
+        let (line, name, lease) = {
             let mut driver = self.shared.driver.borrow_mut();
-            let (worker, name) = driver.admit(&wanted);
-            let info = WorkerInfo { name: name.clone(), offer, functions };
-            driver.welcome(Joining { worker, info, host, door, client }, &self.shared.inbox);
-            (worker, name)
+            let welcomed = driver.welcome(Joining { registration, client }, &self.shared.inbox);
+            let (line, name) = welcomed.map_err(|error| exception(&error))?;
+            (line, name, driver.lease())
         };
-        let session = SessionServer { worker, shared: Rc::clone(&self.shared) };
+        let session = SessionServer { line, shared: Rc::clone(&self.shared) };
         let mut results = results.get();
         results.set_session(capnp_rpc::new_client(session));
-        results.set_id(worker.0);
+        results.set_id(line.worker.0);
         results.set_name(&name);
+        results.set_lease(if is_guest { 0 } else { lease.0 });
         Ok(())
     }
 }
@@ -89,24 +93,28 @@ fn checked_registration(mut registration: Registration) -> Result<Registration, 
     // Each function once; several may share a name.
     functions.sort_unstable();
     functions.dedup();
+    let held = registration.held.iter().map(|range| range.end - range.start);
+    if held.sum::<u64>() > HELD || registration.runs.len() > RUNS {
+        return refused("has too many attempts or runs".to_owned());
+    }
     Ok(registration)
 }
 
-/// A worker's presence: when the last reference is dropped, the worker counts as lost.
+/// A worker's line: when the last reference is dropped, it counts as cut.
 struct SessionServer {
-    worker: WorkerId,
+    line: LineId,
     shared: Rc<Shared>,
 }
 
 impl Drop for SessionServer {
     fn drop(&mut self) {
-        self.shared.inbox.push(Happened::Lost(self.worker));
+        self.shared.inbox.push(Happened::Cut(self.line));
     }
 }
 
 impl SessionServer {
     fn still_on(&self) -> Result<(), Error> {
-        if self.shared.driver.borrow().is_present(self.worker) {
+        if self.shared.driver.borrow().is_on(self.line) {
             Ok(())
         } else {
             Err(Error::failed("this session has ended: it was silent for too long".into()))
@@ -121,10 +129,11 @@ impl session::Server for SessionServer {
         _: session::ReportResults,
     ) -> Result<(), Error> {
         self.still_on()?;
-        let reports = params.get()?.get_reports()?;
+        let params = params.get()?;
+        let (reports, number) = (params.get_reports()?, params.get_number());
         let reports = reports.iter().map(|report| checked(Report::read(report)?));
         let reports = reports.collect::<Result<Vec<_>, Error>>()?;
-        self.shared.inbox.push(Happened::Reports(self.worker, reports));
+        self.shared.inbox.push(Happened::Reports(self.line.worker, reports, number));
         self.shared.capacity().await;
         Ok(())
     }
@@ -132,14 +141,26 @@ impl session::Server for SessionServer {
     async fn heartbeat(
         self: Rc<Self>,
         params: session::HeartbeatParams,
-        _: session::HeartbeatResults,
+        mut results: session::HeartbeatResults,
     ) -> Result<(), Error> {
         self.still_on()?;
         let progress: Vec<AttemptProgress> = wire::read_list(params.get()?.get_progress()?)?;
         if !progress.is_empty() {
-            self.shared.inbox.push(Happened::Progress(self.worker, progress));
+            self.shared.inbox.push(Happened::Progress(self.line.worker, progress));
         }
-        self.shared.inbox.push(Happened::Heard(self.worker));
+        self.shared.inbox.push(Happened::Heard(self.line.worker));
+        let acknowledged = self.shared.driver.borrow().acknowledged(self.line.worker);
+        results.get().set_acknowledged(acknowledged);
+        Ok(())
+    }
+
+    async fn leaving(
+        self: Rc<Self>,
+        _: session::LeavingParams,
+        _: session::LeavingResults,
+    ) -> Result<(), Error> {
+        self.still_on()?;
+        self.shared.inbox.push(Happened::Leaving(self.line.worker));
         Ok(())
     }
 }

@@ -61,8 +61,9 @@ pub struct Config {
     pub client_token: Vec<u8>,
     /// What workers must present.
     pub worker_token: Vec<u8>,
-    /// A worker that is silent for this long is lost.
-    pub heartbeat_timeout: Duration,
+    /// For how long the attempts of a worker that is not heard from are its own. Then they run elsewhere,
+    /// and what it still runs may not publish.
+    pub lease: Duration,
     /// A connection that has not logged in within this time is closed.
     pub login_timeout: Duration,
     /// How long workers may take to end at a shutdown.
@@ -84,6 +85,9 @@ impl std::fmt::Debug for Config {
     }
 }
 
+/// The default of [`Config::lease`].
+pub const LEASE: Duration = Duration::from_secs(30);
+
 impl Config {
     /// A scheduler with its state in `state_dir` that listens nowhere.
     #[must_use]
@@ -93,7 +97,7 @@ impl Config {
             listen: None,
             client_token,
             worker_token,
-            heartbeat_timeout: Duration::from_secs(10),
+            lease: LEASE,
             login_timeout: Duration::from_secs(5),
             shutdown_timeout: Duration::from_secs(15),
             scheme: Scheme::default(),
@@ -234,10 +238,9 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
         .name("dagrun-scheduler".into())
         .spawn(move || {
             let tasks = tokio::task::LocalSet::new();
-            let heartbeat =
-                Micros(u64::try_from(config.heartbeat_timeout.as_micros()).unwrap_or(u64::MAX));
+            let lease = Micros(u64::try_from(config.lease.as_micros()).unwrap_or(u64::MAX));
             let state_dir = config.state_dir.clone();
-            let shared = Rc::new(Shared::new(store, state_dir, heartbeat, config.scheme));
+            let shared = Rc::new(Shared::new(store, state_dir, lease, config.scheme));
             let server = Rc::new(Server::new(config, Rc::clone(&shared)));
             tasks.block_on(&runtime, async move {
                 tokio::task::spawn_local(driver::serve(shared, replies));

@@ -254,7 +254,7 @@ fn a_lost_worker_gives_its_work_to_another_at_once() {
 #[test]
 fn a_silent_worker_is_lost_and_told_so() {
     let scheduler = Scheduler::with(|mut config| {
-        config.heartbeat_timeout = std::time::Duration::from_millis(50);
+        config.lease = std::time::Duration::from_millis(50);
         config
     });
     block_on(async {

@@ -14,7 +14,7 @@ use dagrun_core::recipe::Input;
 use dagrun_core::status::{Detail, RunState, RunStatus};
 use dagrun_scheduler::{Config, SchedulerHandle};
 use dagrun_schema::dagrun_capnp::{self as rpc, PROTOCOL_VERSION};
-use dagrun_schema::wire::{self, Door, Message, Peer, Registration, Scope, Update};
+use dagrun_schema::wire::{self, Door, Handout, Message, Peer, Registration, Scope, Update};
 use futures::io::{BufReader, BufWriter};
 use tokio::sync::mpsc;
 use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt as _};
@@ -136,7 +136,7 @@ impl rpc::worker::Server for Ears {
         _: rpc::worker::DispatchResults,
     ) -> Result<(), capnp::Error> {
         for assignment in params.get()?.get_assignments()?.iter() {
-            let (assignment, inputs) = Message::read(assignment)?;
+            let Handout { assignment, inputs, .. } = Message::read(assignment)?;
             let _ = self.0.send(Told::Dispatch(assignment, inputs));
         }
         Ok(())
@@ -211,6 +211,12 @@ impl FakeWorker {
             offer: Offer { slots, ..Offer::default() },
             functions: Vec::new(),
             door: Some(door),
+            uid: String::new(),
+            serial: 0,
+            lock: None,
+            held: Vec::new(),
+            runs: Vec::new(),
+            leaving: false,
         };
         registration.write(request.get().init_registration());
         let response = request.send().promise.await.unwrap();

@@ -46,25 +46,58 @@ impl Message for TaskRecipe {
     }
 }
 
-/// An assignment and its inputs: none, or a list for each instance.
-impl Message for (Assignment, Vec<Vec<Input>>) {
+/// An assignment, and what its worker needs for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handout {
+    /// The instances.
+    pub assignment: Assignment,
+    /// None, or a list for each instance.
+    pub inputs: Vec<Vec<Input>>,
+    /// Whether the start is to be reported before it begins.
+    pub announce: bool,
+    /// Earlier attempts of the one instance that may still run elsewhere.
+    pub fenced: Vec<Fenced>,
+}
+
+/// An attempt that may still run, but whose outputs must not get to their places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fenced {
+    /// The uid of its worker, see [`super::Registration`].
+    pub worker: String,
+    /// Its number within its instance.
+    pub number: u32,
+}
+
+impl Handout {
+    /// An assignment without anything else.
+    #[must_use]
+    pub fn plain(assignment: Assignment) -> Handout {
+        Handout { assignment, inputs: Vec::new(), announce: false, fenced: Vec::new() }
+    }
+}
+
+impl Message for Handout {
     type Schema = schema::assignment::Owned;
 
     fn write(&self, mut to: schema::assignment::Builder<'_>) {
-        let (assignment, inputs) = self;
+        let Handout { assignment, inputs, announce, fenced } = self;
         to.set_run(assignment.run.0);
         to.set_task(assignment.task.0);
         to.set_first_index(assignment.first_index);
         to.set_count(assignment.count);
         to.set_first_attempt(assignment.first_attempt.0);
         to.set_number(assignment.number);
+        to.set_announce(*announce);
+        if !fenced.is_empty() {
+            super::write_list(fenced, to.reborrow().init_fenced(length(fenced.len())));
+        }
         let mut lists = to.init_inputs(length(inputs.len()));
         for (at, inputs) in (0..lists.len()).zip(inputs) {
             super::write_list(inputs, lists.reborrow().init(at, length(inputs.len())));
         }
     }
 
-    fn read(from: schema::assignment::Reader<'_>) -> Result<Self> {
+    fn read(from: schema::assignment::Reader<'_>) -> Result<Handout> {
         let assignment = Assignment {
             run: RunId(from.get_run()),
             task: TaskId(from.get_task()),
@@ -82,7 +115,21 @@ impl Message for (Assignment, Vec<Vec<Input>>) {
             return Err(WireError::Range { what: "the number of inputs", number });
         }
         let inputs = lists.iter().map(|list| super::read_list(list?)).collect::<Result<_>>()?;
-        Ok((assignment, inputs))
+        let fenced = super::read_list(from.get_fenced()?)?;
+        Ok(Handout { assignment, inputs, announce: from.get_announce(), fenced })
+    }
+}
+
+impl Message for Fenced {
+    type Schema = schema::fenced_attempt::Owned;
+
+    fn write(&self, mut to: schema::fenced_attempt::Builder<'_>) {
+        to.set_worker(&self.worker);
+        to.set_number(self.number);
+    }
+
+    fn read(from: schema::fenced_attempt::Reader<'_>) -> Result<Fenced> {
+        Ok(Fenced { worker: super::read_uid(from.get_worker()?)?, number: from.get_number() })
     }
 }
 
@@ -136,6 +183,9 @@ impl Message for Report {
             Outcome::Failed(FailureKind::Cancelled) => outcome.set_cancelled(()),
             Outcome::Failed(FailureKind::Function) => outcome.set_function(()),
             Outcome::Failed(FailureKind::Panic) => outcome.set_panic(()),
+            Outcome::Preempted | Outcome::Failed(FailureKind::Preempted) => {
+                outcome.set_preempted(());
+            }
         }
     }
 
@@ -157,6 +207,7 @@ impl Message for Report {
             Which::Cancelled(()) => Outcome::Failed(FailureKind::Cancelled),
             Which::Function(()) => Outcome::Failed(FailureKind::Function),
             Which::Panic(()) => Outcome::Failed(FailureKind::Panic),
+            Which::Preempted(()) => Outcome::Preempted,
         };
         let detail = match from.has_detail() {
             true => Some(Box::new(Detail::read(from.get_detail()?)?)),

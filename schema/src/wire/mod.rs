@@ -12,7 +12,7 @@ use dagrun_core::status::{RunState, State};
 
 use crate::dagrun_capnp as schema;
 
-pub use attempt::TaskRecipe;
+pub use attempt::{Fenced, Handout, TaskRecipe};
 pub use run::{InstancePage, LogPage, PipelineFile, Scope, Submission};
 pub use update::{Ended, TaskDelta, Update};
 pub use worker::{AttemptProgress, Door, Peer, Registration};
@@ -38,6 +38,9 @@ pub enum WireError {
         /// The number.
         number: u64,
     },
+    /// A worker's uid that is none.
+    #[error("malformed message: a worker's uid is malformed")]
+    Uid,
     /// An invalid address or secret.
     #[error("malformed message: {0} is malformed")]
     Door(&'static str),
@@ -104,6 +107,15 @@ pub fn length(n: usize) -> u32 {
 
 fn read_text(text: capnp::text::Reader<'_>) -> Result<String> {
     Ok(text.to_str()?.to_owned())
+}
+
+/// A uid: ASCII letters and digits, 64 at most, as it becomes part of the names of files.
+fn read_uid(text: capnp::text::Reader<'_>) -> Result<String> {
+    let uid = read_text(text)?;
+    match uid.len() <= 64 && uid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        true => Ok(uid),
+        false => Err(WireError::Uid),
+    }
 }
 
 /// Writes as many byte strings as the list is long, see [`length`].

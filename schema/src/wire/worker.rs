@@ -1,9 +1,13 @@
 //! Messages about workers: how they register, and what others learn about them.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
 
-use dagrun_core::ids::{AttemptId, Timestamp, WorkerId};
+use dagrun_core::ids::{AttemptId, RunId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
 use dagrun_core::status::WorkerStatus;
 
@@ -26,6 +30,18 @@ pub struct Registration {
     pub functions: Vec<(String, u64)>,
     /// Where it serves its values to others; `None` if it does not.
     pub door: Option<Door>,
+    /// What tells it from any other worker as long as it lives; empty when it ends with its line.
+    pub uid: String,
+    /// How often it has registered before.
+    pub serial: u32,
+    /// A file that it holds locked as long as it lives.
+    pub lock: Option<PathBuf>,
+    /// The attempts that it has: ranges of ids, sorted.
+    pub held: Vec<Range<u64>>,
+    /// The runs of which it has anything.
+    pub runs: Vec<RunId>,
+    /// Whether it takes nothing new.
+    pub leaving: bool,
 }
 
 /// Where a worker serves its values to others.
@@ -148,6 +164,22 @@ impl Message for Registration {
         to.set_pid(self.pid);
         self.offer.write(to.reborrow().init_offer());
         self.door.write(to.reborrow().init_values());
+        to.set_uid(&self.uid);
+        to.set_serial(self.serial);
+        to.set_leaving(self.leaving);
+        if let Some(lock) = &self.lock {
+            to.set_lock(lock.as_os_str().as_bytes());
+        }
+        let mut held = to.reborrow().init_held(length(self.held.len()));
+        for (at, range) in (0..).zip(&self.held) {
+            let mut to = held.reborrow().get(at);
+            to.set_first(range.start);
+            to.set_count(u32::try_from(range.end.saturating_sub(range.start)).unwrap_or(u32::MAX));
+        }
+        let mut runs = to.reborrow().init_runs(length(self.runs.len()));
+        for (at, run) in (0..).zip(&self.runs) {
+            runs.set(at, run.0);
+        }
         let mut functions = to.init_functions(length(self.functions.len()));
         for (at, (name, signature)) in (0..functions.len()).zip(&self.functions) {
             let mut to = functions.reborrow().get(at);
@@ -167,8 +199,33 @@ impl Message for Registration {
             offer: Offer::read(from.get_offer()?)?,
             functions: from.get_functions()?.iter().map(function).collect::<Result<_>>()?,
             door: Option::read(from.get_values()?)?,
+            uid: super::read_uid(from.get_uid()?)?,
+            serial: from.get_serial(),
+            lock: match from.get_lock()? {
+                [] => None,
+                path => Some(OsString::from_vec(path.to_vec()).into()),
+            },
+            held: read_held(from.get_held()?)?,
+            runs: from.get_runs()?.iter().map(RunId).collect(),
+            leaving: from.get_leaving(),
         })
     }
+}
+
+/// Ranges of attempts, in order and apart.
+fn read_held(
+    from: capnp::struct_list::Reader<'_, schema::attempt_range::Owned>,
+) -> Result<Vec<Range<u64>>> {
+    let mut held: Vec<Range<u64>> = Vec::new();
+    for range in from {
+        let first = range.get_first();
+        let end = first.checked_add(range.get_count().into());
+        let after = held.last().is_none_or(|last| last.end <= first);
+        let end = end.filter(|end| after && *end > first);
+        let number = first;
+        held.push(first..end.ok_or(WireError::Range { what: "an attempt", number })?);
+    }
+    Ok(held)
 }
 
 impl Message for Option<Door> {

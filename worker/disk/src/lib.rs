@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+mod host;
 pub mod log;
 mod target;
 pub mod unfinished;
 
+pub use host::host;
 pub use target::{kind_of, stamp_of, whole_stamp_of};

@@ -27,6 +27,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 pub use error::{DataError, DataErrorKind};
 
@@ -37,6 +38,17 @@ pub struct Patience<'a> {
     pub wake: Option<BorrowedFd<'a>>,
     /// When the transfer has to end.
     pub deadline: Option<Instant>,
+}
+
+impl Patience<'_> {
+    /// Whether what it is for has to end, whatever time there may be left.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.wake.is_some_and(|wake| {
+            let mut wake = [PollFd::new(&wake, PollFlags::IN)];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            rustix::event::poll(&mut wake, Some(&now)).is_ok_and(|ready| ready > 0)
+        })
+    }
 }
 
 /// Whether there is an object at a URL.

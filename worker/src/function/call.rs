@@ -207,7 +207,7 @@ impl Caller {
 pub(super) fn stopped(why: Stop, timeout: Option<Micros>) -> (FailureKind, String) {
     match why {
         Stop::Cancel => (FailureKind::Cancelled, "cancelled".to_owned()),
-        Stop::Leave => (FailureKind::Lost, "its worker stopped".to_owned()),
+        Stop::Leave => (FailureKind::Preempted, "its worker left".to_owned()),
         Stop::Timeout => {
             let span = timeout.unwrap_or_default();
             (FailureKind::Timeout, format!("timed out after {span}"))

@@ -10,20 +10,26 @@ mod queue;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, Timestamp};
-use dagrun_core::recipe::{Calling, Input, Job, Keep, Wants};
+use dagrun_core::recipe::{Calling, Input, Job, Keep, Wants, attempt_dir};
 use dagrun_core::status::{Detail, FailureKind};
+use dagrun_schema::wire::Fenced;
 
 use self::queue::{Queued, Running, State, Taken};
+use rustix::process::Signal;
+
 use crate::attempt::{Attempt, Ended, Fault};
-use crate::control::Stop;
+use crate::control::{Control, Stop};
 use crate::function::watch::{Abandon, Watch};
 use crate::function::{self, Surroundings};
+use crate::outputs;
 use crate::runner::Runner;
 use crate::values::{Given, Keeping, ValueId};
 use dagrun_disk::log::{Owner, RunLog};
@@ -67,10 +73,18 @@ pub struct Work {
     pub inputs: Arc<Vec<Vec<Input>>>,
     /// The log for the output.
     pub log: Option<Arc<RunLog>>,
+    /// Whether its start is to be acknowledged before it begins.
+    pub announce: bool,
+    /// Earlier attempts of it that may still run elsewhere.
+    pub fenced: Vec<Fenced>,
 }
 
 /// Receives the outcome of attempts, to be reported.
 pub type Sink = Box<dyn Fn(Report) + Send + Sync>;
+
+/// Reports that an attempt is about to run, and waits until the scheduler has received that; returns
+/// false when the attempt is stopped before.
+pub type Announcer = Box<dyn Fn(AttemptId, &Control) -> bool + Send + Sync>;
 
 /// Why the slots could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -99,9 +113,11 @@ impl fmt::Debug for Slots {
 struct Shared {
     runner: Runner,
     sink: Sink,
+    announcer: Announcer,
     /// For each place, a pool with a single thread; at most as many as there are slots.
     pools: Vec<rayon::ThreadPool>,
     watch: Arc<Watch>,
+    leaving: AtomicBool,
     state: Mutex<State>,
     /// Notified when an attempt has ended and somebody waits for that.
     ended: Condvar,
@@ -116,6 +132,19 @@ impl Slots {
     /// # Errors
     /// When there is none for a single one.
     pub fn new(count: usize, runner: Runner, sink: Sink) -> Result<Slots, SlotsError> {
+        Slots::announcing(count, runner, sink, Box::new(|_, _| true))
+    }
+
+    /// The same, where an attempt that must be announced waits for `announcer`.
+    ///
+    /// # Errors
+    /// When there is none for a single one.
+    pub fn announcing(
+        count: usize,
+        runner: Runner,
+        sink: Sink,
+        announcer: Announcer,
+    ) -> Result<Slots, SlotsError> {
         let slots = count.max(1);
         let controls = places::controls(slots)?;
         let pools = places::pools(controls.len())?;
@@ -123,7 +152,8 @@ impl Slots {
         let watch = Arc::new(Watch::new(controls.clone()));
         let state = State::new(slots, controls);
         let (state, ended) = (Mutex::new(state), Condvar::new());
-        let shared = Shared { runner, sink, pools, watch, state, ended };
+        let leaving = AtomicBool::new(false);
+        let shared = Shared { runner, sink, announcer, pools, watch, leaving, state, ended };
         Ok(Slots { shared: Arc::new(shared) })
     }
 
@@ -241,6 +271,23 @@ impl Slots {
         reported.collect()
     }
 
+    /// The attempts that wait or run, or have ended without having been reported yet.
+    #[must_use]
+    pub fn held(&self) -> Vec<Range<u64>> {
+        let state = self.shared.lock();
+        let queued = state.queue.iter().map(|queued| {
+            let first = queued.work.assignment.first_attempt.0;
+            first + u64::from(queued.left.start)..first + u64::from(queued.left.end)
+        });
+        let running = state.running.keys().map(|attempt| attempt.0..attempt.0 + 1);
+        queued.chain(running).collect()
+    }
+
+    /// From now on an attempt that a signal ends is not at fault: it may have been meant for the worker.
+    pub fn leave(&self) {
+        self.shared.leaving.store(true, Ordering::Release);
+    }
+
     /// Whether the queue is much longer than the number of slots.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
@@ -260,6 +307,18 @@ impl Slots {
             spawn(&self.shared, taken);
         }
     }
+}
+
+/// Whether an attempt ended by a signal with which machines are taken back.
+fn is_notice(outcome: Outcome) -> bool {
+    const NOTICES: [Signal; 6] =
+        [Signal::INT, Signal::TERM, Signal::HUP, Signal::USR1, Signal::USR2, Signal::KILL];
+    let signal = match outcome {
+        Outcome::Failed(FailureKind::Signal(signal)) => signal,
+        Outcome::Failed(FailureKind::Exit(code)) => code - 128,
+        _ => return false,
+    };
+    NOTICES.iter().any(|notice| notice.as_raw() == signal)
 }
 
 /// Runs an attempt on the thread of its place.
@@ -366,7 +425,13 @@ impl Shared {
             Err(Fault(outcome, reason)) => return Ended::without_start(outcome, reason),
         };
         let inputs = given.as_ref().map_or(inputs, |given| &given.inputs);
-        match work.plan.job(index, assignment.number, inputs) {
+        let job = work.plan.job(index, assignment.number, inputs);
+        if let Ok(job) = &job
+            && let Err(Fault(outcome, reason)) = self.take_care(taken, owner.instance, job)
+        {
+            return Ended::without_start(outcome, reason);
+        }
+        match job {
             Ok(Job::Process(mut invocation)) => {
                 let id = assignment.first_attempt.0.wrapping_add(taken.offset.into());
                 invocation.env.push((ATTEMPT_ID.into(), id.to_string().into()));
@@ -383,6 +448,26 @@ impl Shared {
             Ok(Job::Call(calling)) => self.call(calling, inputs, owner, taken),
             Err(reason) => Ended::without_start(Outcome::Failed(FailureKind::Start), reason),
         }
+    }
+
+    /// What must be done before an attempt begins whose instance has lost workers.
+    fn take_care(&self, taken: &Taken, instance: InstanceId, job: &Job) -> Result<(), Fault> {
+        let work = &taken.work;
+        if work.announce && !(self.announcer)(taken.attempt(), &taken.control) {
+            return Err(Fault::stopped(&taken.control));
+        }
+        if work.fenced.is_empty() {
+            return Ok(());
+        }
+        let outputs = match job {
+            Job::Process(invocation) => &invocation.outputs,
+            Job::Call(calling) => &calling.outputs,
+        };
+        let Assignment { run, number, .. } = work.assignment;
+        let dir = |mark: &str, number| attempt_dir(mark, run, instance, number);
+        let others = work.fenced.iter().map(|fenced| dir(&fenced.worker, fenced.number));
+        let others: Vec<String> = others.collect();
+        outputs::fence(outputs, &dir(self.runner.mark().as_str(), number), &others)
     }
 
     /// Fetches the inputs of an attempt that are kept elsewhere or are long.
@@ -471,7 +556,10 @@ impl Shared {
         (state.take_all(), is_first)
     }
 
-    fn report(&self, attempt: AttemptId, ended: Ended) {
+    fn report(&self, attempt: AttemptId, mut ended: Ended) {
+        if self.leaving.load(Ordering::Acquire) && is_notice(ended.outcome) {
+            ended.outcome = Outcome::Preempted;
+        }
         (self.sink)(Report {
             first: attempt,
             count: 1,

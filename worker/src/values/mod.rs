@@ -14,9 +14,12 @@ mod spill;
 mod store;
 mod transfer;
 
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -77,7 +80,10 @@ pub struct Values {
     dir: PathBuf,
     peers: Peers,
     server: OnceLock<Server>,
-    own: OnceLock<WorkerId>,
+    /// The worker's number; 0 before it has one.
+    own: AtomicU32,
+    /// Locked as long as this process lives.
+    alive: OnceLock<File>,
 }
 
 impl Values {
@@ -90,7 +96,8 @@ impl Values {
             dir,
             peers: Peers::default(),
             server: OnceLock::new(),
-            own: OnceLock::new(),
+            own: AtomicU32::new(0),
+            alive: OnceLock::new(),
         }
     }
 
@@ -99,11 +106,26 @@ impl Values {
         &self.dir
     }
 
-    /// Listens for other workers on a free port of this address.
+    /// A file in that directory that is locked as long as this process lives. `None` where there can be
+    /// none.
+    pub(crate) fn lock_file(&self) -> Option<PathBuf> {
+        let path = self.dir.join("alive");
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).ok()?;
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path).ok()?;
+        file.try_lock().ok()?;
+        self.alive.set(file).ok()?;
+        Some(path)
+    }
+
+    /// Listens for other workers on a free port of this address, unless it listens already.
     ///
     /// # Errors
     /// When that is not possible.
     pub fn listen(&self, address: IpAddr) -> io::Result<()> {
+        if self.server.get().is_some() {
+            return Ok(());
+        }
         let server = Server::start(address, Arc::clone(&self.store))?;
         let _ = self.server.set(server);
         Ok(())
@@ -124,7 +146,7 @@ impl Values {
 
     /// The number that the scheduler gave this worker.
     pub fn set_own(&self, id: WorkerId) {
-        let _ = self.own.set(id);
+        self.own.store(id.0, Ordering::Release);
     }
 
     /// Sets the other workers and the names of lost ones, in place of all that were known.
@@ -142,7 +164,7 @@ impl Values {
     /// When there is no capacity left in memory or on disk.
     pub fn hold(&self, id: ValueId, payload: Bytes) -> Result<Stored, ValueError> {
         let held = self.store.put(id, payload)?;
-        let own = self.own.get().copied().unwrap_or(WorkerId(0));
+        let own = WorkerId(self.own.load(Ordering::Acquire));
         let place = Whereabouts::Worker(own, id.instance);
         Ok(Stored { place, bytes: held.length(), checksum: held.checksum() })
     }
@@ -167,7 +189,7 @@ impl Values {
         if let Some(held) = self.store.get(id).filter(|held| held.is(stored)) {
             return Ok(held);
         }
-        if self.own.get() == Some(&worker) {
+        if self.own.load(Ordering::Acquire) == worker.0 {
             return Err(FetchError::Released);
         }
         self.peers.fetch(&self.store, worker, id, stored, cancelled)

@@ -34,7 +34,7 @@ fn a_function_is_told_to_end() {
     let rig = Rig::new(1);
     for (why, outcome) in [
         (Stop::Cancel, (FailureKind::Cancelled, "cancelled")),
-        (Stop::Leave, (FailureKind::Lost, "its worker stopped")),
+        (Stop::Leave, (FailureKind::Preempted, "its worker left")),
     ] {
         let id = rig.push(calling("until_told"), 1, None, |_| Vec::new());
         started(&rig);

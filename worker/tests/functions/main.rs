@@ -122,7 +122,14 @@ impl Rig {
             number: 1,
         };
         let plan = Arc::new(Plain { calling, args: Box::new(args) });
-        self.slots.push([Work { assignment, plan, inputs: Arc::default(), log }]);
+        self.slots.push([Work {
+            assignment,
+            plan,
+            inputs: Arc::default(),
+            log,
+            announce: false,
+            fenced: Vec::new(),
+        }]);
         AttemptId(first.into())
     }
 
