@@ -43,7 +43,9 @@ impl Small {
         let is_slot = |path: &std::path::PathBuf| {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tmp-"))
         };
-        found.filter(|path| !(is_slot(path) && is_empty(path))).collect()
+        // The lock by which others see that the worker lives.
+        let is_lock = |path: &std::path::PathBuf| path.ends_with("alive");
+        found.filter(|path| !(is_slot(path) && is_empty(path)) && !is_lock(path)).collect()
     }
 }
 
