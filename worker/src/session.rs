@@ -479,7 +479,7 @@ impl Joined {
                 Served::Cut(why) => why,
             };
             cut.notify_one();
-            if let Some(line) = self.line.take() {
+            if let Some(line) = self.line.take().filter(|line| !line.rpc.is_finished()) {
                 // Nothing that was sent over it may be carried out any more.
                 line.rpc.abort();
                 let _ = line.rpc.await;

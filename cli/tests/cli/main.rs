@@ -28,6 +28,7 @@ mod migrations;
 mod outputs;
 mod placement;
 mod plan;
+mod presence;
 mod reports;
 mod resume;
 mod retry;

@@ -1,0 +1,255 @@
+//! Workers that are paused, cut off, killed or told to leave, and a scheduler that is stopped for a
+//! while.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::{Cluster, Process, Test, wait_until};
+
+/// Each attempt says that it has begun, writes its output, and waits until it is let go: all of them
+/// by `go`, one by `go-ATTEMPT`.
+const WAITING: &str = "[task.a]\nsweep = { i = [0, 1] }\nmax-lost = 0\n\
+    shell = '''\necho $i $DAGRUN_ATTEMPT >> audit\necho $DAGRUN_ATTEMPT > $out_o\n\
+    touch begun-$i-$DAGRUN_ATTEMPT\n\
+    while [ ! -e go ] && [ ! -e go-$DAGRUN_ATTEMPT ]; do sleep 0.02; done\n'''\n\
+    out.o = 'o-{i}.txt'\n";
+
+/// The same with one instance, which may lose its worker.
+fn one() -> String {
+    WAITING.replace("[0, 1]", "[0]").replace("max-lost = 0", "max-lost = 3")
+}
+
+/// A scheduler that gives workers a lease of this length.
+fn scheduler(pipeline: &str, lease: &str) -> (Cluster, Process) {
+    let test = Test::new(pipeline);
+    let mut scheduler = test.start(&["scheduler", "--cluster", "c", "--lease", lease]);
+    scheduler.wait_for_line("listening");
+    (Cluster::started(test), scheduler)
+}
+
+fn worker(cluster: &Cluster, name: &str, words: &[&str]) -> Process {
+    cluster.join(&[&["--name", name, "-j", "1"], words].concat())
+}
+
+/// The lines of the audit, sorted.
+fn audit(cluster: &Cluster) -> Vec<String> {
+    let mut lines: Vec<String> = cluster.0.read("audit").lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn waits_no_more(cluster: &Cluster, file: &str) {
+    cluster.0.write(file, "");
+    cluster.run(&["wait", "last"]).exits(0);
+}
+
+#[test]
+fn a_scheduler_that_was_stopped_for_longer_than_a_lease_loses_nobody() {
+    let (cluster, mut scheduler) = scheduler(WAITING, "1s");
+    let _workers = ["v", "w"].map(|name| worker(&cluster, name, &[]));
+    cluster.submit(&["--detach"]).exits(0);
+    (0..2).for_each(|i| cluster.0.wait_for_file(&format!("begun-{i}-1")));
+    scheduler.signal(Signal::STOP);
+    // The pause is what this is about.
+    std::thread::sleep(Duration::from_millis(2500));
+    scheduler.signal(Signal::CONT);
+    waits_no_more(&cluster, "go");
+    assert_eq!(audit(&cluster), ["0 1", "1 1"], "nothing was done twice");
+    assert_eq!(cluster.run(&["workers", "--json"]).exits(0).json().len(), 2);
+}
+
+#[test]
+fn what_a_paused_worker_ran_is_not_placed_any_more() {
+    let (cluster, _scheduler) = scheduler(&one(), "1s");
+    let mut first = worker(&cluster, "first", &[]);
+    cluster.submit(&["--detach"]).exits(0);
+    cluster.0.wait_for_file("begun-0-1");
+    let _second = worker(&cluster, "second", &[]);
+    // Its attempt goes on without it.
+    first.signal(Signal::STOP);
+    cluster.0.wait_for_file("begun-0-2");
+    waits_no_more(&cluster, "go-2");
+    assert_eq!(cluster.0.read("o-0.txt"), "2\n");
+    cluster.0.write("go-1", "");
+    first.signal(Signal::CONT);
+    wait_until("it is there again", || {
+        cluster.run(&["workers", "--json"]).exits(0).json().len() == 2
+    });
+    // It has come to its end when it has taken something else.
+    cluster.0.write("go", "");
+    cluster.run(&["retry", "last"]).exits(0);
+    assert_eq!(audit(&cluster), ["0 1", "0 1", "0 2"]);
+    let hidden = || {
+        let entries = std::fs::read_dir(cluster.0.path(".")).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(".dagrun-")).collect::<Vec<_>>()
+    };
+    wait_until("no directory of an attempt is left", || hidden().is_empty());
+}
+
+/// A worker's way to its scheduler, which can be cut.
+struct Way {
+    address: SocketAddr,
+    open: Arc<AtomicBool>,
+    lines: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Way {
+    fn to(scheduler: SocketAddr) -> Way {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let open = Arc::new(AtomicBool::new(true));
+        let lines = Arc::<Mutex<Vec<TcpStream>>>::default();
+        let way = Way { address, open: open.clone(), lines: lines.clone() };
+        std::thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let Some(far) = open.load(Ordering::SeqCst).then(|| TcpStream::connect(scheduler))
+                else {
+                    continue;
+                };
+                let Ok(far) = far else { continue };
+                let (near_again, far_again) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                lines.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+                std::thread::spawn(move || carry(near, far));
+                std::thread::spawn(move || carry(far_again, near_again));
+            }
+        });
+        way
+    }
+
+    fn cut(&self) {
+        self.open.store(false, Ordering::SeqCst);
+        self.break_lines();
+    }
+
+    fn mend(&self) {
+        self.open.store(true, Ordering::SeqCst);
+    }
+
+    fn break_lines(&self) {
+        for line in self.lines.lock().unwrap().drain(..) {
+            let _ = line.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream) {
+    let _ = io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// A worker that reaches the scheduler through a way of its own.
+fn apart(cluster: &Cluster, name: &str) -> (Way, Process) {
+    let folder = cluster.0.path("clusters/c");
+    let text = std::fs::read_to_string(folder.join("worker.json")).unwrap();
+    let mut connection: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let way = Way::to(connection["address"].as_str().unwrap().parse().unwrap());
+    connection["address"] = way.address.to_string().into();
+    let mine = cluster.0.path("apart/c");
+    std::fs::create_dir_all(&mine).unwrap();
+    write_private(&mine.join("worker.json"), &connection.to_string());
+    let clusters = cluster.0.path("apart").display().to_string();
+    let words = ["worker", "--cluster", "c", "--name", name, "-j", "2"];
+    let mut worker = cluster.0.start_with(&words, &[("DAGRUN_CLUSTERS_DIR", clusters)]);
+    worker.wait_for_line("joined");
+    (way, worker)
+}
+
+fn write_private(path: &std::path::Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let dir = path.parent().unwrap();
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn a_cut_line_loses_nothing() {
+    let (cluster, _scheduler) = scheduler(WAITING, "10m");
+    let (way, _worker) = apart(&cluster, "far");
+    cluster.submit(&["--detach"]).exits(0);
+    (0..2).for_each(|i| cluster.0.wait_for_file(&format!("begun-{i}-1")));
+    way.cut();
+    let note = || {
+        let workers = cluster.run(&["workers", "--json"]).exits(0).json();
+        workers[0]["note"].as_str().unwrap_or("").to_owned()
+    };
+    wait_until("the cut is noticed", || note().contains("line is cut"));
+    // They end while nobody can be told.
+    cluster.0.write("go", "");
+    way.mend();
+    cluster.run(&["wait", "last"]).exits(0);
+    assert_eq!(audit(&cluster), ["0 1", "1 1"], "nothing was done twice");
+    assert_eq!((0..2).map(|i| cluster.0.read(&format!("o-{i}.txt"))).collect::<String>(), "1\n1\n");
+}
+
+#[test]
+fn lines_that_are_cut_again_and_again_lose_nothing_either() {
+    let many = "[task.a]\nsweep = { i = { range = '0..400' } }\nmax-lost = 0\n\
+        shell = 'echo $i $DAGRUN_ATTEMPT >> audit; echo $i; sleep 0.01'\ncapture = 'json'\n";
+    let (cluster, _scheduler) = scheduler(many, "10m");
+    let (way, _worker) = apart(&cluster, "far");
+    cluster.submit(&["--detach"]).exits(0);
+    let done = || cluster.0.path("audit").exists().then(|| audit(&cluster).len()).unwrap_or(0);
+    for at in [20, 60, 100, 140, 180, 220, 260, 300, 340] {
+        wait_until("more are done", || done() >= at);
+        way.break_lines();
+    }
+    cluster.run(&["wait", "last"]).exits(0);
+    let mut expected: Vec<String> = (0..400).map(|i| format!("{i} 1")).collect();
+    expected.sort();
+    assert_eq!(audit(&cluster), expected, "each once, with its first attempt");
+}
+
+#[test]
+fn the_work_of_a_killed_worker_does_not_wait_for_the_end_of_its_lease() {
+    let (cluster, _scheduler) = scheduler(&one(), "10m");
+    let mut first = worker(&cluster, "first", &[]);
+    cluster.submit(&["--detach"]).exits(0);
+    cluster.0.wait_for_file("begun-0-1");
+    let _second = worker(&cluster, "second", &[]);
+    first.signal(Signal::KILL);
+    cluster.0.wait_for_file("begun-0-2");
+    waits_no_more(&cluster, "go");
+    assert_eq!(cluster.places("a"), ["second"]);
+}
+
+#[test]
+fn a_worker_told_to_stop_finishes_what_runs_and_takes_nothing_new() {
+    let (cluster, _scheduler) = scheduler(WAITING, "30s");
+    let mut first = worker(&cluster, "first", &[]);
+    cluster.submit(&["--detach"]).exits(0);
+    cluster.0.wait_for_file("begun-0-1");
+    first.signal(Signal::TERM);
+    let _second = worker(&cluster, "second", &[]);
+    cluster.0.wait_for_file("begun-1-1");
+    waits_no_more(&cluster, "go");
+    first.end().exits(0);
+    assert_eq!(cluster.places("a"), ["first", "second"]);
+    assert_eq!(audit(&cluster), ["0 1", "1 1"]);
+}
+
+#[test]
+fn graceful_stops_cost_neither_retries_nor_max_lost() {
+    let pipeline = WAITING.replace("[0, 1]", "[0]");
+    let (cluster, _scheduler) = scheduler(&pipeline, "30s");
+    let mut present = worker(&cluster, "w0", &["--drain", "0s"]);
+    cluster.submit(&["--detach"]).exits(0);
+    for at in 1..=4 {
+        cluster.0.wait_for_file(&format!("begun-0-{at}"));
+        let next = worker(&cluster, &format!("w{at}"), &["--drain", "0s"]);
+        present.signal(Signal::TERM);
+        present.end().exits(0);
+        present = next;
+    }
+    cluster.0.wait_for_file("begun-0-5");
+    waits_no_more(&cluster, "go");
+    assert_eq!(audit(&cluster), ["0 1", "0 2", "0 3", "0 4", "0 5"]);
+    let explained = cluster.run(&["explain", "last", "a[0]"]).exits(0);
+    assert_eq!(explained.stdout.matches("its worker left").count(), 4, "{}", explained.stdout);
+}
