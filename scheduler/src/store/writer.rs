@@ -422,7 +422,8 @@ impl Writer {
     fn finish(&mut self, end: &RunEnd) -> rusqlite::Result<()> {
         let run = end.run.0.cast_signed();
         let mut update = self.database.prepare_cached(
-            "UPDATE tasks SET succeeded = ?3, failed = ?4, skipped = ?5, cancelled = ?6, duration = ?7
+            "UPDATE tasks SET succeeded = ?3, failed = ?4, skipped = ?5, cancelled = ?6,
+                duration = coalesce(?7, duration)
              WHERE run = ?1 AND task = ?2",
         )?;
         let durations = end.durations.iter().copied().chain(std::iter::repeat(None));
