@@ -69,7 +69,8 @@ fn a_task_that_loses_its_workers_fails_and_says_so() {
         );
         let run = rig.submit(&text).await;
         rig.wait_for("started").await;
-        rig.workers[0].shutdown();
+        rig.wait_until_it_runs(&run).await;
+        rig.lose(0);
         let ended = ended(&run).await;
         assert_eq!(ended.reason("a"), (State::Failed, "lost its worker once"));
         let skipped = "after a: a failed: lost its worker once";

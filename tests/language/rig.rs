@@ -23,6 +23,7 @@ pub(crate) struct Rig {
     dir: tempfile::TempDir,
     scheduler: Option<SchedulerHandle>,
     pub(crate) workers: Vec<WorkerHandle>,
+    lines: Vec<std::os::unix::net::UnixStream>,
 }
 
 impl Rig {
@@ -31,7 +32,7 @@ impl Rig {
         let state = dir.path().join("state");
         let config = dagrun_scheduler::Config::new(state, CLIENT.to_vec(), WORKER.to_vec());
         let scheduler = Some(dagrun_scheduler::spawn(config).unwrap());
-        Rig { dir, scheduler, workers: Vec::new() }
+        Rig { dir, scheduler, workers: Vec::new(), lines: Vec::new() }
     }
 
     pub(crate) fn with_worker() -> Rig {
@@ -63,7 +64,9 @@ impl Rig {
         labels: &[&str],
         resources: &[(&str, u64)],
     ) {
-        let connection = dagrun_worker::Connection::Stream(self.stream());
+        let stream = self.stream();
+        self.lines.push(stream.try_clone().unwrap());
+        let connection = dagrun_worker::Connection::Stream(stream);
         let config = dagrun_worker::Config {
             name: name.into(),
             offer: Offer {
@@ -97,6 +100,18 @@ impl Rig {
         std::fs::write(&path, text).unwrap();
         let loaded = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
         client.submit(&loaded.submission().unwrap()).await.unwrap()
+    }
+
+    /// Cuts the line to a worker, which it does not survive.
+    pub(crate) fn lose(&self, worker: usize) {
+        self.lines[worker].shutdown(std::net::Shutdown::Both).unwrap();
+    }
+
+    /// Waits until the scheduler knows that something runs.
+    pub(crate) async fn wait_until_it_runs(&self, run: &Run) {
+        while run.status().await.unwrap().tasks.iter().all(|task| task.running == 0) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -4,16 +4,19 @@
 //! worker holds. It is the same program, started with a hidden argument; `main` begins with
 //! [`take_part`], which acts on that argument.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 
 use crate::groups::{GroupTable, Mark};
+use crate::values::dir_name;
 
 /// What a worker writes before it closes the pipe when it has cleaned up itself.
 const ALL_DONE: u8 = b'.';
@@ -58,11 +61,17 @@ pub struct Reaper {
 
 impl Reaper {
     /// Starts the process in a group of its own, so that Ctrl-C does not reach it, and without
-    /// environment, so that it is never taken for an attempt's descendant.
+    /// environment, so that it is never taken for an attempt's descendant. `dir` is the worker's own
+    /// directory, which it removes.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(config: &ReaperConfig, table: &GroupTable, mark: &Mark) -> io::Result<Reaper> {
+    pub fn start(
+        config: &ReaperConfig,
+        table: &GroupTable,
+        mark: &Mark,
+        dir: Option<&Path>,
+    ) -> io::Result<Reaper> {
         let mut child = Command::new(&config.program)
             .arg(ROLE)
             .env_clear()
@@ -73,7 +82,8 @@ impl Reaper {
             .spawn()?;
         let mut pipe = child.stdin.take();
         if let Some(pipe) = &mut pipe {
-            pipe.write_all(format!("{}\n", mark.as_str()).as_bytes())?;
+            let dir = dir.map(|dir| dir.as_os_str().as_bytes()).unwrap_or_default();
+            pipe.write_all(&[mark.as_str().as_bytes(), b"\0", dir, b"\0"].concat())?;
         }
         Ok(Reaper { child, pipe })
     }
@@ -103,16 +113,24 @@ fn run() {
     let mut received = Vec::new();
     // An error means the same as the end of the pipe: the worker has ended.
     let _ = io::stdin().lock().read_to_end(&mut received);
-    let Some(end) = received.iter().position(|byte| *byte == b'\n') else { return };
-    if received.get(end + 1) == Some(&ALL_DONE) {
+    let mut words = received.split(|byte| *byte == 0);
+    let (Some(mark), Some(dir), Some(rest)) = (words.next(), words.next(), words.next()) else {
+        return;
+    };
+    if rest.first() == Some(&ALL_DONE) {
         return;
     }
     for group in GroupTable::read(io::stdout().as_fd()) {
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
-    if let Ok(mark) = std::str::from_utf8(&received[..end])
+    if let Ok(mark) = std::str::from_utf8(mark)
         && !mark.is_empty()
     {
         Mark::from_text(mark).kill_all(None);
+        // Nothing but the worker's own.
+        let dir = Path::new(OsStr::from_bytes(dir));
+        if dir.is_absolute() && dir.ends_with(dir_name(mark)) {
+            let _ = std::fs::remove_dir_all(dir);
+        }
     }
 }

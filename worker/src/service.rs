@@ -152,7 +152,7 @@ pub(crate) fn start_reaper(
     let start = move || {
         let runner = slots.runner();
         let table = runner.groups().ok_or(std::io::ErrorKind::Unsupported)?;
-        Reaper::start(&config, table, runner.mark())
+        Reaper::start(&config, table, runner.mark(), runner.values().map(Values::dir))
     };
     std::thread::Builder::new().name("dagrun-reaper".into()).spawn(start).ok()
 }

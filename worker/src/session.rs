@@ -37,7 +37,7 @@ use crate::runner::Runner;
 use crate::runs::Runs;
 use crate::service::{self, Service};
 use crate::slots::{Announcer, Slots, SlotsError};
-use crate::values::Values;
+use crate::values::{Values, dir_name};
 
 /// How often the scheduler hears from an idle worker.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ const PROGRESS: Duration = Duration::from_millis(200);
 /// How long a scheduler may take at least to answer a sign of life.
 const MILDEST: Duration = Duration::from_secs(1);
 /// Bytes of reports that are kept before their acknowledgement is asked for at once.
-const MUCH_KEPT: usize = 8 << 20;
+const MUCH_KEPT: usize = 64 << 10;
 /// How long to wait before the scheduler is looked for again.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -340,7 +340,7 @@ fn values(config: &Config, mark: &Mark) -> Values {
     let known = Some(config.offer.memory).filter(|memory| *memory > 0);
     let limit = config.values.memory.or(known.map(|memory| memory / 4));
     let dir = config.values.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let dir = dir.join(format!("dagrun-worker-{}", mark.as_str()));
+    let dir = dir.join(dir_name(mark.as_str()));
     Values::new(limit.unwrap_or(DEFAULT_VALUES), dir)
 }
 

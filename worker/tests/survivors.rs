@@ -45,7 +45,7 @@ fn worker(dir: &Path) {
     let table = GroupTable::new().unwrap();
     let mark = Mark::random();
     let config = dagrun_worker::ReaperConfig::this_program().unwrap();
-    let reaper = dagrun_worker::reaper::Reaper::start(&config, &table, &mark).unwrap();
+    let reaper = dagrun_worker::reaper::Reaper::start(&config, &table, &mark, None).unwrap();
     println!("{}", reaper.id());
     let script = "env -i sleep 1000 & echo $! > bare; \
                   setsid sh -c 'echo $$ > daemon; exec sleep 1000' & \

@@ -253,3 +253,32 @@ fn graceful_stops_cost_neither_retries_nor_max_lost() {
     let explained = cluster.run(&["explain", "last", "a[0]"]).exits(0);
     assert_eq!(explained.stdout.matches("its worker left").count(), 4, "{}", explained.stdout);
 }
+
+#[test]
+fn what_killed_workers_left_is_removed() {
+    let (cluster, _scheduler) = scheduler(&one(), "10m");
+    let temporary = cluster.0.path("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let left = || std::fs::read_dir(&temporary).unwrap().count();
+    let start = |name: &str| {
+        let words = ["worker", "--cluster", "c", "--name", name, "-j", "1"];
+        let dir = temporary.display().to_string();
+        let mut worker = cluster.0.start_with(&words, &[("TMPDIR", dir)]);
+        worker.wait_for_line("joined");
+        worker
+    };
+    // Its reaper, which starts with it, removes it.
+    let mut first = start("first");
+    cluster.submit(&["--detach"]).exits(0);
+    cluster.0.wait_for_file("begun-0-1");
+    assert_eq!(left(), 1);
+    first.signal(Signal::KILL);
+    wait_until("its directory is removed", || left() == 0);
+    // Where that has ended too, the next worker does.
+    let forsaken = temporary.join("dagrun-worker-0123");
+    std::fs::create_dir(&forsaken).unwrap();
+    std::fs::write(forsaken.join("alive"), "").unwrap();
+    let _second = start("second");
+    assert!(!forsaken.exists());
+    waits_no_more(&cluster, "go");
+}

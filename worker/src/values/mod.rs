@@ -109,7 +109,8 @@ impl Values {
     /// A file in that directory that is locked as long as this process lives. `None` where there can be
     /// none.
     pub(crate) fn lock_file(&self) -> Option<PathBuf> {
-        let path = self.dir.join("alive");
+        let path = self.dir.join(ALIVE);
+        clean(self.dir.parent()?);
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).ok()?;
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path).ok()?;
@@ -194,6 +195,31 @@ impl Values {
         }
         self.peers.fetch(&self.store, worker, id, stored, cancelled)
     }
+}
+
+/// The name of the file by which others see that a worker lives.
+const ALIVE: &str = "alive";
+
+/// Removes the directories of workers that live no longer, where no reaper has done so. Best effort.
+fn clean(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if !name.to_str().is_some_and(|name| name.starts_with(&dir_name(""))) {
+            continue;
+        }
+        let path = entry.path();
+        // One without a lock may be that of a worker of another kind.
+        let lock = File::open(path.join(ALIVE));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let _ = std::fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// The name of the directory of the worker with this mark.
+pub(crate) fn dir_name(mark: &str) -> String {
+    format!("dagrun-worker-{mark}")
 }
 
 impl Drop for Values {
