@@ -235,7 +235,7 @@ fn cells(line: &str) -> Vec<String> {
     while let Some(c) = chars.next() {
         match c {
             '"' if quoted && chars.next_if_eq(&'"').is_some() => {
-                cells.last_mut().unwrap().push('"')
+                cells.last_mut().unwrap().push('"');
             }
             '"' => quoted = !quoted,
             ',' if !quoted => cells.push(String::new()),

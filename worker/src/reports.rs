@@ -245,7 +245,8 @@ impl Pump {
     /// Drops what has been acknowledged.
     fn trim(&mut self) {
         let acknowledged = self.receipts.acknowledged.get();
-        while let Some((_, batch)) = self.kept.pop_front_if(|(number, _)| *number <= acknowledged) {
+        while self.kept.front().is_some_and(|(number, _)| *number <= acknowledged) {
+            let Some((_, batch)) = self.kept.pop_front() else { return };
             let bytes: usize = batch.iter().map(weight).sum();
             self.receipts.kept.set(self.receipts.kept.get().saturating_sub(bytes));
         }

@@ -316,9 +316,11 @@ fn announcer(messages: mpsc::UnboundedSender<Message>) -> Announcer {
             let acknowledge = Box::new(move || {
                 let _ = acknowledge.send(());
             });
-            let sent = messages.send(Message::Report(report)).is_ok()
-                && messages.send(Message::Barrier(acknowledge)).is_ok();
-            while sent {
+            let sent = messages.send(Message::Report(report));
+            if sent.and_then(|()| messages.send(Message::Barrier(acknowledge))).is_err() {
+                return false; // The worker has come to its end.
+            }
+            loop {
                 match acknowledged.recv_timeout(LOOK) {
                     Ok(()) => return true,
                     // The line was cut.

@@ -493,10 +493,10 @@ impl Driver {
             }
         }
         self.send_what_waited(number, inbox);
-        while let Some((_, worker, received)) =
-            self.receipts.pop_front_if(|(batch, ..)| *batch <= number)
-        {
-            self.acknowledge(worker, received);
+        while self.receipts.front().is_some_and(|(batch, ..)| *batch <= number) {
+            if let Some((_, worker, received)) = self.receipts.pop_front() {
+                self.acknowledge(worker, received);
+            }
         }
         while self.unwritten.front().is_some_and(|(batch, _)| *batch <= number) {
             self.backlog -= self.unwritten.pop_front().map_or(0, |(_, records)| records);
