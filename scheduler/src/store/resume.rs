@@ -176,3 +176,62 @@ fn open_row(
     };
     database.prepare_cached(sql)?.execute(params![run, task, row.first, row.seq, count]).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use dagrun_core::engine::Reopening;
+
+    use super::*;
+    use crate::journal::schema::open_writer;
+
+    /// First index, count, state and attempt of each row.
+    fn rows(database: &Connection) -> Vec<(u32, u32, u8, u32)> {
+        let sql = "SELECT first_index, count, state, attempt FROM events ORDER BY first_index, seq";
+        let mut statement = database.prepare(sql).unwrap();
+        let row =
+            |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        statement.query_map([], row).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn what_is_open_again_is_cut_out_of_what_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = open_writer(dir.path()).unwrap();
+        let insert = "INSERT INTO events (run, task, first_index, seq, count, state, attempt, started, finished)
+            VALUES (1, 0, ?1, ?2, ?3, ?4, ?5, 0, 0)";
+        // A failure and a success of one instance, a range without attempts, and one far longer.
+        let all = [(0, 1, 1, 3, 1), (0, 2, 1, 4, 2), (1, 3, 20, 7, 0), (21, 4, 1_000, 7, 0)];
+        for (first, seq, count, state, attempt) in all {
+            database.execute(insert, params![first, seq, count, state, attempt]).unwrap();
+        }
+        let reopen = |first_index, count, was| {
+            let (task, why) = (TaskId(0), Reopening::Lost);
+            let opened = Reopened { task, first_index, count, was, why };
+            open(&database, 1, &opened).unwrap()
+        };
+        assert_eq!(reopen(0, 1, State::Succeeded), 1);
+        assert_eq!(reopen(5, 3, State::Cancelled), 1);
+        assert_eq!(reopen(1_000, 100, State::Cancelled), 1);
+        assert_eq!(reopen(0, 5, State::Failed), 0);
+        let ready = State::Ready as u8;
+        let expected =
+            [(0, 1, 3, 1), (0, 1, ready, 2), (1, 4, 7, 0), (8, 13, 7, 0), (21, 979, 7, 0)];
+        assert_eq!(rows(&database), expected);
+        assert_eq!(reopen(1, 4, State::Cancelled), 1);
+        assert_eq!(rows(&database).len(), expected.len() - 1, "nothing of it is left");
+    }
+
+    #[test]
+    fn places_in_the_journal_go_on_behind_the_last_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = open_writer(dir.path()).unwrap();
+        let run = RunId(1);
+        assert_eq!(last_seq(&database, run), Ok(0));
+        note(&database, run, 7, Timestamp(1), Note::Interrupted).unwrap();
+        assert_eq!(last_seq(&database, run), Ok(7));
+        let insert = "INSERT INTO events (run, task, first_index, seq, count, state, attempt, started, finished)
+            VALUES (1, 0, 0, 9, 1, 4, 1, 0, 0)";
+        database.execute(insert, []).unwrap();
+        assert_eq!(last_seq(&database, run), Ok(9));
+    }
+}
