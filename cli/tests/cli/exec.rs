@@ -61,7 +61,7 @@ fn a_command_runs_at_once_where_every_slot_is_busy() {
     let busy = "[task.busy]\nsweep = { i = { range = '0..4' } }\nshell = 'echo $$ > $i.new; mv $i.new $i.pid; sleep 1000'";
     cluster.0.write("pipeline.toml", busy);
     cluster.submit(&["-q", "--detach"]).exits(0);
-    let running = || (0..4).filter(|i| cluster.0.path(&format!("{i}.pid")).exists()).count();
+    let running = || (0..4).filter(|i| cluster.0.path(format!("{i}.pid")).exists()).count();
     wait_until("the slots are busy", || running() == 2);
     cluster.exec(&["--", "echo", "said"]).exits(0).out("w1:\nsaid\nw2:\nsaid\n").silent();
     cluster.exec(&["--worker", "w2", "--", "printenv", "DAGRUN_CPUS"]).exits(0).out("w2:\n1\n");

@@ -195,7 +195,10 @@ fn lines_that_are_cut_again_and_again_lose_nothing_either() {
     let (cluster, _scheduler) = scheduler(many, "10m");
     let (way, _worker) = apart(&cluster, "far");
     cluster.submit(&["--detach"]).exits(0);
-    let done = || cluster.0.path("audit").exists().then(|| audit(&cluster).len()).unwrap_or(0);
+    let done = || match cluster.0.path("audit").exists() {
+        true => audit(&cluster).len(),
+        false => 0,
+    };
     for at in [20, 60, 100, 140, 180, 220, 260, 300, 340] {
         wait_until("more are done", || done() >= at);
         way.break_lines();

@@ -126,6 +126,6 @@ fn what_cannot_be_temporary_is_refused() {
         "unknown key `tmp` in an output",
         "write `true` or `false`",
     ] {
-        outcome.stderr.contains(problem).then_some(()).unwrap_or_else(|| panic!("{outcome:?}"));
+        assert!(outcome.stderr.contains(problem), "{outcome:?}");
     }
 }

@@ -45,7 +45,7 @@ impl Small {
         };
         // The lock by which others see that the worker lives.
         let is_lock = |path: &std::path::PathBuf| path.ends_with("alive");
-        found.filter(|path| !(is_slot(path) && is_empty(path)) && !is_lock(path)).collect()
+        found.filter(|path| !(is_lock(path) || is_slot(path) && is_empty(path))).collect()
     }
 }
 

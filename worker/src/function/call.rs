@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use dagrun_core::engine::{Outcome, Refusal};
 use dagrun_core::ids::{Micros, Timestamp};
-use dagrun_core::recipe::{Calling, Input};
+use dagrun_core::recipe::{Calling, INLINE, Input, Keep};
 use dagrun_core::status::{Detail, FailureKind, Stream};
 
 use super::context::Log;
@@ -135,17 +135,22 @@ impl Caller {
         let control = place.control;
         let id = ValueId { run: calling.run, instance: place.owner.instance };
         let Calling { task, keep, run_dir, .. } = calling;
-        let kept = self.keeper.keep(&Keeping { id, task, keep: *keep, run_dir }, payload);
-        let value = kept.map_err(|reason| Failure::of_kind(FailureKind::Capture, reason))?;
         let patience = Patience { wake: Some(control.wake()), deadline: None };
-        let side_files = outputs.publish(patience).map_err(|error| match error {
+        let unpublished = |error| match error {
             Unpublished::Failed(reason) => Failure::of_kind(FailureKind::MissingOutput, reason),
             Unpublished::Stopped | Unpublished::TimedOut => {
                 let why = control.stopped().unwrap_or(Stop::Cancel);
                 let (kind, reason) = stopped(why, calling.timeout);
                 Failure::of_kind(kind, reason)
             }
-        })?;
+        };
+        if *keep == Keep::File && payload.len() > INLINE {
+            // Others read it as a file: only while the attempt is certainly still this worker's.
+            outputs.may_publish(patience).map_err(unpublished)?;
+        }
+        let kept = self.keeper.keep(&Keeping { id, task, keep: *keep, run_dir }, payload);
+        let value = kept.map_err(|reason| Failure::of_kind(FailureKind::Capture, reason))?;
+        let side_files = outputs.publish(patience).map_err(unpublished)?;
         if let Some(log) = place.log
             && !side_files.is_empty()
         {

@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, Timestamp};
-use dagrun_core::recipe::{Calling, Input, Job, Keep, Wants, attempt_dir};
+use dagrun_core::recipe::{Calling, INLINE, Input, Job, Keep, Wants, attempt_dir};
 use dagrun_core::status::{Detail, FailureKind};
 use dagrun_schema::wire::Fenced;
 
@@ -29,6 +29,7 @@ use crate::attempt::{Attempt, Ended, Fault};
 use crate::control::{Control, Stop};
 use crate::function::watch::{Abandon, Watch};
 use crate::function::{self, Surroundings};
+use crate::lease::Term;
 use crate::outputs;
 use crate::runner::Runner;
 use crate::values::{Given, Keeping, ValueId};
@@ -413,6 +414,7 @@ impl Shared {
     /// Renders and runs.
     fn make(self: &Arc<Shared>, taken: &Taken) -> Ended {
         let work = &taken.work;
+        let term = self.runner.caller.records.lease.term();
         let assignment = &work.assignment;
         let inputs = work.inputs.get(taken.offset as usize).map_or(&[][..], Vec::as_slice);
         let index = assignment.first_index.saturating_add(taken.offset);
@@ -443,7 +445,7 @@ impl Shared {
                     control: &taken.control,
                     slot: taken.place,
                 });
-                self.keep(work, owner.instance, ended)
+                self.keep(taken, term, owner.instance, ended)
             }
             Ok(Job::Call(calling)) => self.call(calling, inputs, owner, taken),
             Err(reason) => Ended::without_start(Outcome::Failed(FailureKind::Start), reason),
@@ -479,11 +481,22 @@ impl Shared {
         values.give((run, taken.attempt()), inputs, plan.wants(), name, &stopped)
     }
 
-    /// Keeps the long value of a process that has succeeded.
-    fn keep(&self, work: &Work, instance: InstanceId, mut ended: Ended) -> Ended {
+    /// Keeps the long value of a process that has succeeded. One that others read as a file gets there
+    /// only while the attempt is certainly still this worker's.
+    fn keep(&self, taken: &Taken, term: Term, instance: InstanceId, mut ended: Ended) -> Ended {
+        let work = &taken.work;
         let value = ended.detail.as_mut().and_then(|detail| detail.value.take());
         let (Some(value), Some(detail)) = (value, &mut ended.detail) else { return ended };
-        let kept = match work.plan.keeping() {
+        let keeping = work.plan.keeping();
+        let is_file = matches!(keeping, Some((_, Keep::File, _))) && value.len() > INLINE;
+        let lease = &self.runner.caller.records.lease;
+        if is_file && !lease.hold(term, &|| taken.control.stopped().is_some()) {
+            let Fault(outcome, reason) = Fault::stopped(&taken.control);
+            ended.outcome = outcome;
+            ended.detail = Some(Box::new(Detail { reason, ..Detail::default() }));
+            return ended;
+        }
+        let kept = match keeping {
             Some((task, keep, run_dir)) => {
                 let id = ValueId { run: work.assignment.run, instance };
                 let of = Keeping { id, task, keep, run_dir };
