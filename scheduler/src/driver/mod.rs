@@ -9,6 +9,7 @@ mod dispatch;
 mod durable;
 mod explain;
 mod inbox;
+mod presence;
 mod published;
 mod run;
 mod values;

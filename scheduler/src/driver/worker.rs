@@ -2,8 +2,7 @@
 //! sent anything.
 
 use std::collections::VecDeque;
-use std::fs::{File, TryLockError};
-use std::ops::Range;
+use std::fs::File;
 use std::rc::Rc;
 
 use dagrun_core::engine::{Action, Event, Outcome, Report, RevokeMode, WorkerInfo};
@@ -12,29 +11,17 @@ use dagrun_core::status::WorkerStatus;
 use dagrun_schema::dagrun_capnp::worker as wire_worker;
 use dagrun_schema::wire::{self, AttemptProgress, Door, Fenced, Handout, Peer, Registration};
 use rustc_hash::FxHashMap;
-use rustix::fs::{Mode, OFlags};
 
 use super::Driver;
 use super::explain::shortage;
-use super::inbox::{Happened, Inbox};
+use super::inbox::Happened;
 use super::run::LiveRun;
-use crate::store::{Command, Haste};
 
 /// Outstanding calls to one worker.
 const IN_FLIGHT: usize = 4;
 /// Assignments in one call, and about how many bytes of inputs.
 const CALL_ASSIGNMENTS: usize = 256;
 const CALL_BYTES: usize = 1024 * 1024;
-
-/// How often to look whether a worker of this host whose line is cut has ended.
-const DEATH: Micros = Micros(20_000);
-/// How often to look for silent workers at least.
-const TICK: Micros = Micros(2_000_000);
-
-/// A later registration of the same worker has arrived before.
-#[derive(Debug, thiserror::Error)]
-#[error("a later registration of this worker has arrived before")]
-pub(crate) struct Superseded;
 
 /// Lost workers whose names are kept and sent to the others.
 const LOST: usize = 256;
@@ -49,40 +36,40 @@ pub(crate) struct Joining {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LineId {
     pub(crate) worker: WorkerId,
-    line: u64,
+    pub(super) line: u64,
 }
 
 pub(super) struct LiveWorker {
     /// When it was heard from last: for people, and by the driver's own clock.
-    last_heard: Timestamp,
-    heard: Micros,
+    pub(super) last_heard: Timestamp,
+    pub(super) heard: Micros,
     pub(super) info: WorkerInfo,
-    host: String,
+    pub(super) host: String,
     /// Tells it from all others as long as it lives; empty when it lives as long as its line.
-    uid: String,
+    pub(super) uid: String,
     /// The number of its last registration.
-    serial: u32,
+    pub(super) serial: u32,
     /// The number of its line.
-    line: u64,
+    pub(super) line: u64,
     /// Locked by it as long as it lives.
-    lock: Option<File>,
+    pub(super) lock: Option<File>,
     /// `None` when it does not serve its values to others.
-    door: Option<Door>,
+    pub(super) door: Option<Door>,
     /// The version of the list of other workers that it was sent last.
-    peers_sent: u64,
+    pub(super) peers_sent: u64,
     /// `None` while its line is cut.
-    client: Option<wire_worker::Client>,
-    outbox: VecDeque<Outgoing>,
+    pub(super) client: Option<wire_worker::Client>,
+    pub(super) outbox: VecDeque<Outgoing>,
     /// Calls under way, and what each of them sends that must not be lost with the line.
-    in_flight: VecDeque<(u64, Option<Outgoing>)>,
-    calls: u64,
+    pub(super) in_flight: VecDeque<(u64, Option<Outgoing>)>,
+    pub(super) calls: u64,
     /// The last of its calls with reports: received, and on disk.
-    received: u64,
-    acknowledged: u64,
+    pub(super) received: u64,
+    pub(super) acknowledged: u64,
     /// The progress of those of its attempts that report it, in thousandths.
-    progress: FxHashMap<AttemptId, u32>,
+    pub(super) progress: FxHashMap<AttemptId, u32>,
     /// The recipes that it has.
-    known: FxHashMap<RunId, rustc_hash::FxHashSet<TaskId>>,
+    pub(super) known: FxHashMap<RunId, rustc_hash::FxHashSet<TaskId>>,
 }
 
 /// Something to send to a worker, in order.
@@ -137,7 +124,7 @@ impl LiveWorker {
 
     /// Its line is cut. What was being sent goes out again when there is another, but for assignments:
     /// it says then which of those it has.
-    fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         self.client = None;
         let under_way = self.in_flight.drain(..).filter_map(|(_, outgoing)| outgoing);
         let mut again: VecDeque<Outgoing> = under_way.collect();
@@ -150,7 +137,7 @@ impl LiveWorker {
     }
 
     /// Whether its process is certain to have ended.
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.try_lock_shared().is_ok())
     }
 
@@ -250,7 +237,7 @@ fn answer<T: 'static>(promise: impl Future<Output = Result<T, capnp::Error>> + '
 
 impl Driver {
     /// A number for a worker that registers, and a name that none of those present has.
-    fn admit(&mut self, wanted: &str) -> (WorkerId, String) {
+    pub(super) fn admit(&mut self, wanted: &str) -> (WorkerId, String) {
         self.next_worker += 1;
         let taken = |name: &str| self.workers.values().any(|worker| worker.info.name == name);
         let candidates = (1u32..).map(|n| match wanted {
@@ -260,205 +247,6 @@ impl Driver {
         });
         let name = candidates.into_iter().find(|name| !taken(name)).unwrap_or_default();
         (WorkerId(self.next_worker), name)
-    }
-
-    /// Registers a worker at once, so that its name is taken; the state machine receives it through
-    /// the inbox. One that is known already, as its uid shows, has returned.
-    ///
-    /// # Errors
-    /// When a later registration of the same worker has arrived before.
-    pub(crate) fn welcome(
-        &mut self,
-        joining: Joining,
-        inbox: &Inbox,
-    ) -> Result<(LineId, String), Superseded> {
-        let uid = &joining.registration.uid;
-        let mut workers = self.workers.iter().filter(|_| !uid.is_empty());
-        let known = workers.find(|(_, live)| live.uid == *uid).map(|(id, _)| *id);
-        match known {
-            Some(worker) => self.welcome_back(worker, joining, inbox),
-            None => Ok(self.welcome_new(joining, inbox)),
-        }
-    }
-
-    fn welcome_new(&mut self, joining: Joining, inbox: &Inbox) -> (LineId, String) {
-        let Joining { registration, client } = joining;
-        let lock = lock_of(&registration);
-        let Registration { name: wanted, host, offer, functions, door, uid, serial, .. } =
-            registration;
-        let (worker, name) = self.admit(&wanted);
-        let info = WorkerInfo { name: name.clone(), offer, functions };
-        let at = dagrun_disk::clock::now();
-        let command = Command::Joined { worker, name: name.clone(), host: host.clone(), at };
-        self.store.send(command, Haste::Whenever);
-        self.lines += 1;
-        let live = LiveWorker {
-            last_heard: at,
-            heard: self.awake,
-            info: info.clone(),
-            host,
-            uid: uid.clone(),
-            serial,
-            line: self.lines,
-            lock,
-            door,
-            peers_sent: 0,
-            client: Some(client),
-            outbox: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            calls: 0,
-            received: 0,
-            acknowledged: 0,
-            progress: FxHashMap::default(),
-            known: FxHashMap::default(),
-        };
-        if !uid.is_empty() {
-            self.uids.insert(worker, uid);
-        }
-        self.workers.insert(worker, live);
-        self.workers_changed();
-        inbox.push(Happened::Joined(worker, info));
-        // What it still has was taken from it.
-        let (held, runs) = (registration.held, registration.runs);
-        if !held.is_empty() || !runs.is_empty() {
-            inbox.push(Happened::Returned(worker, held, runs));
-        }
-        if registration.leaving {
-            inbox.push(Happened::Leaving(worker));
-        }
-        (LineId { worker, line: self.lines }, name)
-    }
-
-    fn welcome_back(
-        &mut self,
-        worker: WorkerId,
-        joining: Joining,
-        inbox: &Inbox,
-    ) -> Result<(LineId, String), Superseded> {
-        let Joining { registration, client } = joining;
-        let (at, awake) = (dagrun_disk::clock::now(), self.awake);
-        let Some(live) = self.workers.get_mut(&worker) else { return Err(Superseded) };
-        if registration.serial <= live.serial {
-            return Err(Superseded);
-        }
-        live.cut();
-        self.lines += 1;
-        (live.line, live.serial) = (self.lines, registration.serial);
-        (live.last_heard, live.heard) = (at, awake);
-        (live.client, live.door) = (Some(client), registration.door);
-        live.peers_sent = 0;
-        let name = live.info.name.clone();
-        inbox.push(Happened::Returned(worker, registration.held, registration.runs));
-        if registration.leaving {
-            inbox.push(Happened::Leaving(worker));
-        }
-        Ok((LineId { worker, line: self.lines }, name))
-    }
-
-    /// A worker that was known, or thought to be lost, has said what it has.
-    pub(super) fn returned(
-        &mut self,
-        worker: WorkerId,
-        held: Vec<Range<u64>>,
-        runs: &[RunId],
-        now: Timestamp,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(live) = self.workers.get_mut(&worker) else { return };
-        live.known.clear();
-        for run in runs {
-            match self.runs.contains_key(run) {
-                true => drop(live.known.insert(*run, rustc_hash::FxHashSet::default())),
-                false => live.push(Outgoing::Forget(*run)),
-            }
-        }
-        // What it was not given, or what was given to others since, it must give up.
-        let of_others = held.iter().cloned().flatten().map(AttemptId);
-        let of_others =
-            of_others.filter(|attempt| self.engine.instance_of(worker, *attempt).is_none());
-        let attempts: Vec<AttemptId> = of_others.collect();
-        if !attempts.is_empty() {
-            live.push(Outgoing::Revoke { attempts, cancel: true });
-        }
-        self.engine.handle(now, Event::WorkerReturned { worker, held }, actions);
-    }
-
-    /// A worker's line is cut: the worker is lost with it if it lives no longer, or is one that does
-    /// not return.
-    pub(super) fn cut(&mut self, line: LineId, now: Timestamp, actions: &mut Vec<Action>) {
-        let Some(live) = self.workers.get_mut(&line.worker) else { return };
-        if live.line != line.line {
-            return;
-        }
-        if live.uid.is_empty() || live.has_ended() {
-            self.lost(line.worker, now, actions);
-        } else if live.client.is_some() {
-            live.cut();
-            self.engine.handle(now, Event::WorkerAway { worker: line.worker }, actions);
-        }
-    }
-
-    /// Loses the workers that are certain to have ended, and those whose lease is over.
-    pub(super) fn check_presence(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let (awake, lease) = (self.awake, self.lease);
-        let is_lost = |live: &LiveWorker| {
-            awake.0.saturating_sub(live.heard.0) >= lease.0
-                || (live.client.is_none() && live.has_ended())
-        };
-        let lost = self.workers.iter().filter(|(_, live)| is_lost(live));
-        let lost: Vec<WorkerId> = lost.map(|(id, _)| *id).collect();
-        for worker in lost {
-            self.lost(worker, now, actions);
-        }
-    }
-
-    /// How long until presence is to be looked at again, if there is any worker.
-    pub(super) fn next_check(&self) -> Option<Micros> {
-        let mut away = self.workers.values().filter(|live| live.client.is_none());
-        match away.any(|live| live.lock.is_some()) {
-            true => Some(DEATH),
-            false => (!self.workers.is_empty()).then(|| self.tick()),
-        }
-    }
-
-    /// Silence counts at most this much between two looks: more is not the silence of workers, but that
-    /// of this process, which was stopped, or of the whole machine.
-    pub(super) fn tick(&self) -> Micros {
-        Micros((self.lease.0 / 4).clamp(1, TICK.0))
-    }
-
-    pub(super) fn heard(&mut self, worker: WorkerId, now: Timestamp) {
-        let awake = self.awake;
-        if let Some(live) = self.workers.get_mut(&worker) {
-            (live.last_heard, live.heard) = (now, awake);
-        }
-    }
-
-    /// Notes up to where the reports of a worker have been received.
-    pub(super) fn received(&mut self, worker: WorkerId, number: u64) {
-        if let Some(live) = self.workers.get_mut(&worker)
-            && number > live.received
-        {
-            live.received = number;
-            self.reported.insert(worker);
-        }
-    }
-
-    /// All reports up to this one of a worker's are on disk.
-    pub(super) fn acknowledge(&mut self, worker: WorkerId, number: u64) {
-        if let Some(live) = self.workers.get_mut(&worker) {
-            live.acknowledged = live.acknowledged.max(number);
-        }
-    }
-
-    /// Up to which of its calls a worker's reports have been received.
-    pub(super) fn received_from(&self, worker: WorkerId) -> Option<u64> {
-        self.workers.get(&worker).map(|live| live.received)
-    }
-
-    /// Up to which of its calls a worker's reports are on disk.
-    pub(crate) fn acknowledged(&self, worker: WorkerId) -> u64 {
-        self.workers.get(&worker).map_or(0, |live| live.acknowledged)
     }
 
     /// What is known of earlier attempts of an instance: whether the next one's start is to be reported
@@ -485,7 +273,7 @@ impl Driver {
         }
     }
 
-    fn workers_changed(&mut self) {
+    pub(super) fn workers_changed(&mut self) {
         self.peers_version += 1;
         self.present.set(wire_length(self.workers.len()));
         for run in self.runs.values() {
@@ -597,15 +385,4 @@ impl Driver {
             }
         }
     }
-}
-
-/// The file that a worker of this host holds locked as long as it lives, if it does.
-fn lock_of(registration: &Registration) -> Option<File> {
-    let path = registration.lock.as_ref().filter(|_| registration.host == dagrun_disk::host())?;
-    // The path is a peer's word: it must not make this thread wait, nor be anything but a file.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
-    let is_file = file.metadata().is_ok_and(|found| found.is_file());
-    let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-    (is_file && is_held).then_some(file)
 }
