@@ -23,33 +23,107 @@ pub(crate) async fn summary(
     rows: &mut Rows,
     format: Option<Form>,
 ) -> Result<Exit, Failure> {
-    rows.see(u64::MAX).await?;
-    let by = args.by.as_deref().map(|name| column(rows.sheet(), name)).transpose()?;
-    let columns = numeric(args, rows, by)?;
-    let mut groups: Vec<(Vec<u8>, Kind, Vec<Summary>)> = Vec::new();
-    let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
-    each(args, rows, &mut |_, row| {
+    let known = args.by.as_deref().map(|name| rows.sheet().find(name));
+    let at_once = args.columns.is_empty() && args.condition.is_none() && args.sort.is_none();
+    let (by, columns, groups) = match known {
+        None if at_once => at_one_reading(args, rows, None).await?,
+        Some(Some(by)) if at_once => at_one_reading(args, rows, Some(by)).await?,
+        _ => at_two_readings(args, rows).await?,
+    };
+    let names: Vec<String> =
+        columns.iter().map(|at| rows.sheet().columns()[*at].name.clone()).collect();
+    let group = by.map(|by| rows.sheet().columns()[by].name.clone());
+    write(args, format, group, &names, groups)
+}
+
+/// The rows with one value of the column that groups are made by: its bytes, its kind, and the summary of
+/// each column.
+type Groups = Vec<(Vec<u8>, Kind, Vec<Summary>)>;
+
+/// The groups, and where each is.
+#[derive(Default)]
+struct Grouped {
+    groups: Groups,
+    rows: Vec<u64>,
+    known: HashMap<Vec<u8>, usize>,
+}
+
+impl Grouped {
+    /// The group of a row, with the number of rows that came before in it.
+    fn of(&mut self, row: &Row, by: Option<usize>) -> (u64, &mut Vec<Summary>) {
         let (kind, key) = by.map_or((Kind::Missing, &[][..]), |by| row.get(by));
-        let at = match known.get(key) {
+        let at = match self.known.get(key) {
             Some(at) => *at,
             None => {
-                known.insert(key.to_vec(), groups.len());
-                groups.push((key.to_vec(), kind, vec![Summary::default(); columns.len()]));
-                groups.len() - 1
+                self.known.insert(key.to_vec(), self.groups.len());
+                self.groups.push((key.to_vec(), kind, Vec::new()));
+                self.rows.push(0);
+                self.groups.len() - 1
             }
         };
-        if let Some((_, _, summaries)) = groups.get_mut(at) {
-            for (column, summary) in columns.iter().zip(summaries) {
-                summary.add(row.number(*column));
+        let before = self.rows[at];
+        self.rows[at] += 1;
+        (before, &mut self.groups[at].2)
+    }
+}
+
+/// Summarises whatever may be a column of numbers, and sees at the end which are.
+async fn at_one_reading(
+    args: &TableArgs,
+    rows: &mut Rows,
+    by: Option<usize>,
+) -> Result<(Option<usize>, Vec<usize>, Groups), Failure> {
+    let mut grouped = Grouped::default();
+    each(args, rows, &mut |sheet, row| {
+        sheet.see(row);
+        let (before, summaries) = grouped.of(row, by);
+        for (at, column) in sheet.columns().iter().enumerate() {
+            if at == summaries.len() {
+                summaries.push(Summary::after(before));
+            }
+            let may_hold_numbers = match column.group {
+                Group::Param | Group::Item | Group::Value => true,
+                Group::Wide => args.wide,
+                Group::Index | Group::State | Group::Out => false,
+            };
+            if may_hold_numbers && let Some(summary) = summaries.get_mut(at) {
+                summary.add(row.number(at));
             }
         }
         Ok(true)
     })
     .await?;
-    let names: Vec<String> =
-        columns.iter().map(|at| rows.sheet().columns()[*at].name.clone()).collect();
-    let group = by.map(|by| rows.sheet().columns()[by].name.clone());
-    write(args, format, group, &names, groups)
+    let columns = numeric(args, rows, by)?;
+    let mut groups = grouped.groups;
+    for ((_, _, summaries), rows) in groups.iter_mut().zip(grouped.rows) {
+        let mut all: Vec<Option<Summary>> =
+            std::mem::take(summaries).into_iter().map(Some).collect();
+        let mut taken = |at: &usize| all.get_mut(*at).and_then(Option::take);
+        summaries
+            .extend(columns.iter().map(|at| taken(at).unwrap_or_else(|| Summary::after(rows))));
+    }
+    Ok((by, columns, groups))
+}
+
+/// Summarises the columns that are asked for, once all are known.
+async fn at_two_readings(
+    args: &TableArgs,
+    rows: &mut Rows,
+) -> Result<(Option<usize>, Vec<usize>, Groups), Failure> {
+    rows.see(u64::MAX).await?;
+    let by = args.by.as_deref().map(|name| column(rows.sheet(), name)).transpose()?;
+    let columns = numeric(args, rows, by)?;
+    let mut grouped = Grouped::default();
+    each(args, rows, &mut |_, row| {
+        let (_, summaries) = grouped.of(row, by);
+        summaries.resize_with(columns.len(), Summary::default);
+        for (column, summary) in columns.iter().zip(summaries) {
+            summary.add(row.number(*column));
+        }
+        Ok(true)
+    })
+    .await?;
+    Ok((by, columns, grouped.groups))
 }
 
 /// The columns that hold numbers.
@@ -70,7 +144,7 @@ fn write(
     format: Option<Form>,
     group: Option<String>,
     names: &[String],
-    groups: Vec<(Vec<u8>, Kind, Vec<Summary>)>,
+    groups: Groups,
 ) -> Result<Exit, Failure> {
     let mut head: Vec<String> = group.into_iter().collect();
     let first = head.len();

@@ -168,6 +168,36 @@ fn a_summary_says_what_is_in_the_columns_of_numbers() {
 }
 
 #[test]
+fn a_summary_is_the_same_at_one_reading_and_at_two() {
+    // Fields that come late, that are missing, and that are numbers in some rows only.
+    let test = Test::new(
+        r#"
+        [task.a]
+        sweep = { x = { range = "0..40" }, s = ["u", "v"] }
+        shell = '''
+        if [ $x = 7 ]; then exit 1; fi
+        if [ $x -lt 9 ]; then echo '{"early": '$x', "t": "'$x'"}'; exit; fi
+        echo '{"early": '$x', "late": '$x'.5, "t": "word", "deep": {"n": [1, '$x'], "m": -1}}'
+        '''
+        capture = "json"
+        allow-failure = true
+        "#,
+    );
+    test.submit(&["-q", "-j", "2"]).exits(0);
+    for words in [&[][..], &["--by", "s"], &["--by", "x"], &["--by", "late"], &["--wide"]] {
+        let summary = |more: &[&str]| {
+            let words = [&["table", "a", "--summary", "--csv"], words, more].concat();
+            test.run(&words).exits(0).stdout
+        };
+        // A condition is about columns that must be known before.
+        let once = summary(&[]);
+        assert_eq!(once, summary(&["--where", "index >= 0"]), "{words:?}");
+        assert!(once.lines().count() > 4, "{once}");
+    }
+    test.run(&["table", "a", "--summary", "--by", "lat"]).exits(2).err_has("did you mean `late`?");
+}
+
+#[test]
 fn a_cluster_gives_the_same_table() {
     let test = crate::harness::Cluster::start(Test::new(PRICES), "1");
     test.submit(&["--quiet"]).exits(0);

@@ -36,6 +36,12 @@ pub struct Line {
 }
 
 impl Summary {
+    /// That of a column that so many rows before did not have.
+    #[must_use]
+    pub fn after(rows: u64) -> Summary {
+        Summary { missing: rows, ..Summary::default() }
+    }
+
     /// Adds a row.
     pub fn add(&mut self, value: Option<f64>) {
         let Some(value) = value.filter(|value| !value.is_nan()) else {
