@@ -10,6 +10,7 @@ use dagrun::rpc::Client;
 use dagrun_core::one_line;
 use dagrun_core::status::{RunState, WorkerStatus};
 use dagrun_disk::clock;
+use dagrun_disk::private;
 use dagrun_scheduler::connection::{ClusterDir, Connection, ConnectionError, Role};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -154,7 +155,8 @@ impl Started {
         let log = folder.join(format!("{what}.log"));
         let failed = |error| Failure::new(Exit::Failed, format!("cannot start {what}: {error}"));
         // What an earlier one wrote may still be wanted.
-        let file = File::options().create(true).append(true).open(&log).map_err(failed)?;
+        let file = private::open(&log, File::options().create(true).append(true));
+        let file = file.map_err(failed)?;
         let program = std::env::current_exe().map_err(failed)?;
         let child = Command::new(program)
             .args(words)

@@ -8,6 +8,7 @@ use dagrun_core::ids::RunId;
 use dagrun_core::one_line;
 use dagrun_core::pipeline::Pipeline;
 use dagrun_core::status::RunState;
+use dagrun_disk::private;
 use dagrun_scheduler::StartError;
 
 use crate::args::HowArgs;
@@ -248,7 +249,7 @@ fn make_state_dir(dir: &Path) -> Result<(), Failure> {
     if ignore.exists() {
         return Ok(());
     }
-    std::fs::create_dir_all(dir).map_err(failed)?;
+    private::create_dir_all(dir).map_err(failed)?;
     std::fs::write(ignore, "*\n").map_err(failed)
 }
 

@@ -128,12 +128,16 @@ fn other_peoples_runs_are_read() {
     let test = Test::new(SMALL);
     test.submit(&[]).exits(0);
     std::fs::set_permissions(test.path("."), Permissions::from_mode(0o755)).unwrap();
+    // Nobody else reads them before their owner lets them.
+    let let_them = || script(&test, "chmod -R go+rX .dagrun").exits(0);
     // The program may lie where nobody else can read.
     std::fs::copy(env!("CARGO_BIN_EXE_dagrun"), test.path("dagrun")).unwrap();
     let as_other = |words: &str| {
         let other = "setpriv --reuid=54321 --clear-groups env -u XDG_RUNTIME_DIR ./dagrun";
         script(&test, &format!("exec {other} {words}"))
     };
+    as_other("runs").exits(2).err_has("no runs are recorded");
+    let_them();
     reads_all(as_other);
     let written = || std::fs::read_dir(test.path(".dagrun")).unwrap().count();
     let before = written();

@@ -1,6 +1,6 @@
 //! `dagrun logs` by streams, and as files.
 
-use crate::harness::Test;
+use crate::harness::{Cluster, Outcome, Test};
 
 const PIPELINE: &str = r#"
     [task.a]
@@ -50,4 +50,32 @@ fn logs_are_written_as_files() {
     assert_eq!(test.read("logs/of run/a-0.stdout"), "out 1\n");
     test.write("file", "");
     test.run(&["logs", "-o", "file"]).exits(1).err_has("cannot write file");
+}
+
+#[test]
+fn logs_that_were_removed_are_not_taken_for_empty() {
+    let pipeline = "[task.a]\nshell = 'echo said'\n[task.b]\nshell = 'echo why >&2; exit 1'";
+    let cluster = Cluster::start(Test::new(pipeline), "1");
+    cluster.submit(&["-q"]).exits(1);
+    let of_cluster = cluster.0.path("clusters/c/state");
+    let test = Test::new(pipeline);
+    test.submit(&["-q"]).exits(1);
+    let state = test.path(".dagrun");
+    for (state, run) in [
+        (state, &(|words: &[&str]| test.run(words)) as &dyn Fn(&[&str]) -> Outcome),
+        (of_cluster, &|words: &[&str]| cluster.run(words)),
+    ] {
+        run(&["logs", "1"]).exits(0).out_has("said");
+        for removed in ["runs/1/logs", "runs/1", "runs"] {
+            std::fs::remove_dir_all(state.join(removed)).unwrap();
+            let outcome = run(&["logs", "1"]).out("");
+            assert_ne!(outcome.status.code(), Some(0), "{removed}");
+            outcome.err_has("the logs of run 1 have been removed").err_has("runs/1/logs");
+        }
+        run(&["status", "1", "--failed"]).exits(0).out_has("b[0]");
+    }
+    // Of a run that wrote nothing there are none.
+    let silent = Test::new("[task.a]\nrun = 'true'");
+    silent.submit(&["-q"]).exits(0);
+    silent.run(&["logs"]).exits(0).out("");
 }

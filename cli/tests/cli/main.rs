@@ -29,6 +29,7 @@ mod outputs;
 mod placement;
 mod plan;
 mod presence;
+mod private;
 mod reports;
 mod resume;
 mod retry;
@@ -43,5 +44,6 @@ mod times;
 
 mod urls;
 mod values;
+mod vanish;
 mod warnings;
 mod wide;

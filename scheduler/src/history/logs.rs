@@ -39,6 +39,20 @@ impl History {
         self.log_query(run, scope, cursor, failed_only)?.read()
     }
 
+    /// Whether attempts of a run certainly wrote something: some of it is in the journal. Where not even
+    /// the directory of all runs is there, any attempt counts.
+    fn has_written(&self, run: RunId) -> Result<bool, HistoryError> {
+        let runs = layout::run_dir(&self.state_dir, run);
+        let any = runs.parent().is_some_and(|runs| !runs.exists());
+        let sql = match any {
+            true => "SELECT EXISTS (SELECT 1 FROM events WHERE run = ?1 AND attempt > 0)",
+            false => {
+                "SELECT EXISTS (SELECT 1 FROM events WHERE run = ?1 AND stderr_tail IS NOT NULL)"
+            }
+        };
+        self.run_row(run, sql, |row| row.get(0))
+    }
+
     /// Looks up what [`History::logs`] needs of the database.
     pub(crate) fn log_query<T: AsRef<str>>(
         &self,
@@ -48,6 +62,9 @@ impl History {
         failed_only: bool,
     ) -> Result<LogQuery, HistoryError> {
         let dir = layout::logs(&layout::run_dir(&self.state_dir, run));
+        if !dir.exists() && self.has_written(run)? {
+            return Err(HistoryError::LogsRemoved { run, dir });
+        }
         // Of a task whose width comes late any instance may still write.
         let find = |name: &str| {
             let (task, width) = self.task(run, name)?;

@@ -102,6 +102,14 @@ pub enum HistoryError {
     /// The run can be gone on with, so it is not forgotten.
     #[error("run {0} was interrupted: only a run that has ended can be forgotten; cancel it first")]
     Interrupted(RunId),
+    /// What attempts of the run wrote has been removed.
+    #[error("the logs of run {run} have been removed: {} is not there", dir.display())]
+    LogsRemoved {
+        /// The run.
+        run: RunId,
+        /// Where they were.
+        dir: PathBuf,
+    },
     /// The pipeline of the run is not one that this version can run.
     #[error("run {run} cannot be submitted again")]
     Submission {

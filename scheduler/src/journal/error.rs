@@ -31,7 +31,8 @@ pub enum StoreError {
     },
     /// A newer dagrun has written the database.
     #[error(
-        "{} was written by a newer dagrun: its version is {found}, this program knows up to {known}",
+        "{} was written by a newer dagrun: its version is {found}, this program knows up to {known}; \
+         it is left alone: begin beside it (--state-dir DIR)",
         path.display()
     )]
     Newer {
@@ -41,6 +42,27 @@ pub enum StoreError {
         found: i64,
         /// The newest version that this program knows.
         known: i64,
+    },
+    /// The database is not where it was any more.
+    #[error(
+        "{} has been removed or replaced; what is there now is left alone, and what ran since may be \
+         lost: begin anew, here or beside it (--state-dir DIR)",
+        path.display()
+    )]
+    Removed {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database is damaged.
+    #[error(
+        "{} is damaged; it is left alone: move it away, or begin beside it (--state-dir DIR)",
+        path.display()
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// The error of SQLite, if it was noticed there.
+        source: Option<rusqlite::Error>,
     },
     /// No space is left where the state directory is.
     #[error("the state directory is full: cannot write {}", path.display())]
@@ -91,14 +113,29 @@ pub enum StoreError {
 impl StoreError {
     /// The database could not be opened for writing.
     pub(crate) fn opening(path: &Path, source: rusqlite::Error) -> StoreError {
-        StoreError::known(path, &source)
-            .unwrap_or_else(|| StoreError::Open { path: path.to_owned(), source })
+        StoreError::known(path, &source).unwrap_or_else(|| StoreError::reading(path, source))
+    }
+
+    /// The database could not be read.
+    pub(crate) fn reading(path: &Path, source: rusqlite::Error) -> StoreError {
+        match is_damage(&source) {
+            true => StoreError::Damaged { path: path.to_owned(), source: Some(source) },
+            false => StoreError::Open { path: path.to_owned(), source },
+        }
+    }
+
+    /// Whether what stands at the path is not to be touched any more.
+    pub(crate) fn is_about_the_file(&self) -> bool {
+        use StoreError::{Damaged, Newer, Removed};
+        matches!(self, Damaged { .. } | Newer { .. } | Removed { .. })
     }
 
     /// The database could not be written.
     pub(crate) fn writing(path: &Path, source: rusqlite::Error) -> StoreError {
-        StoreError::known(path, &source)
-            .unwrap_or_else(|| StoreError::Write { path: path.to_owned(), source })
+        StoreError::known(path, &source).unwrap_or_else(|| match is_damage(&source) {
+            true => StoreError::Damaged { path: path.to_owned(), source: Some(source) },
+            false => StoreError::Write { path: path.to_owned(), source },
+        })
     }
 
     /// The database may not be written.
@@ -132,4 +169,10 @@ impl StoreError {
         use StoreError::{CreateDir, Full, ReadOnly};
         matches!(self, CreateDir { .. } | Full { .. } | ReadOnly { .. })
     }
+}
+
+/// Whether SQLite says that the file is none of its own, or not as it wrote it.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    let codes = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase];
+    error.sqlite_error_code().is_some_and(|code| codes.contains(&code))
 }

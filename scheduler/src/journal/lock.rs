@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use dagrun_core::ids::RunId;
 use dagrun_core::layout;
+use dagrun_disk::private;
 use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +54,7 @@ pub(crate) struct RunLock {
 impl RunLock {
     /// Takes the lock of a run. An error of the kind `WouldBlock` says that a process has it.
     pub(crate) fn take(state_dir: &Path, run: RunId, owner: &Owner) -> io::Result<RunLock> {
-        std::fs::create_dir_all(layout::run_dir(state_dir, run))?;
+        private::create_dir_all(&layout::run_dir(state_dir, run))?;
         let path = layout::run_lock(state_dir, run);
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(&path)?;

@@ -7,6 +7,7 @@ pub(crate) mod lock;
 pub(crate) mod read;
 pub(crate) mod rows;
 pub(crate) mod schema;
+pub(crate) mod standing;
 pub(crate) mod words;
 
 pub use self::error::StoreError;

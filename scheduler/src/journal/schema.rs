@@ -5,10 +5,12 @@
 //! rare on the hot path, so an ordinary success costs no index entry. Rows of more than 64
 //! instances are found through one of them, which bounds how far before a page its rows can begin.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::Duration;
 
 use dagrun_core::layout;
+use dagrun_disk::private;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
@@ -131,10 +133,12 @@ fn plan_once(database: &Connection) -> rusqlite::Result<()> {
 
 /// Opens the database for writing; creates the directory and the tables where they are missing.
 pub(crate) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
-    std::fs::create_dir_all(state_dir)
+    private::create_dir_all(state_dir)
         .map_err(|source| StoreError::CreateDir { path: state_dir.to_owned(), source })?;
     let path = layout::database(state_dir);
     let open = |source| StoreError::opening(&path, source);
+    // SQLite gives its other files the mode of this one. What is wrong with it, SQLite says.
+    drop(private::open(&path, OpenOptions::new().write(true).create(true).truncate(false)));
     let mut database = Connection::open(&path).map_err(open)?;
     database.busy_timeout(Duration::from_secs(10)).map_err(open)?;
     check_version(&database, &path, open)?;
@@ -166,7 +170,7 @@ pub(crate) fn open_reader(state_dir: &Path) -> Result<Option<Reader>, StoreError
     if !path.exists() {
         return Ok(None);
     }
-    let open = |source| StoreError::Open { path: path.clone(), source };
+    let open = |source| StoreError::reading(&path, source);
     let opened = match open_in_place(&path) {
         Err(error) if copy::may_help(&error) => {
             let database = copy::open(&path)?;
@@ -194,7 +198,7 @@ fn open_in_place(path: &Path) -> rusqlite::Result<Connection> {
     Ok(database)
 }
 
-fn check_version(
+pub(super) fn check_version(
     database: &Connection,
     path: &Path,
     error: impl Fn(rusqlite::Error) -> StoreError,

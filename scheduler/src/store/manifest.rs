@@ -11,6 +11,7 @@ use dagrun_core::ids::RunId;
 use dagrun_core::payload::{self, Stored, Whereabouts};
 use dagrun_core::recipe::{Items, values};
 use dagrun_core::status::State;
+use dagrun_disk::private;
 use rusqlite::Connection;
 
 use super::{Fetched, Listed, ManifestJob, PrepareJob, StoreError};
@@ -56,10 +57,10 @@ fn write_manifest(
         move |source| StoreError::File { path, source }
     };
     if let Some(dir) = job.path.parent() {
-        std::fs::create_dir_all(dir).map_err(failed(dir))?;
+        private::create_dir_all(dir).map_err(failed(dir))?;
     }
     let temporary = temporary_of(&job.path);
-    let mut file = BufWriter::new(File::create(&temporary).map_err(failed(&temporary))?);
+    let mut file = BufWriter::new(private::create(&temporary).map_err(failed(&temporary))?);
     if job.values {
         values::write_header(&mut file).map_err(failed(&temporary))?;
     }
@@ -129,7 +130,7 @@ fn readable(value: Vec<u8>) -> std::io::Result<Vec<u8>> {
         File::open(&path)?.read_to_end(&mut packed)?;
         let json = payload::to_json(&packed).map_err(std::io::Error::other)?;
         let temporary = temporary_of(&json_path);
-        std::fs::write(&temporary, &json)?;
+        private::create(&temporary)?.write_all(&json)?;
         std::fs::rename(&temporary, &json_path)?;
     }
     // Readers of the line use the path only.

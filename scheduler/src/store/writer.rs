@@ -8,6 +8,7 @@ use dagrun_core::engine::Record;
 use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::status::{RunState, State};
 use dagrun_disk::clock::now;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 use rustc_hash::FxHashMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -21,6 +22,7 @@ use super::{
 use crate::journal::Note;
 use crate::journal::lock::{self, Owner, RunLock};
 use crate::journal::rows::{encode_cause, encode_outputs, tolerance};
+use crate::journal::standing::Standing;
 
 /// A transaction is committed when it holds this many records.
 const GROUP_RECORDS: usize = queue::ENOUGH;
@@ -38,6 +40,7 @@ type Later<T> = (oneshot::Sender<Result<T, Arc<StoreError>>>, T);
 pub(super) struct Writer {
     database: Connection,
     path: PathBuf,
+    standing: Standing,
     /// Who holds the locks of runs, if they have any.
     owner: Option<Owner>,
     locks: FxHashMap<RunId, RunLock>,
@@ -77,6 +80,7 @@ impl Writer {
         replies: UnboundedSender<Reply>,
     ) -> Writer {
         Writer {
+            standing: Standing::new(&path),
             database,
             path,
             owner,
@@ -112,9 +116,13 @@ impl Writer {
             // It sees the open transaction: only clients wait for the disk, attempts need not.
             return self.prepare(*job);
         }
-        let done = self.open_transaction().and_then(|()| self.apply(command));
-        if let Err(error) = done {
-            self.fail(error);
+        if let Err(error) = self.open_transaction() {
+            // Whoever waits for the command is answered.
+            let error = self.fail(error);
+            return refuse(command, &error, &self.replies);
+        }
+        if let Err(source) = self.apply(command) {
+            self.fail(StoreError::writing(&self.path, source));
         }
     }
 
@@ -169,10 +177,12 @@ impl Writer {
         }
     }
 
-    fn open_transaction(&mut self) -> rusqlite::Result<()> {
+    fn open_transaction(&mut self) -> Result<(), StoreError> {
         if !self.group.open {
-            self.database.execute_batch("BEGIN IMMEDIATE")?;
+            let begun = self.database.execute_batch("BEGIN IMMEDIATE");
+            begun.map_err(|source| StoreError::writing(&self.path, source))?;
             self.group.open = true;
+            self.standing.check_version(&self.database)?;
         }
         Ok(())
     }
@@ -181,8 +191,11 @@ impl Writer {
         if self.broken.is_some() || !self.group.open {
             return;
         }
-        if let Err(error) = self.database.execute_batch("COMMIT") {
-            return self.fail(error);
+        let committed = self.database.execute_batch("COMMIT");
+        let committed = committed.map_err(|source| StoreError::writing(&self.path, source));
+        if let Err(error) = committed.and_then(|()| self.standing.check()) {
+            self.fail(error);
+            return;
         }
         let group = std::mem::take(&mut self.group);
         for (reply, begun) in group.begun {
@@ -213,10 +226,15 @@ impl Writer {
 
     /// Gives up the open transaction and everything after it: what was not acknowledged has not
     /// happened.
-    fn fail(&mut self, source: rusqlite::Error) {
+    fn fail(&mut self, error: StoreError) -> Arc<StoreError> {
         // Fails when SQLite has already rolled back by itself, which is just as good.
         let _ = self.database.execute_batch("ROLLBACK");
-        let error = Arc::new(StoreError::writing(&self.path, source));
+        if error.is_about_the_file() {
+            // Nothing is written into it at the end either.
+            let option = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            let _ = self.database.set_db_config(option, true);
+        }
+        let error = Arc::new(error);
         let group = std::mem::take(&mut self.group);
         for (reply, _) in group.begun {
             let _ = reply.send(Err(Arc::clone(&error)));
@@ -234,7 +252,8 @@ impl Writer {
             let _ = reply.send(Err(Arc::clone(&error)));
         }
         let _ = self.replies.send(Reply::Failed(Arc::clone(&error)));
-        self.broken = Some(error);
+        self.broken = Some(Arc::clone(&error));
+        error
     }
 
     fn begin(&mut self, new: &NewRun) -> rusqlite::Result<Begun> {

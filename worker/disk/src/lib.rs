@@ -8,6 +8,7 @@
 pub mod clock;
 mod host;
 pub mod log;
+pub mod private;
 mod target;
 pub mod unfinished;
 

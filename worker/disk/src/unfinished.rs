@@ -8,12 +8,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::private;
 
 /// Bytes of a record beyond which it is written anew.
 const LONG: u64 = 64 << 10;
@@ -109,10 +111,10 @@ fn line(dir: &Path) -> Vec<u8> {
 /// The record, locked.
 fn open(path: &Path) -> io::Result<File> {
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+        private::create_dir_all(parent)?;
     }
     for _ in 0..10 {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        let file = private::create(path)?;
         match file.try_lock() {
             Ok(()) | Err(TryLockError::Error(_)) => {}
             Err(TryLockError::WouldBlock) => continue,

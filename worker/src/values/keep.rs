@@ -1,6 +1,6 @@
 //! Keeps the value of an attempt that has succeeded.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use dagrun_core::layout;
 use dagrun_core::one_line;
 use dagrun_core::payload::{self, PayloadError, Stored, Whereabouts};
 use dagrun_core::recipe::{INLINE, Keep};
+use dagrun_disk::private;
 
 use super::{Fetch, Keeper, ValueError, ValueId, Values, checksum};
 
@@ -57,8 +58,8 @@ fn write_file(of: &Keeping<'_>, payload: &[u8]) -> Result<Stored, KeepError> {
     let name = format!("{}-{}.{ending}", of.task, of.id.instance.index);
     let dir = layout::values(of.run_dir);
     let (path, temporary) = (dir.join(&name), dir.join(format!(".{name}.{}", std::process::id())));
-    let written = fs::create_dir_all(&dir)
-        .and_then(|()| File::create(&temporary)?.write_all(content))
+    let written = private::create_dir_all(&dir)
+        .and_then(|()| private::create(&temporary)?.write_all(content))
         .and_then(|()| fs::rename(&temporary, &path));
     if let Err(source) = written {
         let _ = fs::remove_file(&temporary);

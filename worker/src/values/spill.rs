@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dagrun_disk::private;
 use rustix::fs::FallocateFlags;
 
 /// Extents begin at multiples of this, so that the space of one can be freed without its
@@ -87,7 +88,7 @@ impl Spill {
 /// A file for reading and writing that no directory lists.
 fn nameless(dir: &Path) -> io::Result<File> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    std::fs::create_dir_all(dir)?;
+    private::create_dir_all(dir)?;
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let path = dir.join(format!(".dagrun-values-{}-{number}", std::process::id()));
     // Left behind by a process that was killed between the two steps and had the same process id.

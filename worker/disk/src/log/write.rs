@@ -1,6 +1,6 @@
 //! The writing half: shared by all slots of a worker, buffered, never in the way of an attempt.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use dagrun_core::ids::{InstanceId, Timestamp};
 use dagrun_core::status::Stream;
 
 use super::format::{RECORD, Record};
+use crate::private;
 
 /// Bytes kept in memory at most before they are written.
 const BUFFER: usize = 1 << 20;
@@ -195,12 +196,14 @@ impl Files {
     /// Opens or creates the pair; a pair that another live worker of the same name holds is left
     /// alone, and one with a number is taken.
     fn open(dir: &Path, stem: &str) -> io::Result<Files> {
-        fs::create_dir_all(dir)?;
+        private::create_dir_all(dir)?;
         for number in 1..1000 {
             let name = if number == 1 { stem.to_owned() } else { format!("{stem}.{number}") };
             let open = |extension: &str| {
                 let path = dir.join(format!("{name}.{extension}"));
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create(true).truncate(false);
+                private::open(&path, &mut options)
             };
             let log = open("log")?;
             match log.try_lock() {
