@@ -258,6 +258,61 @@ fn graceful_stops_cost_neither_retries_nor_max_lost() {
 }
 
 #[test]
+fn no_attempt_is_started_twice_however_many_workers_are_killed() {
+    let many = "[task.a]\nsweep = { i = { range = '0..1500' } }\n\
+        shell = 'echo $i $DAGRUN_ATTEMPT >> audit'\n";
+    let (cluster, _scheduler) = scheduler(many, "10m");
+    let start = |at: usize| {
+        let name = format!("w{at}");
+        cluster.join(&["--name", &name, "-j", "2"])
+    };
+    let mut workers: Vec<Process> = (0..3).map(start).collect();
+    cluster.submit(&["--detach"]).exits(0);
+    let done = || match cluster.0.path("audit").exists() {
+        true => audit(&cluster).len(),
+        false => 0,
+    };
+    for kill in 0..8 {
+        wait_until("more are done", || done() > 150 * (kill + 1));
+        workers.remove(0).signal(Signal::KILL);
+        workers.push(start(kill + 3));
+    }
+    cluster.run(&["wait", "last"]).exits(0);
+    let started = audit(&cluster);
+    let mut twice = started.windows(2).filter(|pair| pair[0] == pair[1]);
+    assert_eq!(twice.next(), None, "an attempt was started twice");
+    let word = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    let mut instances: Vec<String> = started.iter().map(|line| word(line)).collect();
+    instances.dedup();
+    instances.sort();
+    instances.dedup();
+    assert_eq!(instances.len(), 1500);
+}
+
+#[test]
+fn a_task_that_kills_its_worker_is_found_and_the_others_are_not_blamed() {
+    // It ends its worker at once, long before the scheduler would hear that it runs.
+    let killer = "[task.killer]\nmax-lost = 1\n\
+        shell = 'kill -9 $(cut -d\" \" -f4 /proc/$$/stat)'\n\
+        [task.a]\nsweep = { i = { range = '0..60' } }\nmax-lost = 0\nafter = 'first'\n\
+        run = ['sleep', '0.01']\n[task.first]\nrun = ['true']\n";
+    let (cluster, _scheduler) = scheduler(killer, "10m");
+    let mut workers: Vec<Process> =
+        (0..8).map(|at| cluster.join(&["--name", &format!("w{at}"), "-j", "2"])).collect();
+    cluster.submit(&["-q"]).exits(1);
+    let states = |task: &str| {
+        let rows = cluster.instances(task);
+        let states = rows.iter().map(|row| row["state"].as_str().unwrap_or("").to_owned());
+        states.collect::<std::collections::BTreeSet<String>>()
+    };
+    assert_eq!(Vec::from_iter(states("killer")), ["failed"]);
+    assert_eq!(Vec::from_iter(states("a")), ["succeeded"]);
+    // One of which nothing was known, and two that it is blamed for.
+    let ended = workers.iter_mut().filter_map(|worker| worker.has_ended().then_some(())).count();
+    assert_eq!(ended, 3);
+}
+
+#[test]
 fn what_killed_workers_left_is_removed() {
     let (cluster, _scheduler) = scheduler(&one(), "10m");
     let temporary = cluster.0.path("tmp");
