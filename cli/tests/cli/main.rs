@@ -3,6 +3,7 @@
 mod again;
 mod attach;
 mod bare;
+mod chaos;
 mod checkpoints;
 mod clean;
 mod clusters;
