@@ -80,10 +80,11 @@ fn what_a_paused_worker_ran_is_not_placed_any_more() {
     wait_until("it is there again", || {
         cluster.run(&["workers", "--json"]).exits(0).json().len() == 2
     });
-    // It has come to its end when it has taken something else.
-    cluster.0.write("go", "");
-    cluster.run(&["retry", "last"]).exits(0);
-    assert_eq!(audit(&cluster), ["0 1", "0 1", "0 2"]);
+    // Its only slot is free when it has come to its end there.
+    cluster.0.write("next.toml", "[task.b]\nrun = ['true']\ntargets = ['first']\n");
+    cluster.run(&["submit", "next.toml", "-q"]).exits(0);
+    assert_eq!(cluster.0.read("o-0.txt"), "2\n", "not that of the attempt that was taken away");
+    assert_eq!(audit(&cluster), ["0 1", "0 2"]);
     let hidden = || {
         let entries = std::fs::read_dir(cluster.0.path(".")).unwrap().flatten();
         let names = entries.map(|entry| entry.file_name().into_string().unwrap());
