@@ -263,3 +263,53 @@ fn parents_are_made_and_paths_are_not() {
     drop(outputs);
     assert_eq!(fs::read_dir(rig.dir.path().join("results/x/y")).unwrap().count(), 0);
 }
+
+/// The same output of an attempt of another worker.
+fn elsewhere(file: &OutputFile) -> OutputFile {
+    let name = file.temporary.file_name().unwrap();
+    let dir = file.target.with_file_name(".dagrun-n-1");
+    OutputFile { temporary: dir.join(name), ..file.clone() }
+}
+
+#[test]
+fn what_an_attempt_writes_that_was_fenced_off_gets_nowhere() {
+    // Two outputs: the late attempt may have placed the first of them before.
+    for placed in [0, 1] {
+        let rig = Rig::new();
+        let files = [rig.output("a"), rig.output("b")];
+        let late_files = files.each_ref().map(elsewhere);
+        let late = rig.prepare(&late_files).unwrap();
+        late_files.iter().for_each(|file| fs::write(&file.temporary, "late").unwrap());
+        for file in &late_files[..placed] {
+            fs::rename(&file.temporary, &file.target).unwrap();
+        }
+        fence(&files, ".dagrun-m-1", &[".dagrun-n-1".into(), ".dagrun-n-0".into()]).unwrap();
+        let current = rig.prepare(&files).unwrap();
+        files.iter().for_each(|file| fs::write(&file.temporary, "current").unwrap());
+        publish(&current).unwrap();
+        // It is past all its tests, and only the moves are left.
+        for file in &late_files[placed..] {
+            let moved = place(file, Patience::default());
+            assert!(matches!(moved, Err(Unpublished::Failed(_))), "a move out of nowhere");
+        }
+        late_files[..placed].iter().for_each(|file| take_back(file, Placed::New));
+        for file in &files {
+            assert_eq!(fs::read_to_string(&file.target).unwrap(), "current");
+        }
+        drop((late, current));
+        assert_eq!(rig.names(), ["a", "b"]);
+    }
+}
+
+#[test]
+fn without_a_lease_nothing_is_placed() {
+    let rig = Rig::new();
+    let file = rig.output("a");
+    let outputs = rig.prepare(std::slice::from_ref(&file)).unwrap();
+    fs::write(&file.temporary, "a").unwrap();
+    rig.records.lease.void();
+    let ended = outputs.publish(Patience::default());
+    assert_eq!(ended, Err(Unpublished::Stopped));
+    drop(outputs);
+    assert_eq!(rig.names(), Vec::<String>::new());
+}
