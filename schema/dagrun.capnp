@@ -303,9 +303,10 @@ struct Resource {
 
 interface WorkerGate {
   register @0 (registration :Registration, worker :Worker)
-      -> (session :Session, id :UInt32, name :Text, lease :UInt64);
+      -> (session :Session, id :UInt32, name :Text, lease :UInt64, returned :Bool);
   # `lease` is for how long the worker may publish what it makes without hearing from the scheduler,
-  # in microseconds; 0: as long as its line stands.
+  # in microseconds; 0: as long as its line stands. `returned`: what it has is still its own, but for
+  # what is revoked over this line. If not, all of it is void.
 }
 
 struct Registration {

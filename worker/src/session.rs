@@ -188,6 +188,8 @@ struct Registered {
     lease: Micros,
     /// When it asked for that.
     asked: Micros,
+    /// Whether what it has is still its own.
+    returned: bool,
 }
 
 /// A connection that carries messages.
@@ -415,7 +417,8 @@ async fn register(
         let answer = answer.get()?;
         let name = answer.get_name()?.to_str()?.to_owned();
         let (session, lease) = (answer.get_session()?, Micros(answer.get_lease()));
-        Ok(Registered { session, id: answer.get_id(), name, lease, asked })
+        let (id, returned) = (answer.get_id(), answer.get_returned());
+        Ok(Registered { session, id, name, lease, asked, returned })
     };
     read().map_err(StartError::Refused)
 }

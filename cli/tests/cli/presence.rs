@@ -341,3 +341,25 @@ fn what_killed_workers_left_is_removed() {
     assert!(!forsaken.exists());
     waits_no_more(&cluster, "go");
 }
+
+#[test]
+fn a_worker_finds_another_scheduler_and_gives_up_what_the_first_had_given_it() {
+    let (cluster, mut first) = scheduler(&one(), "10m");
+    let _worker = worker(&cluster, "w", &[]);
+    cluster.submit(&["--detach"]).exits(0);
+    cluster.0.wait_for_file("begun-0-1");
+    first.signal(Signal::KILL);
+    first.end();
+    let mut second = cluster.0.start(&["scheduler", "--cluster", "c"]);
+    second.wait_for_line("listening");
+    wait_until("the worker is there again", || {
+        cluster.run(&["workers", "--json"]).exits(0).json().len() == 1
+    });
+    // Its only slot is free again when the attempt has been ended.
+    cluster.0.write("next.toml", "[task.b]\nrun = ['true']\n");
+    cluster.run(&["submit", "next.toml", "-q"]).exits(0);
+    assert!(
+        !cluster.0.path("o-0.txt").exists(),
+        "nothing is placed for a scheduler that is no more"
+    );
+}

@@ -1,7 +1,6 @@
 //! Events that wait for the driver.
 
 use std::cell::RefCell;
-use std::ops::Range;
 use std::sync::Arc;
 
 use dagrun_core::engine::{CancelScope, Past, Report, RunPlan, WorkerInfo};
@@ -12,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 
 use dagrun_schema::wire::{AttemptProgress, Submission};
 
+use super::presence::Returning;
 use super::worker::LineId;
 
 /// Something that happened.
@@ -28,8 +28,8 @@ pub(crate) enum Happened {
     Progress(WorkerId, Vec<AttemptProgress>),
     /// A worker reported, in the call of this number.
     Reports(WorkerId, Vec<Report>, u64),
-    /// A worker has returned: the attempts that it has, and the runs.
-    Returned(WorkerId, Vec<Range<u64>>, Vec<RunId>),
+    /// A worker has returned.
+    Returned(Box<Returning>),
     /// A worker takes nothing new.
     Leaving(WorkerId),
     /// The scheduler reports on attempts that it never sent.

@@ -41,6 +41,7 @@ use crate::store::{Command, Haste, Line, PrepareJob, Reply, RunEnd, Store};
 use dagrun_disk::clock::{now, uptime};
 
 pub(crate) use self::inbox::{Before, Happened, Inbox, Submitted};
+pub(crate) use self::presence::Welcomed;
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
 pub(crate) use self::worker::{Joining, LineId};
 
@@ -313,9 +314,7 @@ impl Driver {
                 }
                 self.engine.handle(now, Event::Reported { worker, reports }, actions);
             }
-            Happened::Returned(worker, held, runs) => {
-                self.returned(worker, held, &runs, now, actions);
-            }
+            Happened::Returned(returning) => self.returned(*returning, now, actions),
             Happened::Leaving(worker) => {
                 self.engine.handle(now, Event::WorkerLeaving { worker }, actions);
             }

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use dagrun_core::engine::{Action, Event, WorkerInfo};
 use dagrun_core::ids::{AttemptId, Micros, RunId, Timestamp, WorkerId};
+use dagrun_schema::dagrun_capnp::worker as wire_worker;
 use dagrun_schema::wire::Registration;
 use rustc_hash::FxHashMap;
 use rustix::fs::{Mode, OFlags};
@@ -25,6 +26,22 @@ const TICK: Micros = Micros(2_000_000);
 #[error("a later registration of this worker has arrived before")]
 pub(crate) struct Superseded;
 
+/// A worker that has said what it has, and the line over which it did.
+pub(crate) struct Returning {
+    worker: WorkerId,
+    client: wire_worker::Client,
+    held: Vec<Range<u64>>,
+    runs: Vec<RunId>,
+}
+
+/// A worker that has registered.
+pub(crate) struct Welcomed {
+    pub(crate) line: LineId,
+    pub(crate) name: String,
+    /// Whether it was known, so that what it has is still its own.
+    pub(crate) returned: bool,
+}
+
 impl Driver {
     /// Registers a worker at once, so that its name is taken; the state machine receives it through
     /// the inbox. One that is known already, as its uid shows, has returned.
@@ -35,13 +52,19 @@ impl Driver {
         &mut self,
         joining: Joining,
         inbox: &Inbox,
-    ) -> Result<(LineId, String), Superseded> {
+    ) -> Result<Welcomed, Superseded> {
         let uid = &joining.registration.uid;
         let mut workers = self.workers.iter().filter(|_| !uid.is_empty());
         let known = workers.find(|(_, live)| live.uid == *uid).map(|(id, _)| *id);
         match known {
-            Some(worker) => self.welcome_back(worker, joining, inbox),
-            None => Ok(self.welcome_new(joining, inbox)),
+            Some(worker) => {
+                let (line, name) = self.welcome_back(worker, joining, inbox)?;
+                Ok(Welcomed { line, name, returned: true })
+            }
+            None => {
+                let (line, name) = self.welcome_new(joining, inbox);
+                Ok(Welcomed { line, name, returned: false })
+            }
         }
     }
 
@@ -67,7 +90,7 @@ impl Driver {
             lock,
             door,
             peers_sent: 0,
-            client: Some(client),
+            client: Some(client.clone()),
             outbox: VecDeque::new(),
             in_flight: VecDeque::new(),
             calls: 0,
@@ -85,7 +108,7 @@ impl Driver {
         // What it still has was taken from it.
         let (held, runs) = (registration.held, registration.runs);
         if !held.is_empty() || !runs.is_empty() {
-            inbox.push(Happened::Returned(worker, held, runs));
+            inbox.push(Happened::Returned(Box::new(Returning { worker, client, held, runs })));
         }
         if registration.leaving {
             inbox.push(Happened::Leaving(worker));
@@ -109,10 +132,12 @@ impl Driver {
         self.lines += 1;
         (live.line, live.serial) = (self.lines, registration.serial);
         (live.last_heard, live.heard) = (at, awake);
-        (live.client, live.door) = (Some(client), registration.door);
+        live.door = registration.door;
         live.peers_sent = 0;
         let name = live.info.name.clone();
-        inbox.push(Happened::Returned(worker, registration.held, registration.runs));
+        let (held, runs) = (registration.held, registration.runs);
+        // Nothing goes over the new line before the state machine knows what the worker has.
+        inbox.push(Happened::Returned(Box::new(Returning { worker, client, held, runs })));
         if registration.leaving {
             inbox.push(Happened::Leaving(worker));
         }
@@ -122,18 +147,23 @@ impl Driver {
     /// A worker that was known, or thought to be lost, has said what it has.
     pub(super) fn returned(
         &mut self,
-        worker: WorkerId,
-        held: Vec<Range<u64>>,
-        runs: &[RunId],
+        returning: Returning,
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
+        let Returning { worker, client, held, runs } = returning;
         let Some(live) = self.workers.get_mut(&worker) else { return };
+        // What was given to it since it said what it has is not among that, and goes out again.
+        live.cut();
+        actions.retain(
+            |action| !matches!(action, Action::Dispatch { worker: other, .. } if *other == worker),
+        );
+        live.client = Some(client);
         live.known.clear();
         for run in runs {
-            match self.runs.contains_key(run) {
-                true => drop(live.known.insert(*run, rustc_hash::FxHashSet::default())),
-                false => live.push(Outgoing::Forget(*run)),
+            match self.runs.contains_key(&run) {
+                true => drop(live.known.insert(run, rustc_hash::FxHashSet::default())),
+                false => live.push(Outgoing::Forget(run)),
             }
         }
         // What it was not given, or what was given to others since, it must give up.

@@ -8,7 +8,7 @@ use dagrun_schema::dagrun_capnp::{session, worker_gate};
 use dagrun_schema::wire::{self, AttemptProgress, Message, Registration};
 
 use super::exception;
-use crate::driver::{Happened, Joining, LineId, Shared};
+use crate::driver::{Happened, Joining, LineId, Shared, Welcomed};
 
 /// Most bytes of a name, a host or a label.
 const TEXT: usize = 256;
@@ -43,17 +43,17 @@ impl worker_gate::Server for Gate {
         let registration = checked_registration(Registration::read(params.get_registration()?)?)?;
         let client = params.get_worker()?;
         let is_guest = registration.uid.is_empty();
-        let (line, name, lease) = {
+        let (Welcomed { line, name, returned }, lease) = {
             let mut driver = self.shared.driver.borrow_mut();
             let welcomed = driver.welcome(Joining { registration, client }, &self.shared.inbox);
-            let (line, name) = welcomed.map_err(|error| exception(&error))?;
-            (line, name, driver.lease())
+            (welcomed.map_err(|error| exception(&error))?, driver.lease())
         };
         let session = SessionServer { line, shared: Rc::clone(&self.shared) };
         let mut results = results.get();
         results.set_session(capnp_rpc::new_client(session));
         results.set_id(line.worker.0);
         results.set_name(&name);
+        results.set_returned(returned);
         results.set_lease(if is_guest { 0 } else { lease.0 });
         Ok(())
     }

@@ -191,8 +191,8 @@ impl Joined {
     /// Goes on over another line.
     fn take_up(&mut self, registered: Registered, line: Line) {
         let service = &self.service;
-        if registered.id != self.registered.id {
-            // The scheduler has given everything that this worker had to others. This must be known
+        if !registered.returned {
+            // The scheduler has given everything that this worker had to others, or is another one. This must be known
             // before anything may be published again.
             service.lease().void();
             drop(service.slots.withdraw_all(None));
