@@ -134,6 +134,18 @@ fn fail_fast_ends_what_it_had_not_ended_yet() {
 }
 
 #[test]
+fn what_a_leaving_worker_ended_is_no_failure_after_a_kill_either() {
+    let mut rig = Rig::new(vec![array(1)]).worker(1, 1).submit();
+    rig.finish(0, 0, Outcome::Preempted);
+    kill(&mut rig);
+    assert_eq!(rig.starts.last().unwrap().1, 3, "a second one may have been made");
+    rig.fail(0, 0);
+    assert_eq!(rig.state(0, 0), Failed, "without retries");
+    let past = rig.past.resumed.as_ref().unwrap();
+    assert_eq!(past.tried.iter().map(|it| (it.failed, it.lost)).collect::<Vec<_>>(), [(0, 0)]);
+}
+
+#[test]
 fn ids_of_attempts_are_those_of_the_start() {
     let mut rig = Rig::new(vec![array(1)]).worker(1, 1).submit();
     let before = rig.running()[0].1;
