@@ -138,7 +138,7 @@ fn draw_curves(
     let mut lines = framed(plot, &grid, &x, &y, margin);
     if curves.len() > 1 {
         let names = curves.iter().enumerate().map(|(series, (name, _))| {
-            let name = terminal::plain(&name);
+            let name = terminal::plain(name);
             match colour {
                 true => {
                     let [r, g, b] = DISTINCT[series % DISTINCT.len()];
@@ -267,7 +267,7 @@ fn legend(of: &str, low: f64, high: f64, margin: usize, colour: bool) -> String 
         false => SHADES.iter().flat_map(|shade| [*shade, *shade]).collect(),
     };
     let before = " ".repeat(margin.saturating_sub(1));
-    format!("{before}{}: {} {blocks} {}", terminal::plain(&of), short(low), short(high))
+    format!("{before}{}: {} {blocks} {}", terminal::plain(of), short(low), short(high))
 }
 
 /// Columns that the numbers of an axis need.

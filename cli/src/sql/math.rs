@@ -5,8 +5,13 @@ use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Result};
 
-/// Functions of one number.
-const ONE: &[(&str, fn(f64) -> f64)] = &[
+/// A function of one number, and its name.
+type One = (&'static str, fn(f64) -> f64);
+
+/// The same of two numbers.
+type Two = (&'static str, fn(f64, f64) -> f64);
+
+const ONE: &[One] = &[
     ("acos", f64::acos),
     ("acosh", f64::acosh),
     ("asin", f64::asin),
@@ -30,11 +35,10 @@ const ONE: &[(&str, fn(f64) -> f64)] = &[
 ];
 
 /// Those that leave whole numbers as they are.
-const ROUND: &[(&str, fn(f64) -> f64)] =
+const ROUND: &[One] =
     &[("ceil", f64::ceil), ("ceiling", f64::ceil), ("floor", f64::floor), ("trunc", f64::trunc)];
 
-/// Functions of two numbers.
-const TWO: &[(&str, fn(f64, f64) -> f64)] = &[
+const TWO: &[Two] = &[
     ("atan2", f64::atan2),
     ("log", |base, x| match of_positive(base, f64::ln) {
         base if base > 0.0 => of_positive(x, f64::ln) / base,
