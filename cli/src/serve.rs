@@ -9,6 +9,7 @@ use dagrun::program::Staying;
 use dagrun::rpc::Client;
 use dagrun_core::ids::Micros;
 use dagrun_core::one_line;
+use dagrun_core::status::{RunState, RunSummary};
 use dagrun_scheduler::SchedulerHandle;
 use dagrun_scheduler::connection::{ClusterDir, Token};
 use dagrun_worker::EndReason;
@@ -81,6 +82,7 @@ async fn until_the_end(scheduler: SchedulerHandle, token: Token) -> Result<Exit,
     };
     let stream = client.await.map_err(|error| broken("no socket", &error))?;
     let client = Client::attach(stream, token.bytes()).await?;
+    continue_runs(&client).await?;
     let mut ended = tokio::task::spawn_blocking(move || scheduler.join());
     tokio::select! {
         _ = &mut ended => return Ok(Exit::Success),
@@ -94,6 +96,25 @@ async fn until_the_end(scheduler: SchedulerHandle, token: Token) -> Result<Exit,
         _ = &mut ended => Ok(Exit::Success),
         signal = signals.next() => Ok(signal.exit()),
     }
+}
+
+/// Goes on with the runs that a scheduler of this cluster left unfinished because it was killed.
+async fn continue_runs(client: &Client) -> Result<(), Failure> {
+    let unfinished =
+        |run: &RunSummary| run.state == RunState::Interrupted && run.finished.is_none();
+    let runs = client.runs(u32::MAX).await?;
+    for run in runs.into_iter().filter(unfinished).map(|run| run.run) {
+        let client = client.clone();
+        tokio::task::spawn_local(async move {
+            match client.resume(run).await {
+                Ok(_) => terminal::print(&format!("goes on with run {run}")),
+                Err(error) => {
+                    terminal::print(&format!("cannot go on with run {run}: {}", one_line(&error)));
+                }
+            }
+        });
+    }
+    Ok(())
 }
 
 /// Runs a worker until someone ends it.

@@ -168,6 +168,8 @@ pub enum FailureKind {
     Panic,
     /// Its worker ended it, because it left.
     Preempted,
+    /// Its worker was lost, and it is not known whether it ran.
+    Unknown,
 }
 
 /// What is known of an ended attempt besides its outcome; opaque to the state machine.

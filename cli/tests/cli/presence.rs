@@ -295,11 +295,11 @@ fn a_task_that_kills_its_worker_is_found_and_the_others_are_not_blamed() {
     // It ends its worker at once, long before the scheduler would hear that it runs.
     let killer = "[task.killer]\nmax-lost = 1\n\
         shell = 'kill -9 $(cut -d\" \" -f4 /proc/$$/stat)'\n\
-        [task.a]\nsweep = { i = { range = '0..60' } }\nmax-lost = 0\nafter = 'first'\n\
+        [task.a]\nsweep = { i = { range = '0..60' } }\nmax-lost = 1\nafter = 'first'\n\
         run = ['sleep', '0.01']\n[task.first]\nrun = ['true']\n";
     let (cluster, _scheduler) = scheduler(killer, "10m");
     let mut workers: Vec<Process> =
-        (0..8).map(|at| cluster.join(&["--name", &format!("w{at}"), "-j", "2"])).collect();
+        (0..5).map(|at| worker(&cluster, &format!("w{at}"), &[])).collect();
     cluster.submit(&["-q"]).exits(1);
     let states = |task: &str| {
         let rows = cluster.instances(task);
@@ -308,9 +308,9 @@ fn a_task_that_kills_its_worker_is_found_and_the_others_are_not_blamed() {
     };
     assert_eq!(Vec::from_iter(states("killer")), ["failed"]);
     assert_eq!(Vec::from_iter(states("a")), ["succeeded"]);
-    // One of which nothing was known, and two that it is blamed for.
+    // Two that it is blamed for, and one more if it had waited there behind another.
     let ended = workers.iter_mut().filter_map(|worker| worker.has_ended().then_some(())).count();
-    assert_eq!(ended, 3);
+    assert!((2..=3).contains(&ended), "{ended}");
 }
 
 #[test]
@@ -343,23 +343,19 @@ fn what_killed_workers_left_is_removed() {
 }
 
 #[test]
-fn a_worker_finds_another_scheduler_and_gives_up_what_the_first_had_given_it() {
-    let (cluster, mut first) = scheduler(&one(), "10m");
+fn a_scheduler_that_was_killed_goes_on_with_its_runs_when_it_is_there_again() {
+    let (cluster, mut first) = scheduler(WAITING, "2s");
     let _worker = worker(&cluster, "w", &[]);
     cluster.submit(&["--detach"]).exits(0);
     cluster.0.wait_for_file("begun-0-1");
     first.signal(Signal::KILL);
     first.end();
-    let mut second = cluster.0.start(&["scheduler", "--cluster", "c"]);
-    second.wait_for_line("listening");
-    wait_until("the worker is there again", || {
-        cluster.run(&["workers", "--json"]).exits(0).json().len() == 1
-    });
-    // Its only slot is free again when the attempt has been ended.
-    cluster.0.write("next.toml", "[task.b]\nrun = ['true']\n");
-    cluster.run(&["submit", "next.toml", "-q"]).exits(0);
-    assert!(
-        !cluster.0.path("o-0.txt").exists(),
-        "nothing is placed for a scheduler that is no more"
-    );
+    let mut second = cluster.0.start(&["scheduler", "--cluster", "c", "--lease", "2s"]);
+    second.wait_for_line("goes on with run 1");
+    // The worker has found it by itself, and has given up what the first one had given it.
+    cluster.0.wait_for_file("begun-0-2");
+    waits_no_more(&cluster, "go");
+    // After a kill no number is used that may have been.
+    assert_eq!(audit(&cluster), ["0 1", "0 2", "1 2"]);
+    assert_eq!((0..2).map(|i| cluster.0.read(&format!("o-{i}.txt"))).collect::<String>(), "2\n2\n");
 }

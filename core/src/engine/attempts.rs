@@ -275,6 +275,15 @@ impl Turn<'_> {
         self.give_back(instance);
     }
 
+    /// The attempt's worker is lost, and whether it ran is not known: it is written down, so that its number
+    /// is not used again, and blamed for nothing.
+    pub(super) fn unknown(&mut self, attempt: Attempt) {
+        let instance = attempt.instance;
+        let cause = Some(Cause::Attempt(FailureKind::Unknown));
+        self.record_attempt(attempt, State::Ready, cause);
+        self.give_back(instance);
+    }
+
     /// The instance has reached its terminal state.
     pub(super) fn conclude(&mut self, attempt: Attempt, state: State, cause: Option<Cause>) {
         let (root, span) = (attempt.instance, attempt.span());

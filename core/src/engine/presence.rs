@@ -94,7 +94,10 @@ impl Turn<'_> {
             self.end_cancelled(attempt);
         } else {
             self.run.history(lease.instance).take(&attempt);
-            self.lost(attempt);
+            match attempt.ran {
+                true => self.lost(attempt),
+                false => self.unknown(attempt),
+            }
         }
         self.settle();
     }

@@ -351,7 +351,7 @@ impl Current {
             _ if row.state.is_terminal() => {}
             Some(Cause::Attempt(FailureKind::Lost)) => tried.lost += 1,
             // Its worker left, which is nobody's fault.
-            Some(Cause::Attempt(FailureKind::Preempted)) => {}
+            Some(Cause::Attempt(FailureKind::Preempted | FailureKind::Unknown)) => {}
             Some(Cause::Attempt(_)) => tried.failed += 1,
             // What had run only because of the interruption, or is made again, begins anew.
             Some(Cause::Reopened(why)) if why != Reopening::CutOff => {

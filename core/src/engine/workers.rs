@@ -138,11 +138,18 @@ impl Worker {
         }
     }
 
-    /// All leases, the oldest first.
+    /// All leases, the oldest first. A worker starts them in order, so that the first ones, as far as its
+    /// slots suffice, have come to run; they count as announced.
     pub(super) fn into_leases(self) -> Vec<Lease> {
         let mut leases: Vec<(AttemptId, Lease)> = self.leases.into_iter().collect();
         leases.sort_unstable_by_key(|(attempt, _)| *attempt);
-        leases.into_iter().map(|(_, lease)| lease).collect()
+        let mut free = Some(self.info.offer.slots);
+        let known = |(_, mut lease): (AttemptId, Lease)| {
+            free = free.and_then(|free| free.checked_sub(lease.cpus));
+            lease.announced |= free.is_some() || lease.cpus == 0;
+            lease
+        };
+        leases.into_iter().map(known).collect()
     }
 
     /// The leases that are not among these ranges of attempts, the oldest first. The ranges are sorted.

@@ -37,8 +37,8 @@ pub(crate) struct FakeWorker {
     pub(crate) held: BTreeMap<AttemptId, Held>,
     /// Whether its line is cut.
     pub(crate) away: bool,
-    /// Instances whose attempts were under way to it when its line was cut.
-    pub(crate) dropped: Vec<InstanceId>,
+    /// Attempts that were under way to it when its line was cut.
+    pub(crate) dropped: Vec<(AttemptId, Held)>,
 }
 
 /// A machine, its workers and everything that it did.
@@ -193,8 +193,8 @@ impl Rig {
         fake.away = true;
         let waiting = fake.held.iter().rev().filter(|(_, held)| !held.started);
         let dropped: Vec<AttemptId> = waiting.take(lost).map(|(id, _)| *id).collect();
-        let dropped = dropped.iter().filter_map(|id| fake.held.remove(id));
-        fake.dropped = dropped.map(|held| held.instance).collect();
+        let dropped = dropped.into_iter().filter_map(|id| Some((id, fake.held.remove(&id)?)));
+        fake.dropped = dropped.collect();
         self.event(Event::WorkerAway { worker: WorkerId(id) });
     }
 
@@ -203,7 +203,7 @@ impl Rig {
         let worker = WorkerId(id);
         let fake = self.workers.get_mut(&worker).expect("a live worker");
         fake.away = false;
-        self.returned.append(&mut fake.dropped);
+        self.returned.extend(fake.dropped.drain(..).map(|(_, held)| held.instance));
         let held = fake.held.keys().map(|attempt| attempt.0..attempt.0 + 1).collect();
         self.event(Event::WorkerReturned { worker, held });
     }

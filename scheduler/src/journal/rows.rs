@@ -212,6 +212,7 @@ fn encode_failure(kind: FailureKind) -> (i64, Option<i64>) {
         FailureKind::Function => (9, None),
         FailureKind::Panic => (10, None),
         FailureKind::Preempted => (11, None),
+        FailureKind::Unknown => (12, None),
     }
 }
 
@@ -229,6 +230,7 @@ fn decode_failure(number: i64, code: Option<i64>) -> Option<FailureKind> {
         9 => FailureKind::Function,
         10 => FailureKind::Panic,
         11 => FailureKind::Preempted,
+        12 => FailureKind::Unknown,
         _ => return None,
     })
 }
@@ -363,6 +365,7 @@ mod tests {
             FailureKind::Function,
             FailureKind::Panic,
             FailureKind::Preempted,
+            FailureKind::Unknown,
         ];
         let causes = kinds.map(Cause::Attempt).into_iter().chain([
             Cause::After { clause: 2, root },

@@ -26,6 +26,9 @@ pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
         Cause::Attempt(FailureKind::Function) => "its function failed".into(),
         Cause::Attempt(FailureKind::Panic) => "its function panicked".into(),
         Cause::Attempt(FailureKind::Preempted) => "its worker left".into(),
+        Cause::Attempt(FailureKind::Unknown) => {
+            "its worker was lost before it was known to run".into()
+        }
         Cause::Attempt(FailureKind::Cancelled) | Cause::Cancelled => "cancelled".into(),
         Cause::LostTooOften => match task {
             Some(task) if task.conduct.max_lost == 0 => "lost its worker once".into(),

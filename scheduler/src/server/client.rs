@@ -134,6 +134,9 @@ impl ClientServer {
         let (submission, checked, restored) = looked.map_err(|error| exception(&error))?;
         let Checked { pipeline, plan, widths } = checked;
         self.check_functions(&pipeline, &plan)?;
+        if restored.crashed {
+            self.server.former_leases_are_over().await;
+        }
         let resumption = Resumption {
             run,
             name: pipeline.name.clone(),

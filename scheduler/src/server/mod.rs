@@ -262,6 +262,8 @@ fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
 pub(crate) struct Server {
     config: Config,
     shared: Rc<Shared>,
+    /// When it started.
+    started: Micros,
     reader: Reader,
     strangers: Cell<u32>,
     connections: Cell<u32>,
@@ -277,6 +279,7 @@ impl Server {
             reader: Reader::new(config.state_dir.clone()),
             config,
             shared,
+            started: dagrun_disk::clock::uptime(),
             strangers: Cell::new(0),
             connections: Cell::new(0),
             disconnected: Notify::new(),
@@ -401,6 +404,17 @@ impl Server {
             }
         })
         .await;
+    }
+
+    /// Waits until no worker of a scheduler that was killed before this one started may publish any more,
+    /// unless it has registered here. A scheduler that listens nowhere had its workers within itself.
+    async fn former_leases_are_over(&self) {
+        if self.config.listen.is_none() {
+            return;
+        }
+        let passed = dagrun_disk::clock::uptime().0.saturating_sub(self.started.0);
+        let left = self.config.lease.saturating_sub(Micros(passed).to_duration());
+        tokio::time::sleep(left).await;
     }
 
     async fn all_disconnected(&self) {

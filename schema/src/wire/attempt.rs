@@ -176,7 +176,7 @@ impl Message for Report {
             Outcome::Failed(FailureKind::Exit(code)) => outcome.set_exit(code),
             Outcome::Failed(FailureKind::Signal(signal)) => outcome.set_signal(signal),
             Outcome::Failed(FailureKind::Timeout) => outcome.set_timeout(()),
-            Outcome::Failed(FailureKind::Lost) => outcome.set_lost(()),
+            Outcome::Failed(FailureKind::Lost | FailureKind::Unknown) => outcome.set_lost(()),
             Outcome::Failed(FailureKind::Start) => outcome.set_start(()),
             Outcome::Failed(FailureKind::MissingOutput) => outcome.set_missing_output(()),
             Outcome::Failed(FailureKind::Capture) => outcome.set_capture(()),

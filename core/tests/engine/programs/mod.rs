@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use dagrun_core::engine::{CancelScope, Cause, Event, FollowProblem, Outcome, Scheme};
-use dagrun_core::ids::{InstanceId, TaskId, WorkerId};
+use dagrun_core::ids::{AttemptId, InstanceId, TaskId, WorkerId};
 use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::Targets;
 use dagrun_core::status::{FailureKind, RunState, State};
@@ -170,13 +170,18 @@ impl Pair {
         let id = self.random.pick(&ids);
         self.observe();
         let worker = &self.rig.workers[&id];
-        self.rig.returned.extend(worker.dropped.iter().copied());
-        let held: Vec<Held> = worker.held.values().copied().collect();
-        for held in held {
+        let dropped = worker.dropped.iter().map(|(id, held)| (*id, *held));
+        let held: BTreeMap<AttemptId, Held> =
+            worker.held.iter().map(|(id, held)| (*id, *held)).chain(dropped).collect();
+        // The first ones, as far as its slots suffice, have come to run.
+        let mut free = Some(worker.slots);
+        for held in held.into_values() {
             let instance = held.instance;
-            if held.cancelled || (held.announced && self.loses(instance)) {
+            free = free.and_then(|free| free.checked_sub(held.cpus));
+            let ran = held.announced || free.is_some() || held.cpus == 0;
+            if held.cancelled || (ran && self.loses(instance)) {
                 self.model.end_lost(instance, id);
-            } else if !held.announced {
+            } else if !ran {
                 self.rig.returned.push(instance);
             }
         }
