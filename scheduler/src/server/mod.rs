@@ -85,6 +85,9 @@ impl std::fmt::Debug for Config {
     }
 }
 
+/// How long it may take to go on with runs once the former leases are over.
+const GOING_ON: Duration = Duration::from_secs(10);
+
 /// The default of [`Config::lease`].
 pub const LEASE: Duration = Duration::from_secs(30);
 
@@ -415,6 +418,12 @@ impl Server {
         let passed = dagrun_disk::clock::uptime().0.saturating_sub(self.started.0);
         let left = self.config.lease.saturating_sub(Micros(passed).to_duration());
         tokio::time::sleep(left).await;
+    }
+
+    /// Whether it may still be about to go on with runs that a killed scheduler left.
+    fn is_going_on(&self) -> bool {
+        let passed = dagrun_disk::clock::uptime().0.saturating_sub(self.started.0);
+        self.config.listen.is_some() && Micros(passed).to_duration() < self.config.lease + GOING_ON
     }
 
     async fn all_disconnected(&self) {

@@ -19,6 +19,8 @@ use crate::history::{History, HistoryError, resolve};
 
 /// Rows in one answer.
 const ROWS: u32 = 10_000;
+/// How often to look whether a run goes on.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 pub(super) struct RunServer {
     pub(super) run: RunId,
@@ -33,6 +35,22 @@ impl RunServer {
     ) -> Result<T, Error> {
         let run = self.run;
         self.server.reader.read(move |history| query(history, run)).await
+    }
+
+    /// The run as soon as this scheduler has gone on with it, if it is about to: whoever follows a run
+    /// goes on when the scheduler does.
+    async fn about_to_go_on(&self) -> Result<Option<Rc<Published>>, Error> {
+        if !self.server.is_going_on() {
+            return Ok(None);
+        }
+        let status = self.read(|history: &History, run| history.status(run)).await?;
+        while !observer::is_final(status.state) && self.server.is_going_on() {
+            tokio::time::sleep(LOOK).await;
+            if let Some(live) = self.live() {
+                return Ok(Some(live));
+            }
+        }
+        Ok(None)
     }
 
     fn live(&self) -> Option<Rc<Published>> {
@@ -65,7 +83,11 @@ impl run::Server for RunServer {
     ) -> Result<(), Error> {
         let params = params.get()?;
         let client = params.get_observer()?;
-        let subscription = match self.live() {
+        let live = match self.live() {
+            Some(live) => Some(live),
+            None => self.about_to_go_on().await?,
+        };
+        let subscription = match live {
             Some(live) => observer::follow(live.observe(params.get_detailed()), client),
             None => {
                 let read = |history: &History, run| {
