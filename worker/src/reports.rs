@@ -116,6 +116,14 @@ impl Pump {
         ended.map(range).collect()
     }
 
+    /// Drops what has not been acknowledged: it is of no interest to the scheduler that is there now.
+    pub(crate) fn discard(&mut self) {
+        while self.messages.try_recv().is_ok() {}
+        self.waiting.clear();
+        self.kept.clear();
+        self.receipts.kept.set(0);
+    }
+
     /// Works until all senders of messages have been dropped, or the line is `cut`: then it can be run
     /// again over another one.
     pub(crate) async fn run(mut self, session: session::Client, cut: Rc<Notify>) -> Pump {
@@ -155,13 +163,21 @@ impl Pump {
             if few && self.slots.has_backlog() {
                 tokio::time::sleep(GATHER).await;
             }
-            while let Some(barrier) = self.send_waiting(session).await {
-                let _all = self.calls.acquire_many(CALLS).await;
-                barrier();
-            }
+            self.send_and_answer(session).await;
             if look {
                 let more = self.announce(session).await;
                 next_look = more.then(|| Instant::now() + LOOK);
+            }
+        }
+    }
+
+    /// Sends what waits, and answers the barriers in it once all before them has been received. One that
+    /// cannot be answered is dropped.
+    async fn send_and_answer(&mut self, session: &session::Client) {
+        while let Some(barrier) = self.send_waiting(session).await {
+            let _all = self.calls.acquire_many(CALLS).await;
+            if !self.broken.get() {
+                barrier();
             }
         }
     }
@@ -213,10 +229,7 @@ impl Pump {
         let before = Timestamp(clock::now().0.saturating_sub(LONG));
         let (running, more) = self.slots.newly_running(before);
         self.waiting.extend(running.into_iter().map(Message::Report));
-        while let Some(barrier) = self.send_waiting(session).await {
-            let _all = self.calls.acquire_many(CALLS).await;
-            barrier();
-        }
+        self.send_and_answer(session).await;
         more
     }
 

@@ -15,7 +15,7 @@ use dagrun_core::status::{Detail, FailureKind};
 use dagrun_schema::dagrun_capnp::worker;
 use dagrun_schema::wire::{self, Door, Handout, TaskRecipe};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::control::Stop;
 use crate::lease::Lease;
@@ -45,8 +45,6 @@ pub(crate) struct Service {
     pub(crate) reaper: RefCell<Option<Reaper>>,
     /// No new work is taken.
     pub(crate) leaving: Cell<bool>,
-    /// Notified when the scheduler does not answer.
-    pub(crate) cut: Rc<Notify>,
     /// Processes may have been started since the last search for strays.
     pub(crate) started: Cell<bool>,
     /// Notified when the scheduler's order to shut down has been carried out.
@@ -99,6 +97,40 @@ impl Service {
         let reaper = self.reaper.borrow_mut().take();
         if let Some(reaper) = reaper {
             let _ = spawn_blocking(move || reaper.dismiss()).await;
+        }
+    }
+
+    /// Ends what is left of a run, and forgets it.
+    async fn forget_run(&self, run: RunId) -> Result<(), JoinError> {
+        // Nobody waits for these any more.
+        let _ = self.slots.withdraw_all(Some(run));
+        self.slots.stop_all(Some(run), Stop::Cancel);
+        let (slots, runs) = (self.slots.clone(), self.runs.clone());
+        let values = self.values.clone();
+        let cleaned = spawn_blocking(move || {
+            slots.wait_idle(Some(run));
+            values.store().forget(run);
+            slots.runner().copies().forget(run);
+            if runs.forget(run) {
+                slots.runner().mark().kill_all(Some(run));
+            }
+        });
+        cleaned.await?;
+        if self.runs.is_empty() && self.slots.running() == 0 {
+            self.started.set(false);
+        }
+        Ok(())
+    }
+
+    /// Gives up all that it has, as it is not the scheduler's that is there now. Numbers of runs and
+    /// attempts mean something else there.
+    pub(crate) async fn give_up_all(&self) {
+        // From now on nothing of it is published.
+        self.lease().void();
+        let _ = self.slots.withdraw_all(None);
+        self.slots.stop_all(None, Stop::Cancel);
+        for run in self.runs.known() {
+            let _ = self.forget_run(run).await;
         }
     }
 
@@ -210,24 +242,7 @@ impl worker::Server for Service {
         _: worker::ForgetResults,
     ) -> Result<(), Error> {
         let run = RunId(params.get()?.get_run());
-        // Nobody waits for these any more.
-        let _ = self.slots.withdraw_all(Some(run));
-        self.slots.stop_all(Some(run), Stop::Cancel);
-        let (slots, runs) = (self.slots.clone(), self.runs.clone());
-        let values = self.values.clone();
-        let cleaned = spawn_blocking(move || {
-            slots.wait_idle(Some(run));
-            values.store().forget(run);
-            slots.runner().copies().forget(run);
-            if runs.forget(run) {
-                slots.runner().mark().kill_all(Some(run));
-            }
-        });
-        cleaned.await.map_err(|error| Error::failed(error.to_string()))?;
-        if self.runs.is_empty() && self.slots.running() == 0 {
-            self.started.set(false);
-        }
-        Ok(())
+        self.forget_run(run).await.map_err(|error| Error::failed(error.to_string()))
     }
 
     async fn peers(

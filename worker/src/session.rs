@@ -292,7 +292,6 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
         starting: RefCell::new(starting.flatten()),
         reaper: RefCell::new(None),
         leaving: Cell::new(false),
-        cut: Rc::new(Notify::new()),
         started: Cell::new(false),
         done: Rc::new(Notify::new()),
     };

@@ -14,7 +14,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Cluster, Process, Test, wait_until};
+use crate::harness::{Cluster, Process, Test};
+use crate::presence::audit;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 struct Random(u64);
@@ -92,11 +93,6 @@ impl Chaos {
         }
     }
 
-    fn audit(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.cluster.0.path("audit")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
     fn has_ended(&self) -> bool {
         let run = self.cluster.run(&["status", "last", "--json"]).exits(0).json();
         run[0]["state"] != "running"
@@ -108,7 +104,7 @@ impl Chaos {
         assert_eq!(rows.len() as u64, instances);
         let unlike: Vec<&Value> = rows.iter().filter(|row| row["state"] != "succeeded").collect();
         assert!(unlike.is_empty(), "{unlike:?}");
-        let audit = self.audit();
+        let audit = audit(&self.cluster);
         let distinct: BTreeSet<&String> = audit.iter().collect();
         assert_eq!(distinct.len(), audit.len(), "an attempt was started twice");
         for row in &rows {
@@ -126,12 +122,7 @@ impl Chaos {
             let own = lines.find(|line| line.starts_with(&word)).unwrap_or_default();
             assert!(own.ends_with("succeeded"), "{index} has {attempt}: {explained:#?}");
         }
-        let hidden = || {
-            let entries = std::fs::read_dir(self.cluster.0.path("out")).unwrap().flatten();
-            let names = entries.map(|entry| entry.file_name().into_string().unwrap());
-            names.filter(|name| name.starts_with(".dagrun-")).collect::<Vec<_>>()
-        };
-        wait_until("no directory of an attempt is left", || hidden().is_empty());
+        self.cluster.0.wait_for_no_attempt_dir("out");
     }
 }
 
@@ -151,7 +142,7 @@ fn the_audit_adds_up_whatever_happens() {
             strikes += 1;
             assert!(strikes < 10 + instances, "it never ends");
         }
-        eprintln!("{strikes} strikes, {} attempts", chaos.audit().len());
+        eprintln!("{strikes} strikes, {} attempts", audit(&chaos.cluster).len());
         chaos.adds_up(instances);
     }
 }

@@ -173,6 +173,15 @@ impl Test {
         Process { child, lines, seen: String::new() }
     }
 
+    /// Waits until no attempt's directory is left in a directory of outputs.
+    pub(crate) fn wait_for_no_attempt_dir(&self, outputs: &str) {
+        let is_left = || {
+            let mut names = std::fs::read_dir(self.path(outputs)).unwrap().flatten();
+            names.any(|entry| entry.file_name().to_string_lossy().starts_with(".dagrun-"))
+        };
+        wait_until("no directory of an attempt is left", || !is_left());
+    }
+
     /// Waits until a file is there.
     pub(crate) fn wait_for_file(&self, name: &str) {
         let path = self.path(name);

@@ -36,9 +36,10 @@ fn worker(cluster: &Cluster, name: &str, words: &[&str]) -> Process {
     cluster.join(&[&["--name", name, "-j", "1"], words].concat())
 }
 
-/// The lines of the audit, sorted.
-fn audit(cluster: &Cluster) -> Vec<String> {
-    let mut lines: Vec<String> = cluster.0.read("audit").lines().map(str::to_owned).collect();
+/// The lines of the audit, sorted; none before the first.
+pub(crate) fn audit(cluster: &Cluster) -> Vec<String> {
+    let text = std::fs::read_to_string(cluster.0.path("audit")).unwrap_or_default();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();
     lines
 }
@@ -85,12 +86,7 @@ fn what_a_paused_worker_ran_is_not_placed_any_more() {
     cluster.run(&["submit", "next.toml", "-q"]).exits(0);
     assert_eq!(cluster.0.read("o-0.txt"), "2\n", "not that of the attempt that was taken away");
     assert_eq!(audit(&cluster), ["0 1", "0 2"]);
-    let hidden = || {
-        let entries = std::fs::read_dir(cluster.0.path(".")).unwrap().flatten();
-        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
-        names.filter(|name| name.starts_with(".dagrun-")).collect::<Vec<_>>()
-    };
-    wait_until("no directory of an attempt is left", || hidden().is_empty());
+    cluster.0.wait_for_no_attempt_dir(".");
 }
 
 /// A worker's way to its scheduler, which can be cut.
@@ -196,10 +192,7 @@ fn lines_that_are_cut_again_and_again_lose_nothing_either() {
     let (cluster, _scheduler) = scheduler(many, "10m");
     let (way, _worker) = apart(&cluster, "far");
     cluster.submit(&["--detach"]).exits(0);
-    let done = || match cluster.0.path("audit").exists() {
-        true => audit(&cluster).len(),
-        false => 0,
-    };
+    let done = || audit(&cluster).len();
     for at in [20, 60, 100, 140, 180, 220, 260, 300, 340] {
         wait_until("more are done", || done() >= at);
         way.break_lines();
@@ -269,10 +262,7 @@ fn no_attempt_is_started_twice_however_many_workers_are_killed() {
     };
     let mut workers: Vec<Process> = (0..3).map(start).collect();
     cluster.submit(&["--detach"]).exits(0);
-    let done = || match cluster.0.path("audit").exists() {
-        true => audit(&cluster).len(),
-        false => 0,
-    };
+    let done = || audit(&cluster).len();
     for kill in 0..8 {
         wait_until("more are done", || done() > 150 * (kill + 1));
         workers.remove(0).signal(Signal::KILL);
@@ -366,4 +356,21 @@ fn a_scheduler_that_was_killed_goes_on_with_its_runs_when_it_is_there_again() {
     // After a kill no number is used that may have been.
     assert_eq!(audit(&cluster), ["0 1", "0 2", "1 2"]);
     assert_eq!((0..2).map(|i| cluster.0.read(&format!("o-{i}.txt"))).collect::<String>(), "2\n2\n");
+}
+
+#[test]
+fn a_scheduler_with_a_history_of_its_own_is_not_taken_for_the_one_before() {
+    let (cluster, mut first) = scheduler(&one(), "10m");
+    let _worker = worker(&cluster, "w", &[]);
+    cluster.submit(&["--detach"]).exits(0);
+    cluster.0.wait_for_file("begun-0-1");
+    first.signal(Signal::KILL);
+    first.end();
+    let mut second = cluster.0.start(&["scheduler", "--cluster", "c", "--state-dir", "another"]);
+    second.wait_for_line("listening");
+    // Its first run has the number that the other one's had, and so has its first attempt.
+    cluster.0.write("next.toml", "[task.b]\nshell = 'echo b > $out_o'\nout.o = 'b.txt'\n");
+    cluster.run(&["submit", "next.toml", "-q"]).exits(0);
+    assert_eq!(cluster.0.read("b.txt"), "b\n");
+    assert!(!cluster.0.path("o-0.txt").exists(), "nothing is placed for the one before");
 }

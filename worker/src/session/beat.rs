@@ -7,6 +7,7 @@ use dagrun_core::ids::Micros;
 use dagrun_disk::clock;
 use dagrun_schema::dagrun_capnp::session;
 use dagrun_schema::wire::{self, AttemptProgress};
+use tokio::sync::Notify;
 
 use crate::reports::Receipts;
 use crate::service::Service;
@@ -28,6 +29,8 @@ pub(super) struct Beat {
     pub(super) lease: Micros,
     pub(super) receipts: Option<Rc<Receipts>>,
     pub(super) service: Rc<Service>,
+    /// Notified when the scheduler does not answer.
+    pub(super) silent: Rc<Notify>,
 }
 
 impl Beat {
@@ -69,6 +72,6 @@ impl Beat {
             }
         }
         // Where there is no other line, the end of this one is handled where it is served.
-        self.service.cut.notify_one();
+        self.silent.notify_one();
     }
 }

@@ -15,7 +15,6 @@ use super::{
     Accepted, CLOSING, Connection, EndReason, FAREWELL, JOINING, Joined, Line, Own, Registered,
     StartError, converse, register,
 };
-use crate::control::Stop;
 use crate::reports::{Pump, Receipts};
 
 /// How long to wait before the scheduler is looked for again.
@@ -49,7 +48,7 @@ impl Joined {
         let mut serial = 0;
         loop {
             let session = self.registered.session.clone();
-            let cut = Rc::new(Notify::new());
+            let (cut, silent) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
             let running = tokio::task::spawn_local(pump.run(session.clone(), cut.clone()));
             let beating = Beat {
                 session: session.clone(),
@@ -57,10 +56,11 @@ impl Joined {
                 lease: self.registered.lease,
                 receipts: receipts.clone(),
                 service: service.clone(),
+                silent: silent.clone(),
             };
             let heart = tokio::task::spawn_local(beating.run());
             drop(session);
-            let served = self.serve_line(&mut stops).await;
+            let served = self.serve_line(&mut stops, &silent).await;
             heart.abort();
             let why = match served {
                 Served::Over(reason) => {
@@ -74,10 +74,8 @@ impl Joined {
                 Served::Cut(why) => why,
             };
             cut.notify_one();
-            if let Some(line) = self.line.take().filter(|line| !line.rpc.is_finished()) {
-                // Nothing that was sent over it may be carried out any more.
-                line.rpc.abort();
-                let _ = line.rpc.await;
+            if let Some(line) = self.line.take() {
+                line.abandon().await;
             }
             let Ok(left) = running.await else { return EndReason::Broken };
             pump = left;
@@ -91,7 +89,7 @@ impl Joined {
     }
 
     /// Serves until the line is cut or the worker is to end.
-    async fn serve_line(&mut self, stops: &mut Stops) -> Served {
+    async fn serve_line(&mut self, stops: &mut Stops, silent: &Notify) -> Served {
         let (service, session) = (self.service.clone(), self.registered.session.clone());
         let mut line = self.line.as_mut();
         let returns = self.config.rejoin.is_some();
@@ -101,7 +99,7 @@ impl Joined {
                     true => Served::Cut(why),
                     false => Served::Over(EndReason::ConnectionLost(why)),
                 },
-                () = service.cut.notified(), if returns => {
+                () = silent.notified(), if returns => {
                     return Served::Cut("the scheduler does not answer".to_owned());
                 }
                 () = service.done.notified() => return Served::Over(EndReason::Dismissed),
@@ -170,6 +168,7 @@ impl Joined {
             // First what runs, then what has ended: an attempt that ends in between is among both.
             let mut held = service.slots.held();
             held.extend(pump.pending());
+            let is_new = held.is_empty() && service.runs.is_empty();
             let (config, lock) = (&self.config, self.lock.as_deref());
             let own = Own { config, lock, serial: *serial, held: joined(held) };
             let trying = async {
@@ -178,9 +177,20 @@ impl Joined {
                 Ok::<_, StartError>((registered, line))
             };
             match tokio::time::timeout(JOINING, trying).await {
-                Ok(Ok((registered, line))) => {
+                Ok(Ok((registered, line))) if registered.returned || is_new => {
+                    if is_new {
+                        pump.discard();
+                    }
                     self.take_up(registered, line);
                     return Ok(());
+                }
+                // This scheduler is another one, or has given all to others. It is registered once more
+                // when nothing is left.
+                Ok(Ok((_, line))) => {
+                    line.abandon().await;
+                    service.give_up_all().await;
+                    pump.discard();
+                    pause = SHORTEST_PAUSE;
                 }
                 Ok(Err(error)) => why = dagrun_core::one_line(&error),
                 Err(_) => why = StartError::Silent.to_string(),
@@ -191,18 +201,21 @@ impl Joined {
     /// Goes on over another line.
     fn take_up(&mut self, registered: Registered, line: Line) {
         let service = &self.service;
-        if !registered.returned {
-            // The scheduler has given everything that this worker had to others, or is another one. This must be known
-            // before anything may be published again.
-            service.lease().void();
-            drop(service.slots.withdraw_all(None));
-            service.slots.stop_all(None, Stop::Cancel);
-            service.values.set_own(WorkerId(registered.id));
-        }
+        service.values.set_own(WorkerId(registered.id));
         service.lease().renew(registered.asked, registered.lease);
         service.name.replace(registered.name.clone());
         self.registered = registered;
         self.line = Some(line);
+    }
+}
+
+impl Line {
+    /// Closes it, so that nothing that was sent over it is carried out any more.
+    async fn abandon(self) {
+        if !self.rpc.is_finished() {
+            self.rpc.abort();
+            let _ = self.rpc.await;
+        }
     }
 }
 
