@@ -10,7 +10,7 @@ use dagrun_core::status::{Detail, FailureKind};
 use dagrun_schema::wire::Handout;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::Driver;
+use super::SchedulerCore;
 use super::inbox::{Happened, Inbox};
 use super::run::{LiveRun, ManifestKey, TaskRecipe};
 use super::worker::{LineId, Outgoing};
@@ -42,7 +42,7 @@ struct Waiting {
     revoked: FxHashSet<AttemptId>,
 }
 
-impl Driver {
+impl SchedulerCore {
     pub(super) fn dispatch(&mut self, worker: WorkerId, assignment: Assignment, inbox: &Inbox) {
         if let Err(error) = self.try_dispatch(worker, assignment) {
             let attempts = attempts(&assignment);

@@ -4,11 +4,11 @@
 use dagrun_core::engine::{Assignment, CancelScope};
 use dagrun_core::ids::{InstanceId, RunId};
 
-use super::{Batch, Driver};
+use super::{Batch, SchedulerCore};
 use crate::journal::Note;
 use crate::store::{Haste, Line};
 
-impl Driver {
+impl SchedulerCore {
     /// The batch that must be on disk before an assignment is sent, if it is not: the one with its task's
     /// mark, and where an attempt follows another, the one with the end of that.
     pub(super) fn wait_for_disk(

@@ -8,13 +8,13 @@ use dagrun_core::pipeline::Targets;
 use dagrun_core::status::{InstanceRow, RunStatus, State};
 use rustc_hash::FxHashMap;
 
-use super::Driver;
+use super::SchedulerCore;
 use crate::history::{Situation, rfc3339};
 
 /// Functions that are listed when the one asked for is missing.
 const SHOWN: usize = 12;
 
-impl Driver {
+impl SchedulerCore {
     /// Why no worker that is present could make some call of the plan: the task, and the reason.
     /// Without workers there is no reason, since suitable ones may still join.
     pub(crate) fn lacks_function(&self, plan: &RunPlan) -> Option<(TaskId, String)> {

@@ -1,13 +1,14 @@
-//! Hosts the state machine: passes events to it in batches, and its actions to workers, the store
-//! and observers.
+//! The scheduler as a machine without input and output, [`SchedulerCore`]: it passes events to the state
+//! machine in batches, and its actions to the journal, to workers as calls that are due, and to observers.
 //!
-//! The driver lives on the RPC thread and is never borrowed across an await. All events go through
-//! the [`Inbox`]; [`serve`] takes it out in batches. What clients may see is in [`Published`], and
-//! gets there only after the store has acknowledged it.
+//! [`host`] gives it a clock, the store thread and lines; the simulator gives it others. All events go
+//! through the [`Inbox`]; [`SchedulerCore::step`] takes it out in batches. What clients may see is in
+//! [`Published`], and gets there only after the journal has acknowledged it.
 
 mod dispatch;
 mod durable;
 mod explain;
+mod host;
 mod inbox;
 mod presence;
 mod published;
@@ -15,7 +16,7 @@ mod run;
 mod values;
 mod worker;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -29,39 +30,45 @@ use dagrun_core::recipe::count_items;
 use dagrun_core::status::{Failure, RunState, State};
 use dagrun_schema::wire::{AttemptProgress, Ended, TaskDelta};
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use self::dispatch::Held;
 use self::run::LiveRun;
 use self::worker::LiveWorker;
 use crate::journal::StoreError;
 use crate::journal::words::cause_text;
-use crate::store::{Command, Haste, Line, PrepareJob, Reply, RunEnd, Store};
-use dagrun_disk::clock::{now, uptime};
+use crate::store::{Command, Haste, Journal, Line, PrepareJob, Reply, RunEnd};
 
+pub(crate) use self::host::{Shared, serve};
 pub(crate) use self::inbox::{Before, Happened, Inbox, Submitted};
 pub(crate) use self::presence::Welcomed;
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
-pub(crate) use self::worker::{Joining, LineId};
+pub(crate) use self::worker::{Joining, Life, LineId, Order};
 
 /// Records that may wait for the disk before workers have to hold their reports back.
 const BACKLOG: usize = 100_000;
 
-/// The driver and its inbox, shared by everything on the RPC thread.
-pub(crate) struct Shared {
-    pub(crate) driver: RefCell<Driver>,
-    pub(crate) inbox: Inbox,
-    /// Notified when the backlog shrinks.
-    drained: Notify,
-    /// Notified when no worker is left.
-    pub(crate) workers_left: Notify,
+/// What a scheduler is to know of itself.
+pub(crate) struct Settings {
+    pub(crate) state_dir: PathBuf,
+    /// For how long a worker's attempts are its own without a word of it.
+    pub(crate) lease: Micros,
+    pub(crate) scheme: Scheme,
 }
 
-/// The state machine and what surrounds it.
-pub(crate) struct Driver {
+/// A moment, by two clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// For people, and for deadlines: it may jump.
+    pub(crate) now: Timestamp,
+    /// How long the machine has been up: it never goes back, and goes on while the machine is suspended.
+    pub(crate) uptime: Micros,
+}
+
+/// The state machine and what surrounds it, without a clock, a disk or a network of its own.
+pub(crate) struct SchedulerCore {
     engine: Engine,
-    store: Store,
+    store: Box<dyn Journal>,
     state_dir: PathBuf,
     /// For how long a worker's attempts are its own without a word of it.
     lease: Micros,
@@ -69,6 +76,8 @@ pub(crate) struct Driver {
     /// process, or the machine, was stopped.
     awake: Micros,
     watched: Micros,
+    /// Whether a line has been cut, or made anew, since the host asked last.
+    lines_changed: bool,
     runs: FxHashMap<RunId, LiveRun>,
     workers: BTreeMap<WorkerId, LiveWorker>,
     next_worker: u32,
@@ -137,137 +146,80 @@ struct Batch {
     news: News,
 }
 
-impl Shared {
-    pub(crate) fn new(store: Store, state_dir: PathBuf, lease: Micros, scheme: Scheme) -> Shared {
-        Shared {
-            driver: RefCell::new(Driver {
-                engine: Engine::with_scheme(scheme, now().0),
-                store,
-                state_dir,
-                lease,
-                awake: Micros(0),
-                watched: uptime(),
-                runs: FxHashMap::default(),
-                workers: BTreeMap::new(),
-                next_worker: 0,
-                lines: 0,
-                uids: FxHashMap::default(),
-                reported: BTreeSet::new(),
-                receipts: VecDeque::new(),
-                lost_lately: VecDeque::new(),
-                peers_version: 0,
-                values_kept: false,
-                left: Vec::new(),
-                present: Rc::default(),
-                held: Held::default(),
-                prepares: Vec::new(),
-                batch: 0,
-                committed: 0,
-                notes: Vec::new(),
-                haste: Haste::default(),
-                followed: FxHashMap::default(),
-                unanswered: Vec::new(),
-                answers: VecDeque::new(),
-                unwritten: VecDeque::new(),
-                backlog: 0,
-                news: VecDeque::new(),
-                halted: None,
-            }),
-            inbox: Inbox::default(),
-            drained: Notify::new(),
-            workers_left: Notify::new(),
-        }
-    }
-
-    /// Waits while too many records wait for the disk.
-    pub(crate) async fn capacity(&self) {
-        loop {
-            let drained = self.drained.notified();
-            if self.driver.borrow().backlog < BACKLOG {
-                return;
-            }
-            drained.await;
-        }
-    }
-}
-
-/// Runs the driver until the store has ended.
-pub(crate) async fn serve(shared: Rc<Shared>, mut replies: UnboundedReceiver<Reply>) {
-    loop {
-        let (deadline, check) = {
-            let driver = shared.driver.borrow();
-            (driver.engine.next_deadline(), driver.next_check())
-        };
-        tokio::select! {
-            () = shared.inbox.filled() => {}
-            reply = replies.recv() => match reply {
-                Some(reply) => shared.take_reply(reply),
-                None => return,
-            },
-            () = until(deadline) => {}
-            () = after(check) => {}
-        }
-        while let Ok(reply) = replies.try_recv() {
-            shared.take_reply(reply);
-        }
-        shared.step();
-    }
-}
-
-async fn until(deadline: Option<Timestamp>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep(deadline.since(now()).to_duration()).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn after(wait: Option<Micros>) {
-    match wait {
-        Some(wait) => tokio::time::sleep(wait.to_duration()).await,
-        None => std::future::pending().await,
-    }
-}
-
-impl Shared {
-    fn take_reply(&self, reply: Reply) {
-        let mut driver = self.driver.borrow_mut();
-        match reply {
-            Reply::Committed(number) => {
-                driver.committed(number, &self.inbox);
-                if driver.backlog < BACKLOG {
-                    self.drained.notify_waiters();
-                }
-            }
-            Reply::Prepared(prepared) => driver.prepared(*prepared, &self.inbox),
-            Reply::Failed(error) => {
-                driver.halt(error, &self.inbox);
-                self.drained.notify_waiters();
-            }
+impl SchedulerCore {
+    /// A machine that writes to this journal, and places what belongs to runs in this directory.
+    pub(crate) fn new(settings: Settings, journal: Box<dyn Journal>, at: Moment) -> SchedulerCore {
+        let Settings { state_dir, lease, scheme } = settings;
+        SchedulerCore {
+            engine: Engine::with_scheme(scheme, at.now.0),
+            store: journal,
+            state_dir,
+            lease,
+            awake: Micros(0),
+            watched: at.uptime,
+            lines_changed: false,
+            runs: FxHashMap::default(),
+            workers: BTreeMap::new(),
+            next_worker: 0,
+            lines: 0,
+            uids: FxHashMap::default(),
+            reported: BTreeSet::new(),
+            receipts: VecDeque::new(),
+            lost_lately: VecDeque::new(),
+            peers_version: 0,
+            values_kept: false,
+            left: Vec::new(),
+            present: Rc::default(),
+            held: Held::default(),
+            prepares: Vec::new(),
+            batch: 0,
+            committed: 0,
+            notes: Vec::new(),
+            haste: Haste::default(),
+            followed: FxHashMap::default(),
+            unanswered: Vec::new(),
+            answers: VecDeque::new(),
+            unwritten: VecDeque::new(),
+            backlog: 0,
+            news: VecDeque::new(),
+            halted: None,
         }
     }
 
     /// Takes everything from the inbox and processes it.
-    fn step(self: &Rc<Self>) {
-        let mut driver = self.driver.borrow_mut();
-        let now = now();
-        driver.watch(uptime());
+    pub(crate) fn step(&mut self, at: Moment, inbox: &Inbox) {
+        let now = at.now;
+        self.watch(at.uptime);
         let mut actions = Vec::new();
-        for happened in self.inbox.take() {
-            driver.take(happened, now, &mut actions);
+        for happened in inbox.take() {
+            self.take(happened, now, &mut actions);
         }
-        driver.check_presence(now, &mut actions);
-        if driver.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
-            driver.engine.handle(now, Event::Tick, &mut actions);
+        self.check_presence(now, &mut actions);
+        if self.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.engine.handle(now, Event::Tick, &mut actions);
         }
-        driver.perform(actions, now, &self.inbox);
-        driver.pump(self);
-        if driver.workers.is_empty() {
-            self.workers_left.notify_waiters();
+        self.perform(actions, now, inbox);
+    }
+
+    /// Takes an answer of the journal.
+    pub(crate) fn take_reply(&mut self, reply: Reply, inbox: &Inbox) {
+        match reply {
+            Reply::Committed(number) => self.committed(number, inbox),
+            Reply::Prepared(prepared) => self.prepared(*prepared, inbox),
+            Reply::Failed(error) => self.halt(error, inbox),
         }
     }
-}
 
-impl Driver {
+    /// When the next step is due if nothing happens, by the clock.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.engine.next_deadline()
+    }
+
+    /// Whether so many records wait for the disk that workers have to hold their reports back.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.backlog >= BACKLOG
+    }
+
     /// Counts the time since the last look, as far as this process cannot have been stopped in it.
     fn watch(&mut self, uptime: Micros) {
         let passed = uptime.0.saturating_sub(self.watched.0);
@@ -585,8 +537,8 @@ impl Driver {
     }
 
     /// The store.
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
+    pub(crate) fn store(&self) -> &dyn Journal {
+        self.store.as_ref()
     }
 }
 

@@ -1,19 +1,16 @@
 //! The presence of workers: registrations, cut lines, silence, leases, acknowledgements.
 
 use std::collections::VecDeque;
-use std::fs::{File, TryLockError};
 use std::ops::Range;
 
 use dagrun_core::engine::{Action, Event, WorkerInfo};
 use dagrun_core::ids::{AttemptId, Micros, RunId, Timestamp, WorkerId};
-use dagrun_schema::dagrun_capnp::worker as wire_worker;
 use dagrun_schema::wire::Registration;
 use rustc_hash::FxHashMap;
-use rustix::fs::{Mode, OFlags};
 
-use super::Driver;
+use super::SchedulerCore;
 use super::inbox::{Happened, Inbox};
-use super::worker::{Joining, LineId, LiveWorker, Outgoing};
+use super::worker::{Joining, LineId, LiveWorker, Order};
 use crate::store::{Command, Haste};
 
 /// How often to look whether a worker of this host whose line is cut has ended.
@@ -29,7 +26,6 @@ pub(crate) struct Superseded;
 /// A worker that has said what it has, and the line over which it did.
 pub(crate) struct Returning {
     worker: WorkerId,
-    client: wire_worker::Client,
     held: Vec<Range<u64>>,
     runs: Vec<RunId>,
 }
@@ -42,7 +38,7 @@ pub(crate) struct Welcomed {
     pub(crate) returned: bool,
 }
 
-impl Driver {
+impl SchedulerCore {
     /// Registers a worker at once, so that its name is taken; the state machine receives it through
     /// the inbox. One that is known already, as its uid shows, has returned.
     ///
@@ -51,6 +47,7 @@ impl Driver {
     pub(crate) fn welcome(
         &mut self,
         joining: Joining,
+        at: Timestamp,
         inbox: &Inbox,
     ) -> Result<Welcomed, Superseded> {
         let uid = &joining.registration.uid;
@@ -58,24 +55,22 @@ impl Driver {
         let known = workers.find(|(_, live)| live.uid == *uid).map(|(id, _)| *id);
         match known {
             Some(worker) => {
-                let (line, name) = self.welcome_back(worker, joining, inbox)?;
+                let (line, name) = self.welcome_back(worker, joining, at, inbox)?;
                 Ok(Welcomed { line, name, returned: true })
             }
             None => {
-                let (line, name) = self.welcome_new(joining, inbox);
+                let (line, name) = self.welcome_new(joining, at, inbox);
                 Ok(Welcomed { line, name, returned: false })
             }
         }
     }
 
-    fn welcome_new(&mut self, joining: Joining, inbox: &Inbox) -> (LineId, String) {
-        let Joining { registration, client } = joining;
-        let lock = lock_of(&registration);
+    fn welcome_new(&mut self, joining: Joining, at: Timestamp, inbox: &Inbox) -> (LineId, String) {
+        let Joining { registration, life } = joining;
         let Registration { name: wanted, host, offer, functions, door, uid, serial, .. } =
             registration;
         let (worker, name) = self.admit(&wanted);
         let info = WorkerInfo { name: name.clone(), offer, functions };
-        let at = dagrun_disk::clock::now();
         let command = Command::Joined { worker, name: name.clone(), host: host.clone(), at };
         self.store.send(command, Haste::Whenever);
         self.lines += 1;
@@ -87,10 +82,10 @@ impl Driver {
             uid: uid.clone(),
             serial,
             line: self.lines,
-            lock,
+            life,
             door,
             peers_sent: 0,
-            client: Some(client.clone()),
+            is_connected: true,
             outbox: VecDeque::new(),
             in_flight: VecDeque::new(),
             calls: 0,
@@ -108,7 +103,7 @@ impl Driver {
         // What it still has was taken from it.
         let (held, runs) = (registration.held, registration.runs);
         if !held.is_empty() || !runs.is_empty() {
-            inbox.push(Happened::Returned(Box::new(Returning { worker, client, held, runs })));
+            inbox.push(Happened::Returned(Box::new(Returning { worker, held, runs })));
         }
         if registration.leaving {
             inbox.push(Happened::Leaving(worker));
@@ -120,16 +115,18 @@ impl Driver {
         &mut self,
         worker: WorkerId,
         joining: Joining,
+        at: Timestamp,
         inbox: &Inbox,
     ) -> Result<(LineId, String), Superseded> {
-        let Joining { registration, client } = joining;
-        let (at, awake) = (dagrun_disk::clock::now(), self.awake);
+        let Joining { registration, .. } = joining;
+        let awake = self.awake;
         let Some(live) = self.workers.get_mut(&worker) else { return Err(Superseded) };
         if registration.serial <= live.serial {
             return Err(Superseded);
         }
         live.cut();
         self.lines += 1;
+        self.lines_changed = true;
         (live.line, live.serial) = (self.lines, registration.serial);
         (live.last_heard, live.heard) = (at, awake);
         live.door = registration.door;
@@ -137,7 +134,7 @@ impl Driver {
         let name = live.info.name.clone();
         let (held, runs) = (registration.held, registration.runs);
         // Nothing goes over the new line before the state machine knows what the worker has.
-        inbox.push(Happened::Returned(Box::new(Returning { worker, client, held, runs })));
+        inbox.push(Happened::Returned(Box::new(Returning { worker, held, runs })));
         if registration.leaving {
             inbox.push(Happened::Leaving(worker));
         }
@@ -151,19 +148,19 @@ impl Driver {
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
-        let Returning { worker, client, held, runs } = returning;
+        let Returning { worker, held, runs } = returning;
         let Some(live) = self.workers.get_mut(&worker) else { return };
         // What was given to it since it said what it has is not among that, and goes out again.
         live.cut();
         actions.retain(
             |action| !matches!(action, Action::Dispatch { worker: other, .. } if *other == worker),
         );
-        live.client = Some(client);
+        live.is_connected = true;
         live.known.clear();
         for run in runs {
             match self.runs.contains_key(&run) {
                 true => drop(live.known.insert(run, rustc_hash::FxHashSet::default())),
-                false => live.push(Outgoing::Forget(run)),
+                false => live.order(Order::Forget(run)),
             }
         }
         // What it was not given, or what was given to others since, it must give up.
@@ -172,7 +169,7 @@ impl Driver {
             of_others.filter(|attempt| self.engine.instance_of(worker, *attempt).is_none());
         let attempts: Vec<AttemptId> = of_others.collect();
         if !attempts.is_empty() {
-            live.push(Outgoing::Revoke { attempts, cancel: true });
+            live.order(Order::Revoke { attempts, cancel: true });
         }
         self.engine.handle(now, Event::WorkerReturned { worker, held }, actions);
     }
@@ -186,8 +183,9 @@ impl Driver {
         }
         if live.uid.is_empty() || live.has_ended() {
             self.lost(line.worker, now, actions);
-        } else if live.client.is_some() {
+        } else if live.is_connected {
             live.cut();
+            self.lines_changed = true;
             self.engine.handle(now, Event::WorkerAway { worker: line.worker }, actions);
         }
     }
@@ -197,7 +195,7 @@ impl Driver {
         let (awake, lease) = (self.awake, self.lease);
         let is_lost = |live: &LiveWorker| {
             awake.0.saturating_sub(live.heard.0) >= lease.0
-                || (live.client.is_none() && live.has_ended())
+                || (!live.is_connected && live.has_ended())
         };
         let lost = self.workers.iter().filter(|(_, live)| is_lost(live));
         let lost: Vec<WorkerId> = lost.map(|(id, _)| *id).collect();
@@ -206,10 +204,15 @@ impl Driver {
         }
     }
 
+    /// Whether any line has been cut, or made anew, since the last call.
+    pub(crate) fn have_lines_changed(&mut self) -> bool {
+        std::mem::take(&mut self.lines_changed)
+    }
+
     /// How long until presence is to be looked at again, if there is any worker.
-    pub(super) fn next_check(&self) -> Option<Micros> {
-        let mut away = self.workers.values().filter(|live| live.client.is_none());
-        match away.any(|live| live.lock.is_some()) {
+    pub(crate) fn next_check(&self) -> Option<Micros> {
+        let mut away = self.workers.values().filter(|live| !live.is_connected);
+        match away.any(|live| live.life.is_some()) {
             true => Some(DEATH),
             false => (!self.workers.is_empty()).then(|| self.tick()),
         }
@@ -254,15 +257,4 @@ impl Driver {
     pub(crate) fn acknowledged(&self, worker: WorkerId) -> u64 {
         self.workers.get(&worker).map_or(0, |live| live.acknowledged)
     }
-}
-
-/// The file that a worker of this host holds locked as long as it lives, if it does.
-fn lock_of(registration: &Registration) -> Option<File> {
-    let path = registration.lock.as_ref().filter(|_| registration.host == dagrun_disk::host())?;
-    // The path is a peer's word: it must not make this thread wait, nor be anything but a file.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
-    let is_file = file.metadata().is_ok_and(|found| found.is_file());
-    let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-    (is_file && is_held).then_some(file)
 }

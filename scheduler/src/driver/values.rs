@@ -8,9 +8,9 @@ use dagrun_core::layout;
 use dagrun_core::payload::{self, Whereabouts};
 use dagrun_core::status::{Detail, FailureKind};
 
-use super::Driver;
+use super::SchedulerCore;
 
-impl Driver {
+impl SchedulerCore {
     /// A referenced value must be kept by the worker that reports it, as the value of that
     /// instance, or be in a file of the run. Any other reference makes the attempt fail.
     pub(super) fn check_references(&mut self, worker: WorkerId, reports: &mut [Report]) {

@@ -2,18 +2,16 @@
 //! sent anything.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::rc::Rc;
 
 use dagrun_core::engine::{Action, Event, Outcome, Report, RevokeMode, WorkerInfo};
 use dagrun_core::ids::{AttemptId, InstanceId, Micros, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::status::WorkerStatus;
-use dagrun_schema::dagrun_capnp::worker as wire_worker;
 use dagrun_schema::wire::{self, AttemptProgress, Door, Fenced, Handout, Peer, Registration};
 use rustc_hash::FxHashMap;
 
-use super::Driver;
+use super::SchedulerCore;
 use super::explain::shortage;
+#[cfg(doc)]
 use super::inbox::Happened;
 use super::run::LiveRun;
 
@@ -26,11 +24,15 @@ const CALL_BYTES: usize = 1024 * 1024;
 /// Lost workers whose names are kept and sent to the others.
 const LOST: usize = 256;
 
-/// A worker that registers, and its end of the line.
+/// A worker that registers.
 pub(crate) struct Joining {
     pub(crate) registration: Registration,
-    pub(crate) client: wire_worker::Client,
+    /// Where its end can be seen from here.
+    pub(crate) life: Option<Life>,
 }
+
+/// Whether the process of a worker is certain to have ended.
+pub(crate) type Life = Box<dyn Fn() -> bool>;
 
 /// A line to a worker, as it was made at a registration: the worker, and the number of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +53,17 @@ pub(super) struct LiveWorker {
     pub(super) serial: u32,
     /// The number of its line.
     pub(super) line: u64,
-    /// Locked by it as long as it lives.
-    pub(super) lock: Option<File>,
+    /// Where its end can be seen from here.
+    pub(super) life: Option<Life>,
     /// `None` when it does not serve its values to others.
     pub(super) door: Option<Door>,
     /// The version of the list of other workers that it was sent last.
     pub(super) peers_sent: u64,
-    /// `None` while its line is cut.
-    pub(super) client: Option<wire_worker::Client>,
+    /// Not while its line is cut.
+    pub(super) is_connected: bool,
     pub(super) outbox: VecDeque<Outgoing>,
     /// Calls under way, and what each of them sends that must not be lost with the line.
-    pub(super) in_flight: VecDeque<(u64, Option<Outgoing>)>,
+    pub(super) in_flight: VecDeque<(u64, Option<Order>)>,
     pub(super) calls: u64,
     /// The last of its calls with reports: received, and on disk.
     pub(super) received: u64,
@@ -76,23 +78,48 @@ pub(super) struct LiveWorker {
 #[derive(Clone)]
 pub(super) enum Outgoing {
     Dispatch { handout: Box<Handout>, bytes: usize },
-    Revoke { attempts: Vec<AttemptId>, cancel: bool },
+    Order(Order),
+}
+
+/// A call to make to a worker.
+pub(crate) struct Call {
+    /// Over which line: it must not go over any other.
+    pub(crate) line: LineId,
+    /// Its number, for [`Happened::Sent`](super::Happened::Sent).
+    pub(crate) number: u64,
+    pub(crate) order: Order,
+}
+
+/// What a worker is to do.
+#[derive(Clone)]
+pub(crate) enum Order {
+    /// Run these, by these recipes that it does not have yet.
+    Dispatch {
+        recipes: Vec<wire::TaskRecipe>,
+        handouts: Vec<Handout>,
+    },
+    Revoke {
+        attempts: Vec<AttemptId>,
+        cancel: bool,
+    },
     Forget(RunId),
     Peers(Vec<Peer>),
     Release(RunId, Vec<InstanceId>),
     Shutdown,
 }
 
-type Answer = capnp::capability::Promise<(), capnp::Error>;
-
 impl LiveWorker {
     pub(super) fn push(&mut self, outgoing: Outgoing) {
         self.outbox.push_back(outgoing);
     }
 
+    pub(super) fn order(&mut self, order: Order) {
+        self.push(Outgoing::Order(order));
+    }
+
     pub(super) fn forget(&mut self, run: RunId) {
         if self.known.remove(&run).is_some() {
-            self.push(Outgoing::Forget(run));
+            self.order(Order::Forget(run));
         }
     }
 
@@ -125,43 +152,39 @@ impl LiveWorker {
     /// Its line is cut. What was being sent goes out again when there is another, but for assignments:
     /// it says then which of those it has.
     pub(super) fn cut(&mut self) {
-        self.client = None;
-        let under_way = self.in_flight.drain(..).filter_map(|(_, outgoing)| outgoing);
-        let mut again: VecDeque<Outgoing> = under_way.collect();
+        self.is_connected = false;
+        let under_way = self.in_flight.drain(..).filter_map(|(_, order)| order);
+        let mut again: VecDeque<Outgoing> = under_way.map(Outgoing::Order).collect();
         again.append(&mut self.outbox);
-        let kept = |one: &Outgoing| {
-            !matches!(one, Outgoing::Dispatch { .. } | Outgoing::Peers(_) | Outgoing::Revoke { .. })
-        };
+        let kept = |one: &Outgoing| matches!(one, Outgoing::Order(order) if !matches!(order, Order::Peers(_) | Order::Revoke { .. }));
         again.retain(kept);
         self.outbox = again;
     }
 
     /// Whether its process is certain to have ended.
     pub(super) fn has_ended(&self) -> bool {
-        self.lock.as_ref().is_some_and(|lock| lock.try_lock_shared().is_ok())
+        self.life.as_ref().is_some_and(|has_ended| has_ended())
     }
 
-    /// Makes the next call from the head of the outbox: its number, and the answer.
-    fn call(&mut self, runs: &mut FxHashMap<RunId, LiveRun>) -> Option<(u64, Answer)> {
-        let client = self.client.clone()?;
-        let (answer, kept) = match self.outbox.front()? {
-            Outgoing::Dispatch { .. } => (self.dispatch_call(&client, runs), None),
-            _ => {
-                let outgoing = self.outbox.pop_front()?;
-                (plain_call(&client, &outgoing), Some(outgoing))
+    /// The next call, from the head of the outbox: its number, and what it is.
+    fn call(&mut self, runs: &mut FxHashMap<RunId, LiveRun>) -> Option<(u64, Order)> {
+        if !self.is_connected {
+            return None;
+        }
+        let (order, kept) = match self.outbox.front()? {
+            Outgoing::Dispatch { .. } => (self.dispatch(runs), None),
+            Outgoing::Order(_) => {
+                let Some(Outgoing::Order(order)) = self.outbox.pop_front() else { return None };
+                (order.clone(), Some(order))
             }
         };
         self.calls += 1;
         self.in_flight.push_back((self.calls, kept));
-        Some((self.calls, answer))
+        Some((self.calls, order))
     }
 
     /// One call with as many of the assignments at the head of the outbox as fit into it.
-    fn dispatch_call(
-        &mut self,
-        client: &wire_worker::Client,
-        runs: &mut FxHashMap<RunId, LiveRun>,
-    ) -> Answer {
+    fn dispatch(&mut self, runs: &mut FxHashMap<RunId, LiveRun>) -> Order {
         let mut handouts = Vec::new();
         let mut recipes: Vec<wire::TaskRecipe> = Vec::new();
         let mut total = 0;
@@ -184,46 +207,7 @@ impl LiveWorker {
             total += bytes;
             handouts.push(*handout);
         }
-        let mut request = client.dispatch_request();
-        let mut params = request.get();
-        wire::write_list(&recipes, params.reborrow().init_recipes(wire::length(recipes.len())));
-        let length = wire::length(handouts.len());
-        wire::write_list(&handouts, params.init_assignments(length));
-        answer(request.send().promise)
-    }
-}
-
-fn plain_call(client: &wire_worker::Client, outgoing: &Outgoing) -> Answer {
-    match outgoing {
-        Outgoing::Revoke { attempts, cancel } => {
-            let mut request = client.revoke_request();
-            let mut params = request.get();
-            params.set_cancel(*cancel);
-            let mut list = params.init_attempts(wire_length(attempts.len()));
-            for (i, attempt) in (0..).zip(attempts) {
-                list.set(i, attempt.0);
-            }
-            answer(request.send().promise)
-        }
-        Outgoing::Forget(run) => {
-            let mut request = client.forget_request();
-            request.get().set_run(run.0);
-            answer(request.send().promise)
-        }
-        Outgoing::Peers(peers) => {
-            let mut request = client.peers_request();
-            wire::write_list(peers, request.get().init_peers(wire::length(peers.len())));
-            answer(request.send().promise)
-        }
-        Outgoing::Release(run, values) => {
-            let mut request = client.release_request();
-            let mut params = request.get();
-            params.set_run(run.0);
-            wire::write_list(values, params.init_values(wire::length(values.len())));
-            answer(request.send().promise)
-        }
-        Outgoing::Shutdown => answer(client.shutdown_request().send().promise),
-        Outgoing::Dispatch { .. } => capnp::capability::Promise::ok(()),
+        Order::Dispatch { recipes, handouts }
     }
 }
 
@@ -231,11 +215,7 @@ fn wire_length(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-fn answer<T: 'static>(promise: impl Future<Output = Result<T, capnp::Error>> + 'static) -> Answer {
-    capnp::capability::Promise::from_future(async move { promise.await.map(drop) })
-}
-
-impl Driver {
+impl SchedulerCore {
     /// A number for a worker that registers, and a name that none of those present has.
     pub(super) fn admit(&mut self, wanted: &str) -> (WorkerId, String) {
         self.next_worker += 1;
@@ -269,6 +249,7 @@ impl Driver {
             }
             self.left.push(worker);
             self.workers_changed();
+            self.lines_changed = true;
             self.engine.handle(now, Event::WorkerLost { worker }, actions);
         }
     }
@@ -294,8 +275,8 @@ impl Driver {
     }
 
     /// The line to a worker, unless it is cut.
-    pub(super) fn line_to(&self, worker: WorkerId) -> Option<LineId> {
-        let live = self.workers.get(&worker).filter(|live| live.client.is_some())?;
+    pub(crate) fn line_to(&self, worker: WorkerId) -> Option<LineId> {
+        let live = self.workers.get(&worker).filter(|live| live.is_connected)?;
         Some(LineId { worker, line: live.line })
     }
 
@@ -313,9 +294,9 @@ impl Driver {
             offer: worker.info.offer.clone(),
             running: wire_length(self.engine.held_by(*id).unwrap_or(0)),
             last_heartbeat: worker.last_heard,
-            note: match &worker.client {
-                Some(_) => self.engine.shortage(*id).map(|one| shortage(&one)).unwrap_or_default(),
-                None => "its line is cut: it is given nothing until it returns".to_owned(),
+            note: match worker.is_connected {
+                true => self.engine.shortage(*id).map(|one| shortage(&one)).unwrap_or_default(),
+                false => "its line is cut: it is given nothing until it returns".to_owned(),
             },
         };
         self.workers.iter().map(status).collect()
@@ -328,8 +309,8 @@ impl Driver {
         mode: RevokeMode,
     ) {
         // One whose line is cut is asked again when it returns.
-        if let Some(worker) = self.workers.get_mut(&worker).filter(|live| live.client.is_some()) {
-            worker.push(Outgoing::Revoke { attempts, cancel: mode == RevokeMode::Cancel });
+        if let Some(worker) = self.workers.get_mut(&worker).filter(|live| live.is_connected) {
+            worker.order(Order::Revoke { attempts, cancel: mode == RevokeMode::Cancel });
         }
     }
 
@@ -350,39 +331,34 @@ impl Driver {
         let peers = others.filter_map(peer).chain(self.lost_lately.iter().map(lost)).collect();
         if let Some(live) = self.workers.get_mut(&worker) {
             live.peers_sent = version;
-            live.push(Outgoing::Peers(peers));
+            live.order(Order::Peers(peers));
         }
     }
 
     /// Releases values: at the worker that keeps them, and at those that may have copies.
     pub(super) fn release(&mut self, run: RunId, values: &[InstanceId]) {
         for worker in self.workers.values_mut().filter(|worker| worker.known.contains_key(&run)) {
-            worker.push(Outgoing::Release(run, values.to_vec()));
+            worker.order(Order::Release(run, values.to_vec()));
         }
     }
 
     /// Asks all workers to end. The caller must wake the inbox afterwards.
     pub(crate) fn shut_workers_down(&mut self) {
         for worker in self.workers.values_mut() {
-            worker.push(Outgoing::Shutdown);
+            worker.order(Order::Shutdown);
         }
     }
 
-    /// Makes the calls that are due; their completion comes back through the inbox.
-    pub(super) fn pump(&mut self, shared: &Rc<super::Shared>) {
+    /// The calls that are due. That one has returned is to be reported with [`Happened::Sent`].
+    pub(crate) fn calls(&mut self) -> Vec<Call> {
+        let mut calls = Vec::new();
         for (id, worker) in &mut self.workers {
             while worker.in_flight.len() < IN_FLIGHT {
-                let Some((call, answer)) = worker.call(&mut self.runs) else { break };
+                let Some((number, order)) = worker.call(&mut self.runs) else { break };
                 let line = LineId { worker: *id, line: worker.line };
-                let shared = Rc::clone(shared);
-                tokio::task::spawn_local(async move {
-                    let happened = match answer.await {
-                        Ok(()) => Happened::Sent(line, call),
-                        Err(_) => Happened::Cut(line),
-                    };
-                    shared.inbox.push(happened);
-                });
+                calls.push(Call { line, number, order });
             }
         }
+        calls
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::run::RunServer;
 use super::{Server, broken, exception};
-use crate::driver::{Before, Driver, Submitted};
+use crate::driver::{Before, SchedulerCore, Submitted};
 use crate::history::{History, HistoryError, Restored, Retry, Taken};
 use crate::journal::StoreError;
 use crate::journal::lock::Owner;
@@ -283,7 +283,7 @@ fn restored(
 }
 
 /// The plan of a run that has been recorded, which the driver is about to be given.
-fn begin(driver: &mut Driver, mut plan: RunPlan, begun: Begun) -> Arc<RunPlan> {
+fn begin(driver: &mut SchedulerCore, mut plan: RunPlan, begun: Begun) -> Arc<RunPlan> {
     driver.begin_epoch(begun.epoch);
     for (task, duration) in plan.tasks.iter_mut().zip(begun.durations) {
         task.weight = duration;

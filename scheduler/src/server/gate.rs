@@ -8,7 +8,7 @@ use dagrun_schema::dagrun_capnp::{session, worker_gate};
 use dagrun_schema::wire::{self, AttemptProgress, Message, Registration};
 
 use super::exception;
-use crate::driver::{Happened, Joining, LineId, Shared, Welcomed};
+use crate::driver::{Happened, LineId, Shared, Welcomed};
 
 /// Most bytes of a name, a host or a label.
 const TEXT: usize = 256;
@@ -44,9 +44,9 @@ impl worker_gate::Server for Gate {
         let client = params.get_worker()?;
         let is_guest = registration.uid.is_empty();
         let (Welcomed { line, name, returned }, lease) = {
-            let mut driver = self.shared.driver.borrow_mut();
-            let welcomed = driver.welcome(Joining { registration, client }, &self.shared.inbox);
-            (welcomed.map_err(|error| exception(&error))?, driver.lease())
+            let welcomed = self.shared.welcome(registration, client);
+            let welcomed = welcomed.map_err(|error| exception(&error))?;
+            (welcomed, self.shared.driver.borrow().lease())
         };
         let session = SessionServer { line, shared: Rc::clone(&self.shared) };
         let mut results = results.get();

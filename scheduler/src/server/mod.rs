@@ -39,7 +39,7 @@ use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt 
 use self::guard::{Guard, MESSAGE_BYTES, Peer};
 use self::reader::Reader;
 use self::socket::OwnSocket;
-use crate::driver::{self, Shared};
+use crate::driver::{self, Settings, Shared};
 use crate::journal::StoreError;
 use crate::journal::lock::Owner;
 use crate::store::Store;
@@ -242,8 +242,9 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
         .spawn(move || {
             let tasks = tokio::task::LocalSet::new();
             let lease = Micros(u64::try_from(config.lease.as_micros()).unwrap_or(u64::MAX));
-            let state_dir = config.state_dir.clone();
-            let shared = Rc::new(Shared::new(store, state_dir, lease, config.scheme));
+            let (state_dir, scheme) = (config.state_dir.clone(), config.scheme);
+            let settings = Settings { state_dir, lease, scheme };
+            let shared = Rc::new(Shared::new(Box::new(store), settings));
             let server = Rc::new(Server::new(config, Rc::clone(&shared)));
             tasks.block_on(&runtime, async move {
                 tokio::task::spawn_local(driver::serve(shared, replies));

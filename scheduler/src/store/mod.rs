@@ -231,6 +231,18 @@ impl Store {
     }
 }
 
+/// Where the journal goes.
+pub(crate) trait Journal {
+    /// Takes a command, to be carried out after all earlier ones.
+    fn send(&self, command: Command, haste: Haste);
+}
+
+impl Journal for Store {
+    fn send(&self, command: Command, haste: Haste) {
+        Store::send(self, command, haste);
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
         self.queue.close();
