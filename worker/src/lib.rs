@@ -14,6 +14,7 @@ mod capture;
 mod checkpoint;
 pub mod control;
 mod copies;
+mod core;
 pub mod data;
 mod descriptors;
 pub mod function;

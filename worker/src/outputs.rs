@@ -21,8 +21,9 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::attempt::Fault;
+use crate::core::tenure::Term;
 use crate::data::{self, DataErrorKind, Patience};
-use crate::lease::{Lease, Term};
+use crate::lease::Lease;
 
 /// Names of side files that a note lists at most.
 const LISTED: usize = 20;

@@ -3,27 +3,23 @@
 //! is cut.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dagrun_core::engine::{Outcome, Report};
+use dagrun_core::engine::Report;
 use dagrun_core::ids::Timestamp;
 use dagrun_schema::dagrun_capnp::session;
 use dagrun_schema::wire;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
+use crate::core::ledger::{self, BATCH, Ledger, Next};
 use crate::runs::Runs;
 use crate::slots::Slots;
 use dagrun_disk::clock;
 
-/// Reports in a call at most.
-const BATCH: usize = 256;
-/// Bytes of details in a call at most, unless one report alone has more.
-const BATCH_BYTES: usize = 4 << 20;
 /// Calls under way at most.
 const CALLS: u32 = 4;
 /// While the slots have plenty to do, few reports wait this long for more: this delays nobody, and
@@ -42,12 +38,7 @@ const LONG: u64 = 50_000;
 pub(crate) type Acknowledge = Box<dyn FnOnce() + Send>;
 
 /// A message for the scheduler.
-pub(crate) enum Message {
-    /// The outcome of attempts.
-    Report(Report),
-    /// Answer when everything before has been reported and acknowledged.
-    Barrier(Acknowledge),
-}
+pub(crate) type Message = ledger::Message<Acknowledge>;
 
 /// What has been acknowledged, and what is to be: both ends of the kept reports.
 #[derive(Debug, Default)]
@@ -64,15 +55,9 @@ pub(crate) struct Pump {
     slots: Slots,
     runs: Arc<Runs>,
     dispatched: Rc<Notify>,
-    waiting: VecDeque<Message>,
+    ledger: Ledger<Acknowledge>,
     calls: Rc<Semaphore>,
     broken: Rc<Cell<bool>>,
-    /// Whether reports are kept: not where a lost line ends the worker.
-    keeps: bool,
-    /// The number of the last call.
-    number: u64,
-    /// Calls that have not been acknowledged.
-    kept: VecDeque<(u64, Vec<Report>)>,
     receipts: Rc<Receipts>,
 }
 
@@ -89,12 +74,9 @@ impl Pump {
             slots,
             runs,
             dispatched,
-            waiting: VecDeque::new(),
+            ledger: Ledger::new(receipts.is_some()),
             calls: Rc::new(Semaphore::new(CALLS as usize)),
             broken: Rc::new(Cell::new(false)),
-            keeps: receipts.is_some(),
-            number: 0,
-            kept: VecDeque::new(),
             receipts: receipts.unwrap_or_default(),
         }
     }
@@ -102,25 +84,16 @@ impl Pump {
     /// The attempts whose end is still to be acknowledged.
     pub(crate) fn pending(&mut self) -> Vec<Range<u64>> {
         while let Ok(message) = self.messages.try_recv() {
-            self.waiting.push_back(message);
+            self.ledger.push(message);
         }
         self.trim();
-        let waiting = self.waiting.iter().filter_map(|message| match message {
-            Message::Report(report) => Some(report),
-            Message::Barrier(_) => None,
-        });
-        let kept = self.kept.iter().flat_map(|(_, batch)| batch);
-        let ended = waiting.chain(kept).filter(|report| report.outcome != Outcome::Started);
-        let range =
-            |report: &Report| report.first.0..report.first.0.saturating_add(report.count.into());
-        ended.map(range).collect()
+        self.ledger.pending()
     }
 
     /// Drops what has not been acknowledged: it is of no interest to the scheduler that is there now.
     pub(crate) fn discard(&mut self) {
         while self.messages.try_recv().is_ok() {}
-        self.waiting.clear();
-        self.kept.clear();
+        self.ledger.discard();
         self.receipts.kept.set(0);
     }
 
@@ -157,7 +130,7 @@ impl Pump {
                 () = until(next_look) => look = true,
             }
             let few = (1..ENOUGH).contains(&received.len());
-            self.waiting.extend(received);
+            received.into_iter().for_each(|message| self.ledger.push(message));
             // Other attempts may have begun when these ended.
             next_look.get_or_insert_with(|| Instant::now() + LOOK);
             if few && self.slots.has_backlog() {
@@ -185,40 +158,20 @@ impl Pump {
     /// Sends what waits, up to the first barrier.
     async fn send_waiting(&mut self, session: &session::Client) -> Option<Acknowledge> {
         loop {
-            match self.waiting.front()? {
-                Message::Barrier(_) => {
-                    if let Some(Message::Barrier(barrier)) = self.waiting.pop_front() {
-                        return Some(barrier);
-                    }
-                }
-                Message::Report(_) => {
+            match self.ledger.next()? {
+                Next::Barrier => return self.ledger.take_barrier(),
+                Next::Report => {
                     let permit = self.calls.clone().acquire_owned_local().await;
                     // Messages that came while all calls were under way join this call.
-                    while self.waiting.len() < BATCH
+                    while self.ledger.waiting() < BATCH
                         && let Ok(message) = self.messages.try_recv()
                     {
-                        self.waiting.push_back(message);
+                        self.ledger.push(message);
                     }
-                    let batch = self.next_batch();
-                    self.send_new(session, batch, permit);
+                    self.send_new(session, permit);
                 }
             }
         }
-    }
-
-    fn next_batch(&mut self) -> Vec<Report> {
-        let mut batch = Vec::with_capacity(self.waiting.len().min(BATCH));
-        let mut bytes = 0;
-        while let Some(Message::Report(report)) = self.waiting.front() {
-            bytes += weight(report);
-            if batch.len() == BATCH || (bytes > BATCH_BYTES && !batch.is_empty()) {
-                break;
-            }
-            if let Some(Message::Report(report)) = self.waiting.pop_front() {
-                batch.push(report);
-            }
-        }
-        batch
     }
 
     /// Reports attempts that have been running for a while; returns true when more may follow.
@@ -228,7 +181,7 @@ impl Pump {
     async fn announce(&mut self, session: &session::Client) -> bool {
         let before = Timestamp(clock::now().0.saturating_sub(LONG));
         let (running, more) = self.slots.newly_running(before);
-        self.waiting.extend(running.into_iter().map(Message::Report));
+        running.into_iter().map(Message::Report).for_each(|report| self.ledger.push(report));
         self.send_and_answer(session).await;
         more
     }
@@ -236,33 +189,25 @@ impl Pump {
     /// Sends what has not been acknowledged over another line.
     async fn send_again(&mut self, session: &session::Client) {
         self.trim();
-        for at in 0..self.kept.len() {
+        for at in 0.. {
             let permit = self.calls.clone().acquire_owned_local().await;
-            if let Some((number, batch)) = self.kept.get(at) {
-                self.send(session, batch, *number, permit);
-            }
+            let Some((number, batch)) = self.ledger.kept(at) else { return };
+            self.send(session, batch, number, permit);
         }
     }
 
-    fn send_new(&mut self, session: &session::Client, batch: Vec<Report>, permit: Permit) {
-        self.number += 1;
-        self.send(session, &batch, self.number, permit);
-        if self.keeps {
-            self.trim();
-            let bytes: usize = batch.iter().map(weight).sum();
-            self.receipts.kept.set(self.receipts.kept.get() + bytes);
-            self.kept.push_back((self.number, batch));
-        }
+    fn send_new(&mut self, session: &session::Client, permit: Permit) {
+        let (number, batch) = self.ledger.take_batch();
+        self.send(session, &batch, number, permit);
+        self.trim();
+        self.ledger.keep(number, batch);
+        self.receipts.kept.set(self.ledger.kept_bytes());
     }
 
     /// Drops what has been acknowledged.
     fn trim(&mut self) {
-        let acknowledged = self.receipts.acknowledged.get();
-        while self.kept.front().is_some_and(|(number, _)| *number <= acknowledged) {
-            let Some((_, batch)) = self.kept.pop_front() else { return };
-            let bytes: usize = batch.iter().map(weight).sum();
-            self.receipts.kept.set(self.receipts.kept.get().saturating_sub(bytes));
-        }
+        self.ledger.trim(self.receipts.acknowledged.get());
+        self.receipts.kept.set(self.ledger.kept_bytes());
     }
 
     fn send(&self, session: &session::Client, batch: &[Report], number: u64, permit: Permit) {
@@ -290,18 +235,6 @@ async fn until(when: Option<Instant>) {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
     }
-}
-
-/// Bytes that a report adds to a message, about.
-fn weight(report: &Report) -> usize {
-    size_of::<Report>()
-        + report.detail.as_ref().map_or(0, |detail| {
-            detail.reason.len()
-                + detail.stderr_tail.len()
-                + detail.value.as_ref().map_or(0, Vec::len)
-                + detail.outputs.iter().map(Vec::len).sum::<usize>()
-                + size_of_val(&*detail.stamps)
-        })
 }
 
 /// A permit for one of the calls under way, returned when dropped.

@@ -6,7 +6,6 @@
 
 mod beside;
 mod places;
-mod queue;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -22,14 +21,14 @@ use dagrun_core::recipe::{Calling, INLINE, Input, Job, Keep, Wants, attempt_dir}
 use dagrun_core::status::{Detail, FailureKind};
 use dagrun_schema::wire::Fenced;
 
-use self::queue::{Queued, Running, State, Taken};
 use rustix::process::Signal;
 
 use crate::attempt::{Attempt, Ended, Fault};
 use crate::control::{Control, Stop};
+use crate::core::queue::{Running, State, Taken};
+use crate::core::tenure::Term;
 use crate::function::watch::{Abandon, Watch};
 use crate::function::{self, Surroundings};
-use crate::lease::Term;
 use crate::outputs;
 use crate::runner::Runner;
 use crate::values::{Given, Keeping, ValueId};
@@ -169,12 +168,7 @@ impl Slots {
         let mut beside = Vec::new();
         let mut state = self.shared.lock();
         for work in works {
-            let (left, work) = (0..work.assignment.count, Arc::new(work));
-            if work.plan.cpus() == 0 {
-                beside.push(work);
-            } else if !left.is_empty() {
-                state.queue.push_back(Queued { work, left });
-            }
+            beside.extend(state.push(work));
         }
         let ready = state.take_all();
         drop(state);
@@ -275,13 +269,7 @@ impl Slots {
     /// The attempts that wait or run, or have ended without having been reported yet.
     #[must_use]
     pub fn held(&self) -> Vec<Range<u64>> {
-        let state = self.shared.lock();
-        let queued = state.queue.iter().map(|queued| {
-            let first = queued.work.assignment.first_attempt.0;
-            first + u64::from(queued.left.start)..first + u64::from(queued.left.end)
-        });
-        let running = state.running.keys().map(|attempt| attempt.0..attempt.0 + 1);
-        queued.chain(running).collect()
+        self.shared.lock().held()
     }
 
     /// From now on an attempt that a signal ends is not at fault: it may have been meant for the worker.

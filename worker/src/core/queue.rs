@@ -1,67 +1,86 @@
 //! The work that waits for slots and the attempts that occupy them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
 use dagrun_core::engine::Assignment;
 use dagrun_core::ids::{AttemptId, RunId};
 
-use super::Work;
 use crate::control::Control;
+use crate::slots::Work;
+
+/// Something by which the attempts of a place are stopped from elsewhere, reused by one after the other.
+pub(crate) trait Place {
+    /// The former attempt's end has nothing to do with the next one.
+    fn reset(&self);
+}
+
+impl Place for Control {
+    fn reset(&self) {
+        Control::reset(self);
+    }
+}
 
 /// The queue, and the slots behind it.
-pub(super) struct State {
-    pub(super) queue: VecDeque<Queued>,
-    pub(super) free: usize,
-    pub(super) slots: usize,
+pub(crate) struct State<C = Control> {
+    pub(crate) queue: VecDeque<Queued>,
+    pub(crate) free: usize,
+    pub(crate) slots: usize,
     /// Places that no attempt uses; usually as many as there are slots.
-    pub(super) idle: Vec<usize>,
-    pub(super) controls: Vec<Arc<Control>>,
+    pub(crate) idle: Vec<usize>,
+    pub(crate) controls: Vec<Arc<C>>,
     /// The places of attempts that occupy no slot come after those: how many there have been, and
     /// which of them are free.
     beside: usize,
     idle_beside: Vec<usize>,
-    pub(super) running: HashMap<AttemptId, Running>,
+    pub(crate) running: BTreeMap<AttemptId, Running<C>>,
     /// Threads that wait for an end.
-    pub(super) waiting: usize,
+    pub(crate) waiting: usize,
 }
 
 /// The part of a [`Work`] that has not started yet.
-pub(super) struct Queued {
-    pub(super) work: Arc<Work>,
+pub(crate) struct Queued {
+    pub(crate) work: Arc<Work>,
     /// Offsets into the work's instances.
-    pub(super) left: Range<u32>,
+    pub(crate) left: Range<u32>,
 }
 
-pub(super) struct Running {
-    pub(super) run: RunId,
-    pub(super) place: usize,
-    pub(super) control: Arc<Control>,
-    pub(super) announced: bool,
+pub(crate) struct Running<C = Control> {
+    pub(crate) run: RunId,
+    pub(crate) place: usize,
+    pub(crate) control: Arc<C>,
+    pub(crate) announced: bool,
     /// Whether it has ended. Its end is about to be reported.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
 }
 
 /// An attempt that was taken from the queue.
-#[derive(Clone)]
-pub(super) struct Taken {
-    pub(super) work: Arc<Work>,
-    pub(super) offset: u32,
-    pub(super) place: usize,
-    pub(super) width: usize,
-    pub(super) control: Arc<Control>,
+pub(crate) struct Taken<C = Control> {
+    pub(crate) work: Arc<Work>,
+    pub(crate) offset: u32,
+    pub(crate) place: usize,
+    pub(crate) width: usize,
+    pub(crate) control: Arc<C>,
 }
 
-impl Taken {
-    pub(super) fn attempt(&self) -> AttemptId {
+impl<C> Clone for Taken<C> {
+    fn clone(&self) -> Self {
+        let Taken { work, offset, place, width, control } = self;
+        let (work, control) = (Arc::clone(work), Arc::clone(control));
+        Taken { work, offset: *offset, place: *place, width: *width, control }
+    }
+}
+
+impl<C> Taken<C> {
+    pub(crate) fn attempt(&self) -> AttemptId {
         attempt_at(&self.work.assignment, self.offset)
     }
 }
 
-impl State {
+impl<C: Place> State<C> {
     /// With so many free slots, a place for each of these, and an empty queue.
-    pub(super) fn new(slots: usize, controls: Vec<Arc<Control>>) -> State {
+    pub(crate) fn new(slots: usize, controls: Vec<Arc<C>>) -> State<C> {
         State {
             queue: VecDeque::new(),
             free: slots,
@@ -70,18 +89,40 @@ impl State {
             controls,
             beside: 0,
             idle_beside: Vec::new(),
-            running: HashMap::new(),
+            running: BTreeMap::new(),
             waiting: 0,
         }
     }
 
+    /// Appends to the queue; what occupies no slot is given back.
+    pub(crate) fn push(&mut self, work: Work) -> Option<Arc<Work>> {
+        let (left, work) = (0..work.assignment.count, Arc::new(work));
+        if work.plan.cpus() == 0 {
+            return Some(work);
+        }
+        if !left.is_empty() {
+            self.queue.push_back(Queued { work, left });
+        }
+        None
+    }
+
+    /// The attempts that wait or run, or have ended without having been reported yet.
+    pub(crate) fn held(&self) -> Vec<Range<u64>> {
+        let queued = self.queue.iter().map(|queued| {
+            let first = queued.work.assignment.first_attempt.0;
+            first + u64::from(queued.left.start)..first + u64::from(queued.left.end)
+        });
+        let running = self.running.keys().map(|attempt| attempt.0..attempt.0 + 1);
+        queued.chain(running).collect()
+    }
+
     /// Marks an attempt as ended; returns false when it already was, or does not run.
-    pub(super) fn end(&mut self, attempt: AttemptId) -> bool {
+    pub(crate) fn end(&mut self, attempt: AttemptId) -> bool {
         let running = self.running.get_mut(&attempt);
         running.is_some_and(|running| !std::mem::replace(&mut running.ended, true))
     }
 
-    pub(super) fn take_all(&mut self) -> Vec<Taken> {
+    pub(crate) fn take_all(&mut self) -> Vec<Taken<C>> {
         let mut ready = Vec::new();
         while let Some(taken) = self.take() {
             ready.push(taken);
@@ -90,7 +131,7 @@ impl State {
     }
 
     /// Takes the head of the queue when enough slots are free for it.
-    fn take(&mut self) -> Option<Taken> {
+    fn take(&mut self) -> Option<Taken<C>> {
         let head = self.queue.front_mut()?;
         // More slots than there are means all of them.
         let width = (head.work.plan.cpus().max(1) as usize).min(self.slots);
@@ -113,7 +154,7 @@ impl State {
     }
 
     /// An attempt that occupies no slot, with a place behind those of the slots.
-    pub(super) fn beside(&mut self, work: Arc<Work>, offset: u32, control: Arc<Control>) -> Taken {
+    pub(crate) fn beside(&mut self, work: Arc<Work>, offset: u32, control: Arc<C>) -> Taken<C> {
         let place = self.idle_beside.pop().unwrap_or_else(|| {
             self.beside += 1;
             self.controls.len() + self.beside - 1
@@ -123,7 +164,7 @@ impl State {
         taken
     }
 
-    fn note(&mut self, taken: &Taken) {
+    fn note(&mut self, taken: &Taken<C>) {
         let (run, place) = (taken.work.assignment.run, taken.place);
         let control = taken.control.clone();
         let running = Running { run, place, control, announced: false, ended: false };
@@ -131,7 +172,7 @@ impl State {
     }
 
     /// Frees what an attempt occupied.
-    pub(super) fn vacate(&mut self, taken: &Taken) {
+    pub(crate) fn vacate(&mut self, taken: &Taken<C>) {
         self.free += taken.width;
         match taken.width {
             0 => self.idle_beside.push(taken.place),
@@ -140,7 +181,7 @@ impl State {
     }
 
     /// Removes what `wanted` picks from the queue; what remains keeps its order.
-    pub(super) fn withdraw(&mut self, wanted: impl Fn(AttemptId, RunId) -> bool) -> Vec<AttemptId> {
+    pub(crate) fn withdraw(&mut self, wanted: impl Fn(AttemptId, RunId) -> bool) -> Vec<AttemptId> {
         let mut withdrawn = Vec::new();
         for queued in std::mem::take(&mut self.queue) {
             let assignment = &queued.work.assignment;
