@@ -359,9 +359,10 @@ struct Function {
 interface Session {
   report @0 (reports :List(Report), number :UInt64) -> ();
   # `number` counts the calls of a worker from 1, over all its sessions.
-  heartbeat @1 (progress :List(AttemptProgress)) -> (acknowledged :UInt64);
+  heartbeat @1 (progress :List(AttemptProgress), short :Text) -> (acknowledged :UInt64);
   # With the progress that functions have reported since the last one. All reports up to the number
-  # `acknowledged` are on the scheduler's disk, and need not be kept any more.
+  # `acknowledged` are on the scheduler's disk, and need not be kept any more. `short` says what its
+  # machine is short of, so that nothing more is to be handed out; empty: of nothing.
   leaving @2 () -> ();
   # Hand out nothing more: the worker ends soon.
 }
@@ -414,6 +415,8 @@ struct Assignment {
   # be blamed.
   fenced @8 :List(FencedAttempt);
   # Earlier attempts that may still run elsewhere: what they write must not get to its place.
+  memory @9 :UInt64;
+  # Bytes of memory that each of them asks for; 0: none.
 }
 
 struct FencedAttempt {
@@ -458,6 +461,8 @@ struct Report {
     # It was not started, as what it executes is not there.
     preempted @20 :Void;
     # Its worker ended it, because it leaves.
+    memory @21 :Void;
+    # It used more memory than it asked for, or memory ran out.
   }
 }
 

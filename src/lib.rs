@@ -168,7 +168,7 @@ pub use dagrun_core::engine::Scheme;
 pub use dagrun_core::ids::{InstanceId, RunId, TaskId};
 pub use dagrun_core::offer::Offer;
 pub use dagrun_core::parse::Diagnostic;
-pub use dagrun_core::pipeline::{MaxFail, MinSuccess, Outcomes, Pipeline, Retry, RetryOn};
+pub use dagrun_core::pipeline::{Factor, MaxFail, MinSuccess, Outcomes, Pipeline, Retry, RetryOn};
 pub use dagrun_core::status::{Counts, FailureKind, RunState, State, Stream, TaskStatus};
 /// ```
 /// use dagrun::{Context, Failure};

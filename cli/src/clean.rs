@@ -4,13 +4,13 @@ use std::path::Path;
 
 use dagrun_core::ids::{RunId, Timestamp};
 use dagrun_core::layout;
+use dagrun_core::offer::amount_of_memory;
 use dagrun_core::status::{RunState, RunSummary};
 use dagrun_disk::clock::now;
 use serde::Serialize;
 
 use crate::args::CleanArgs;
 use crate::exit::{Exit, Failure};
-use crate::offer::amount_of_memory;
 use crate::source::Source;
 use crate::terminal::{self, Output, table};
 use crate::time;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dagrun::rpc::Client;
+use dagrun_core::offer::amount_of_memory;
 use dagrun_core::one_line;
 use dagrun_core::status::{RunState, WorkerStatus};
 use dagrun_disk::clock;
@@ -20,7 +21,6 @@ use crate::args::{
 use crate::check::plural;
 use crate::exit::{Exit, Failure};
 use crate::json::{ClusterJson, WorkerJson};
-use crate::offer::amount_of_memory;
 use crate::terminal::{self, Output, table};
 use crate::time;
 

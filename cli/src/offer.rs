@@ -5,7 +5,7 @@ use std::fmt;
 
 use clap::Args;
 use dagrun::program::{memory, offer_words, resource};
-use dagrun_core::offer::Offer;
+use dagrun_core::offer::{Offer, amount_of_memory};
 use dagrun_core::pipeline::{Pipeline, Targets, Task};
 use dagrun_core::status::WorkerStatus;
 
@@ -130,23 +130,9 @@ fn missing(task: &Task, workers: &[WorkerStatus]) -> Option<String> {
         })
 }
 
-/// `8 GiB`; exact where a unit divides it, rounded down to a tenth where none does.
-pub(crate) fn amount_of_memory(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 4] =
-        [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
-        Some((name, unit)) if bytes.is_multiple_of(unit) => format!("{} {name}", bytes / unit),
-        Some((name, unit)) => {
-            let tenths = u128::from(bytes) * 10 / u128::from(unit);
-            format!("{}.{} {name}", tenths / 10, tenths % 10)
-        }
-        None => format!("{bytes} bytes"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{OfferArgs, amount_of_memory, memory, misfits, resource};
+    use super::{OfferArgs, memory, misfits, resource};
     use dagrun_core::ids::Timestamp;
     use dagrun_core::offer::Offer;
     use dagrun_core::pipeline::{Pipeline, Targets, Task, TaskAction};
@@ -238,12 +224,5 @@ mod tests {
         assert_eq!(none.share(2).jobs, Some((machine.slots / 2).max(1)));
         let said = OfferArgs { jobs: Some(7), memory: Some(5), ..OfferArgs::default() };
         assert_eq!(said.share(4), said);
-    }
-
-    #[test]
-    fn memory_is_told_in_units() {
-        assert_eq!(amount_of_memory(8 << 30), "8 GiB");
-        assert_eq!(amount_of_memory(3 << 29), "1.5 GiB");
-        assert_eq!(amount_of_memory(1), "1 bytes");
     }
 }

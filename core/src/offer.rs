@@ -38,3 +38,31 @@ impl Offer {
             && resources.iter().all(|(name, amount)| *amount <= self.amount(name))
     }
 }
+
+/// `8 GiB`; exact where a unit divides it, rounded down to a tenth where none does.
+#[must_use]
+pub fn amount_of_memory(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 4] =
+        [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) if bytes.is_multiple_of(unit) => format!("{} {name}", bytes / unit),
+        Some((name, unit)) => {
+            let tenths = u128::from(bytes) * 10 / u128::from(unit);
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::amount_of_memory;
+
+    #[test]
+    fn memory_is_shown_in_units() {
+        assert_eq!(amount_of_memory(8 << 30), "8 GiB");
+        assert_eq!(amount_of_memory((8 << 30) + 1), "8.0 GiB");
+        assert_eq!(amount_of_memory(3 << 29), "1.5 GiB");
+        assert_eq!(amount_of_memory(1), "1 bytes");
+    }
+}

@@ -170,6 +170,8 @@ pub enum FailureKind {
     Preempted,
     /// Its worker was lost, and it is not known whether it ran.
     Unknown,
+    /// It was ended because it used more memory than it asked for, or because memory ran out.
+    Memory,
 }
 
 /// What is known of an ended attempt besides its outcome; opaque to the state machine.

@@ -97,6 +97,7 @@ const ENGINE: &[&str] = &[
     "past",
     "values",
     "temporary",
+    "demand",
     "apart",
     "dispatch",
     "attempts",

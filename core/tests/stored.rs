@@ -24,6 +24,7 @@ fn shell() -> Task {
 fn the_options_of_a_task_are_stored_among_its_keys() {
     let conduct = Conduct {
         retry: Retry {
+            grow_memory: None,
             count: 2,
             delay: Micros::from_secs(1),
             exponential: true,

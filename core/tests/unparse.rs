@@ -9,8 +9,8 @@ use dagrun_core::ids::{Micros, TaskId};
 use dagrun_core::parse::{ParseOptions, parse};
 use dagrun_core::payload;
 use dagrun_core::pipeline::{
-    Arg, Args, Call, Capture, Clause, Conduct, MinSuccess, Outcomes, Pattern, Pipeline, Quantifier,
-    Retry, RetryOn, Scatter, Split, Targets, Task, TaskAction,
+    Arg, Args, Call, Capture, Clause, Conduct, Factor, MinSuccess, Outcomes, Pattern, Pipeline,
+    Quantifier, Retry, RetryOn, Scatter, Split, Targets, Task, TaskAction,
 };
 use dagrun_core::space::{Axis, Ends, Points, Space};
 use dagrun_core::template::{Part, Placeholder, Template};
@@ -226,6 +226,7 @@ fn any_task(at: usize) -> impl Strategy<Value = Task> {
             exponential,
             max_delay: Micros(delay * 3),
             jitter,
+            grow_memory: (exponential && !jitter).then_some(Factor(2500)),
             on: if jitter { vec![RetryOn::Exit(75), RetryOn::AnySignal] } else { Vec::new() },
         },
     );

@@ -142,6 +142,7 @@ proptest! {
         let assignment = Assignment {
             run: RunId(times[1]),
             task: TaskId(numbers[1]),
+            memory: 4 << 30,
             first_index: numbers[2] / 2,
             count: u32::try_from(inputs.len()).unwrap(),
             first_attempt: first,

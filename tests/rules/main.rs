@@ -384,6 +384,31 @@ const RULES: &[Rule] = &[
     ("a signal", "COMMAND\nretries = { count = 1, on = ['signal:65'] }", |g| {
         retried(g, vec![RetryOn::Signal(65)]);
     }),
+    (
+        "memory that grows",
+        "COMMAND\nmemory = 1\nretries = { count = 1, grow = { memory = 2 } }",
+        |g| {
+            g.dag.command(["t"]).memory(1).retry(Retry::times(1).grow_memory(2.0));
+        },
+    ),
+    (
+        "memory that shrinks",
+        "COMMAND\nmemory = 1\nretries = { count = 1, grow = { memory = 0.5 } }",
+        |g| {
+            g.dag.command(["t"]).memory(1).retry(Retry::times(1).grow_memory(0.5));
+        },
+    ),
+    ("no memory that grows", "COMMAND\nretries = { count = 1, grow = { memory = 2.0 } }", |g| {
+        g.dag.command(["t"]).retry(Retry::times(1).grow_memory(2.0));
+    }),
+    (
+        "memory that grows in vain",
+        "COMMAND\nmemory = 1\nretries = { count = 1, on = ['exit'], grow = { memory = 2.0 } }",
+        |g| {
+            let retry = Retry::times(1).on([RetryOn::AnyExit]).grow_memory(2.0);
+            g.dag.command(["t"]).memory(1).retry(retry);
+        },
+    ),
     ("a placeholder in env", "COMMAND\nenv = { A = '{x}' }", |g| {
         g.dag.command(["t"]).env("A", "{x}");
     }),

@@ -79,6 +79,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             count,
             first_attempt: AttemptId(0),
             number: 1,
+            memory: 0,
         };
         let plan = Arc::new(Same(calling(timeout)));
         let begin = Instant::now();

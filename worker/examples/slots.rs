@@ -84,6 +84,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             count,
             first_attempt: AttemptId(0),
             number: 1,
+            memory: 0,
         },
         plan: Arc::new(Same(invocation(arguments.collect()))),
         inputs: Arc::new(Vec::new()),

@@ -182,6 +182,7 @@ impl Stage {
             count,
             first_attempt: AttemptId(first),
             number: 1,
+            memory: 0,
         };
         Handout::plain(assignment).write(request.get().init_assignments(1).get(0));
         request.send().promise.await.unwrap();

@@ -51,6 +51,7 @@ fn work(dir: &Path, text: &'static str, cpus: u32, first: u64, count: u32) -> Wo
             count,
             first_attempt: AttemptId(first),
             number: 1,
+            memory: 0,
         },
         plan: Arc::new(Script { dir: dir.into(), text, cpus }),
         inputs: Arc::new(Vec::new()),

@@ -10,10 +10,10 @@ mod script;
 mod whole;
 
 pub use lengths::{Lengths, Long};
-pub(crate) use options::{EXIT_CODES, SIGNALS};
+pub(crate) use options::{EXIT_CODES, FACTORS, SIGNALS};
 pub use options::{
-    MOST_BYTES, amount, at_least_one, each, failure, gathers, limit, options, resource, targets,
-    time, tolerance, without, worker,
+    MOST_BYTES, amount, at_least_one, each, factor, failure, gathers, grows_in_vain, growth, limit,
+    options, resource, targets, time, tolerance, without, worker,
 };
 pub use script::script;
 pub use whole::{Concern, cycle, whole};

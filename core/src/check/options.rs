@@ -3,8 +3,9 @@
 use rustc_hash::FxHashSet;
 
 use crate::ids::Micros;
-use crate::pipeline::{Conduct, MinSuccess, Pattern, Retry, RetryOn, Split, Targets, Task};
+use crate::pipeline::{Conduct, Factor, MinSuccess, Pattern, Retry, RetryOn, Split, Targets, Task};
 use crate::problem::{Problem, Syntax};
+use crate::status::FailureKind;
 
 /// Most bytes of memory that an attempt can occupy: more is a mistake, and sums must not overflow.
 pub const MOST_BYTES: u64 = 1_000_000_000_000_000_000;
@@ -47,8 +48,10 @@ pub fn options(task: &Task, syntax: Syntax, found: &mut dyn FnMut(Problem)) {
         add(gathers(upstreams.len()));
     }
     resources(&task.conduct.resources, syntax, &mut add);
-    let Retry { on, .. } = &task.conduct.retry;
+    let Retry { on, grow_memory, .. } = &task.conduct.retry;
     on.iter().for_each(|kind| add(failure(*kind)));
+    add(grow_memory.and_then(factor));
+    add(growth(&task.conduct, syntax).or_else(|| grows_in_vain(&task.conduct.retry, syntax)));
     let clauses = task.after.iter().chain(&task.follow);
     clauses.for_each(|clause| add(super::clause(clause.upstreams.len(), syntax)));
 }
@@ -120,6 +123,39 @@ pub fn without(key: &str, pattern: &str, syntax: Syntax) -> Problem {
 pub fn amount(bytes: u64) -> Option<Problem> {
     let message = || format!("`memory` is too large: at most {MOST_BYTES} bytes");
     (bytes > MOST_BYTES).then(|| Problem::new(message()))
+}
+
+/// By what the memory of a next attempt is multiplied.
+#[must_use]
+pub fn factor(factor: Factor) -> Option<Problem> {
+    let fits = Factor(1000) < factor && factor <= Factor::MOST;
+    let message =
+        || format!("`memory` grows by a factor above 1 and up to {}", Factor::MOST.0 / 1000);
+    (!fits).then(|| Problem::new(message()).help(FACTORS))
+}
+
+pub(crate) const FACTORS: &str =
+    "with `grow = { memory = 2.0 }` the next attempt asks for twice the memory";
+
+/// Memory that is to grow, of a task that asks for none.
+#[must_use]
+pub fn growth(conduct: &Conduct, syntax: Syntax) -> Option<Problem> {
+    let grow = syntax.say("`grow`", "`grow_memory`");
+    let help =
+        syntax.say("say what the first attempt asks for: memory = \"2GiB\"", "use `.memory(…)`");
+    let problem = || Problem::new(format!("{grow} without `memory`")).help(help);
+    (conduct.retry.grow_memory.is_some() && conduct.memory == 0).then(problem)
+}
+
+/// Memory that is to grow after failures that are not tried again.
+#[must_use]
+pub fn grows_in_vain(retry: &Retry, syntax: Syntax) -> Option<Problem> {
+    let in_vain = retry.grow_memory.is_some() && !retry.covers(FailureKind::Memory);
+    let grow = syntax.say("`grow`", "`grow_memory`");
+    let memory = syntax.say("`\"memory\"`", "`RetryOn::Memory`");
+    let message = || format!("{grow} has no effect: `on` does not name {memory}");
+    let help = || format!("add {memory} to `on`, or leave out `on` for all failures");
+    in_vain.then(|| Problem::new(message()).help(help()))
 }
 
 /// The workers that may run a task.

@@ -1,6 +1,6 @@
 //! Which workers the ready instances of a task avoid: those that lack what it executes, and those on
-//! which an attempt of the instance failed. Instances that avoid more than the others of their task
-//! have queues of their own, by the workers that they avoid, so that nobody waits behind them.
+//! which an attempt of the instance failed. Instances that avoid more than the others of their task, or
+//! ask for more memory, have queues of their own, so that nobody waits behind them.
 
 use super::deadlines::Due;
 use super::needs::{ClassId, Needs};
@@ -21,8 +21,8 @@ const MOST_APART: usize = 32;
 enum Choice {
     /// None but those that all of the task avoid.
     Free,
-    /// These, sorted; for a limited time or not.
-    Not { workers: Vec<WorkerId>, limited: bool },
+    /// These, sorted; for a limited time or not. With the bytes of memory that the next attempt asks for.
+    Not { workers: Vec<WorkerId>, limited: bool, memory: u64 },
 }
 
 impl Turn<'_> {
@@ -38,8 +38,8 @@ impl Turn<'_> {
 
     /// The same for any instance in the queue of its task.
     pub(super) fn stand_apart(&mut self, instance: InstanceId) -> bool {
-        let Choice::Not { workers, limited } = self.choice(instance) else { return false };
-        if !self.put_apart(instance, workers) {
+        let Choice::Not { workers, limited, memory } = self.choice(instance) else { return false };
+        if !self.put_apart(instance, workers, memory) {
             return false;
         }
         if limited {
@@ -51,18 +51,21 @@ impl Turn<'_> {
     /// What lacks everywhere is free: the worker that is asked once more gives the final answer.
     fn choice(&self, instance: InstanceId) -> Choice {
         let Some(history) = self.run.histories.get(&instance) else { return Choice::Free };
-        if history.lacking.is_empty() && history.workers.is_empty() {
+        if history.lacking.is_empty() && history.workers.is_empty() && history.out_of_memory == 0 {
             return Choice::Free;
         }
+        let Some(own) = self.hub.needs_of(self.run, instance) else { return Choice::Free };
+        let memory = own.memory;
         let suiting = self.suiting(instance);
         let Some(needs) = self.hub.classes.get(self.run.task(instance.task).listed) else {
             return Choice::Free;
         };
+        let grown = memory != needs.memory;
         let lacking = |worker: &WorkerId| history.lacking.contains(worker);
         if !suiting.is_empty() && suiting.iter().all(lacking) {
-            return match needs.except.is_empty() {
+            return match needs.except.is_empty() && !grown {
                 true => Choice::Free,
-                false => Choice::Not { workers: Vec::new(), limited: false },
+                false => Choice::Not { workers: Vec::new(), limited: false, memory },
             };
         }
         let failed = |worker: &WorkerId| !history.anywhere && history.workers.contains(worker);
@@ -80,19 +83,25 @@ impl Turn<'_> {
             false => workers.retain(lacking),
         }
         workers.sort_unstable();
-        if workers.is_empty() || workers == needs.except {
+        if !grown && (workers.is_empty() || workers == needs.except) {
             return Choice::Free;
         }
-        Choice::Not { workers, limited }
+        Choice::Not { workers, limited, memory }
     }
 
-    /// Moves an instance from the queue of its task to those that avoid the same workers. Returns false
-    /// when there are too many such queues already.
-    fn put_apart(&mut self, instance: InstanceId, workers: Vec<WorkerId>) -> bool {
+    /// Moves an instance from the queue of its task to those that avoid the same workers and ask for as
+    /// much memory. Returns false when there are too many such queues already; those that ask for more
+    /// than others then at least do not avoid any.
+    fn put_apart(&mut self, instance: InstanceId, workers: Vec<WorkerId>, memory: u64) -> bool {
         let InstanceId { task, index } = instance;
-        let class = self.run.task(task).class;
-        let Some(needs) = self.hub.classes.get(class) else { return false };
-        let class = self.hub.classes.join(Needs { except: workers, ..needs.clone() });
+        let state = self.run.task(task);
+        let (many, bound) = (state.apart().len() >= MOST_APART, state.bound_to(index));
+        let Some(needs) = self.hub.classes.get(state.class) else { return false };
+        let grown = memory != needs.memory;
+        let except = if grown && many { Vec::new() } else { workers };
+        // The others of a task whose instances are bound stay in its queue.
+        let pin = if grown { bound } else { needs.pin };
+        let class = self.hub.classes.join(Needs { except, memory, pin, ..needs.clone() });
         let apart = &mut self.run.task_mut(task).rare_mut().apart;
         let known = apart.iter().position(|one| one.class == class);
         let at = match known {
@@ -100,7 +109,7 @@ impl Turn<'_> {
                 self.hub.classes.leave(class); // The task has a part in it already.
                 at
             }
-            None if apart.len() >= MOST_APART => {
+            None if many && !grown => {
                 self.hub.classes.leave(class);
                 return false;
             }
@@ -146,6 +155,7 @@ impl Turn<'_> {
     pub(super) fn place_apart(&mut self, class: ClassId, task: TaskId) -> bool {
         let Some(needs) = self.hub.classes.get(class) else { return false };
         let Some(worker) = self.hub.workers.least_used(needs, |_| 0) else { return false };
+        let memory = needs.memory;
         self.delist(task);
         let apart = &mut self.run.task_mut(task).rare_mut().apart;
         let at = apart.iter().position(|one| one.class == class);
@@ -156,7 +166,7 @@ impl Turn<'_> {
         }
         self.enlist(task);
         let Some(span) = span else { return false };
-        self.lease(task, span, worker, true);
+        self.lease(task, span, worker, memory, true);
         true
     }
 

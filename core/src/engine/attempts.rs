@@ -32,6 +32,15 @@ impl Attempt {
     pub(super) fn span(&self) -> Span {
         Span { first: self.instance.index, count: 1 }
     }
+
+    /// Adds to its reason.
+    fn explain(&mut self, why: &str) {
+        let reason = &mut self.detail.get_or_insert_default().reason;
+        if !reason.is_empty() {
+            reason.push_str("; ");
+        }
+        reason.push_str(why);
+    }
 }
 
 impl Engine {
@@ -110,7 +119,7 @@ impl Turn<'_> {
             Outcome::Failed(FailureKind::Lost | FailureKind::Cancelled) => self.lost(attempt),
             Outcome::Failed(kind) => {
                 self.learn_duration(&attempt);
-                self.fail(attempt, kind);
+                self.fail(attempt, kind, lease.memory);
             }
         }
         self.settle();
@@ -120,7 +129,7 @@ impl Turn<'_> {
     pub(super) fn unlease(&mut self, worker: WorkerId, lease: &Lease, ran: bool) {
         if let Some(needs) = self.hub.classes.get(lease.class) {
             self.hub.workers.update(worker, |held| {
-                held.vacate(needs);
+                held.vacate(needs, lease.memory);
                 if ran {
                     held.note_start();
                 }
@@ -206,7 +215,8 @@ impl Turn<'_> {
         self.stand_apart(instance);
     }
 
-    fn fail(&mut self, attempt: Attempt, kind: FailureKind) {
+    /// `asked` is the memory that the attempt had asked for, in bytes.
+    fn fail(&mut self, mut attempt: Attempt, kind: FailureKind, asked: u64) {
         let instance = attempt.instance;
         let plan = Arc::clone(&self.run.plan);
         let task = &plan.tasks[instance.task.at()];
@@ -214,11 +224,22 @@ impl Turn<'_> {
         let history = self.run.history(instance);
         history.note(&attempt);
         history.failed += 1;
+        if kind == FailureKind::Memory {
+            history.out_of_memory += 1;
+            history.asked = asked;
+        }
         let failed = history.failed;
         let cause = Some(Cause::Attempt(kind));
-        let wanted = retry.on.is_empty() || retry.on.iter().any(|on| on.covers(kind));
         let ending = self.run.ending && !task.conduct.always;
-        if failed > retry.count || !wanted || ending {
+        let mut last = failed > retry.count || !retry.covers(kind) || ending;
+        if !last
+            && kind == FailureKind::Memory
+            && let Some(why) = self.cannot_grow(instance, asked)
+        {
+            attempt.explain(why);
+            last = true;
+        }
+        if last {
             self.conclude(attempt, State::Failed, cause);
             return;
         }

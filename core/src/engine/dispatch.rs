@@ -83,7 +83,8 @@ impl Turn<'_> {
         }
         // All of them avoid some worker: none may be taken for it.
         let choosy = self.run.task(task).listed != self.run.task(task).class;
-        self.lease(task, span, capacity.worker, choosy);
+        let memory = self.hub.classes.get(self.run.task(task).class).map_or(0, |it| it.memory);
+        self.lease(task, span, capacity.worker, memory, choosy);
         true
     }
 
@@ -139,8 +140,15 @@ impl Turn<'_> {
         Some((first, scheme.pick(workers, classes.get(class)?, ahead, random)?))
     }
 
-    /// Hands instances to a worker.
-    pub(super) fn lease(&mut self, task: TaskId, span: Span, worker: WorkerId, choosy: bool) {
+    /// Hands instances to a worker, each with so many bytes of memory.
+    pub(super) fn lease(
+        &mut self,
+        task: TaskId,
+        span: Span,
+        worker: WorkerId,
+        memory: u64,
+        choosy: bool,
+    ) {
         let class = self.run.task(task).class;
         let first = AttemptId(self.hub.last_attempt + 1);
         self.hub.last_attempt += u64::from(span.count);
@@ -155,6 +163,7 @@ impl Turn<'_> {
             instance,
             number,
             cpus: needs.cpus,
+            memory,
             class,
             started: false,
             announced: false,
@@ -172,6 +181,7 @@ impl Turn<'_> {
                 count: span.count,
                 first_attempt: first,
                 number,
+                memory,
             },
         });
     }

@@ -218,6 +218,8 @@ pub struct Assignment {
     pub first_attempt: AttemptId,
     /// The number of the attempt within its instance, from 1.
     pub number: u32,
+    /// Bytes of memory that each of them asks for; 0: none.
+    pub memory: u64,
 }
 
 /// The mode in which attempts are revoked.

@@ -2,7 +2,8 @@
 
 use super::Engine;
 use super::clause::Verdict;
-use super::run::Run;
+use super::needs::Needs;
+use super::run::{Apart, Run};
 use super::workers::Worker;
 use crate::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use crate::status::State;
@@ -155,9 +156,18 @@ impl Engine {
         if state.has_none_ready() && state.counts.of(State::Backoff) == 0 {
             return None;
         }
-        let needs = self.hub.classes.get(state.class)?;
+        // What waits for its next attempt counts with the others.
+        let own = !state.ready.is_empty() || state.counts.of(State::Backoff) > 0;
+        let apart = state.apart().iter().filter(|one| !one.queue.is_empty());
+        let classes = apart.map(|one| one.class).chain(own.then_some(state.class));
+        let needs: Vec<_> = classes.filter_map(|class| self.hub.classes.get(class)).collect();
         let present = self.hub.workers.iter().count();
-        let suiting = self.hub.workers.iter().filter(|(id, worker)| worker.suits(*id, needs));
+        // Those that are avoided for a while would do.
+        let any: Vec<_> =
+            needs.iter().map(|one| Needs { except: Vec::new(), ..(*one).clone() }).collect();
+        let suiting = self.hub.workers.iter();
+        let suiting =
+            suiting.filter(|(id, worker)| any.iter().any(|needs| worker.suits(*id, needs)));
         let mut short = Vec::new();
         for (id, worker) in suiting {
             short.push(shortage(id, worker).filter(|short| short.until.is_some())?);
@@ -171,7 +181,7 @@ impl Engine {
 
     fn not_started(&self, run: &Run, instance: InstanceId) -> NotStarted {
         let task = run.task(instance.task);
-        let Some(needs) = self.hub.classes.get(task.class) else { return NotStarted::NoWorker };
+        let Some(needs) = self.hub.needs_of(run, instance) else { return NotStarted::NoWorker };
         let present = self.hub.workers.iter().count();
         let bound = task.bound_to(instance.index);
         let suiting: Vec<_> = self
@@ -179,14 +189,14 @@ impl Engine {
             .workers
             .iter()
             .filter(|(id, worker)| {
-                bound.is_none_or(|bound| bound == *id) && worker.suits(*id, needs)
+                bound.is_none_or(|bound| bound == *id) && worker.suits(*id, &needs)
             })
             .collect();
         match (present, suiting.len()) {
             (0, _) => NotStarted::NoWorker,
             (workers, 0) => NotStarted::NoneSuits { workers },
             _ if task.parked => NotStarted::MaxRunning,
-            _ if run.stands_apart(instance) => self.choice(run, instance),
+            _ if self.avoids(run, instance) => self.choice(run, instance),
             _ if suiting.iter().all(|(_, worker)| worker.strain.is_some()) => {
                 let short = suiting.iter().filter_map(|(id, worker)| shortage(*id, worker));
                 NotStarted::Short(short.collect())
@@ -196,6 +206,32 @@ impl Engine {
                 NotStarted::Busy { workers, ahead: self.ahead_of(priority, &suiting) }
             }
         }
+    }
+
+    /// The memory that the next attempt of an instance asks for, or that of the most demanding ready
+    /// instance of its task; `None` when that is what the task says.
+    #[must_use]
+    pub fn grown_memory(&self, id: RunId, task: TaskId, instance: Option<u32>) -> Option<u64> {
+        let run = self.runs.get(&id)?;
+        let state = run.tasks.get(task.at())?;
+        let own = self.hub.classes.get(state.class)?.memory;
+        let memory = match instance {
+            Some(index) => self.hub.needs_of(run, InstanceId { task, index })?.memory,
+            None => {
+                let apart = state.apart().iter().filter(|one| !one.queue.is_empty());
+                let apart = apart.filter_map(|one| self.hub.classes.get(one.class));
+                apart.map(|needs| needs.memory).max()?
+            }
+        };
+        (memory != own).then_some(memory)
+    }
+
+    /// Whether a ready instance avoids more workers than the others of its task do.
+    fn avoids(&self, run: &Run, instance: InstanceId) -> bool {
+        let task = run.task(instance.task);
+        let of = |one: &&Apart| one.queue.iter().any(|index| index == instance.index);
+        let apart = task.apart().iter().find(of).and_then(|one| self.hub.classes.get(one.class));
+        task.listed != task.class || apart.is_some_and(|needs| !needs.except.is_empty())
     }
 
     /// The ready instances of a higher priority, as far as one of the workers could run them.
@@ -249,13 +285,6 @@ fn shortage(id: WorkerId, worker: &Worker) -> Option<Shortage> {
 }
 
 impl Run {
-    /// Whether a ready instance avoids more workers than the others of its task do.
-    fn stands_apart(&self, instance: InstanceId) -> bool {
-        let task = self.task(instance.task);
-        task.listed != task.class
-            || task.apart().iter().any(|one| one.queue.iter().any(|i| i == instance.index))
-    }
-
     fn missing(&self, instance: InstanceId) -> Vec<Missing> {
         let plan = self.task_plan(instance.task);
         let mut missing = Vec::new();

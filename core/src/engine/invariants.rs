@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::Engine;
 use super::clause::{ClauseRun, Verdict, counts};
+use super::needs::Needs;
 use super::run::Run;
 use crate::ids::{InstanceId, RunId, TaskId};
 use crate::pipeline::Quantifier;
@@ -21,9 +22,7 @@ impl Engine {
             assert_eq!(needs, worker.occupied, "slots of worker {id}");
             let asked = worker.leases.values().filter(|lease| lease.asked_back).count();
             assert_eq!(asked, worker.asked_back as usize, "asked back from worker {id}");
-            let memory =
-                |class| self.hub.classes.get(class).map_or(0, |needs: &super::Needs| needs.memory);
-            let memory: u64 = worker.leases.values().map(|lease| memory(lease.class)).sum();
+            let memory: u64 = worker.leases.values().map(|lease| lease.memory).sum();
             assert_eq!(memory, worker.memory, "memory of worker {id}");
             assert!(memory <= worker.info.offer.memory, "worker {id} is oversubscribed");
             for lease in worker.leases.values() {
@@ -62,16 +61,17 @@ impl Engine {
     /// capacity and not for ever.
     fn check_choice(&self, id: RunId, task: TaskId, run: &Run) {
         let state = &run.tasks[task.at()];
-        let suits = |class| {
-            let needs = self.hub.classes.get(class);
+        let suits = |needs: &Needs| {
             let mut workers = self.hub.workers.iter();
-            needs.is_some_and(|needs| workers.any(|(id, worker)| worker.suits(id, needs)))
+            workers.any(|(id, worker)| worker.suits(id, needs))
         };
         let choosy = state.listed != state.class || !state.apart().is_empty();
         assert!(!choosy || self.hub.choosy.contains(&(id, task)), "{task} is choosy");
         let apart = state.apart().iter().filter(|one| !one.queue.is_empty());
         for class in apart.map(|one| one.class).chain(choosy.then_some(state.listed)) {
-            assert!(suits(class) || !suits(state.class), "{task} avoids all workers");
+            let Some(needs) = self.hub.classes.get(class) else { panic!("{task} has no class") };
+            let any = Needs { except: Vec::new(), ..needs.clone() };
+            assert!(suits(needs) || !suits(&any), "{task} avoids all workers");
         }
     }
 }

@@ -16,6 +16,7 @@ mod cascade;
 mod cause;
 mod clause;
 mod deadlines;
+mod demand;
 mod dispatch;
 pub mod event;
 mod explain;

@@ -73,8 +73,9 @@ impl Turn<'_> {
 
     /// Restores the history of an instance that has not ended.
     fn remember(&mut self, tried: &Tried) {
-        let Tried { instance, attempts, known, failed, lost, waits_since } = *tried;
-        let history = History { attempts, known, failed, lost, ..History::default() };
+        let Tried { instance, attempts, known, failed, out_of_memory, lost, waits_since } = *tried;
+        let history =
+            History { attempts, known, failed, out_of_memory, lost, ..History::default() };
         self.run.histories.insert(instance, history);
         if let Some(since) = waits_since {
             let due = since.plus(self.wait_after(instance, failed));

@@ -100,13 +100,12 @@ impl Turn<'_> {
 
     /// The workers that are present and could run an instance, were there enough of everything.
     pub(super) fn suiting(&self, instance: InstanceId) -> Vec<WorkerId> {
-        let task = self.run.task(instance.task);
-        let Some(needs) = self.hub.classes.get(task.class) else { return Vec::new() };
-        let bound = task.bound_to(instance.index);
+        let Some(needs) = self.hub.needs_of(self.run, instance) else { return Vec::new() };
+        let bound = self.run.task(instance.task).bound_to(instance.index);
         let workers = self.hub.workers.iter();
         workers
             .filter(|(id, worker)| {
-                bound.is_none_or(|bound| bound == *id) && worker.suits(*id, needs)
+                bound.is_none_or(|bound| bound == *id) && worker.suits(*id, &needs)
             })
             .map(|(id, _)| id)
             .collect()

@@ -352,10 +352,13 @@ impl Current {
             Some(Cause::Attempt(FailureKind::Lost)) => tried.lost += 1,
             // Its worker left, which is nobody's fault.
             Some(Cause::Attempt(FailureKind::Preempted | FailureKind::Unknown)) => {}
-            Some(Cause::Attempt(_)) => tried.failed += 1,
+            Some(Cause::Attempt(kind)) => {
+                tried.failed += 1;
+                tried.out_of_memory += u32::from(kind == FailureKind::Memory);
+            }
             // What had run only because of the interruption, or is made again, begins anew.
             Some(Cause::Reopened(why)) if why != Reopening::CutOff => {
-                (tried.failed, tried.lost) = (0, 0);
+                (tried.failed, tried.out_of_memory, tried.lost) = (0, 0, 0);
             }
             _ => {}
         }
@@ -363,7 +366,15 @@ impl Current {
 }
 
 fn untried(instance: InstanceId) -> Tried {
-    Tried { instance, attempts: 0, known: 0, failed: 0, lost: 0, waits_since: None }
+    Tried {
+        instance,
+        attempts: 0,
+        known: 0,
+        failed: 0,
+        out_of_memory: 0,
+        lost: 0,
+        waits_since: None,
+    }
 }
 
 fn merge(ends: &mut Vec<Kept>) {

@@ -68,6 +68,8 @@ pub struct Tried {
     pub known: u32,
     /// How many failed by themselves.
     pub failed: u32,
+    /// How many of these ended for memory.
+    pub out_of_memory: u32,
     /// How many lost their worker.
     pub lost: u32,
     /// When the last one ended, if the next one waits from then on.

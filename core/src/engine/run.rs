@@ -174,6 +174,10 @@ pub(super) struct History {
     pub(super) taken: Vec<Taken>,
     /// Those of them that failed by themselves.
     pub(super) failed: u32,
+    /// Those of the failed ones that ended for memory.
+    pub(super) out_of_memory: u32,
+    /// The memory that the last one of these had asked for, in bytes; zero when that is not known.
+    pub(super) asked: u64,
     /// Those that lost their worker.
     pub(super) lost: u32,
     /// Where they ran.

@@ -19,6 +19,8 @@ pub(super) struct Lease {
     /// The attempt's number within its instance, from 1.
     pub(super) number: u32,
     pub(super) cpus: u32,
+    /// Bytes of memory, which may be more than those of its class.
+    pub(super) memory: u64,
     pub(super) class: ClassId,
     /// The worker reported that it runs.
     pub(super) started: bool,
@@ -192,10 +194,10 @@ impl Worker {
         u32::try_from(by_memory.min(by_resources)).unwrap_or(u32::MAX)
     }
 
-    /// Notes that it holds `attempts` more.
-    fn occupy(&mut self, needs: &Needs, attempts: u32) {
+    /// Notes that it holds `attempts` more, each with so many bytes of memory.
+    fn occupy(&mut self, needs: &Needs, memory: u64, attempts: u32) {
         self.occupied += needs.cpus * attempts;
-        self.memory += needs.memory * u64::from(attempts);
+        self.memory += memory * u64::from(attempts);
         for (name, amount) in &needs.resources {
             let used = self.resources.entry(name.clone()).or_default();
             *used += amount * u64::from(attempts);
@@ -203,9 +205,9 @@ impl Worker {
     }
 
     /// Notes that it holds one less.
-    pub(super) fn vacate(&mut self, needs: &Needs) {
+    pub(super) fn vacate(&mut self, needs: &Needs, memory: u64) {
         self.occupied -= needs.cpus;
-        self.memory -= needs.memory;
+        self.memory -= memory;
         for (name, amount) in &needs.resources {
             if let Some(used) = self.resources.get_mut(name) {
                 *used -= amount;
@@ -297,7 +299,7 @@ impl Workers {
         let now = self.dispatches;
         self.update(id, |worker| {
             worker.used = now;
-            worker.occupy(needs, count);
+            worker.occupy(needs, lease.memory, count);
             for offset in 0..count {
                 let index = lease.instance.index + offset;
                 let instance = InstanceId { index, ..lease.instance };

@@ -7,15 +7,15 @@ use super::diagnostic::Diagnostic;
 use super::document::Node;
 use super::reader::{Name, Reader};
 use crate::check;
-use crate::pipeline::{Retry, RetryOn};
+use crate::pipeline::{Factor, Retry, RetryOn};
 use crate::spelling;
 
-const KEYS: &[&str] = &["count", "delay", "backoff", "max-delay", "jitter", "on"];
+const KEYS: &[&str] = &["count", "delay", "backoff", "max-delay", "jitter", "on", "grow"];
 
 const BACKOFFS: [(&str, bool); 2] = [("constant", false), ("exponential", true)];
 
 /// The kinds of failures that are one word.
-const FAILURES: [(&str, RetryOn); 9] = [
+const FAILURES: [(&str, RetryOn); 10] = [
     ("exit", RetryOn::AnyExit),
     ("signal", RetryOn::AnySignal),
     ("timeout", RetryOn::Timeout),
@@ -25,6 +25,7 @@ const FAILURES: [(&str, RetryOn); 9] = [
     ("start", RetryOn::Start),
     ("error", RetryOn::Error),
     ("panic", RetryOn::Panic),
+    ("memory", RetryOn::Memory),
 ];
 
 impl Reader<'_> {
@@ -57,6 +58,7 @@ impl Reader<'_> {
                 }
                 "jitter" => retry.jitter = self.boolean(value).unwrap_or_default(),
                 "on" => retry.on = self.failures(value),
+                "grow" => retry.grow_memory = self.grow(value),
                 name => {
                     self.unknown_key(key, "`retries`", KEYS);
                     counted |= spelling::closest(name, KEYS.iter().copied()) == Some("count");
@@ -68,6 +70,35 @@ impl Reader<'_> {
                 .help("say how many extra attempts: retries = { count = 2, delay = \"5s\" }");
             self.add(problem);
         }
+    }
+
+    /// `{ memory = 2.0 }`
+    fn grow(&mut self, node: &Node<'_>) -> Option<Factor> {
+        let mut factor = None;
+        for (key, value) in self.table(node, "a table such as { memory = 2.0 }")? {
+            match &**key.get_ref() {
+                "memory" => factor = self.factor(value),
+                _ => self.unknown_key(key, "`grow`", &["memory"]),
+            }
+        }
+        factor
+    }
+
+    fn factor(&mut self, node: &Node<'_>) -> Option<Factor> {
+        let number = match node.get_ref() {
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|whole| whole as f64)
+            }
+            DeValue::Float(number) => number.as_str().replace('_', "").parse().ok(),
+            _ => {
+                let problem = self.mismatch(node, "a factor").help(check::FACTORS);
+                self.add(problem);
+                return None;
+            }
+        };
+        // What does not fit is as wrong as what is too large.
+        let factor = Factor::from(number.unwrap_or(f64::MAX));
+        self.report(node.span(), check::factor(factor)).then_some(factor)
     }
 
     fn failures(&mut self, node: &Node<'_>) -> Vec<RetryOn> {

@@ -97,6 +97,15 @@ impl<'t> Draft<'t> {
                 reader.add(Diagnostic::of(key.span(), problem));
             }
         }
+        let has_memory = own.iter().chain(defaults).any(|(key, _)| key.get_ref() == "memory");
+        if !has_memory && let Some(problem) = check::growth(&self.conduct, Syntax::Toml) {
+            match find("retries") {
+                Some((_, node)) => reader.add(Diagnostic::of(node.span(), problem)),
+                None => self.conduct.retry.grow_memory = None,
+            }
+        } else if let Some((_, node)) = find("retries") {
+            reader.report(node.span(), check::grows_in_vain(&self.conduct.retry, Syntax::Toml));
+        }
         match &mut self.pattern {
             DraftPattern::Gather(gather) => {
                 self.min_success = gather.min_success.take().or(self.min_success.take());

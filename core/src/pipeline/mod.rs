@@ -17,7 +17,7 @@ pub use self::call::{Arg, Args, Call};
 pub use self::clause::{Clause, Outcomes, Quantifier};
 pub use self::conduct::{Conduct, DEFAULT_GRACE, DEFAULT_MAX_LOST, MaxFail, MinSuccess, Targets};
 pub use self::pattern::{Pattern, Scatter, Split};
-pub use self::retry::{Retry, RetryOn};
+pub use self::retry::{Factor, Retry, RetryOn};
 pub use self::task::{Capture, Task, TaskAction};
 use crate::value::Value;
 

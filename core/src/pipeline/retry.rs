@@ -26,6 +26,45 @@ pub struct Retry {
     /// are made again anyway.
     #[serde(default)]
     pub on: Vec<RetryOn>,
+    /// How many times the memory of the attempt before the next one asks for, after an end for memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grow_memory: Option<Factor>,
+}
+
+/// By what a demand is multiplied, in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Factor(pub u32);
+
+impl Factor {
+    /// The largest one.
+    pub const MOST: Factor = Factor(1_000_000);
+
+    /// This factor as often as `times` of an amount.
+    #[must_use]
+    pub fn times(self, amount: u64, times: u32) -> u64 {
+        let mut grown = u128::from(amount);
+        for _ in 0..times {
+            grown = grown * u128::from(self.0) / 1000;
+            if grown > u128::from(u64::MAX) {
+                return u64::MAX;
+            }
+        }
+        u64::try_from(grown).unwrap_or(u64::MAX)
+    }
+}
+
+/// Rounded to thousandths; what is no number is zero.
+impl From<f64> for Factor {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn from(factor: f64) -> Factor {
+        Factor((factor * 1000.0).round() as u32)
+    }
+}
+
+impl std::fmt::Display for Factor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", f64::from(self.0) / 1000.0)
+    }
 }
 
 impl Retry {
@@ -51,6 +90,18 @@ impl Retry {
     #[must_use]
     pub fn on(self, failures: impl IntoIterator<Item = RetryOn>) -> Retry {
         Retry { on: failures.into_iter().collect(), ..self }
+    }
+
+    /// After an end for memory the next attempt asks for so many times the memory of the one before.
+    #[must_use]
+    pub fn grow_memory(self, factor: f64) -> Retry {
+        Retry { grow_memory: Some(factor.into()), ..self }
+    }
+
+    /// Whether a failure of this kind is tried again, as far as the count allows.
+    #[must_use]
+    pub fn covers(&self, kind: FailureKind) -> bool {
+        self.on.is_empty() || self.on.iter().any(|on| on.covers(kind))
     }
 }
 
@@ -80,6 +131,8 @@ pub enum RetryOn {
     Error,
     /// `panic`: the function panicked.
     Panic,
+    /// `memory`: it used more memory than it may.
+    Memory,
 }
 
 impl RetryOn {
@@ -97,7 +150,8 @@ impl RetryOn {
             | (RetryOn::Capture, FailureKind::Capture)
             | (RetryOn::Start, FailureKind::Start)
             | (RetryOn::Error, FailureKind::Function)
-            | (RetryOn::Panic, FailureKind::Panic) => true,
+            | (RetryOn::Panic, FailureKind::Panic)
+            | (RetryOn::Memory, FailureKind::Memory) => true,
             _ => false,
         }
     }

@@ -78,6 +78,7 @@ mod tests {
     fn held(count: u32, cpus: u32) -> Worker {
         let mut worker = Worker::new(2);
         let assignment = Assignment {
+            memory: 0,
             run: RunId(1),
             task: TaskId(0),
             first_index: 10,

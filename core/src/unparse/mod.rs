@@ -541,6 +541,9 @@ fn retries(retry: &Retry) -> Option<String> {
         let kinds = retry.on.iter().map(|kind| format!("\"{}\"", failure(*kind)));
         fields.push(format!("on = {}", list(kinds)));
     }
+    if let Some(factor) = retry.grow_memory {
+        fields.push(format!("grow = {{ memory = {factor} }}"));
+    }
     Some(table(fields))
 }
 
@@ -557,5 +560,6 @@ fn failure(kind: RetryOn) -> String {
         RetryOn::Start => "start".to_owned(),
         RetryOn::Error => "error".to_owned(),
         RetryOn::Panic => "panic".to_owned(),
+        RetryOn::Memory => "memory".to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 mod cases;
 mod dynamic;
 mod journal;
+mod memory;
 mod model;
 mod order;
 mod past;

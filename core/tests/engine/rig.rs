@@ -23,6 +23,8 @@ pub(crate) struct Held {
     pub(crate) instance: InstanceId,
     pub(crate) number: u32,
     pub(crate) cpus: u32,
+    /// Bytes of memory that it asks for.
+    pub(crate) memory: u64,
     pub(crate) started: bool,
     /// Whether its worker has reported that it runs.
     pub(crate) announced: bool,
@@ -249,6 +251,7 @@ impl Rig {
                         instance: at(assignment.task.0, assignment.first_index + offset),
                         number: assignment.number,
                         cpus,
+                        memory: assignment.memory,
                         started: false,
                         announced: false,
                         cancelled: false,

@@ -391,6 +391,7 @@ mod tests {
             count: 5,
             first_attempt: AttemptId(100),
             number: 1,
+            memory: 0,
         };
         let revoked = [AttemptId(100), AttemptId(103)].into_iter().collect();
         let parts = remaining(whole, &revoked);

@@ -1,9 +1,12 @@
 //! What the state machine knows about instances at present, with the names of workers: for
 //! `explain` and `status`.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use dagrun_core::engine::{Explanation, NotStarted, RunPlan, Shortage, TaskPlan, WorkerInfo};
 use dagrun_core::ids::{InstanceId, RunId, TaskId, WorkerId};
-use dagrun_core::offer::Offer;
+use dagrun_core::offer::{Offer, amount_of_memory};
 use dagrun_core::pipeline::Targets;
 use dagrun_core::status::{InstanceRow, RunStatus, State};
 use rustc_hash::FxHashMap;
@@ -34,7 +37,9 @@ impl SchedulerCore {
             _ => None,
         };
         let hindrance = match &explanation {
-            Explanation::Ready(why) => self.hindrance(run, instance.task, why),
+            Explanation::Ready(why) => {
+                self.hindrance(run, instance.task, Some(instance.index), why)
+            }
             _ => None,
         };
         let worker = worker.map(|worker| worker.info.name.clone());
@@ -64,7 +69,7 @@ impl SchedulerCore {
 
     fn note(&self, run: RunId, task: TaskId) -> Option<String> {
         let why = self.engine.stuck(run, task)?;
-        Some(match self.hindrance(run, task, &why) {
+        Some(match self.hindrance(run, task, None, &why) {
             Some(unsuited) => unsuited,
             None => "no worker is present".to_owned(),
         })
@@ -90,9 +95,19 @@ impl SchedulerCore {
     }
 
     /// What keeps ready instances from starting, where it takes names of workers to say that.
-    fn hindrance(&self, run: RunId, task: TaskId, why: &NotStarted) -> Option<String> {
+    fn hindrance(
+        &self,
+        run: RunId,
+        task: TaskId,
+        instance: Option<u32>,
+        why: &NotStarted,
+    ) -> Option<String> {
+        let grown = self.engine.grown_memory(run, task, instance);
         match why {
-            NotStarted::NoneSuits { .. } => self.unsuited(run, task),
+            NotStarted::NoneSuits { .. } => self.unsuited(run, task, grown),
+            NotStarted::Busy { .. } => grown.map(|grown| {
+                format!("after an end for memory it asks for {}", amount_of_memory(grown))
+            }),
             NotStarted::Short(workers) => {
                 let short = workers
                     .iter()
@@ -128,10 +143,14 @@ impl SchedulerCore {
         }
     }
 
-    fn unsuited(&self, run: RunId, task: TaskId) -> Option<String> {
-        let plan = self.engine.plan(run)?.tasks.get(task.at())?;
+    /// With the memory that is asked for, if it is not what the task says.
+    fn unsuited(&self, run: RunId, task: TaskId, grown: Option<u64>) -> Option<String> {
+        let mut plan = Cow::Borrowed(self.engine.plan(run)?.tasks.get(task.at())?);
+        if let Some(memory) = grown {
+            Arc::make_mut(&mut plan.to_mut().conduct).memory = memory;
+        }
         let infos: Vec<&WorkerInfo> = self.workers.values().map(|worker| &worker.info).collect();
-        Some(unsuited(plan, &infos))
+        Some(unsuited(&plan, &infos))
     }
 }
 
@@ -169,7 +188,7 @@ fn unsuited(plan: &TaskPlan, workers: &[&WorkerInfo]) -> String {
     }
     let memory = most(&|offer| offer.memory);
     if plan.conduct.memory > memory {
-        let (needed, memory) = (bytes(plan.conduct.memory), bytes(memory));
+        let (needed, memory) = (amount_of_memory(plan.conduct.memory), amount_of_memory(memory));
         return format!("memory: it needs {needed}, the largest worker has {memory}");
     }
     for (name, needed) in &plan.conduct.resources {
@@ -225,18 +244,6 @@ pub(super) fn without_function(plan: &TaskPlan, workers: &[&WorkerInfo]) -> Opti
 
 /// Why a function may be missing that is there in the source of a library.
 const UNLINKED: &str = "functions of a library that the workers' program does not name are not linked: `use LIBRARY as _;`";
-
-/// `512 MiB`, `1.5 GiB`.
-fn bytes(bytes: u64) -> String {
-    let units = [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let Some((size, unit)) = units.into_iter().find(|(size, _)| bytes >= *size) else {
-        return format!("{bytes} B");
-    };
-    match bytes % size * 10 / size {
-        0 => format!("{} {unit}", bytes / size),
-        tenths => format!("{}.{tenths} {unit}", bytes / size),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -241,6 +241,10 @@ fn not_started(
                 1 => "the worker that can run it is busy".to_owned(),
                 _ => format!("all {workers} workers that can run it are busy"),
             };
+            let busy = match hindrance {
+                Some(asks) => format!("{busy}; {asks}"),
+                None => busy,
+            };
             match ahead {
                 0 => busy,
                 1 => format!("{busy}, and 1 ready instance of a higher priority goes first"),

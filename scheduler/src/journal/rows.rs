@@ -213,6 +213,7 @@ fn encode_failure(kind: FailureKind) -> (i64, Option<i64>) {
         FailureKind::Panic => (10, None),
         FailureKind::Preempted => (11, None),
         FailureKind::Unknown => (12, None),
+        FailureKind::Memory => (13, None),
     }
 }
 
@@ -231,6 +232,7 @@ fn decode_failure(number: i64, code: Option<i64>) -> Option<FailureKind> {
         10 => FailureKind::Panic,
         11 => FailureKind::Preempted,
         12 => FailureKind::Unknown,
+        13 => FailureKind::Memory,
         _ => return None,
     })
 }
@@ -366,6 +368,7 @@ mod tests {
             FailureKind::Panic,
             FailureKind::Preempted,
             FailureKind::Unknown,
+            FailureKind::Memory,
         ];
         let causes = kinds.map(Cause::Attempt).into_iter().chain([
             Cause::After { clause: 2, root },

@@ -25,6 +25,7 @@ pub(crate) fn cause_text(cause: Cause, task: Option<&Task>) -> String {
         Cause::Attempt(FailureKind::Capture) => "its output could not be captured".into(),
         Cause::Attempt(FailureKind::Function) => "its function failed".into(),
         Cause::Attempt(FailureKind::Panic) => "its function panicked".into(),
+        Cause::Attempt(FailureKind::Memory) => "ran out of memory".into(),
         Cause::Attempt(FailureKind::Preempted) => "its worker left".into(),
         Cause::Attempt(FailureKind::Unknown) => {
             "its worker was lost before it was known to run".into()

@@ -87,6 +87,7 @@ impl Message for Handout {
         to.set_count(assignment.count);
         to.set_first_attempt(assignment.first_attempt.0);
         to.set_number(assignment.number);
+        to.set_memory(assignment.memory);
         to.set_announce(*announce);
         if !fenced.is_empty() {
             super::write_list(fenced, to.reborrow().init_fenced(length(fenced.len())));
@@ -105,6 +106,7 @@ impl Message for Handout {
             count: from.get_count(),
             first_attempt: AttemptId(from.get_first_attempt()),
             number: from.get_number(),
+            memory: from.get_memory(),
         };
         if assignment.first_index.checked_add(assignment.count).is_none() {
             return Err(WireError::Range { what: "a count", number: assignment.count.into() });
@@ -183,6 +185,7 @@ impl Message for Report {
             Outcome::Failed(FailureKind::Cancelled) => outcome.set_cancelled(()),
             Outcome::Failed(FailureKind::Function) => outcome.set_function(()),
             Outcome::Failed(FailureKind::Panic) => outcome.set_panic(()),
+            Outcome::Failed(FailureKind::Memory) => outcome.set_memory(()),
             Outcome::Preempted | Outcome::Failed(FailureKind::Preempted) => {
                 outcome.set_preempted(());
             }
@@ -207,6 +210,7 @@ impl Message for Report {
             Which::Cancelled(()) => Outcome::Failed(FailureKind::Cancelled),
             Which::Function(()) => Outcome::Failed(FailureKind::Function),
             Which::Panic(()) => Outcome::Failed(FailureKind::Panic),
+            Which::Memory(()) => Outcome::Failed(FailureKind::Memory),
             Which::Preempted(()) => Outcome::Preempted,
         };
         let detail = match from.has_detail() {

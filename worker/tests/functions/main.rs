@@ -120,6 +120,7 @@ impl Rig {
             count,
             first_attempt: AttemptId(first.into()),
             number: 1,
+            memory: 0,
         };
         let plan = Arc::new(Plain { calling, args: Box::new(args) });
         self.slots.push([Work {

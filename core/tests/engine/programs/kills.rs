@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dagrun_core::engine::{CancelScope, Event, Outcome, Reopening, RunPlan, Scheme};
 use dagrun_core::ids::{InstanceId, Micros, TaskId};
 use dagrun_core::offer::Offer;
-use dagrun_core::pipeline::Targets;
+use dagrun_core::pipeline::{Factor, Targets};
 use dagrun_core::status::{FailureKind, RunState, State};
 
 use super::generate::{Random, program};
@@ -41,6 +41,9 @@ impl Killed {
         let mut plan = program(&mut random);
         if certain {
             make_certain(&mut plan);
+        }
+        for conduct in plan.tasks.iter_mut().map(|task| Arc::make_mut(&mut task.conduct)) {
+            conduct.retry.grow_memory = (conduct.memory > 0).then_some(Factor(2000));
         }
         let mut rig = Rig::of(plan).scheme(random.pick(&Scheme::ALL), seed);
         rig.took = random.pick(&[1, 500, 50_000]);
@@ -105,6 +108,10 @@ impl Killed {
                 match fails_first(self.seed, held.instance) > failures {
                     _ if held.cancelled => {
                         self.rig.end(worker, id, Outcome::Failed(FailureKind::Cancelled));
+                    }
+                    true if held.memory > 0 => {
+                        let kind = self.random.pick(&[FailureKind::Memory, FailureKind::Exit(1)]);
+                        self.rig.end(worker, id, Outcome::Failed(kind));
                     }
                     true => self.rig.end(worker, id, Outcome::Failed(FailureKind::Exit(1))),
                     false => self.rig.end_with(worker, id, Outcome::Succeeded, items),
