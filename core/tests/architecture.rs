@@ -84,6 +84,7 @@ const ENGINE: &[&str] = &[
     "rank",
     "groups",
     "strain",
+    "claims",
     "workers",
     "scheme",
     "deadlines", // A run, then a run with its shared state.
@@ -101,6 +102,7 @@ const ENGINE: &[&str] = &[
     "apart",
     "dispatch",
     "attempts",
+    "adopt",
     "presence",
     "refusal",
     "wake",

@@ -52,15 +52,26 @@ impl Engine {
         out: &mut Vec<Action>,
     ) {
         for report in reports {
-            let held = self.hub.workers.get(worker).map_or(0, |worker| worker.leases.len());
+            let held = self
+                .hub
+                .workers
+                .get(worker)
+                .map_or(0, |worker| worker.leases.len() + worker.claims as usize);
             let end = report.first.0.checked_add(report.count.into());
             let Some(end) = end.filter(|_| report.count as usize <= held) else {
                 self.hub.stale += u64::from(report.count);
                 continue;
             };
+            let has_claims = self.hub.workers.get(worker).is_some_and(|held| held.claims > 0);
+            let claimed = has_claims.then(|| report.clone());
             let Report { outcome, started, items, mut detail, .. } = report;
             let finished = if report.finished.0 == 0 { now } else { report.finished };
             for attempt in (report.first.0..end).map(AttemptId) {
+                if let Some(report) = &claimed
+                    && self.hub.claims.note(worker, attempt, report)
+                {
+                    continue;
+                }
                 if outcome == Outcome::Started && started.0 == 0 {
                     let known = self.hub.workers.announce(worker, attempt).is_some();
                     self.hub.stale += u64::from(!known);
@@ -89,7 +100,7 @@ impl Engine {
 
 impl Turn<'_> {
     /// An attempt runs: short ones are reported by their end only.
-    fn start(&mut self, mut attempt: Attempt) {
+    pub(super) fn start(&mut self, mut attempt: Attempt) {
         let task = attempt.instance.task;
         self.run.task_mut(task).running += 1;
         self.run.touch(task);
@@ -115,6 +126,8 @@ impl Turn<'_> {
             Outcome::Refused(Refusal::Scarce) => self.refused(attempt),
             Outcome::Refused(Refusal::Missing) => self.lacks(attempt),
             Outcome::Preempted => self.preempted(attempt),
+            // That this was asked for never came to disk.
+            Outcome::Failed(FailureKind::Cancelled) if lease.adopted => self.preempted(attempt),
             // A worker that shuts down ends what it runs: the task is not at fault.
             Outcome::Failed(FailureKind::Lost | FailureKind::Cancelled) => self.lost(attempt),
             Outcome::Failed(kind) => {
@@ -330,11 +343,16 @@ impl History {
     /// Notes an attempt that was taken from its worker.
     pub(super) fn take(&mut self, attempt: &Attempt) {
         self.attempts = self.attempts.max(attempt.number);
+        let Attempt { worker, number, ran, .. } = *attempt;
+        self.note_taken(Taken { worker, number, ran });
+    }
+
+    /// Notes that an attempt may run somewhere that is not the instance's any more.
+    pub(super) fn note_taken(&mut self, taken: Taken) {
         if self.taken.len() == TAKEN {
             self.taken.remove(0);
         }
-        let Attempt { worker, number, ran, .. } = *attempt;
-        self.taken.push(Taken { worker, number, ran });
+        self.taken.push(taken);
     }
 
     /// Notes an attempt that failed, or lost its worker.

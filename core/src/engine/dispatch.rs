@@ -169,6 +169,7 @@ impl Turn<'_> {
             announced: false,
             asked_back: false,
             cancelled: false,
+            adopted: false,
             choosy,
         };
         self.hub.workers.lease(worker, needs, first, lease, span.count);

@@ -21,6 +21,11 @@ pub enum Event {
         /// What had succeeded before it began.
         past: Arc<Past>,
     },
+    /// A run of which workers have attempts is not gone on with.
+    RunAbandoned {
+        /// The run.
+        run: RunId,
+    },
     /// A client requested a cancellation.
     CancelRequested {
         /// The run.
@@ -47,6 +52,9 @@ pub enum Event {
         /// The attempts that it holds: those that wait or run there, and those whose end it has still to
         /// report. Ranges of ids, sorted, none of which overlap.
         held: Vec<Range<u64>>,
+        /// Those of them that an earlier scheduler with the same state gave it, of runs that are about to
+        /// be gone on with: [`Event::RunSubmitted`] or [`Event::RunAbandoned`] follows for each of these.
+        claims: Vec<Claim>,
     },
     /// A worker leaves: it takes nothing new, gives back what it has not started, and finishes what it
     /// runs as far as there is time.
@@ -69,6 +77,17 @@ pub enum Event {
     },
     /// Time has passed: look at the deadlines.
     Tick,
+}
+
+/// Attempts that a worker was given by an earlier scheduler with the same state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The attempts.
+    pub assignment: Assignment,
+    /// When they started; zero when they wait.
+    pub started: Timestamp,
+    /// Whether they have ended, and their reports follow.
+    pub ended: bool,
 }
 
 /// What the machine knows of a worker.

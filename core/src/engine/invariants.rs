@@ -25,6 +25,7 @@ impl Engine {
             let memory: u64 = worker.leases.values().map(|lease| lease.memory).sum();
             assert_eq!(memory, worker.memory, "memory of worker {id}");
             assert!(memory <= worker.info.offer.memory, "worker {id} is oversubscribed");
+            assert_eq!(worker.claims as usize, self.hub.claims.of_worker(id), "claims of {id}");
             for lease in worker.leases.values() {
                 *leased.entry((lease.run, lease.instance)).or_default() += 1;
             }

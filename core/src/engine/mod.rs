@@ -8,12 +8,14 @@
 //! per clause. What concerns only attempts in flight is kept in a lease of their worker. Finishing
 //! an instance costs its out-edges; blocked instances are never rescanned.
 
+mod adopt;
 mod again;
 mod apart;
 mod attempts;
 mod cancel;
 mod cascade;
 mod cause;
+mod claims;
 mod clause;
 mod deadlines;
 mod demand;
@@ -48,14 +50,14 @@ mod workers;
 pub use again::Indices;
 pub use cause::{CancelScope, Cause, FollowProblem, Reopening};
 pub use event::{
-    Action, Assignment, Event, Outcome, Record, Refusal, Report, RevokeMode, WorkerInfo,
+    Action, Assignment, Claim, Event, Outcome, Record, Refusal, Report, RevokeMode, WorkerInfo,
 };
 pub use explain::{Explanation, Missing, MissingEdge, NotStarted, Shortage};
 pub use plan::{
     Consumed, Done, GatherPlan, MapEdge, Past, RunPlan, TaskPlan, Temporary, User, ValueEdge, Width,
 };
 pub use restore::{Breaks, Restore, Row};
-pub use resumed::{End, Numbers, Reopened, Resumed, Tried};
+pub use resumed::{End, KeptValue, Numbers, Reopened, Resumed, Tried};
 pub use run::Taken;
 pub use scheme::Scheme;
 pub use transition::{is_legal, reopens};
@@ -125,18 +127,20 @@ impl Engine {
                 self.open_waiting(now, out);
             }
             Event::WorkerAway { worker } => self.set_away(worker),
-            Event::WorkerReturned { worker, held } => self.take_back(now, worker, &held, out),
+            Event::WorkerReturned { worker, held, claims } => {
+                self.take_back(now, worker, &held, out);
+                self.claim(worker, &claims, out);
+            }
+            Event::RunAbandoned { run } => self.abandon(run, out),
             Event::WorkerLeaving { worker } => self.set_leaving(worker),
             Event::WorkerLost { worker } => self.lose(now, worker, out),
             Event::Reported { worker, reports } => self.report(now, worker, reports, out),
             Event::Tick => self.wake(now, out),
         }
         // First all consequences of the event, then those of fail-fast.
-        for run in std::mem::take(&mut self.hub.failing) {
-            if let Some(turn) = self.turn(now, run, out) {
-                turn.fail_fast();
-            }
-        }
+        self.end_failing(now, out);
+        self.adopt(now, out);
+        self.end_failing(now, out);
         self.hub.release(out);
         self.schedule(now, out);
     }
@@ -225,6 +229,14 @@ impl Engine {
         Some(self.hub.workers.get(worker)?.leases.len())
     }
 
+    fn end_failing(&mut self, now: Timestamp, out: &mut Vec<Action>) {
+        for run in std::mem::take(&mut self.hub.failing) {
+            if let Some(turn) = self.turn(now, run, out) {
+                turn.fail_fast();
+            }
+        }
+    }
+
     fn submit(
         &mut self,
         now: Timestamp,
@@ -250,6 +262,9 @@ impl Engine {
         }
         self.runs.insert(id, run);
         let Some(mut turn) = self.turn(now, id, out) else { return };
+        if let Some(resumed) = &past.resumed {
+            turn.disclaim(resumed);
+        }
         turn.begin();
         match &past.resumed {
             None => turn.take_over(past),

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::event::Cause;
 use super::plan::{Done, Past};
 use super::ready::Span;
-use super::resumed::{End, Reopened, Resumed, Tried};
+use super::resumed::{End, KeptValue, Reopened, Resumed, Tried};
 use super::run::{History, Run, TaskRun};
 use super::turn::{Conclusion, Step, Turn};
 use crate::ids::{InstanceId, TaskId};
@@ -62,12 +62,25 @@ impl Turn<'_> {
             let success = end.state == State::Succeeded;
             self.queue.push_back(Step::Ended(Conclusion { task, span, success, root, worker }));
         }
+        for kept in &resumed.values {
+            self.keep_on(kept);
+        }
         // Before any consequence: what was cancelled must not become ready first.
         for scope in &resumed.cancels {
             self.cancel_again(*scope);
         }
         if !self.run.ending && self.run.has_too_many_failures() {
             self.hub.failing.push(self.run.id);
+        }
+    }
+
+    /// A worker goes on keeping a value, if it has not been lost meanwhile.
+    fn keep_on(&mut self, kept: &KeptValue) {
+        let KeptValue { instance, worker, bytes } = *kept;
+        let task = self.run.tasks.get(instance.task.at());
+        let exists = task.is_some_and(|task| instance.index < task.instances());
+        if exists && self.hub.workers.get(worker).is_some() {
+            self.hold(instance, worker, bytes);
         }
     }
 

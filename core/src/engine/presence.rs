@@ -71,6 +71,7 @@ impl Engine {
             return;
         };
         self.hub.held.values_mut().for_each(|held| held.lose(id));
+        self.hub.claims.drop_worker(id);
         let followers = std::mem::take(&mut worker.followers);
         self.drop_followers(now, id, &followers, out);
         // Latest first, as each goes to the front of its queue.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::again::{Indices, Ties, in_order};
 use super::cause::Reopening;
 use super::clause::counts;
-use super::plan::{Consumed, Past, RunPlan, TaskPlan};
+use super::plan::{Consumed, Past, RunPlan, TaskPlan, ValueEdge};
 use super::restore::{Kept, Restore, find};
 use crate::ids::TaskId;
 use crate::pipeline::{Clause, Quantifier};
@@ -53,27 +53,43 @@ impl Restore<'_> {
                 let Some(lost) = lost.get(edge.from.at()).filter(|lost| !lost.is_empty()) else {
                     continue;
                 };
-                let wanted: Indices = match edge.of {
-                    Consumed::Map(factor) if width.is_some() => {
-                        let of = |range: &Range<u32>| {
-                            range.start / factor.max(1)..range.end.div_ceil(factor.max(1))
-                        };
-                        open.iter().map(of).collect()
-                    }
-                    Consumed::Gathered => match groups_of(plan, to) {
-                        Some(groups) => {
-                            let members = (0..).zip(groups);
-                            let members = members.filter(|(_, group)| is_among(&open, **group));
-                            members.map(|(at, _)| at..at + 1).collect()
-                        }
-                        None => lost.clone(),
-                    },
-                    Consumed::Map(_) | Consumed::Single => lost.clone(),
-                };
-                let wanted = both(lost, &wanted);
+                let wanted = wanted_by(plan, edge, &open, width, lost);
                 self.reopen(edge.from, &wanted, Reopening::Lost);
             }
         }
+    }
+
+    /// Those of the instances, by task, sorted and disjoint, whose values are consumed by what has not
+    /// ended, or is open again.
+    #[must_use]
+    pub fn wanted(&self, widths: &[Option<u32>], values: &[Indices]) -> Vec<Indices> {
+        let mut wanted = vec![Indices::new(); values.len()];
+        for edge in &self.plan.values {
+            let (Some(values), Some(wanted)) =
+                (values.get(edge.from.at()), wanted.get_mut(edge.from.at()))
+            else {
+                continue;
+            };
+            if values.is_empty() {
+                continue;
+            }
+            let width = widths.get(edge.to.at()).copied().flatten();
+            let open = self.open(edge.to, width);
+            if !open.is_empty() {
+                wanted.append(&mut wanted_by(self.plan, edge, &open, width, values));
+            }
+        }
+        for wanted in &mut wanted {
+            wanted.sort_unstable_by_key(|range| range.start);
+            let parts = std::mem::take(wanted);
+            for part in parts {
+                match wanted.last_mut() {
+                    Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
+                    _ => wanted.push(part),
+                }
+            }
+        }
+        wanted
     }
 
     /// Opens what cannot stay since something else is open again: scattered instances whose array is made
@@ -126,6 +142,33 @@ impl Restore<'_> {
         let width = widths.get(scatter.from.at()).copied().flatten();
         width.is_some() && self.open(scatter.from, width).is_empty()
     }
+}
+
+/// Those of the instances of a task whose values are consumed over an edge by what is open.
+fn wanted_by(
+    plan: &RunPlan,
+    edge: &ValueEdge,
+    open: &Indices,
+    width: Option<u32>,
+    values: &Indices,
+) -> Indices {
+    let wanted: Indices = match edge.of {
+        Consumed::Map(factor) if width.is_some() => {
+            let of =
+                |range: &Range<u32>| range.start / factor.max(1)..range.end.div_ceil(factor.max(1));
+            open.iter().map(of).collect()
+        }
+        Consumed::Gathered => match groups_of(plan, edge.to) {
+            Some(groups) => {
+                let members = (0..).zip(groups);
+                let members = members.filter(|(_, group)| is_among(open, **group));
+                members.map(|(at, _)| at..at + 1).collect()
+            }
+            None => values.clone(),
+        },
+        Consumed::Map(_) | Consumed::Single => values.clone(),
+    };
+    both(values, &wanted)
 }
 
 /// The group of each instance that a task gathers, if it gathers by groups.

@@ -346,7 +346,12 @@ impl Current {
             state if state.is_terminal() => 0,
             _ => untraced,
         };
-        tried.attempts = tried.attempts.max(row.attempt.saturating_add(untraced));
+        let attempts = row.attempt.saturating_add(untraced);
+        tried.attempts = match row.state {
+            // It was the last one by then, whatever may have come after earlier rows: it was adopted.
+            State::Leased => attempts,
+            _ => tried.attempts.max(attempts),
+        };
         match row.cause {
             _ if row.state.is_terminal() => {}
             Some(Cause::Attempt(FailureKind::Lost)) => tried.lost += 1,

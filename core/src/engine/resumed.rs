@@ -23,6 +23,19 @@ pub struct Resumed {
     pub no_array: Vec<InstanceId>,
     /// What a user has cancelled, in order.
     pub cancels: Vec<CancelScope>,
+    /// The values of instances that have succeeded and stay so, which workers that are present keep.
+    pub values: Vec<KeptValue>,
+}
+
+/// The value of an instance that a worker keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptValue {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The worker.
+    pub worker: WorkerId,
+    /// How long it is.
+    pub bytes: u64,
 }
 
 /// Consecutive instances that have ended.

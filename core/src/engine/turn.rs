@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::claims::Claims;
 use super::deadlines::Deadlines;
 use super::held::HeldValues;
 use super::needs::Classes;
@@ -37,6 +38,8 @@ pub(super) struct Hub {
     pub(super) failing: Vec<RunId>,
     /// Tasks some of whose instances avoid workers.
     pub(super) choosy: BTreeSet<(RunId, TaskId)>,
+    /// Attempts of an earlier scheduler that workers have.
+    pub(super) claims: Claims,
 }
 
 /// Instances that became terminal, all alike.

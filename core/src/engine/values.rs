@@ -21,10 +21,15 @@ impl Turn<'_> {
         let value = detail.and_then(|detail| detail.value.as_deref());
         let Some(stored) = value.and_then(payload::stored) else { return };
         if stored.place == Whereabouts::Worker(worker, instance) {
-            let held = self.hub.held.entry(self.run.id);
-            let held = held.or_insert_with(|| HeldValues::new(&self.run.plan));
-            held.hold(self.run, instance, worker, stored.bytes);
+            self.hold(instance, worker, stored.bytes);
         }
+    }
+
+    /// A worker keeps the value of an instance.
+    pub(super) fn hold(&mut self, instance: InstanceId, worker: WorkerId, bytes: u64) {
+        let held = self.hub.held.entry(self.run.id);
+        let held = held.or_insert_with(|| HeldValues::new(&self.run.plan));
+        held.hold(self.run, instance, worker, bytes);
     }
 
     /// The worker with capacity that holds the most of an instance's inputs; `None` leaves the

@@ -32,6 +32,8 @@ pub(super) struct Lease {
     pub(super) cancelled: bool,
     /// Whether the instance avoids some workers, so that it is not to be taken for another one.
     pub(super) choosy: bool,
+    /// Whether an earlier scheduler handed it out, which may have asked for its end.
+    pub(super) adopted: bool,
 }
 
 /// Leases by attempt. A worker may hold thousands ahead.
@@ -72,6 +74,9 @@ pub(super) struct Worker {
     pub(super) resources: FxHashMap<String, u64>,
     /// How many of its leases are asked back and not answered.
     pub(super) asked_back: u32,
+    /// Attempts that an earlier scheduler gave it and that may be adopted: until then, each counts as a
+    /// slot, and what else they need is not known.
+    pub(super) claims: u32,
     /// Tasks that follow upstreams which ran here.
     pub(super) followers: Vec<(RunId, TaskId)>,
     /// When it last got work, in dispatches.
@@ -110,6 +115,7 @@ impl Worker {
             memory: 0,
             resources: FxHashMap::default(),
             asked_back: 0,
+            claims: 0,
             followers: Vec::new(),
             used: 0,
             strain: None,
@@ -130,7 +136,8 @@ impl Worker {
     /// The slots that it may occupy now.
     fn slots(&self) -> u32 {
         let slots = self.info.offer.slots;
-        self.strain.as_ref().map_or(slots, |strain| strain.slots().min(slots))
+        let slots = self.strain.as_ref().map_or(slots, |strain| strain.slots().min(slots));
+        slots.saturating_sub(self.claims)
     }
 
     /// Notes that an attempt runs, or has run: its machine has what a start needs.
@@ -371,7 +378,7 @@ impl Workers {
                 let level = next.map_or(attempts, |next| below(worker, next.load, needs.cpus));
                 return Some(Capacity { worker: key.id, attempts: attempts.min(level.max(1)) });
             }
-            if simple && worker.strain.is_none() && worker.is_open() {
+            if simple && worker.strain.is_none() && worker.claims == 0 && worker.is_open() {
                 return None; // All others are loaded at least as much.
             }
         }
@@ -426,6 +433,9 @@ impl Workers {
 /// the slots that become free gather for it and a stream of small attempts cannot starve it.
 fn capacity(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
     if !worker.is_open() || !worker.suits(id, needs) {
+        return 0;
+    }
+    if worker.claims > 0 && !needs.only_slots() {
         return 0;
     }
     if needs.cpus == 0 {

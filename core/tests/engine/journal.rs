@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagrun_core::engine::{
-    Assignment, Breaks, CancelScope, Cause, Indices, Past, Record, Reopened, Reopening, Restore,
-    Row, RunPlan,
+    Assignment, Breaks, CancelScope, Cause, Indices, KeptValue, Past, Record, Reopened, Reopening,
+    Restore, Row, RunPlan,
 };
-use dagrun_core::ids::{InstanceId, TaskId};
-use dagrun_core::status::{RunState, State};
+use dagrun_core::ids::{InstanceId, TaskId, WorkerId};
+use dagrun_core::payload;
+use dagrun_core::status::{FailureKind, RunState, State};
 
 use crate::rig::at;
 
@@ -43,11 +44,17 @@ impl Journal {
     }
 
     /// What was pushed since the last call goes to disk as a whole.
-    pub(crate) fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) -> i64 {
         self.commits.insert(self.seq);
         if std::mem::take(&mut self.waits) {
             self.least = self.seq;
         }
+        self.seq
+    }
+
+    /// The place by which what happens now is there.
+    pub(crate) fn next(&self) -> i64 {
+        self.seq + 1
     }
 
     /// An attempt that follows another is started when the end of that one is on disk.
@@ -136,17 +143,19 @@ impl Journal {
             }
             match record.cause {
                 Some(Cause::Reopened(why)) if why != Reopening::CutOff => failures = 0,
-                Some(Cause::Attempt(_)) => failures += 1,
+                Some(Cause::Attempt(FailureKind::Exit(_) | FailureKind::Memory)) => failures += 1,
                 _ => {}
             }
         }
         failures
     }
 
-    /// Goes on with the run: what had happened in it.
+    /// Goes on with the run: what had happened in it. The values that workers kept which are not `present`
+    /// are lost.
     pub(crate) fn resume(
         &mut self,
         plan: &RunPlan,
+        present: &BTreeSet<WorkerId>,
         items: impl Fn(InstanceId) -> Option<u32>,
     ) -> Past {
         let last = |wanted: fn(&Line) -> bool| {
@@ -164,7 +173,8 @@ impl Journal {
         let (begun, crashed) = (breaks.interrupted, breaks.crashed);
         let (mut widths, during) = self.widths(plan, begun);
         let mut restore = Restore::new(plan, breaks);
-        let lost = self.take_rows(plan, &mut restore);
+        let (mut lost, kept) = self.take_rows(plan, &mut restore, present);
+        let kept = still_kept(&restore, &widths, kept, &mut lost);
         restore.cut_off(&widths);
         restore.make_again(&widths, &lost);
         let before = widths.clone();
@@ -175,7 +185,13 @@ impl Journal {
             _ => None,
         });
         let marks = vec![u32::MAX; plan.tasks.len()];
-        let resumed = restore.finish(&marks, no_array, cancels.collect());
+        let stays = |kept: &KeptValue| {
+            let stay = restore.ended(kept.instance.task, State::Succeeded);
+            stay.iter().any(|range| range.contains(&kept.instance.index))
+        };
+        let values = kept.into_iter().filter(stays).collect();
+        let mut resumed = restore.finish(&marks, no_array, cancels.collect());
+        resumed.values = values;
         for opened in &resumed.reopened {
             self.rewrite(opened);
         }
@@ -209,8 +225,14 @@ impl Journal {
         (widths, during)
     }
 
-    /// Has the rows read; returns the instances whose values were with workers.
-    fn take_rows(&self, plan: &RunPlan, restore: &mut Restore<'_>) -> Vec<Indices> {
+    /// Has the rows read; returns the instances whose values are lost, and the values that are not.
+    fn take_rows(
+        &self,
+        plan: &RunPlan,
+        restore: &mut Restore<'_>,
+        present: &BTreeSet<WorkerId>,
+    ) -> (Vec<Indices>, Vec<KeptValue>) {
+        let mut kept = Vec::new();
         let mut lost = vec![Indices::new(); plan.tasks.len()];
         let records = self.lines.iter().filter_map(|(seq, line)| match line {
             Line::Record(record) => Some((*seq, record)),
@@ -231,14 +253,23 @@ impl Journal {
                 cause: record.cause,
             };
             restore.row(record.task, &row);
-            if record.state == State::Succeeded && record.detail.is_some() {
-                lost[record.task.at()].push(record.first_index..record.first_index + 1);
+            let value = record.detail.as_ref().and_then(|detail| detail.value.as_deref());
+            let stored = value.filter(|_| record.state == State::Succeeded).map(payload::stored);
+            match (stored.flatten(), record.worker) {
+                (Some(stored), Some(worker)) if present.contains(&worker) => {
+                    let instance = at(record.task.0, record.first_index);
+                    kept.push(KeptValue { instance, worker, bytes: stored.bytes });
+                }
+                (Some(_), _) => {
+                    lost[record.task.at()].push(record.first_index..record.first_index + 1);
+                }
+                (None, _) => {}
             }
         }
         for task in (0..).map(TaskId).take(plan.tasks.len()) {
             restore.end_of_task(task);
         }
-        lost
+        (lost, kept)
     }
 
     /// The rows of what had ended are those of attempts that are followed by others.
@@ -271,6 +302,32 @@ impl Journal {
         }
         self.lines = lines;
     }
+}
+
+/// The values that workers are certain to keep; the others are lost as well. What nobody needed by the
+/// ends that are on disk has been released, even if somebody needs it now.
+fn still_kept(
+    restore: &Restore<'_>,
+    widths: &[Option<u32>],
+    kept: Vec<KeptValue>,
+    lost: &mut [Indices],
+) -> Vec<KeptValue> {
+    let mut values = vec![Indices::new(); lost.len()];
+    for value in &kept {
+        values[value.instance.task.at()].push(value.instance.index..value.instance.index + 1);
+    }
+    let wanted = restore.wanted(widths, &values);
+    let is_wanted = |value: &KeptValue| {
+        let wanted = &wanted[value.instance.task.at()];
+        wanted.iter().any(|range| range.contains(&value.instance.index))
+    };
+    let (kept, released): (Vec<_>, Vec<_>) = kept.into_iter().partition(is_wanted);
+    for value in released {
+        let lost = &mut lost[value.instance.task.at()];
+        lost.push(value.instance.index..value.instance.index + 1);
+        lost.sort_by_key(|range| range.start);
+    }
+    kept
 }
 
 /// How many elements were captured for scatters, and what is no array.

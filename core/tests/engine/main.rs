@@ -1,5 +1,6 @@
 //! The state machine against a naive model, and the dependency cases by their names.
 
+mod adopted;
 mod cases;
 mod dynamic;
 mod journal;

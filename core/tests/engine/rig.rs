@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dagrun_core::engine::{
-    Action, CancelScope, Engine, Event, Outcome, Past, Record, Refusal, Report, RevokeMode,
-    RunPlan, Scheme, TaskPlan, Width, WorkerInfo,
+    Action, Assignment, CancelScope, Claim, Engine, Event, Outcome, Past, Record, Refusal, Report,
+    RevokeMode, RunPlan, Scheme, TaskPlan, Width, WorkerInfo,
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
@@ -29,6 +29,8 @@ pub(crate) struct Held {
     /// Whether its worker has reported that it runs.
     pub(crate) announced: bool,
     pub(crate) cancelled: bool,
+    /// Whether its start is to be reported before it begins.
+    cautious: bool,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,10 @@ pub(crate) struct FakeWorker {
     pub(crate) away: bool,
     /// Attempts that were under way to it when its line was cut.
     pub(crate) dropped: Vec<(AttemptId, Held)>,
+    /// Reports, each with the place in the journal by which all that follows from it is there.
+    sent: Vec<(i64, Report)>,
+    /// Reports that are to be sent.
+    pending: Vec<Report>,
 }
 
 /// A machine, its workers and everything that it did.
@@ -66,7 +72,12 @@ pub(crate) struct Rig {
     pub(crate) past: Arc<Past>,
     /// What would be on disk sooner or later.
     pub(crate) journal: Journal,
-    seen: BTreeSet<AttemptId>,
+    /// All attempts that were handed out.
+    given: BTreeMap<AttemptId, Held>,
+    /// Values that were released, and the place in the journal by which the reason is there.
+    released: Vec<(i64, InstanceId, WorkerId)>,
+    /// Whether there is a scheduler.
+    down: bool,
     /// How long an attempt takes, in microseconds.
     pub(crate) took: u64,
     epoch: u64,
@@ -170,7 +181,7 @@ impl Rig {
         self.journal.cut(durable);
         self.kept.clear();
         (self.finished, self.returned) = (Vec::new(), Vec::new());
-        let past = self.journal.resume(&self.plan, items);
+        let past = self.journal.resume(&self.plan, &BTreeSet::new(), items);
         self.widths = past.widths.iter().copied().collect();
         let late = |task: &TaskId| self.plan.tasks[task.at()].width.is_late();
         self.widths.retain(|task, _| late(task));
@@ -186,6 +197,11 @@ impl Rig {
     pub(crate) fn kill(&mut self, id: u32) {
         self.workers.remove(&WorkerId(id));
         self.kept.retain(|_, worker| *worker != WorkerId(id));
+        self.lose(id);
+    }
+
+    /// The scheduler notices that a worker is dead.
+    pub(crate) fn lose(&mut self, id: u32) {
         self.event(Event::WorkerLost { worker: WorkerId(id) });
     }
 
@@ -207,7 +223,99 @@ impl Rig {
         fake.away = false;
         self.returned.extend(fake.dropped.drain(..).map(|(_, held)| held.instance));
         let held = fake.held.keys().map(|attempt| attempt.0..attempt.0 + 1).collect();
-        self.event(Event::WorkerReturned { worker, held });
+        self.event(Event::WorkerReturned { worker, held, claims: Vec::new() });
+    }
+
+    /// The scheduler is killed, and the workers are not; of its journal the lines up to a place are on
+    /// disk, and what the workers had reported since then is not acknowledged.
+    pub(crate) fn lose_scheduler(&mut self, durable: i64) {
+        self.epoch += 1;
+        self.engine = Engine::with_scheme(self.engine.scheme(), self.epoch);
+        self.engine.begin_epoch(self.epoch);
+        self.journal.cut(durable);
+        self.down = true;
+        (self.finished, self.returned) = (Vec::new(), Vec::new());
+        for (seq, value, worker) in std::mem::take(&mut self.released) {
+            if seq > durable && self.workers.contains_key(&worker) {
+                self.kept.insert(value, worker);
+            }
+        }
+        for fake in self.workers.values_mut() {
+            let sent = std::mem::take(&mut fake.sent).into_iter();
+            let unknown = sent.filter(|(seq, _)| *seq > durable).map(|(_, report)| report);
+            let before = std::mem::take(&mut fake.pending);
+            fake.pending = unknown.chain(before).collect();
+        }
+    }
+
+    /// A worker ends while there is no scheduler, or before that knows it.
+    pub(crate) fn die(&mut self, id: u32) -> Offer {
+        self.kept.retain(|_, worker| *worker != WorkerId(id));
+        self.workers.remove(&WorkerId(id)).expect("a live worker").offer
+    }
+
+    /// A worker registers with the next scheduler, and says what it has.
+    pub(crate) fn register(&mut self, id: u32) {
+        let worker = WorkerId(id);
+        let fake = &self.workers[&worker];
+        let ended: Vec<AttemptId> = fake.pending.iter().map(|report| report.first).collect();
+        let claim = |attempt: &AttemptId, ended: bool| {
+            let held = self.given[attempt];
+            let assignment = Assignment {
+                run: RUN,
+                task: held.instance.task,
+                first_index: held.instance.index,
+                count: 1,
+                first_attempt: *attempt,
+                number: held.number,
+                memory: held.memory,
+            };
+            let started = fake.held.get(attempt).is_some_and(|held| held.started);
+            let started = Timestamp(if started { self.now.max(1) } else { 0 });
+            Claim { assignment, started, ended }
+        };
+        let claims = fake.held.keys().map(|attempt| claim(attempt, false));
+        let claims: Vec<Claim> = claims.chain(ended.iter().map(|it| claim(it, true))).collect();
+        let held = claims.iter().map(|claim| claim.assignment.first_attempt.0);
+        let mut held: Vec<u64> = held.collect();
+        held.sort_unstable();
+        let held = held.into_iter().map(|attempt| attempt..attempt + 1).collect();
+        let offer = fake.offer.clone();
+        let info = WorkerInfo { name: format!("w{id}"), offer, ..WorkerInfo::default() };
+        self.event(Event::WorkerJoined { worker, info });
+        self.event(Event::WorkerReturned { worker, held, claims });
+    }
+
+    /// A worker sends what it has not been able to report.
+    pub(crate) fn send_pending(&mut self, id: u32) {
+        let worker = WorkerId(id);
+        let fake = self.workers.get_mut(&worker).expect("a live worker");
+        let mut reports = std::mem::take(&mut fake.pending);
+        if !self.down {
+            reports.extend(self.start_what_fits(worker));
+        }
+        if !reports.is_empty() {
+            self.event(Event::Reported { worker, reports });
+        }
+    }
+
+    /// The next scheduler goes on with the run, with the workers that have registered.
+    pub(crate) fn go_on(&mut self, items: impl Fn(InstanceId) -> Option<u32>) {
+        let present = self.workers.keys().copied().collect();
+        let past = self.journal.resume(&self.plan, &present, items);
+        self.widths = past.widths.iter().copied().collect();
+        let late = |task: &TaskId| self.plan.tasks[task.at()].width.is_late();
+        self.widths.retain(|task, _| late(task));
+        self.past = Arc::new(past);
+        self.down = false;
+        let (plan, past) = (Arc::clone(&self.plan), Arc::clone(&self.past));
+        self.event(Event::RunSubmitted { run: RUN, plan, past });
+        for worker in self.workers.keys().copied().collect::<Vec<_>>() {
+            let reports = self.start_what_fits(worker);
+            if !reports.is_empty() {
+                self.deliver(Event::Reported { worker, reports });
+            }
+        }
     }
 
     pub(crate) fn cancel(&mut self, scope: CancelScope) {
@@ -226,12 +334,22 @@ impl Rig {
     /// Answers of workers arrive at the same time as the requests.
     fn deliver(&mut self, event: Event) {
         let mut actions = Vec::new();
+        let reported = match &event {
+            Event::Reported { worker, reports } => Some((*worker, reports.clone())),
+            _ => None,
+        };
         self.engine.handle(Timestamp(self.now), event, &mut actions);
         let mut answers = Vec::new();
         for action in actions {
             self.act(action, &mut answers);
         }
-        self.journal.commit();
+        let seq = self.journal.commit();
+        if let Some((worker, reports)) = reported
+            && let Some(fake) = self.workers.get_mut(&worker)
+        {
+            let ends = reports.into_iter().filter(|report| report.outcome != Outcome::Started);
+            fake.sent.extend(ends.map(|report| (seq, report)));
+        }
         self.engine.check_invariants();
         for (worker, reports) in answers {
             self.deliver(Event::Reported { worker, reports });
@@ -246,16 +364,21 @@ impl Rig {
                 let cpus = self.plan.tasks[assignment.task.at()].conduct.slots();
                 for offset in 0..assignment.count {
                     let id = AttemptId(assignment.first_attempt.0 + u64::from(offset));
-                    assert!(self.seen.insert(id), "attempt {id} was dispatched twice");
+                    let instance = at(assignment.task.0, assignment.first_index + offset);
+                    let taken = self.engine.taken(RUN, instance);
+                    let cautious = taken.iter().any(|taken| !taken.ran);
                     let held = Held {
-                        instance: at(assignment.task.0, assignment.first_index + offset),
+                        instance,
                         number: assignment.number,
                         cpus,
                         memory: assignment.memory,
                         started: false,
                         announced: false,
                         cancelled: false,
+                        cautious,
                     };
+                    let before = self.given.insert(id, held);
+                    assert!(before.is_none(), "attempt {id} was dispatched twice");
                     let fake = self.workers.get_mut(&worker).expect("dispatch to a dead worker");
                     assert!(!fake.away, "dispatch through a cut line");
                     fake.held.insert(id, held);
@@ -303,6 +426,7 @@ impl Rig {
                 assert_eq!(run, RUN);
                 for value in values {
                     assert_eq!(self.kept.remove(&value), Some(worker), "{value:?} is kept there");
+                    self.released.push((self.journal.next(), value, worker));
                 }
             }
             Action::Remove { task, first_index, count, .. } => {
@@ -326,13 +450,12 @@ impl Rig {
         let mut full = false;
         for (id, held) in fake.held.iter_mut().filter(|(_, held)| !held.started) {
             full |= held.cpus > free;
-            if full && held.cpus > 0 {
+            if full && held.cpus > 0 || self.down && held.cautious {
                 continue;
             }
             free -= held.cpus;
             held.started = true;
-            let taken = self.engine.taken(RUN, held.instance);
-            held.announced = self.announces || taken.iter().any(|taken| !taken.ran);
+            held.announced = self.announces || held.cautious;
             if held.announced {
                 let at = if self.announces { self.now.max(1) } else { 0 };
                 reports.push(report(*id, Outcome::Started, at, 0));
@@ -405,10 +528,15 @@ impl Rig {
                 Stored { place: Whereabouts::Worker(worker, held.instance), bytes, checksum: 0 };
             Box::new(Detail { value: Some(stored.to_payload()), ..Detail::default() })
         });
-        let report = report(id, outcome, self.now, finished);
-        let mut reports = vec![Report { items, detail, ..report }];
-        reports.extend(started);
+        let report = Report { items, detail, ..report(id, outcome, self.now.max(1), finished) };
         self.now = finished;
+        let fake = self.workers.get_mut(&worker).expect("a live worker");
+        fake.pending.push(report);
+        if self.down {
+            return;
+        }
+        let mut reports = std::mem::take(&mut fake.pending);
+        reports.extend(started);
         self.event(Event::Reported { worker, reports });
     }
 

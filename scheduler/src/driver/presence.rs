@@ -171,7 +171,11 @@ impl SchedulerCore {
         if !attempts.is_empty() {
             live.order(Order::Revoke { attempts, cancel: true });
         }
-        self.engine.handle(now, Event::WorkerReturned { worker, held }, actions);
+        self.engine.handle(
+            now,
+            Event::WorkerReturned { worker, held, claims: Vec::new() },
+            actions,
+        );
     }
 
     /// A worker's line is cut: the worker is lost with it if it lives no longer, or is one that does

@@ -18,16 +18,20 @@ use crate::rig::{RUN, Rig, at};
 /// No more kills than this, so that every program comes to an end.
 const MOST_KILLS: u32 = 8;
 
-struct Killed {
-    seed: u64,
-    random: Random,
-    rig: Rig,
+pub(super) struct Killed {
+    pub(super) seed: u64,
+    pub(super) random: Random,
+    pub(super) rig: Rig,
     /// Whether it can end in one way only.
-    certain: bool,
-    kills: u32,
-    ending: bool,
+    pub(super) certain: bool,
+    pub(super) kills: u32,
+    pub(super) ending: bool,
+    /// Whether workers survive their scheduler.
+    pub(super) survive: bool,
+    /// How many workers there have been.
+    pub(super) joined: u32,
     /// Instances that ended and were on disk when the scheduler was killed.
-    acknowledged: BTreeMap<InstanceId, State>,
+    pub(super) acknowledged: BTreeMap<InstanceId, State>,
     checked_starts: usize,
 }
 
@@ -35,7 +39,7 @@ struct Killed {
 type Ends = (RunState, Vec<Option<Vec<State>>>);
 
 impl Killed {
-    fn new(seed: u64, kills: bool) -> Killed {
+    pub(super) fn new(seed: u64, kills: bool) -> Killed {
         let mut random = Random(seed);
         let certain = random.one_in(2);
         let mut plan = program(&mut random);
@@ -59,12 +63,14 @@ impl Killed {
             certain,
             kills: if kills { 0 } else { MOST_KILLS },
             ending: false,
+            survive: false,
+            joined: workers,
             acknowledged: BTreeMap::new(),
             checked_starts: 0,
         }
     }
 
-    fn run(mut self) -> Ends {
+    pub(super) fn run(mut self) -> Ends {
         self.rig = self.rig.submit();
         let mut steps = 0;
         loop {
@@ -73,6 +79,9 @@ impl Killed {
             match self.rig.finished.last() {
                 Some(RunState::Interrupted) => self.kill(true),
                 Some(_) if self.kills >= MOST_KILLS || !self.random.one_in(4) => break,
+                None if self.survive && self.kills < MOST_KILLS && self.random.one_in(10) => {
+                    self.kill_scheduler();
+                }
                 _ if self.kills < MOST_KILLS && self.random.one_in(10) => self.kill(false),
                 Some(_) => break,
                 None => self.step(),
@@ -91,7 +100,6 @@ impl Killed {
     }
 
     fn step(&mut self) {
-        let running = self.rig.running();
         let may_cancel = !self.certain && !self.ending;
         match self.random.below(30) {
             0 if may_cancel => self.cancel(),
@@ -100,23 +108,7 @@ impl Killed {
                 self.rig.cancel(CancelScope::Interruption);
             }
             2 => self.tick(),
-            _ if !running.is_empty() => {
-                let (worker, id, held) = self.random.pick(&running);
-                let failures = self.rig.journal.failures(held.instance);
-                let items = items_of(self.seed, held.instance);
-                self.rig.keeps = self.random.one_in(3).then_some(100);
-                match fails_first(self.seed, held.instance) > failures {
-                    _ if held.cancelled => {
-                        self.rig.end(worker, id, Outcome::Failed(FailureKind::Cancelled));
-                    }
-                    true if held.memory > 0 => {
-                        let kind = self.random.pick(&[FailureKind::Memory, FailureKind::Exit(1)]);
-                        self.rig.end(worker, id, Outcome::Failed(kind));
-                    }
-                    true => self.rig.end(worker, id, Outcome::Failed(FailureKind::Exit(1))),
-                    false => self.rig.end_with(worker, id, Outcome::Succeeded, items),
-                }
-            }
+            _ if self.end_one() => {}
             _ if self.rig.engine.next_deadline().is_some() => self.tick(),
             _ => {
                 assert!(!self.certain, "nothing can happen any more, seed {}", self.seed);
@@ -126,6 +118,30 @@ impl Killed {
                 }
             }
         }
+    }
+
+    /// Ends one of the attempts that run, if any does.
+    pub(super) fn end_one(&mut self) -> bool {
+        let running = self.rig.running();
+        if running.is_empty() {
+            return false;
+        }
+        let (worker, id, held) = self.random.pick(&running);
+        let failures = self.rig.journal.failures(held.instance);
+        let items = items_of(self.seed, held.instance);
+        self.rig.keeps = self.random.one_in(3).then_some(100);
+        match fails_first(self.seed, held.instance) > failures {
+            _ if held.cancelled => {
+                self.rig.end(worker, id, Outcome::Failed(FailureKind::Cancelled));
+            }
+            true if held.memory > 0 => {
+                let kind = self.random.pick(&[FailureKind::Memory, FailureKind::Exit(1)]);
+                self.rig.end(worker, id, Outcome::Failed(kind));
+            }
+            true => self.rig.end(worker, id, Outcome::Failed(FailureKind::Exit(1))),
+            false => self.rig.end_with(worker, id, Outcome::Succeeded, items),
+        }
+        true
     }
 
     fn cancel(&mut self) {
@@ -155,10 +171,15 @@ impl Killed {
             return; // It is known to have ended.
         }
         self.acknowledged = self.rig.journal.ends();
+        self.ending = false;
+        self.check_going_on(|rig, seed| rig.crash(durable, |instance| items_of(seed, instance)));
+    }
+
+    /// Goes on with the run, and looks at what is open again.
+    pub(super) fn check_going_on(&mut self, go_on: impl FnOnce(&mut Rig, u64)) {
         let was_cancelled = self.rig.journal.is_cancelled();
         let seed = self.seed;
-        self.rig.crash(durable, |instance| items_of(seed, instance));
-        self.ending = false;
+        go_on(&mut self.rig, seed);
         let past = Arc::clone(&self.rig.past);
         let resumed = past.resumed.as_ref().unwrap();
         for opened in &resumed.reopened {
@@ -181,7 +202,7 @@ impl Killed {
         }
     }
 
-    fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         for (instance, state) in &self.acknowledged {
             let now = self.rig.state(instance.task.0, instance.index);
             assert_eq!(now, *state, "{instance:?} had ended, seed {}", self.seed);
@@ -226,7 +247,7 @@ fn fails_first(seed: u64, instance: InstanceId) -> u32 {
 }
 
 /// How many elements the value of an instance has, if it is an array.
-fn items_of(seed: u64, instance: InstanceId) -> Option<u32> {
+pub(super) fn items_of(seed: u64, instance: InstanceId) -> Option<u32> {
     let hash = hash(seed, instance) >> 8;
     (!hash.is_multiple_of(12)).then_some((hash >> 8) as u32 % 4)
 }

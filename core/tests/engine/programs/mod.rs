@@ -10,6 +10,7 @@ mod generate;
 mod kills;
 mod reference;
 mod refusals;
+mod survivors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
