@@ -91,7 +91,8 @@ impl Turn<'_> {
             History { attempts, known, failed, out_of_memory, lost, ..History::default() };
         self.run.histories.insert(instance, history);
         if let Some(since) = waits_since {
-            let due = since.plus(self.wait_after(instance, failed));
+            // It may be in the future, when the clock was set meanwhile.
+            let due = since.min(self.now).plus(self.wait_after(instance, failed));
             if due > self.now {
                 self.run.delayed.insert(instance, due);
             }

@@ -7,7 +7,7 @@ use std::fs::{File, TryLockError};
 use std::rc::Rc;
 
 use capnp::capability::Promise;
-use dagrun_core::ids::{Micros, Timestamp, WorkerId};
+use dagrun_core::ids::{Micros, WorkerId};
 use dagrun_disk::clock::{now, uptime};
 use dagrun_schema::dagrun_capnp::worker as wire_worker;
 use dagrun_schema::wire::{self, Registration};
@@ -17,9 +17,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::presence::Superseded;
-use super::worker::Call;
 use super::{
-    Happened, Inbox, Joining, Life, LineId, Moment, Order, SchedulerCore, Settings, Welcomed,
+    Call, Happened, Inbox, Joining, Life, LineId, Moment, Order, SchedulerCore, Settings, Welcomed,
 };
 use crate::store::{Journal, Reply};
 
@@ -121,30 +120,19 @@ impl Shared {
 /// Runs the machine until the store has ended.
 pub(crate) async fn serve(shared: Rc<Shared>, mut replies: UnboundedReceiver<Reply>) {
     loop {
-        let (deadline, check) = {
-            let driver = shared.driver.borrow();
-            (driver.next_deadline(), driver.next_check())
-        };
+        let next = shared.driver.borrow().next_step(moment());
         tokio::select! {
             () = shared.inbox.filled() => {}
             reply = replies.recv() => match reply {
                 Some(reply) => shared.take_reply(reply),
                 None => return,
             },
-            () = until(deadline) => {}
-            () = after(check) => {}
+            () = after(next) => {}
         }
         while let Ok(reply) = replies.try_recv() {
             shared.take_reply(reply);
         }
         shared.step();
-    }
-}
-
-async fn until(deadline: Option<Timestamp>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep(deadline.since(now()).to_duration()).await,
-        None => std::future::pending().await,
     }
 }
 

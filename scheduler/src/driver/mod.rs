@@ -13,6 +13,7 @@ mod inbox;
 mod presence;
 mod published;
 mod run;
+mod time;
 mod values;
 mod worker;
 
@@ -34,6 +35,7 @@ use tokio::sync::oneshot;
 
 use self::dispatch::Held;
 use self::run::LiveRun;
+use self::time::Time;
 use self::worker::LiveWorker;
 use crate::journal::StoreError;
 use crate::journal::words::cause_text;
@@ -43,7 +45,8 @@ pub(crate) use self::host::{Shared, serve};
 pub(crate) use self::inbox::{Before, Happened, Inbox, Submitted};
 pub(crate) use self::presence::Welcomed;
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
-pub(crate) use self::worker::{Joining, Life, LineId, Order};
+pub(crate) use self::time::Moment;
+pub(crate) use self::worker::{Call, Joining, Life, LineId, Order};
 
 /// Records that may wait for the disk before workers have to hold their reports back.
 const BACKLOG: usize = 100_000;
@@ -56,15 +59,6 @@ pub(crate) struct Settings {
     pub(crate) scheme: Scheme,
 }
 
-/// A moment, by two clocks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    /// For people, and for deadlines: it may jump.
-    pub(crate) now: Timestamp,
-    /// How long the machine has been up: it never goes back, and goes on while the machine is suspended.
-    pub(crate) uptime: Micros,
-}
-
 /// The state machine and what surrounds it, without a clock, a disk or a network of its own.
 pub(crate) struct SchedulerCore {
     engine: Engine,
@@ -72,10 +66,10 @@ pub(crate) struct SchedulerCore {
     state_dir: PathBuf,
     /// For how long a worker's attempts are its own without a word of it.
     lease: Micros,
-    /// How long this process has watched its workers, and until when: it does not count while the
-    /// process, or the machine, was stopped.
+    time: Time,
+    /// How long this process has watched its workers: it does not count while the process, or the machine,
+    /// was stopped.
     awake: Micros,
-    watched: Micros,
     /// Whether a line has been cut, or made anew, since the host asked last.
     lines_changed: bool,
     runs: FxHashMap<RunId, LiveRun>,
@@ -155,8 +149,8 @@ impl SchedulerCore {
             store: journal,
             state_dir,
             lease,
+            time: Time::new(at),
             awake: Micros(0),
-            watched: at.uptime,
             lines_changed: false,
             runs: FxHashMap::default(),
             workers: BTreeMap::new(),
@@ -188,8 +182,9 @@ impl SchedulerCore {
 
     /// Takes everything from the inbox and processes it.
     pub(crate) fn step(&mut self, at: Moment, inbox: &Inbox) {
-        let now = at.now;
-        self.watch(at.uptime);
+        let passed = self.time.look(at);
+        self.watch(passed);
+        let now = self.time.now();
         let mut actions = Vec::new();
         for happened in inbox.take() {
             self.take(happened, now, &mut actions);
@@ -198,7 +193,7 @@ impl SchedulerCore {
         if self.engine.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.engine.handle(now, Event::Tick, &mut actions);
         }
-        self.perform(actions, now, inbox);
+        self.perform(actions, inbox);
     }
 
     /// Takes an answer of the journal.
@@ -210,9 +205,10 @@ impl SchedulerCore {
         }
     }
 
-    /// When the next step is due if nothing happens, by the clock.
-    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        self.engine.next_deadline()
+    /// How long until the next step is due if nothing happens.
+    pub(crate) fn next_step(&self, at: Moment) -> Option<Micros> {
+        let deadline = self.engine.next_deadline().map(|deadline| self.time.left(deadline, at));
+        deadline.into_iter().chain(self.next_check()).min()
     }
 
     /// Whether so many records wait for the disk that workers have to hold their reports back.
@@ -221,11 +217,9 @@ impl SchedulerCore {
     }
 
     /// Counts the time since the last look, as far as this process cannot have been stopped in it.
-    fn watch(&mut self, uptime: Micros) {
-        let passed = uptime.0.saturating_sub(self.watched.0);
+    fn watch(&mut self, passed: Micros) {
         // A look may be late without anybody having been stopped.
-        self.awake.0 += passed.min(self.tick().0.saturating_mul(2));
-        self.watched = uptime;
+        self.awake.0 += passed.0.min(self.tick().0.saturating_mul(2));
     }
 
     fn take(&mut self, happened: Happened, now: Timestamp, actions: &mut Vec<Action>) {
@@ -255,11 +249,11 @@ impl SchedulerCore {
                     live.come_to(progress);
                 }
             }
-            Happened::Heard(worker) => self.heard(worker, now),
+            Happened::Heard(worker) => self.heard(worker),
             Happened::Reports(worker, mut reports, number) => {
                 self.check_references(worker, &mut reports);
                 self.count_items(&mut reports);
-                self.heard(worker, now);
+                self.heard(worker);
                 self.received(worker, number);
                 if let Some(live) = self.workers.get_mut(&worker) {
                     live.have_ended(&reports);
@@ -293,7 +287,8 @@ impl SchedulerCore {
         }
     }
 
-    fn perform(&mut self, actions: Vec<Action>, now: Timestamp, inbox: &Inbox) {
+    fn perform(&mut self, actions: Vec<Action>, inbox: &Inbox) {
+        let now = self.time.for_people();
         let mut batch = Batch { entries: std::mem::take(&mut self.notes), ..Batch::default() };
         for action in actions {
             match action {
@@ -335,7 +330,11 @@ impl SchedulerCore {
         }
     }
 
-    fn record(&mut self, record: Record, batch: &mut Batch) {
+    fn record(&mut self, mut record: Record, batch: &mut Batch) {
+        if record.finished == self.time.now() {
+            // The state machine's time, not that of a worker.
+            record.finished = self.time.for_people();
+        }
         if let Some(run) = self.runs.get_mut(&record.run) {
             run.keep_payload(&record);
             run.note_duration(&record);

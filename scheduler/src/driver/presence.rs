@@ -214,7 +214,7 @@ impl SchedulerCore {
     }
 
     /// How long until presence is to be looked at again, if there is any worker.
-    pub(crate) fn next_check(&self) -> Option<Micros> {
+    pub(super) fn next_check(&self) -> Option<Micros> {
         let mut away = self.workers.values().filter(|live| !live.is_connected);
         match away.any(|live| live.life.is_some()) {
             true => Some(DEATH),
@@ -228,8 +228,8 @@ impl SchedulerCore {
         Micros((self.lease.0 / 4).clamp(1, TICK.0))
     }
 
-    pub(super) fn heard(&mut self, worker: WorkerId, now: Timestamp) {
-        let awake = self.awake;
+    pub(super) fn heard(&mut self, worker: WorkerId) {
+        let (awake, now) = (self.awake, self.time.for_people());
         if let Some(live) = self.workers.get_mut(&worker) {
             (live.last_heard, live.heard) = (now, awake);
         }
