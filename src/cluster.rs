@@ -40,6 +40,8 @@ pub struct ClusterBuilder {
     pub(crate) grace: Duration,
     /// Bytes of each stream of an attempt that workers in this process log.
     pub(crate) log_limit: usize,
+    /// Whether commands that use more memory than they asked for are ended.
+    pub(crate) enforce_memory: Option<bool>,
 }
 
 impl ClusterBuilder {
@@ -106,6 +108,13 @@ impl ClusterBuilder {
     /// longer ones the beginning and the end.
     pub fn log_limit(mut self, bytes: usize) -> Self {
         self.log_limit = bytes;
+        self
+    }
+
+    /// Whether the process of a command that uses more memory than its task asked for is ended; if not, that
+    /// is noted in its log. Unless set, below a batch system. Functions are not measured.
+    pub fn enforce_memory(mut self, enforce: bool) -> Self {
+        self.enforce_memory = Some(enforce);
         self
     }
 
@@ -199,6 +208,7 @@ impl Cluster {
             scheme: Scheme::default(),
             grace: Duration::from_secs(1),
             log_limit: dagrun_worker::DEFAULT_LOG_LIMIT,
+            enforce_memory: None,
         }
     }
 

@@ -73,8 +73,11 @@ impl Embedded {
         if builder.workers == 0 && builder.processes == 0 {
             return Ok(());
         }
-        let config =
-            |name: String| worker_config(name, builder.offer.clone(), token, builder.log_limit);
+        let config = |name: String| {
+            let mut config = worker_config(name, builder.offer.clone(), token, builder.log_limit);
+            config.enforce_memory = builder.enforce_memory.unwrap_or(config.enforce_memory);
+            config
+        };
         if !builder.is_on_loopback() {
             // On the scheduler's thread; its attempts have threads of their own.
             let worker =
@@ -84,8 +87,9 @@ impl Embedded {
         }
         let address = scheduler.address().ok_or_else(|| io::Error::other("no address"))?;
         if builder.processes > 0 {
+            let (offer, enforce) = (&builder.offer, builder.enforce_memory);
             let processes =
-                Processes::start(builder.processes, address, token, &builder.offer, builder.grace)?;
+                Processes::start(builder.processes, address, token, offer, enforce, builder.grace)?;
             self.processes = Some(processes);
             return Ok(());
         }

@@ -61,6 +61,7 @@ struct Recipe {
     address: SocketAddr,
     token: Vec<u8>,
     offer: Offer,
+    enforce_memory: Option<bool>,
     name: String,
     /// The test that calls `init`.
     test: Option<String>,
@@ -71,7 +72,8 @@ impl Recipe {
     fn start(&self) -> io::Result<Started> {
         let mut command = Command::new(std::env::current_exe()?);
         // In the environment, where nothing else in `main` looks for arguments.
-        let words = WorkerArgs::of_child(self.address, &self.name, &self.offer);
+        let words =
+            WorkerArgs::of_child(self.address, &self.name, &self.offer, self.enforce_memory);
         command.env(crate::program::CHILD, crate::program::as_child(&words));
         if let Some(test) = &self.test {
             // The test calls `init` in the child too. What the harness prints is nobody's output.
@@ -103,6 +105,7 @@ impl Processes {
         address: SocketAddr,
         token: &Token,
         offer: &Offer,
+        enforce_memory: Option<bool>,
         grace: Duration,
     ) -> Result<Processes, ClusterError> {
         let mut processes = Processes { over: Arc::default(), keepers: Vec::new() };
@@ -111,6 +114,7 @@ impl Processes {
                 address,
                 token: token.bytes().to_vec(),
                 offer: offer.clone(),
+                enforce_memory,
                 name: format!("p{at}"),
                 test: crate::program::test(),
             };

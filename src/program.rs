@@ -136,14 +136,17 @@ fn work(arguments: impl Iterator<Item = OsString>) -> i32 {
 
 fn join(args: WorkerArgs) -> Result<WorkerHandle, ClusterError> {
     let Some(address) = args.connect else {
-        return join_cluster(&args.cluster, args.name, args.offer);
+        let staying = Staying { enforce_memory: args.enforce_memory, ..Staying::default() };
+        return join_cluster_for(&args.cluster, args.name, args.offer, staying);
     };
+    let (drain, wait) = (Duration::ZERO, None);
+    let staying = Staying { drain, wait, enforce_memory: args.enforce_memory };
     let mut token = [0; Token::BYTES];
     std::io::stdin().read_exact(&mut token)?;
     let find = move || Ok((address, token.to_vec()));
     let rejoin = Rejoin { find: Box::new(find), patience: Some(OF_PARENT) };
     let token = Token::from_bytes(token);
-    start_worker(address, &token, (args.name, args.offer), rejoin, Duration::ZERO)
+    start_worker(address, &token, (args.name, args.offer), rejoin, staying)
 }
 
 /// Joins the cluster of this name as a worker with the functions of this program. With an empty `name`
@@ -160,18 +163,21 @@ pub fn join_cluster(
     join_cluster_for(cluster, name, offer, Staying::default())
 }
 
-/// How long a worker stays.
+/// How long a worker stays, and what it bears meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Staying {
     /// How long what runs may go on when the worker is to end.
     pub drain: Duration,
     /// How long it looks for its scheduler while nothing runs; `None`: for ever.
     pub wait: Option<Duration>,
+    /// Whether it ends processes that use more memory than they asked for, or only notes that in their
+    /// logs; `None`: below a batch system.
+    pub enforce_memory: Option<bool>,
 }
 
 impl Default for Staying {
     fn default() -> Staying {
-        Staying { drain: DRAIN, wait: None }
+        Staying { drain: DRAIN, wait: None, enforce_memory: None }
     }
 }
 
@@ -195,7 +201,7 @@ pub fn join_cluster_for(
         Ok((connection.address, connection.token.bytes().to_vec()))
     };
     let rejoin = Rejoin { find: Box::new(find), patience: staying.wait };
-    start_worker(connection.address, &connection.token, (name, offer), rejoin, staying.drain)
+    start_worker(connection.address, &connection.token, (name, offer), rejoin, staying)
 }
 
 /// How long a worker of this program's looks for its parent's scheduler.
@@ -206,11 +212,12 @@ fn start_worker(
     token: &Token,
     (name, offer): (String, Offer),
     rejoin: Rejoin,
-    drain: Duration,
+    staying: Staying,
 ) -> Result<WorkerHandle, ClusterError> {
     let connection = dagrun_worker::Connection::Tcp(address);
     let mut config = worker_config(name, offer, token, dagrun_worker::DEFAULT_LOG_LIMIT);
-    (config.rejoin, config.drain) = (Some(rejoin), drain);
+    (config.rejoin, config.drain) = (Some(rejoin), staying.drain);
+    config.enforce_memory = staying.enforce_memory.unwrap_or(config.enforce_memory);
     Ok(dagrun_worker::spawn(config, connection)?)
 }
 

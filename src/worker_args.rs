@@ -24,12 +24,25 @@ Options:
       --resource <NAME=AMOUNT>  A custom resource that `resources` of tasks may ask for, as in gpu=2
                                 (repeatable)
       --label <L>               A label that `targets` of tasks may name (repeatable)
+      --enforce-memory[=BOOL]   End commands that use more than their `memory` [default: below a batch
+                                system]
   -h, --help                    Print this
 ";
 
 /// The options with a value.
 const OPTIONS: [&str; 8] =
     ["--cluster", "--connect", "--name", "-j", "--jobs", "--memory", "--resource", "--label"];
+
+/// The option whose value can be left out.
+const ENFORCE: &str = "--enforce-memory";
+
+fn enforced(value: Option<&str>) -> Result<bool, String> {
+    match value {
+        None | Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(value) => Err(format!("`{ENFORCE}={value}`: expected true or false")),
+    }
+}
 
 /// How a worker of this program is set up.
 pub(crate) fn worker_config(
@@ -47,6 +60,7 @@ pub(crate) fn worker_config(
         values: dagrun_worker::ValuesConfig::default(),
         rejoin: None,
         drain: Duration::ZERO,
+        enforce_memory: dagrun_worker::is_below_a_batch_system(),
     }
 }
 
@@ -61,6 +75,8 @@ pub(crate) struct WorkerArgs {
     pub(crate) name: String,
     /// What it offers.
     pub(crate) offer: Offer,
+    /// Whether it ends commands that use more memory than they asked for, if that was said.
+    pub(crate) enforce_memory: Option<bool>,
 }
 
 /// Why it does not begin.
@@ -81,6 +97,7 @@ impl WorkerArgs {
             connect: None,
             name: String::new(),
             offer: dagrun_worker::whole_machine(),
+            enforce_memory: None,
         };
         let mut words = words.map(|word| {
             let no_text = |word: OsString| format!("`{}` is not UTF-8", word.display());
@@ -92,6 +109,10 @@ impl WorkerArgs {
                 return Err(Wrong::Help);
             }
             let (option, value) = parted(&word);
+            if option == ENFORCE {
+                args.enforce_memory = Some(enforced(value).map_err(Wrong::Usage)?);
+                continue;
+            }
             if !OPTIONS.contains(&option) {
                 return Err(Wrong::Usage(format!("there is no option `{option}`")));
             }
@@ -131,11 +152,17 @@ impl WorkerArgs {
     }
 
     /// The words that start a worker which dials the scheduler at `address`.
-    pub(crate) fn of_child(address: SocketAddr, name: &str, offer: &Offer) -> Vec<String> {
+    pub(crate) fn of_child(
+        address: SocketAddr,
+        name: &str,
+        offer: &Offer,
+        enforce_memory: Option<bool>,
+    ) -> Vec<String> {
         let mut words = vec![WORKER.to_owned(), format!("--connect={address}")];
         words.push(format!("--name={name}"));
         let memory = (offer.memory > 0).then_some(offer.memory);
         words.extend(offer_words(Some(offer.slots), memory, &offer.resources, &offer.labels));
+        words.extend(enforce_memory.map(|enforce| format!("{ENFORCE}={enforce}")));
         words
     }
 }
@@ -224,9 +251,11 @@ mod tests {
         offer.labels = vec!["-x".to_owned(), "a=b".to_owned()];
         offer.set_resource("gpu", 2);
         let address: SocketAddr = "127.0.0.1:7000".parse().unwrap();
-        let words = WorkerArgs::of_child(address, "p1", &offer);
+        let words = WorkerArgs::of_child(address, "p1", &offer, Some(false));
         let read = WorkerArgs::parse(words[1..].iter().map(OsString::from)).unwrap();
         assert_eq!((read.connect, read.name, read.offer), (Some(address), "p1".into(), offer));
+        assert_eq!(read.enforce_memory, Some(false));
+        assert_eq!(parse(&["--enforce-memory", "-j1"]).unwrap().enforce_memory, Some(true));
     }
 
     #[test]
@@ -241,7 +270,8 @@ mod tests {
 
     #[test]
     fn wrong_arguments_are_named() {
-        let cases: [(&[&str], &str); 7] = [
+        let cases: [(&[&str], &str); 8] = [
+            (&["--enforce-memory=much"], "expected true or false"),
             (&["-j0"], "`-j 0`: expected a number from 1"),
             (&["--jobs"], "`--jobs` needs a value"),
             (&["--label="], "a label is not empty"),

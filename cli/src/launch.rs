@@ -98,8 +98,8 @@ pub(crate) fn check(how: &HowArgs, cluster: Option<&str>) -> Result<(), Failure>
             .help("name one with --cluster; `dagrun cluster start` starts one"));
     }
     if cluster.is_some() && !how.offer.is_empty() {
-        let text = "-j, --memory, --resource and --label are for the embedded worker, which \
-                    --cluster does without";
+        let text = "-j, --memory, --resource, --label and --enforce-memory are for the embedded \
+                    worker, which --cluster does without";
         return Err(Failure::usage(text)
             .help("what a worker offers is set with `dagrun cluster start` or `dagrun worker`"));
     }
@@ -146,6 +146,9 @@ pub(crate) async fn embedded(
     let mut signals = Signals::take()?;
     make_state_dir(&state_dir)?;
     let mut builder = Cluster::builder().state_dir(&state_dir).offer(how.offer.offer());
+    if let Some(enforce) = how.offer.enforce_memory {
+        builder = builder.enforce_memory(enforce);
+    }
     if sink.is_some() {
         // What is handed on is handed on whole.
         builder = builder.log_limit(usize::MAX);

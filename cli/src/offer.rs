@@ -24,12 +24,17 @@ pub(crate) struct OfferArgs {
     /// A label that `targets` of tasks may name (repeatable)
     #[arg(long = "label", value_name = "L", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) labels: Vec<String>,
+    /// End what uses more than its task's `memory` [default: below a batch system; else it is noted]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) enforce_memory: Option<bool>,
 }
 
 impl OfferArgs {
     /// The same as words of a command line.
     pub(crate) fn words(&self) -> Vec<String> {
-        offer_words(self.jobs, self.memory, &self.resources, &self.labels)
+        let mut words = offer_words(self.jobs, self.memory, &self.resources, &self.labels);
+        words.extend(self.enforce_memory.map(|enforce| format!("--enforce-memory={enforce}")));
+        words
     }
 
     /// Whether nothing was said.
@@ -205,11 +210,11 @@ mod tests {
             memory: Some(1 << 30),
             resources: vec![("gpu".to_owned(), 2), ("gpu".to_owned(), 3)],
             labels: vec!["-x".to_owned()],
+            enforce_memory: Some(false),
         };
-        assert_eq!(
-            offer.words(),
-            ["--memory", "1073741824", "--resource", "gpu=2", "--resource", "gpu=3", "--label=-x"]
-        );
+        let words = "--memory 1073741824 --resource gpu=2 --resource gpu=3 --label=-x \
+                     --enforce-memory=false";
+        assert_eq!(offer.words().join(" "), words);
         assert_eq!(offer.offer().resources, [("gpu".to_owned(), 3)]);
     }
 

@@ -121,8 +121,11 @@ async fn continue_runs(client: &Client) -> Result<(), Failure> {
 pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
     leave_session(args.new_session);
     let name = args.cluster.name();
-    let staying =
-        Staying { drain: args.drain.to_duration(), wait: args.wait.map(Micros::to_duration) };
+    let staying = Staying {
+        drain: args.drain.to_duration(),
+        wait: args.wait.map(Micros::to_duration),
+        enforce_memory: args.offer.enforce_memory,
+    };
     let (own_name, offer) = (args.name.clone(), args.offer.offer());
     let joined = dagrun::program::join_cluster_for(name, own_name, offer, staying);
     let worker = joined.map_err(|error| match error {

@@ -112,6 +112,7 @@ const LINES: &[(&str, &str, &str)] = &[
     ("`script`", SCRIPTS, "a_script_is_run_by_its_first_line"),
     ("`$DAGRUN_PARAMS`", SCRIPTS, "everything_is_in_one_json_file"),
     ("`wrap`", SCRIPTS, "wrap_is_put_before_the_tasks_own_words"),
+    ("`grow = { memory = 2.0 }`", MEMORY, "after_an_end_for_memory_the_next_attempt_asks_for_more"),
     ("`inputs` take placeholders", SOURCES, "inputs_take_placeholders"),
     (
         "`in.NAME` of a URL",
@@ -221,6 +222,7 @@ const ENDING: &str = "cli/tests/cli/ending.rs";
 const INTERRUPT: &str = "cli/tests/cli/interrupt.rs";
 const LONG: &str = "cli/tests/cli/long.rs";
 const MACHINE: &str = "cli/tests/cli/machine.rs";
+const MEMORY: &str = "cli/tests/cli/memory.rs";
 const OUTPUTS: &str = "cli/tests/cli/outputs.rs";
 const RETRY: &str = "cli/tests/cli/retry.rs";
 const SCRIPTS: &str = "cli/tests/cli/scripts.rs";

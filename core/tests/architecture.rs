@@ -46,6 +46,7 @@ const WORKER: &[&str] = &[
     "values",
     "copies",
     "groups",
+    "memory",
     "machine",
     "capture",
     "output",

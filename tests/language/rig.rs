@@ -81,6 +81,7 @@ impl Rig {
             values: dagrun_worker::ValuesConfig::default(),
             rejoin: None,
             drain: std::time::Duration::ZERO,
+            enforce_memory: false,
         };
         self.workers.push(dagrun_worker::spawn(config, connection).unwrap());
     }

@@ -22,6 +22,7 @@ pub mod groups;
 mod handle;
 mod lease;
 mod machine;
+mod memory;
 mod output;
 mod outputs;
 mod process;
@@ -38,7 +39,7 @@ mod temporary;
 pub mod values;
 
 pub use handle::{Life, Stopper, WorkerHandle, spawn, spawn_on};
-pub use machine::whole_machine;
+pub use machine::{is_below_a_batch_system, whole_machine};
 pub use reaper::ReaperConfig;
 pub use session::{
     Config, Connection, DEFAULT_LOG_LIMIT, EndReason, Find, Rejoin, StartError, ValuesConfig,

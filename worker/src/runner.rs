@@ -22,6 +22,7 @@ use crate::copies::{Copies, Unbrought};
 use crate::data::{self, DataError, DataErrorKind, Patience};
 use crate::function::{Caller, Fetch, Keeper};
 use crate::groups::{GroupTable, Mark};
+use crate::memory::Gauge;
 use crate::output::Output;
 use crate::outputs::{self, Outputs, Records, Unpublished};
 use crate::process::{self, Pipes, Process, ProcessWatch, Stage, Start};
@@ -40,6 +41,7 @@ pub struct Runner {
     pub(crate) caller: Caller,
     values: Option<Arc<Values>>,
     copies: Copies,
+    gauge: Gauge,
 }
 
 impl Runner {
@@ -48,7 +50,15 @@ impl Runner {
     pub fn new(mark: Mark, groups: Option<GroupTable>, log_limit: usize) -> Runner {
         let caller = Caller::new(Records::new(mark.as_str()));
         let copies = Copies::default();
-        Runner { programs: Programs::new(), mark, groups, log_limit, caller, values: None, copies }
+        let (programs, gauge) = (Programs::new(), Gauge::default());
+        Runner { programs, mark, groups, log_limit, caller, values: None, copies, gauge }
+    }
+
+    /// Whether attempts that use more memory than they asked for are ended; if not, that is noted once for
+    /// each task.
+    #[must_use]
+    pub fn enforcing_memory(self, enforce: bool) -> Runner {
+        Runner { gauge: Gauge::new(enforce), ..self }
     }
 
     /// Where attempts get long values from and leave theirs; without it all travel with reports.
@@ -128,7 +138,10 @@ impl Runner {
         let ended = self.watch(attempt, deadline, process, pipes, &mut output);
         drop(scratch);
         output.finish();
-        let judged = ended.and_then(|()| settle(attempt, deadline, &outputs, &mut output));
+        let judged = ended.and_then(|remark| {
+            let detail = settle(attempt, deadline, &outputs, &mut output)?;
+            Ok(Detail { reason: remark, ..detail })
+        });
         // Sending outputs away is a part of the attempt.
         let finished = clock::now();
         drop(outputs);
@@ -243,7 +256,8 @@ impl Runner {
         }
     }
 
-    /// Reads and waits until the leader has ended, then ends what is left of the group.
+    /// Reads and waits until the leader has ended, then ends what is left of the group. Returns what is to be
+    /// remarked of an attempt that succeeds all the same.
     fn watch(
         &self,
         attempt: &Attempt<'_>,
@@ -251,9 +265,11 @@ impl Runner {
         mut process: Process,
         pipes: Pipes,
         output: &mut Output<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<String, Fault> {
         let grace = attempt.invocation.grace.to_duration();
-        let mut watch = ProcessWatch::new(attempt.control, pipes, deadline, grace);
+        let meter =
+            self.gauge.meter(attempt.run, attempt.owner.instance.task, attempt.invocation.memory);
+        let mut watch = ProcessWatch::new(attempt.control, pipes, deadline, grace, meter);
         let waited = watch.until_exit(&process, output);
         // The leader is still to be reaped, so its group's number cannot belong to others yet.
         process.signal(Signal::KILL);
@@ -269,11 +285,20 @@ impl Runner {
             Stage::Running => {}
             Stage::Stopping(_) => return Err(Fault::stopped(attempt.control)),
             Stage::TimedOut(_) => return Err(Fault::timed_out(attempt)),
+            Stage::OutOfMemory => {
+                return Err(Fault::failed(FailureKind::Memory, watch.take_excess()));
+            }
         }
         let status = status.map_err(|error| {
             Fault::failed(FailureKind::Exit(-1), format!("its exit status was lost: {error}"))
         })?;
-        process::failure(status).map_or(Ok(()), |(kind, reason)| Err(Fault::failed(kind, reason)))
+        let Some((kind, reason)) = process::failure(status) else { return Ok(watch.take_excess()) };
+        // A shell passes on how its command ended.
+        let killed = matches!(kind, FailureKind::Signal(9) | FailureKind::Exit(137));
+        match killed.then(|| watch.killed_for_memory()).flatten() {
+            Some(reason) => Err(Fault::failed(FailureKind::Memory, reason)),
+            None => Err(Fault::failed(kind, reason)),
+        }
     }
 }
 

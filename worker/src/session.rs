@@ -77,6 +77,9 @@ pub struct Config {
     pub rejoin: Option<Rejoin>,
     /// How long what runs may go on when the worker is to end. It takes nothing new meanwhile.
     pub drain: Duration,
+    /// Whether processes that use more memory than they asked for are ended; if not, that is noted in
+    /// their logs.
+    pub enforce_memory: bool,
 }
 
 /// How a worker finds its scheduler again.
@@ -118,6 +121,7 @@ impl fmt::Debug for Config {
             .field("values", &self.values)
             .field("rejoin", &self.rejoin)
             .field("drain", &self.drain)
+            .field("enforce_memory", &self.enforce_memory)
             .finish_non_exhaustive()
     }
 }
@@ -269,7 +273,9 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
     let (sender, messages) = mpsc::unbounded_channel();
     let mark = Mark::random();
     let values = Arc::new(values(config, &mark));
-    let runner = Runner::new(mark, groups, config.log_limit).with_values(Arc::clone(&values));
+    let runner = Runner::new(mark, groups, config.log_limit)
+        .with_values(Arc::clone(&values))
+        .enforcing_memory(config.enforce_memory);
     let sink = sender.clone();
     let sink = Box::new(move |report| {
         let _ = sink.send(Message::Report(report));

@@ -112,6 +112,7 @@ fn config(slots: u32, token: &[u8]) -> Config {
         values: dagrun_worker::ValuesConfig::default(),
         rejoin: None,
         drain: std::time::Duration::ZERO,
+        enforce_memory: false,
     }
 }
 

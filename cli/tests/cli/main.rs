@@ -25,6 +25,7 @@ mod interrupt;
 mod logs;
 mod long;
 mod machine;
+mod memory;
 mod migrations;
 mod outputs;
 mod placement;

@@ -68,6 +68,14 @@ pub enum Event {
         /// Its id.
         worker: WorkerId,
     },
+    /// What a worker said of its memory: how much is left if that is too little, so that it takes nothing
+    /// more.
+    WorkerShort {
+        /// Its id.
+        worker: WorkerId,
+        /// How much is left; `None` when it is enough.
+        left: Option<String>,
+    },
     /// A worker reported on attempts.
     Reported {
         /// Its id.

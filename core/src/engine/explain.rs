@@ -109,8 +109,10 @@ pub struct Shortage {
     pub slots: u32,
     /// Until when nothing is started there.
     pub until: Option<Timestamp>,
-    /// The words of the system.
+    /// The words of the system, or how much memory is left.
     pub reason: String,
+    /// Whether too little memory is left, so that it is given nothing more, or one attempt at a time.
+    pub of_memory: bool,
 }
 
 impl Engine {
@@ -170,7 +172,8 @@ impl Engine {
             suiting.filter(|(id, worker)| any.iter().any(|needs| worker.suits(*id, needs)));
         let mut short = Vec::new();
         for (id, worker) in suiting {
-            short.push(shortage(id, worker).filter(|short| short.until.is_some())?);
+            let takes_none = |short: &Shortage| short.until.is_some() || short.of_memory;
+            short.push(shortage(id, worker).filter(takes_none)?);
         }
         match short.is_empty() {
             false => Some(NotStarted::Short(short)),
@@ -197,7 +200,7 @@ impl Engine {
             (workers, 0) => NotStarted::NoneSuits { workers },
             _ if task.parked => NotStarted::MaxRunning,
             _ if self.avoids(run, instance) => self.choice(run, instance),
-            _ if suiting.iter().all(|(_, worker)| worker.strain.is_some()) => {
+            _ if suiting.iter().all(|(_, worker)| worker.is_restrained()) => {
                 let short = suiting.iter().filter_map(|(id, worker)| shortage(*id, worker));
                 NotStarted::Short(short.collect())
             }
@@ -279,9 +282,14 @@ impl Engine {
 }
 
 fn shortage(id: WorkerId, worker: &Worker) -> Option<Shortage> {
+    if let Some(short) = &worker.short {
+        let (slots, reason) = (short.slots(0), short.left().to_owned());
+        return Some(Shortage { worker: id, slots, until: None, reason, of_memory: true });
+    }
     let strain = worker.strain.as_ref()?;
     let (slots, until) = (strain.limit(), strain.rests_until());
-    Some(Shortage { worker: id, slots, until, reason: strain.reason().to_owned() })
+    let reason = strain.reason().to_owned();
+    Some(Shortage { worker: id, slots, until, reason, of_memory: false })
 }
 
 impl Run {

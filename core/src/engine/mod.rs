@@ -133,6 +133,7 @@ impl Engine {
             }
             Event::RunAbandoned { run } => self.abandon(run, out),
             Event::WorkerLeaving { worker } => self.set_leaving(worker),
+            Event::WorkerShort { worker, left } => self.set_short(now, worker, left),
             Event::WorkerLost { worker } => self.lose(now, worker, out),
             Event::Reported { worker, reports } => self.report(now, worker, reports, out),
             Event::Tick => self.wake(now, out),

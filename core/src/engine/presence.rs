@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::attempts::Attempt;
+use super::strain::Short;
 use super::turn::Turn;
 use super::workers::Lease;
 use super::{Action, Engine, RevokeMode};
@@ -20,6 +21,18 @@ impl Engine {
 
     pub(super) fn set_leaving(&mut self, id: WorkerId) {
         if self.hub.workers.update(id, |worker| worker.leaving = true).is_none() {
+            self.hub.stale += 1;
+        }
+    }
+
+    /// A worker's machine has too little memory left, or enough again.
+    pub(super) fn set_short(&mut self, now: Timestamp, id: WorkerId, left: Option<String>) {
+        let known = self.hub.workers.update(id, |worker| {
+            let before = worker.short.take();
+            worker.short =
+                left.map(|left| Box::new(Short::new(now, worker.occupied, left, before)));
+        });
+        if known.is_none() {
             self.hub.stale += 1;
         }
     }

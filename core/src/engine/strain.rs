@@ -148,6 +148,46 @@ impl Strain {
     }
 }
 
+/// For so long a worker whose machine has too little memory left takes nothing while nothing runs there.
+/// Then it takes one attempt at a time, as waiting does not help.
+const IN_VAIN: Micros = Micros(10_000_000);
+
+/// A worker whose machine has too little memory left.
+#[derive(Debug)]
+pub(super) struct Short {
+    /// How much that is.
+    left: String,
+    /// Since when it has been so while nothing ran there.
+    idle_since: Option<Timestamp>,
+    /// Whether it takes one attempt at a time.
+    one_by_one: bool,
+}
+
+impl Short {
+    /// It is so at `now`, while `occupied` slots are occupied; and was so `before`.
+    pub(super) fn new(
+        now: Timestamp,
+        occupied: u32,
+        left: String,
+        before: Option<Box<Short>>,
+    ) -> Short {
+        let (since, one_by_one) = before.map_or((None, false), |it| (it.idle_since, it.one_by_one));
+        let idle_since = (occupied == 0).then(|| since.unwrap_or(now));
+        let in_vain = idle_since.is_some_and(|since| now.since(since) >= IN_VAIN);
+        Short { left, idle_since, one_by_one: one_by_one || in_vain }
+    }
+
+    /// The slots that may be occupied now, while so many are.
+    pub(super) fn slots(&self, occupied: u32) -> u32 {
+        occupied.max(u32::from(self.one_by_one))
+    }
+
+    /// How much memory is left.
+    pub(super) fn left(&self) -> &str {
+        &self.left
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::WorkerInfo;
 use super::needs::{ClassId, Needs};
-use super::strain::Strain;
+use super::strain::{Short, Strain};
 use crate::ids::{AttemptId, InstanceId, RunId, TaskId, WorkerId};
 
 /// An attempt that a worker holds. It exists as long as the instance is `leased`.
@@ -83,6 +83,8 @@ pub(super) struct Worker {
     pub(super) used: u64,
     /// What its machine is short of, if it is.
     pub(super) strain: Option<Box<Strain>>,
+    /// Whether its machine has too little memory left.
+    pub(super) short: Option<Box<Short>>,
     /// Whether its line is cut, so that nothing can be sent there; its leases stand.
     pub(super) away: bool,
     /// Whether it leaves, and so takes nothing new.
@@ -119,6 +121,7 @@ impl Worker {
             followers: Vec::new(),
             used: 0,
             strain: None,
+            short: None,
             away: false,
             leaving: false,
         }
@@ -137,7 +140,13 @@ impl Worker {
     fn slots(&self) -> u32 {
         let slots = self.info.offer.slots;
         let slots = self.strain.as_ref().map_or(slots, |strain| strain.slots().min(slots));
+        let slots = self.short.as_ref().map_or(slots, |it| it.slots(self.occupied).min(slots));
         slots.saturating_sub(self.claims)
+    }
+
+    /// Whether it is given less than it offers.
+    pub(super) fn is_restrained(&self) -> bool {
+        self.strain.is_some() || self.short.is_some()
     }
 
     /// Notes that an attempt runs, or has run: its machine has what a start needs.
@@ -378,7 +387,7 @@ impl Workers {
                 let level = next.map_or(attempts, |next| below(worker, next.load, needs.cpus));
                 return Some(Capacity { worker: key.id, attempts: attempts.min(level.max(1)) });
             }
-            if simple && worker.strain.is_none() && worker.claims == 0 && worker.is_open() {
+            if simple && !worker.is_restrained() && worker.claims == 0 && worker.is_open() {
                 return None; // All others are loaded at least as much.
             }
         }
@@ -419,7 +428,11 @@ impl Workers {
     /// An idle worker and one that holds work ahead of its slots, if there are both.
     pub(super) fn imbalance(&self) -> Option<(WorkerId, WorkerId)> {
         let open = |key: &&LoadKey| self.workers.get(&key.id).is_some_and(Worker::is_open);
-        let idle = self.by_load.iter().find(open)?.id;
+        let takes = |key: &&LoadKey| {
+            let worker = self.workers.get(&key.id);
+            worker.is_some_and(|worker| worker.is_open() && worker.short.is_none())
+        };
+        let idle = self.by_load.iter().find(takes)?.id;
         let busy = self.by_load.iter().rev().find(open)?.id;
         let (thief, victim) = (self.workers.get(&idle)?, self.workers.get(&busy)?);
         let unbalanced = thief.free() > 0 && victim.occupied > victim.info.offer.slots;
@@ -443,7 +456,7 @@ fn capacity(id: WorkerId, worker: &Worker, needs: &Needs, ahead: u32) -> u32 {
     }
     // Attempts that occupy more than slots are not handed out ahead: workers themselves enforce
     // only slots.
-    let ahead = if needs.only_slots() && worker.strain.is_none() { ahead } else { 0 };
+    let ahead = if needs.only_slots() && !worker.is_restrained() { ahead } else { 0 };
     let slots = worker.slots();
     let limit = slots.saturating_add(slots.saturating_mul(ahead));
     let by_slots = match limit.saturating_sub(worker.occupied) / needs.cpus.max(1) {

@@ -75,6 +75,8 @@ pub struct Invocation {
     pub grace: Micros,
     /// Slots it occupies.
     pub cpus: u32,
+    /// Bytes of memory that it asks for; 0: none. Its worker knows them.
+    pub memory: u64,
 }
 
 /// A file or directory that an attempt creates.
@@ -199,6 +201,7 @@ impl Renderer<'_> {
             timeout: data.timeout,
             grace: data.grace,
             cpus: data.cpus,
+            memory: 0,
         })
     }
 

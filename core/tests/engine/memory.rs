@@ -1,7 +1,7 @@
 //! Ends for memory: what the next attempt asks for, where it goes, and when there is none.
 
-use dagrun_core::engine::{Explanation, NotStarted, Outcome, TaskPlan};
-use dagrun_core::ids::{InstanceId, Micros, TaskId};
+use dagrun_core::engine::{Event, Explanation, NotStarted, Outcome, TaskPlan};
+use dagrun_core::ids::{InstanceId, Micros, TaskId, WorkerId};
 use dagrun_core::offer::Offer;
 use dagrun_core::pipeline::{Conduct, Retry, RetryOn, Targets};
 use dagrun_core::status::{FailureKind, RunState, State};
@@ -155,4 +155,47 @@ fn a_run_that_goes_on_asks_for_as_much_as_before() {
         }
         assert_eq!(asks(&rig, at(0, 1)), Some((8, 1)));
     }
+}
+
+/// What a worker says of its memory.
+fn says(rig: &mut Rig, id: u32, left: Option<&str>) {
+    let (worker, left) = (WorkerId(id), left.map(str::to_owned));
+    rig.event(Event::WorkerShort { worker, left });
+}
+
+#[test]
+fn a_worker_with_too_little_memory_left_takes_nothing_more() {
+    let mut rig = Rig::new(vec![array(4)]).worker(1, 1).submit();
+    says(&mut rig, 1, Some("1 MiB is left"));
+    rig.join(2, 1);
+    rig.ok(0, 0);
+    assert_eq!(rig.running().iter().map(|(worker, ..)| worker.0).collect::<Vec<_>>(), [2]);
+    let short = rig.engine.shortage(WorkerId(1)).unwrap();
+    assert_eq!((short.slots, short.reason.as_str(), short.of_memory), (0, "1 MiB is left", true));
+    rig.kill(2);
+    let waits = rig.engine.stuck(RUN, TaskId(0));
+    assert_eq!(waits, Some(NotStarted::Short(vec![short])));
+    says(&mut rig, 1, None);
+    assert_eq!(rig.running().len(), 1);
+    assert_eq!(rig.engine.shortage(WorkerId(1)), None);
+    rig.drain(|_| false);
+    assert_eq!(rig.finished, [RunState::Succeeded]);
+}
+
+#[test]
+fn where_waiting_does_not_help_it_takes_one_at_a_time() {
+    let mut rig = Rig::new(vec![array(3)]).worker(1, 2);
+    says(&mut rig, 1, Some("1 MiB is left"));
+    let mut rig = rig.submit();
+    for seconds in 0..10 {
+        assert_eq!(rig.running().len(), 0, "{seconds} s");
+        rig.now += 1_000_000;
+        says(&mut rig, 1, Some("1 MiB is left"));
+    }
+    for index in 0..3 {
+        assert_eq!(rig.running().len(), 1);
+        says(&mut rig, 1, Some("1 MiB is left"));
+        rig.ok(0, index);
+    }
+    assert_eq!(rig.finished, [RunState::Succeeded]);
 }

@@ -156,8 +156,12 @@ impl SchedulerCore {
 
 /// What a worker's machine is short of, and what follows from that.
 pub(super) fn shortage(short: &Shortage) -> String {
-    let Shortage { slots, until, reason, .. } = short;
+    let Shortage { slots, until, reason, of_memory, .. } = short;
     match until {
+        _ if *of_memory && *slots == 0 => {
+            format!("takes nothing more until memory is free: {reason}")
+        }
+        _ if *of_memory => format!("takes one at a time until memory is free: {reason}"),
         Some(until) => {
             format!("starts nothing until {}, as its machine refuses it: {reason}", rfc3339(*until))
         }

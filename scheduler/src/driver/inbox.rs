@@ -32,6 +32,8 @@ pub(crate) enum Happened {
     Returned(Box<Returning>),
     /// A worker takes nothing new.
     Leaving(WorkerId),
+    /// How much memory a worker has left, if that is too little.
+    Short(WorkerId, Option<String>),
     /// The scheduler reports on attempts that it never sent.
     Unsent(WorkerId, Vec<Report>),
     /// A call to a worker has returned.

@@ -264,6 +264,13 @@ impl SchedulerCore {
             Happened::Leaving(worker) => {
                 self.engine.handle(now, Event::WorkerLeaving { worker }, actions);
             }
+            // Each sign of life says so; most are from workers that always had enough.
+            Happened::Short(worker, left)
+                if left.is_some() || self.engine.shortage(worker).is_some() =>
+            {
+                self.engine.handle(now, Event::WorkerShort { worker, left }, actions);
+            }
+            Happened::Short(..) => {}
             Happened::Unsent(worker, reports) => {
                 self.engine.handle(now, Event::Reported { worker, reports }, actions);
             }

@@ -316,7 +316,11 @@ fn attempt(event: &EventRow, started: Timestamp) -> String {
     let worker = event.worker.as_deref().unwrap_or("a worker");
     let how = match event.state {
         State::Leased => "runs".to_owned(),
-        State::Succeeded => "succeeded".to_owned(),
+        // Something may be remarkable all the same.
+        State::Succeeded => match event.own_reason() {
+            nothing if nothing.is_empty() => "succeeded".to_owned(),
+            remark => format!("succeeded; it {remark}"),
+        },
         _ if event.cause == Some(Cause::LostTooOften) => "its worker was lost".to_owned(),
         _ => event.own_reason(),
     };

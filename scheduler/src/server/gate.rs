@@ -144,11 +144,15 @@ impl session::Server for SessionServer {
         mut results: session::HeartbeatResults,
     ) -> Result<(), Error> {
         self.still_on()?;
-        let progress: Vec<AttemptProgress> = wire::read_list(params.get()?.get_progress()?)?;
+        let params = params.get()?;
+        let progress: Vec<AttemptProgress> = wire::read_list(params.get_progress()?)?;
         if !progress.is_empty() {
             self.shared.inbox.push(Happened::Progress(self.line.worker, progress));
         }
         self.shared.inbox.push(Happened::Heard(self.line.worker));
+        let short = params.get_short()?.to_str()?;
+        let left = (!short.is_empty()).then(|| short.chars().take(TEXT).collect());
+        self.shared.inbox.push(Happened::Short(self.line.worker, left));
         let acknowledged = self.shared.driver.borrow().acknowledged(self.line.worker);
         results.get().set_acknowledged(acknowledged);
         Ok(())

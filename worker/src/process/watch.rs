@@ -13,6 +13,7 @@ use rustix::process::Signal;
 
 use super::{Pipes, Process};
 use crate::control::Control;
+use crate::memory::{Excess, Meter};
 use crate::output::Output;
 
 /// Bytes read from a stream at once: what a pipe holds.
@@ -31,6 +32,8 @@ pub(crate) enum Stage {
     Running,
     Stopping(Option<Instant>),
     TimedOut(Option<Instant>),
+    /// It was killed at once.
+    OutOfMemory,
 }
 
 /// Waits for events of one process.
@@ -40,6 +43,9 @@ pub(crate) struct ProcessWatch<'a> {
     stage: Stage,
     deadline: Option<Instant>,
     grace: Duration,
+    meter: Meter<'a>,
+    /// How much memory it used, and what it asked for, if that was less.
+    excess: String,
 }
 
 const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
@@ -52,9 +58,21 @@ impl<'a> ProcessWatch<'a> {
         pipes: Pipes,
         deadline: Option<Instant>,
         grace: Duration,
+        meter: Meter<'a>,
     ) -> ProcessWatch<'a> {
         let streams = [Some(pipes.stdout), Some(pipes.stderr)];
-        ProcessWatch { control, streams, stage: Stage::Running, deadline, grace }
+        let (stage, excess) = (Stage::Running, String::new());
+        ProcessWatch { control, streams, stage, deadline, grace, meter, excess }
+    }
+
+    /// How much memory it used, if that was too much.
+    pub(crate) fn take_excess(&mut self) -> String {
+        std::mem::take(&mut self.excess)
+    }
+
+    /// Why SIGKILL means that memory ran out, if it does.
+    pub(crate) fn killed_for_memory(&self) -> Option<String> {
+        self.meter.killed()
     }
 
     /// How far its end has come.
@@ -69,7 +87,8 @@ impl<'a> ProcessWatch<'a> {
         output: &mut Output<'_>,
     ) -> io::Result<()> {
         loop {
-            let wait = [self.signal_due(), output.due()].into_iter().flatten().min();
+            let wait = [self.signal_due(), output.due(), self.meter.due()];
+            let wait = wait.into_iter().flatten().min();
             let (exited, woken) = self.poll(Some(process), wait, output)?;
             if exited {
                 return Ok(());
@@ -85,6 +104,28 @@ impl<'a> ProcessWatch<'a> {
             if output.due().is_some_and(|due| due <= now) {
                 output.show();
             }
+            if self.meter.due().is_some_and(|due| due <= now) {
+                self.measure(process, output);
+            }
+        }
+    }
+
+    /// Looks how much memory it uses. What uses too much goes on using more while it is asked to end, so it
+    /// is killed.
+    fn measure(&mut self, process: &Process, output: &mut Output<'_>) {
+        match self.meter.look(process.group()) {
+            None => {}
+            Some(Excess::Note(excess)) => {
+                output.note(&excess);
+                output.show();
+                self.excess = excess;
+            }
+            Some(Excess::End(excess)) => {
+                process.signal(Signal::KILL);
+                if matches!(self.stage, Stage::Running) {
+                    (self.stage, self.excess) = (Stage::OutOfMemory, excess);
+                }
+            }
         }
     }
 
@@ -93,6 +134,7 @@ impl<'a> ProcessWatch<'a> {
         match self.stage {
             Stage::Running => self.deadline,
             Stage::Stopping(kill) | Stage::TimedOut(kill) => kill,
+            Stage::OutOfMemory => None,
         }
     }
 
@@ -110,6 +152,7 @@ impl<'a> ProcessWatch<'a> {
                 process.signal(Signal::KILL);
                 Stage::TimedOut(None)
             }
+            Stage::OutOfMemory => Stage::OutOfMemory,
         };
     }
 

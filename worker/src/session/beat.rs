@@ -9,6 +9,7 @@ use dagrun_schema::dagrun_capnp::session;
 use dagrun_schema::wire::{self, AttemptProgress};
 use tokio::sync::Notify;
 
+use crate::memory::Left;
 use crate::reports::Receipts;
 use crate::service::Service;
 use crate::slots::Slots;
@@ -17,6 +18,8 @@ use crate::slots::Slots;
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How often the progress of functions is polled.
 const PROGRESS: Duration = Duration::from_millis(200);
+/// How often it is looked how much memory is left.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long a scheduler may take at least to answer a sign of life.
 const MILDEST: Duration = Duration::from_secs(1);
 /// Bytes of reports that are kept before their acknowledgement is asked for at once.
@@ -44,12 +47,21 @@ impl Beat {
         let mut interval = tokio::time::interval(PROGRESS.min(often));
         let step = interval.period();
         let mut quiet = often;
+        let (mut left, mut unseen, mut short) = (Left::default(), LOOK, String::new());
         loop {
             interval.tick().await;
             let progress = self.slots.progress();
             quiet += step;
             let many = self.receipts.as_ref().is_some_and(|it| it.kept.get() > MUCH_KEPT);
-            if progress.is_empty() && quiet < often && !many {
+            unseen += step;
+            let mut news = false;
+            if unseen >= LOOK {
+                unseen = Duration::ZERO;
+                let now = left.look().unwrap_or_default();
+                news = now.is_empty() != short.is_empty();
+                short = now;
+            }
+            if progress.is_empty() && quiet < often && !many && !news {
                 continue;
             }
             quiet = Duration::ZERO;
@@ -58,6 +70,7 @@ impl Beat {
             let progress: Vec<_> =
                 progress.map(|(attempt, fraction)| AttemptProgress { attempt, fraction }).collect();
             wire::write_list(&progress, request.get().init_progress(wire::length(progress.len())));
+            request.get().set_short(&short);
             let sent = clock::uptime();
             let answer = request.send().promise;
             let answer = match patience {

@@ -425,6 +425,7 @@ impl Shared {
             Ok(Job::Process(mut invocation)) => {
                 let id = assignment.first_attempt.0.wrapping_add(taken.offset.into());
                 invocation.env.push((ATTEMPT_ID.into(), id.to_string().into()));
+                invocation.memory = assignment.memory;
                 let ended = self.runner.run(&Attempt {
                     invocation: &invocation,
                     run: assignment.run,

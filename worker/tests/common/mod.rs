@@ -37,6 +37,7 @@ pub fn invocation<S: Into<OsString>>(dir: &Path, argv: impl IntoIterator<Item = 
         timeout: None,
         grace: Micros::from_secs(10),
         cpus: 1,
+        memory: 0,
     }
 }
 
