@@ -142,6 +142,8 @@ struct Update {
   ended @5 :List(Ended);
   endedLost @6 :Bool;
   # More instances have ended than could be remembered: ask for all of them.
+  waiting @7 :Text;
+  # Why nothing of the run is started for now; empty otherwise.
 }
 
 struct Ended {
@@ -185,6 +187,8 @@ struct RunStatus {
   started @3 :UInt64;
   finished @4 :UInt64;
   tasks @5 :List(TaskStatus);
+  waiting @6 :Text;
+  # Why nothing of it is started for now; empty otherwise.
 }
 
 struct TaskStatus {

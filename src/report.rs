@@ -59,13 +59,16 @@ pub struct RunStatus {
     pub finished: Option<SystemTime>,
     /// Its tasks, in the order in which they were recorded.
     pub tasks: Vec<TaskStatus>,
+    /// Why nothing of it is started for now, as on a full disk.
+    pub waiting: Option<String>,
 }
 
 impl From<status::RunStatus> for RunStatus {
     fn from(from: status::RunStatus) -> RunStatus {
-        let status::RunStatus { run, name, state, started, finished, tasks } = from;
+        let status::RunStatus { run, name, state, started, finished, tasks, waiting } = from;
         let (started, finished) = (time(started), finished.map(time));
-        RunStatus { run, name, state, started, finished, tasks }
+        let waiting = Some(waiting).filter(|why| !why.is_empty());
+        RunStatus { run, name, state, started, finished, tasks, waiting }
     }
 }
 

@@ -95,6 +95,7 @@ fn whole(status: &RunStatus) -> Update {
     Update {
         ended: Vec::new(),
         ended_lost: false,
+        waiting: status.waiting.clone(),
         state: status.state,
         finished: status.finished,
         tasks: tasks.collect(),
@@ -245,7 +246,7 @@ impl<'a> Followed<'a> {
             };
             let failures = failed.into_iter().map(failure).collect();
             let skips = skipped.into_iter().map(failure).collect();
-            let news = News { ended: Vec::new(), failures, skips };
+            let news = News { failures, skips, ..News::default() };
             self.reporter.update(&self.progress, &news);
             match page.next {
                 Some(next) => from = next,

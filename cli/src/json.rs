@@ -35,6 +35,9 @@ pub(crate) struct RunJson<'a> {
     finished: Option<String>,
     #[serde(skip_serializing_if = "Tags::is_empty")]
     tags: Tags<'a>,
+    /// Only when there is something to say.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    waiting: &'a str,
     tasks: Vec<TaskJson<'a>>,
     times: Vec<TimesJson<'a>>,
 }
@@ -82,6 +85,7 @@ impl<'a> RunJson<'a> {
             started: rfc3339(status.started),
             finished: time(status.finished),
             tags: self::tags(tags),
+            waiting: &status.waiting,
             tasks: status.tasks.iter().map(TaskJson::new).collect(),
             times: times.collect(),
         }
@@ -319,6 +323,18 @@ pub(crate) enum Event<'a> {
         reason: &'a str,
         /// Its parameters.
         params: Box<RawValue>,
+    },
+    /// Nothing of it is started for now.
+    RunWaiting {
+        /// The run.
+        run: String,
+        /// Why.
+        reason: &'a str,
+    },
+    /// What it waited for is there.
+    RunContinued {
+        /// The run.
+        run: String,
     },
     /// The last.
     RunFinished {

@@ -19,6 +19,8 @@ pub(crate) struct Progress {
     pub(crate) state: RunState,
     /// Workers present.
     pub(crate) workers: u32,
+    /// Why nothing of it is started for now; empty otherwise.
+    pub(crate) waiting: String,
     /// Its tasks, in the pipeline's order.
     pub(crate) tasks: Vec<TaskProgress>,
     /// All instances together.
@@ -79,6 +81,8 @@ pub(crate) struct News {
     pub(crate) failures: Vec<Failure>,
     /// Instances whose skip failed the run, as nothing that failed explains it: known at its end.
     pub(crate) skips: Vec<Failure>,
+    /// What [`Progress::waiting`] was before, if it is another now.
+    pub(crate) waited: Option<String>,
 }
 
 impl Progress {
@@ -107,6 +111,7 @@ impl Progress {
             name: status.name.clone(),
             state: RunState::Running,
             workers: 0,
+            waiting: String::new(),
             tasks,
             total,
             active: BTreeSet::new(),
@@ -121,7 +126,10 @@ impl Progress {
     /// Takes an update.
     pub(crate) fn apply(&mut self, update: Update, now: Instant) -> News {
         let failures = update.failures;
-        let mut news = News { ended: Vec::new(), failures, skips: Vec::new() };
+        let mut news = News { failures, ..News::default() };
+        if self.waiting != update.waiting {
+            news.waited = Some(std::mem::replace(&mut self.waiting, update.waiting));
+        }
         self.state = update.state;
         self.finished = update.finished;
         self.workers = update.workers;
@@ -310,6 +318,7 @@ mod tests {
             started: Timestamp(1),
             finished: None,
             tasks: vec![task("a", 100), task("b", 1)],
+            waiting: String::new(),
         }
     }
 
@@ -323,6 +332,7 @@ mod tests {
         Update {
             ended: Vec::new(),
             ended_lost: false,
+            waiting: String::new(),
             state: RunState::Running,
             finished: None,
             tasks: tasks.into_iter().map(delta).collect(),

@@ -445,8 +445,17 @@ fn wire_scope(target: Option<&Target>) -> Scope<&str> {
 
 impl From<dagrun::rpc::ClientError> for Failure {
     fn from(error: dagrun::rpc::ClientError) -> Self {
-        let exit = if error.is_unreachable() { Exit::Unreachable } else { Exit::Invalid };
-        Failure::new(exit, one_line(&error))
+        use dagrun::rpc::ClientError::NotNow;
+        let exit = match error {
+            NotNow { .. } => Exit::Failed,
+            _ if error.is_unreachable() => Exit::Unreachable,
+            _ => Exit::Invalid,
+        };
+        let failure = Failure::new(exit, one_line(&error));
+        match error {
+            NotNow { .. } => failure.help("free some space there, and do the same again"),
+            _ => failure,
+        }
     }
 }
 

@@ -51,6 +51,9 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     if !tags.is_empty() {
         output.line(format_args!("tags {}", tag_words(&tags)));
     }
+    if !status.waiting.is_empty() {
+        output.line(&status.waiting);
+    }
     output.line("");
     for line in task_table(&status, &times) {
         output.line(line);

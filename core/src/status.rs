@@ -296,6 +296,8 @@ pub struct RunStatus {
     pub finished: Option<Timestamp>,
     /// Its tasks, in the pipeline's order.
     pub tasks: Vec<TaskStatus>,
+    /// Why nothing of it is started for now, whatever its tasks are like; empty otherwise.
+    pub waiting: String,
 }
 
 /// A task of a run.

@@ -237,7 +237,8 @@ proptest! {
             partial: number, note: text.clone(),
         };
         let tasks = vec![task];
-        round_trip(&RunStatus { run, name: text.clone(), state, started, finished, tasks })?;
+        let (name, waiting) = (text.clone(), text.clone());
+        round_trip(&RunStatus { run, name, state, started, finished, tasks, waiting })?;
         let chunk =
             LogChunk { instance, attempt: number, stream, at: started, bytes: bytes.clone() };
         round_trip(&LogPage { chunks: vec![chunk], cursor: bytes.clone(), more: flag })?;
@@ -250,6 +251,7 @@ proptest! {
             workers: number,
             ended: vec![Ended { task, first: number, count: number, state: ended }],
             ended_lost: flag,
+            waiting: text.clone(),
         })?;
         for max_fail in [None, Some(MaxFail::Count(number)), Some(MaxFail::Part(number))] {
             let (pipeline, base_dir) = (bytes.clone(), PathBuf::from(&text));

@@ -35,6 +35,12 @@ pub enum ClientError {
         /// In the scheduler's words.
         reason: String,
     },
+    /// The scheduler cannot do it for now: it lacks space.
+    #[error("{reason}")]
+    NotNow {
+        /// In the scheduler's words.
+        reason: String,
+    },
     /// The scheduler's answer cannot be read.
     #[error("the scheduler's answer cannot be read")]
     Answer(#[from] WireError),
@@ -56,6 +62,7 @@ impl From<capnp::Error> for ClientError {
     fn from(error: capnp::Error) -> Self {
         match error.kind {
             capnp::ErrorKind::Disconnected => ClientError::Lost,
+            capnp::ErrorKind::Overloaded => ClientError::NotNow { reason: in_its_words(error) },
             _ => ClientError::Refused { reason: in_its_words(error) },
         }
     }

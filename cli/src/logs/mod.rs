@@ -13,6 +13,7 @@ use crate::args::LogsArgs;
 use crate::chosen::{self, Chosen};
 use crate::exit::{Exit, Failure};
 use crate::json::task_name;
+use crate::report;
 use crate::source::{RunSource, Source};
 use crate::target::{RunName, Target};
 use crate::terminal::{self, Output};
@@ -30,6 +31,7 @@ pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
     let mut folder = args.output.as_deref().map(Folder::create).transpose()?;
     let mut printer = Printer { raw: filter.is_single(&status), open: HashMap::new() };
     let mut cursor = Vec::new();
+    let mut looks = Looks::default();
     loop {
         let ended = status.state != RunState::Running;
         loop {
@@ -51,12 +53,38 @@ pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
         }
         tokio::time::sleep(POLL).await;
         status = run.status().await?;
+        looks.look(&run).await;
     }
     printer.finish(&mut Output::lock(), &status);
     if let Some(folder) = folder {
         terminal::print(&folder.summary());
     }
     Ok(Exit::Success)
+}
+
+/// Says to whoever follows a log why nothing comes, and that things go on.
+#[derive(Default)]
+struct Looks {
+    number: u32,
+    waiting: String,
+}
+
+impl Looks {
+    /// How often the process that runs it is asked.
+    const EACH: u32 = 5;
+
+    async fn look(&mut self, run: &RunSource) {
+        self.number += 1;
+        if !self.number.is_multiple_of(Looks::EACH) {
+            return;
+        }
+        // Whoever cannot be asked has nothing to say.
+        let Ok(status) = run.status_now().await else { return };
+        if let Some(line) = report::waiting_line(run.id(), &self.waiting, &status.waiting) {
+            terminal::print(&line);
+        }
+        self.waiting = status.waiting;
+    }
 }
 
 fn is_wanted(args: &LogsArgs, filter: &Filter, chunk: &LogChunk) -> bool {

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::area::Area;
 use super::line::{Line, cut};
-use super::{Reporter, conclusion, losses, waits};
+use super::{Reporter, conclusion, losses, waiting_news, waits};
 use crate::progress::{News, Progress, TaskProgress};
 use crate::terminal::{self, NoEcho, Paint, Terminal, seen};
 use crate::time;
@@ -161,6 +161,7 @@ impl Reporter for Bars {
                 self.lines.push(line);
             }
         }
+        self.lines.extend(waiting_news(progress, news));
     }
 
     fn tick(&mut self, progress: &Progress) {

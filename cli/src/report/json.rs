@@ -77,6 +77,13 @@ impl Reporter for JsonLines {
         for task in news.ended.iter().filter_map(|at| progress.tasks.get(*at)) {
             events.push(Event::task_finished(run.clone(), &task.name, task.counts));
         }
+        if news.waited.is_some() {
+            let reason = Some(progress.waiting.as_str()).filter(|why| !why.is_empty());
+            events.push(match reason {
+                Some(reason) => Event::RunWaiting { run, reason },
+                None => Event::RunContinued { run },
+            });
+        }
         if !events.is_empty() {
             self.write(&events);
         }

@@ -8,13 +8,13 @@ mod plain;
 
 use std::time::{Duration, Instant};
 
-use dagrun_core::ids::Micros;
+use dagrun_core::ids::{Micros, RunId};
 use dagrun_core::status::State;
 
 use crate::exit::Failure;
 use crate::progress::{News, Progress, Tally, TaskProgress};
 use crate::source::RunSource;
-use crate::terminal::Terminal;
+use crate::terminal::{self, Terminal};
 use crate::time;
 
 pub(crate) use bars::Bars;
@@ -75,13 +75,18 @@ pub(crate) async fn choose(
     })
 }
 
-/// Reports nothing.
+/// Reports nothing but why nothing happens.
 #[derive(Debug)]
 struct Quiet;
 
 impl Reporter for Quiet {
     fn started(&mut self, _: &Progress) {}
-    fn update(&mut self, _: &Progress, _: &News) {}
+    fn update(&mut self, progress: &Progress, news: &News) {
+        // Who waits without progress must know why nothing happens.
+        if let Some(line) = waiting_news(progress, news) {
+            terminal::print(&line);
+        }
+    }
     fn tick(&mut self, _: &Progress) {}
     fn period(&self) -> Duration {
         Duration::from_secs(3600)
@@ -158,9 +163,24 @@ fn run_figures(progress: &Progress) -> String {
     parts.join("  ")
 }
 
-/// What the run waits for, if nothing of it runs.
+/// Why nothing of a run is started now, or that it goes on, when that is another reason than before.
+pub(crate) fn waiting_line(run: RunId, before: &str, now: &str) -> Option<String> {
+    (before != now).then(|| match now {
+        "" => format!("run {run} goes on"),
+        why => format!("run {run}: {why}"),
+    })
+}
+
+/// The same when it is news.
+fn waiting_news(progress: &Progress, news: &News) -> Option<String> {
+    let before = news.waited.as_deref()?;
+    waiting_line(progress.run, before, &progress.waiting)
+}
+
+/// What the run waits for, if nothing of it runs or is started.
 fn waits(progress: &Progress) -> Option<&'static str> {
     match progress.workers {
+        _ if !progress.waiting.is_empty() => Some("waiting for space"),
         _ if progress.total.is_done() => None,
         0 => Some("no workers yet"),
         _ => progress.total.waits_for_workers().then_some("waiting for workers"),

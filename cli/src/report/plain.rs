@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Reporter, conclusion, losses, run_figures};
+use super::{Reporter, conclusion, losses, run_figures, waiting_news};
 use crate::progress::{News, Progress};
 use crate::{terminal, time};
 
@@ -56,6 +56,7 @@ impl Reporter for Plain {
             );
             text.push_str(&line);
         }
+        text.extend(waiting_news(progress, news));
         if !text.is_empty() {
             self.line(text.trim_end_matches('\n'));
         }

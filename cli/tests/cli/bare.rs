@@ -177,15 +177,20 @@ fn a_full_state_directory_is_named() {
     let ended = script(
         &test,
         "exec unshare -m sh -c 'mount -t tmpfs -o size=1m none state
-         \"$0\" submit pipeline.toml --state-dir state
-         echo ended with $?
-         \"$0\" status last --state-dir state' \"$0\"",
+         \"$0\" submit pipeline.toml --state-dir state 2> said & run=$!
+         until grep -q \"waiting for space\" said; do sleep 0.05; done
+         \"$0\" status last --state-dir state
+         kill -KILL $run; wait $run
+         \"$0\" status last --state-dir state
+         mount -o remount,size=20m none state
+         \"$0\" resume --state-dir state' \"$0\"",
     );
     ended
         .exits(0)
-        .out_has("ended with 1\nrun 1  pipeline  interrupted")
-        .err_has("run 1 was stopped: the state directory is full: ")
-        .err_has("when that is mended: dagrun retry 1 --failed --state-dir state");
+        .out_has("run 1  pipeline  running")
+        .out_has("no space left on the disk of ")
+        .out_has("run 1  pipeline  interrupted")
+        .err_has("run 1 succeeded: 200 instances");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod explain;
 mod faults;
 mod files;
 mod fmt;
+mod full;
 mod graph;
 mod harness;
 mod hostile;

@@ -1,5 +1,5 @@
 //! What must be on disk before attempts are handed out, so that whoever goes on with a run after a kill
-//! knows which numbers of attempts may have been given.
+//! knows which numbers of attempts may have been given. On a full disk nothing is handed out.
 
 use dagrun_core::engine::{Assignment, CancelScope};
 use dagrun_core::ids::{InstanceId, RunId};
@@ -10,7 +10,8 @@ use crate::store::{Haste, Line};
 
 impl SchedulerCore {
     /// The batch that must be on disk before an assignment is sent, if it is not: the one with its task's
-    /// mark, and where an attempt follows another, the one with the end of that.
+    /// mark, and where an attempt follows another, the one with the end of that. While the disk is full that
+    /// is the current one, whatever is in it.
     pub(super) fn wait_for_disk(
         &mut self,
         assignment: &Assignment,
@@ -32,7 +33,19 @@ impl SchedulerCore {
         if follows.is_some() {
             self.haste = self.haste.max(Haste::Soon);
         }
-        marking.wait_for.max(follows)
+        let paused = (!self.paused.is_empty()).then_some(current);
+        if paused.is_some() {
+            self.haste = Haste::Now;
+        }
+        marking.wait_for.max(follows).max(paused)
+    }
+
+    /// The disk is full, as these words say, or is no longer, without words.
+    pub(super) fn pause(&mut self, why: String) {
+        self.paused = why;
+        for live in self.runs.values() {
+            live.published.wait(&self.paused);
+        }
     }
 
     /// Journals that a run is cancelled or interrupted, or a part of it, before what follows from that.

@@ -114,6 +114,8 @@ pub(crate) struct SchedulerCore {
     /// What becomes public with the acknowledgement of a batch.
     news: VecDeque<(u64, News)>,
     halted: Option<Arc<StoreError>>,
+    /// Why nothing is handed out for now; empty when it is.
+    paused: String,
 }
 
 /// What clients may see once it is on disk.
@@ -177,6 +179,7 @@ impl SchedulerCore {
             backlog: 0,
             news: VecDeque::new(),
             halted: None,
+            paused: String::new(),
         }
     }
 
@@ -201,6 +204,8 @@ impl SchedulerCore {
         match reply {
             Reply::Committed(number) => self.committed(number, inbox),
             Reply::Prepared(prepared) => self.prepared(*prepared, inbox),
+            Reply::Paused(why) => self.pause(why),
+            Reply::Resumed => self.pause(String::new()),
             Reply::Failed(error) => self.halt(error, inbox),
         }
     }
@@ -518,6 +523,7 @@ impl SchedulerCore {
         if let Some(error) = &self.halted {
             live.published.stop(&dagrun_core::one_line(error.as_ref()));
         }
+        live.published.wait(&self.paused);
         self.runs.insert(run, live);
         inbox.push(Happened::Submitted(run, plan, past));
     }

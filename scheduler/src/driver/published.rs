@@ -28,6 +28,8 @@ pub(crate) struct Published {
     failures: RefCell<Vec<Failure>>,
     /// Why the run cannot continue, although it has not ended.
     problem: RefCell<Option<String>>,
+    /// Why nothing of it is started for now; empty otherwise.
+    waiting: RefCell<String>,
     workers: Rc<Cell<u32>>,
     observers: RefCell<Vec<Weak<ObserverState>>>,
 }
@@ -101,6 +103,7 @@ impl Published {
             finished: Cell::new(None),
             failures: RefCell::default(),
             problem: RefCell::default(),
+            waiting: RefCell::default(),
             workers,
             observers: RefCell::default(),
         }
@@ -128,6 +131,7 @@ impl Published {
             started: self.started,
             finished: self.finished.get(),
             tasks: tasks.collect(),
+            waiting: self.waiting.borrow().clone(),
         })
     }
 
@@ -214,6 +218,12 @@ impl Published {
         self.notify(|observer| observer.hurry.notify_one());
     }
 
+    /// Nothing of it is started for now, for this reason; or things go on, without one.
+    pub(super) fn wait(&self, why: &str) {
+        why.clone_into(&mut self.waiting.borrow_mut());
+        self.notify(|observer| observer.hurry.notify_one());
+    }
+
     pub(super) fn stop(&self, problem: &str) {
         *self.problem.borrow_mut() = Some(problem.to_owned());
         self.notify(|observer| observer.hurry.notify_one());
@@ -284,6 +294,7 @@ impl ObserverState {
             workers: published.workers.get(),
             ended: instances.ended,
             ended_lost: instances.lost,
+            waiting: published.waiting.borrow().clone(),
         }
     }
 }

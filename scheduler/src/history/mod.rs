@@ -303,6 +303,7 @@ impl History {
                 started: time(row.get(2)?),
                 finished: row.get::<_, Option<i64>>(3)?.map(time),
                 tasks: Vec::new(),
+                waiting: String::new(),
             })
         })
     }

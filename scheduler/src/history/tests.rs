@@ -355,15 +355,25 @@ fn a_database_that_cannot_be_written_is_reported_and_stays_whole() {
     let big = Record { detail: Some(Box::new(big)), ..record(0, 1, 1, State::Succeeded) };
     written.store.send(Command::Append(2, vec![Line::Record(big)], vec![]), Haste::Now);
     match written.replies.blocking_recv() {
-        Some(Reply::Failed(error)) => {
-            let line = dagrun_core::one_line(error.as_ref());
-            assert!(line.contains("dagrun.db") && line.contains("full"), "{line}");
+        Some(Reply::Paused(why)) => {
+            let dir = written.dir.path().display();
+            assert_eq!(why, format!("no space left on the disk of {dir}; waiting for space"));
         }
         other => panic!("{other:?}"),
     }
     let page = written.history().instances(written.run, FIRST, 2, false).unwrap();
     let states: Vec<_> = page.rows.iter().map(|row| row.state).collect();
     assert_eq!(states, [State::Succeeded, State::Blocked]);
+    // Who ends meanwhile does not wait for ever.
+    let Written { store, mut replies, .. } = written;
+    drop(store);
+    match replies.blocking_recv() {
+        Some(Reply::Failed(error)) => {
+            let line = dagrun_core::one_line(error.as_ref());
+            assert!(line.contains("dagrun.db") && line.contains("full"), "{line}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Names the directory for the test below, which runs itself again as a separate process.

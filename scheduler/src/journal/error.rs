@@ -1,10 +1,12 @@
 //! Why a state directory cannot be used.
 
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 use rustix::fs::{Access, access, statvfs};
+use rustix::io::Errno;
 
 /// With less than so many bytes free nothing can be written.
 const NOTHING: u64 = 64 << 10;
@@ -145,14 +147,25 @@ impl StoreError {
         StoreError::ReadOnly { path: path.to_owned(), source }
     }
 
+    /// There is no space for a database to grow.
+    pub(crate) fn full(path: &Path) -> StoreError {
+        StoreError::Full { path: path.to_owned() }
+    }
+
+    /// Whether the same will succeed once there is space.
+    pub(crate) fn is_about_space(&self) -> bool {
+        match self {
+            StoreError::Full { .. } => true,
+            StoreError::File { source, .. } => is_no_space(source),
+            _ => false,
+        }
+    }
+
     /// What the words of SQLite hide: a full disk, or one that may not be written.
     fn known(path: &Path, source: &rusqlite::Error) -> Option<StoreError> {
         let dir = path.parent()?;
-        let full = source.sqlite_error_code() == Some(ErrorCode::DiskFull)
-            || statvfs(dir)
-                .is_ok_and(|there| there.f_bavail.saturating_mul(there.f_frsize) < NOTHING);
-        if full {
-            return Some(StoreError::Full { path: path.to_owned() });
+        if source.sqlite_error_code() == Some(ErrorCode::DiskFull) || is_full(dir) {
+            return Some(StoreError::full(path));
         }
         let read_only =
             |path: &Path, source| StoreError::ReadOnly { path: path.to_owned(), source };
@@ -169,6 +182,27 @@ impl StoreError {
         use StoreError::{CreateDir, Full, ReadOnly};
         matches!(self, CreateDir { .. } | Full { .. } | ReadOnly { .. })
     }
+}
+
+/// Whether a file could not be written as there is no space for it, or for its owner.
+pub(crate) fn is_no_space(error: &std::io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| errno == Errno::NOSPC || errno == Errno::DQUOT)
+}
+
+/// Whether no file can grow in a directory. SQLite says so of a disk, but not of a quota, nor of a disk
+/// that is noticed to be full only when what was written is synced.
+fn is_full(dir: &Path) -> bool {
+    let left = statvfs(dir).map(|there| there.f_bavail.saturating_mul(there.f_frsize));
+    left.is_ok_and(|left| left < NOTHING)
+        || try_to_write(dir).is_err_and(|error| is_no_space(&error))
+}
+
+/// Writes a file and removes it again.
+fn try_to_write(dir: &Path) -> std::io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(&[0; NOTHING as usize])?;
+    file.as_file().sync_all()
 }
 
 /// Whether SQLite says that the file is none of its own, or not as it wrote it.

@@ -48,7 +48,7 @@ impl Owner {
 #[derive(Debug)]
 pub(crate) struct RunLock {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl RunLock {
@@ -57,11 +57,13 @@ impl RunLock {
         private::create_dir_all(&layout::run_dir(state_dir, run))?;
         let path = layout::run_lock(state_dir, run);
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         file.try_lock().map_err(io::Error::from)?;
-        file.set_len(0)?;
-        file.write_all(&serde_json::to_vec(owner)?)?;
-        Ok(RunLock { path, _file: file })
+        // From here on nothing of it stays when it fails.
+        let mut lock = RunLock { path, file };
+        lock.file.set_len(0)?;
+        lock.file.write_all(&serde_json::to_vec(owner)?)?;
+        Ok(lock)
     }
 }
 

@@ -2,7 +2,7 @@
 //! write them ([`crate::store`]) and those that answer from them ([`crate::history`]).
 
 mod copy;
-mod error;
+pub(crate) mod error;
 pub(crate) mod lock;
 pub(crate) mod read;
 pub(crate) mod rows;

@@ -502,5 +502,8 @@ pub(crate) fn exception(error: &dyn std::error::Error) -> capnp::Error {
 
 /// An exception for a peer, from the error of a disk that can no longer be written.
 pub(crate) fn broken(error: &Arc<StoreError>) -> capnp::Error {
-    exception(error.as_ref())
+    match error.is_about_space() {
+        true => capnp::Error::overloaded(dagrun_core::one_line(error.as_ref())),
+        false => exception(error.as_ref()),
+    }
 }

@@ -117,6 +117,7 @@ impl run::Server for RunServer {
                     ended: Vec::new(),
                     // It is all in the history.
                     ended_lost: true,
+                    waiting: String::new(),
                 };
                 observer::send_once(update, client)
             }

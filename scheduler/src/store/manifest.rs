@@ -36,7 +36,12 @@ pub(super) fn prepare(
     for manifest in &job.manifests {
         let mut known = fetched.items.iter().chain(&job.items);
         let item = manifest.item.and_then(|spec| known.find(|(task, _)| *task == spec.task));
-        write_manifest(database, path, job.run, manifest, item.map(|(_, items)| &**items))?;
+        let items = item.map(|(_, items)| &**items);
+        if let Err(error) = write_manifest(database, path, job.run, manifest, items) {
+            // On a full disk others need the space.
+            let _ = std::fs::remove_file(temporary_of(&manifest.path));
+            return Err(error);
+        }
     }
     for instance in &job.values {
         let read = read::payload(database, job.run, *instance).map_err(unreadable)?;
@@ -130,8 +135,11 @@ fn readable(value: Vec<u8>) -> std::io::Result<Vec<u8>> {
         File::open(&path)?.read_to_end(&mut packed)?;
         let json = payload::to_json(&packed).map_err(std::io::Error::other)?;
         let temporary = temporary_of(&json_path);
-        private::create(&temporary)?.write_all(&json)?;
-        std::fs::rename(&temporary, &json_path)?;
+        let written = private::create(&temporary).and_then(|mut file| file.write_all(&json));
+        if let Err(error) = written.and_then(|()| std::fs::rename(&temporary, &json_path)) {
+            let _ = std::fs::remove_file(&temporary);
+            return Err(error);
+        }
     }
     // Readers of the line use the path only.
     Ok(Stored { place: Whereabouts::File(json_path), bytes, checksum }.to_payload())

@@ -1,16 +1,19 @@
 //! The writing side of the state directory: journal and history in one SQLite database.
 //!
 //! One thread writes, in group commits: it takes the records that gathered during the last commit,
-//! so a busy scheduler writes large transactions and an idle one writes at once. [`crate::history`]
-//! does the reading.
+//! so a busy scheduler writes large transactions and an idle one writes at once. On a full disk it keeps
+//! what it has and tries again. [`crate::history`] does the reading.
 
 pub(crate) mod forget;
 pub(crate) mod give_up;
+mod group;
 mod manifest;
 mod past;
 mod queue;
 mod remove;
 mod resume;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -195,6 +198,10 @@ pub(crate) enum Reply {
     Committed(u64),
     /// A preparation has finished or failed.
     Prepared(Box<Prepared>),
+    /// The disk is full, in words for people: what was sent is written when there is space.
+    Paused(String),
+    /// There is space, and all of that is on disk.
+    Resumed,
     /// Writing has failed; nothing will be written any more.
     Failed(Arc<StoreError>),
 }
@@ -214,13 +221,25 @@ impl Store {
         owner: Option<Owner>,
         replies: UnboundedSender<Reply>,
     ) -> Result<Store, StoreError> {
+        Store::start_as(state_dir, owner, replies, |writer| writer)
+    }
+
+    /// The same with a writer that is changed before it begins.
+    fn start_as(
+        state_dir: &Path,
+        owner: Option<Owner>,
+        replies: UnboundedSender<Reply>,
+        change: impl FnOnce(writer::Writer) -> writer::Writer + Send + 'static,
+    ) -> Result<Store, StoreError> {
         let database = open_writer(state_dir)?;
         let path = layout::database(state_dir);
         let queue = Arc::<queue::Queue>::default();
         let commands = queue.taker();
         let thread = std::thread::Builder::new()
             .name("dagrun-store".into())
-            .spawn(move || writer::Writer::new(database, path, owner, replies).run(&commands))
+            .spawn(move || {
+                change(writer::Writer::new(database, path, owner, replies)).run(&commands);
+            })
             .map_err(StoreError::Thread)?;
         Ok(Store { queue, thread: Some(thread) })
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Command;
+use super::group::is_asked;
 
 /// This many records do not wait for more: about as many as a transaction holds.
 pub(super) const ENOUGH: usize = 1_000;
@@ -46,6 +47,8 @@ struct State {
     commands: VecDeque<Command>,
     /// Records among them.
     records: usize,
+    /// Whether a client waits for any of them.
+    asked: bool,
     /// The haste of the most urgent command.
     haste: Haste,
     /// No more commands will come.
@@ -62,6 +65,8 @@ enum Waiting {
     Idle,
     /// More commands, since nothing is more urgent than this.
     Gathering(Haste),
+    /// Space on the disk; who asks is answered all the same.
+    Space,
 }
 
 impl State {
@@ -73,12 +78,20 @@ impl State {
         }
     }
 
+    /// Takes all commands.
+    fn empty(&mut self) -> VecDeque<Command> {
+        self.waiting = None;
+        (self.records, self.asked, self.haste) = (0, false, Haste::default());
+        std::mem::take(&mut self.commands)
+    }
+
     /// Whether the thread must be woken for the commands in the queue.
     fn wakes(&self) -> bool {
         match self.waiting {
             None => false,
             Some(Waiting::Idle) => true,
             Some(Waiting::Gathering(than)) => self.pause() < than.pause(),
+            Some(Waiting::Space) => self.asked,
         }
     }
 }
@@ -99,6 +112,7 @@ impl Queue {
             return;
         }
         state.records += records(&command);
+        state.asked |= is_asked(&command);
         state.haste = state.haste.max(haste);
         state.commands.push_back(command);
         let wake = state.wakes();
@@ -151,9 +165,24 @@ impl Taker {
             let waited = changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.waiting = None;
-        (state.records, state.haste) = (0, Haste::default());
-        Some(std::mem::take(&mut state.commands))
+        Some(state.empty())
+    }
+
+    /// Waits for so long, unless a client asks for something or no more commands will come. Then all
+    /// that has come meanwhile, and whether no more will come.
+    pub(super) fn pause(&self, pause: Duration) -> (VecDeque<Command>, bool) {
+        let mut state = self.0.lock();
+        let started = Instant::now();
+        while !state.closed && !state.asked {
+            let left = pause.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            state.waiting = Some(Waiting::Space);
+            let waited = self.0.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        (state.empty(), state.closed)
     }
 }
 

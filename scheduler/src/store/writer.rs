@@ -1,8 +1,9 @@
 //! The writing thread: commands in, group commits to disk, acknowledgements out.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dagrun_core::engine::Record;
 use dagrun_core::ids::{Micros, RunId, TaskId, Timestamp, WorkerId};
@@ -12,14 +13,16 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 use rustc_hash::FxHashMap;
 use std::os::unix::ffi::OsStrExt as _;
-use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use tokio::sync::mpsc::UnboundedSender;
 
+use super::group::{self, Answer, Group};
 use super::queue::{self, Taker};
 use super::{
-    Begun, Claim, Command, FIRST_MARK, Line, NewRun, PrepareJob, Prepared, Removal, Reply,
-    Resumption, RunEnd, StoreError, forget, give_up, manifest, past, resume,
+    Begun, Claim, Command, FIRST_MARK, Line, NewRun, PrepareJob, Prepared, Reply, Resumption,
+    RunEnd, StoreError, forget, give_up, manifest, past, resume,
 };
 use crate::journal::Note;
+use crate::journal::error::is_no_space;
 use crate::journal::lock::{self, Owner, RunLock};
 use crate::journal::rows::{encode_cause, encode_outputs, tolerance};
 use crate::journal::standing::Standing;
@@ -34,8 +37,8 @@ const INSERT_EVENT: &str = "INSERT INTO events (run, task, first_index, seq, cou
     worker, started, finished, cause, code, root_task, root_index, reason, stderr_tail, value,
     outputs) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
-/// An answer, and to whom it goes when the transaction is on disk.
-type Later<T> = (oneshot::Sender<Result<T, Arc<StoreError>>>, T);
+/// The default of [`Writer::pause`].
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 pub(super) struct Writer {
     database: Connection,
@@ -52,25 +55,18 @@ pub(super) struct Writer {
     /// The number of this start, once it is written.
     epoch: Option<u64>,
     group: Group,
+    /// What has been taken from the queue and is not in the open transaction.
+    waiting: VecDeque<Command>,
     broken: Option<Arc<StoreError>>,
+    /// How long to wait at first, and at most, before a full disk is tried again.
+    pub(super) pause: (Duration, Duration),
+    /// Has writing fail, as on a full disk.
+    #[cfg(test)]
+    pub(super) fault: Option<super::tests::Fault>,
 }
 
-/// Acknowledgements to send when the open transaction is on disk.
-#[derive(Default)]
-struct Group {
-    open: bool,
-    records: usize,
-    committed: Option<u64>,
-    begun: Vec<Later<Begun>>,
-    forgotten: Vec<Later<forget::Forgotten>>,
-    given_up: Vec<Later<bool>>,
-    claims: Vec<Later<Claim>>,
-    resumed: Vec<Later<Option<Begun>>>,
-    /// Temporary outputs to be removed then.
-    removals: Vec<Removal>,
-    /// The runs that end with it.
-    ended: Vec<RunId>,
-}
+/// There is no space; nothing is lost by it.
+struct Full(Arc<StoreError>);
 
 impl Writer {
     pub(super) fn new(
@@ -90,84 +86,113 @@ impl Writer {
             seq: 0,
             epoch: None,
             group: Group::default(),
+            waiting: VecDeque::new(),
             broken: None,
+            pause: PAUSE,
+            #[cfg(test)]
+            fault: None,
         }
     }
 
     pub(super) fn run(mut self, queue: &Taker) {
         let mut last_commit = None;
         while let Some(commands) = queue.take(last_commit) {
-            for command in commands {
-                self.take(command);
-                if self.group.records >= GROUP_RECORDS {
-                    self.commit();
-                }
-            }
-            self.commit();
+            self.waiting.extend(commands);
+            self.write_in_time(queue);
             last_commit = Some(Instant::now());
         }
     }
 
-    fn take(&mut self, command: Command) {
-        if let Some(error) = &self.broken {
-            return refuse(command, error, &self.replies);
+    /// Writes what waits, on a full disk as soon as there is space.
+    fn write_in_time(&mut self, queue: &Taker) {
+        let (mut pause, most) = self.pause;
+        let (mut paused, mut closed) = (false, false);
+        while let Err(Full(error)) = self.write() {
+            if closed {
+                // Nobody is left to wait: what is not on disk has not happened.
+                self.fail(error);
+                return;
+            }
+            self.refuse_who_ask(&error);
+            if !std::mem::replace(&mut paused, true) {
+                let dir = self.path.parent().unwrap_or(&self.path).display();
+                let why = format!("no space left on the disk of {dir}; waiting for space");
+                let _ = self.replies.send(Reply::Paused(why));
+            }
+            let more;
+            (more, closed) = queue.pause(pause);
+            self.waiting.extend(more);
+            pause = pause.saturating_mul(2).min(most);
         }
-        if let Command::Prepare(job) = command {
-            // It sees the open transaction: only clients wait for the disk, attempts need not.
-            return self.prepare(*job);
-        }
-        if let Err(error) = self.open_transaction() {
-            // Whoever waits for the command is answered.
-            let error = self.fail(error);
-            return refuse(command, &error, &self.replies);
-        }
-        if let Err(source) = self.apply(command) {
-            self.fail(StoreError::writing(&self.path, source));
+        if paused {
+            let _ = self.replies.send(Reply::Resumed);
         }
     }
 
-    fn apply(&mut self, command: Command) -> rusqlite::Result<()> {
+    /// Writes what waits. What is not on disk when there is no space waits on, in its order.
+    fn write(&mut self) -> Result<(), Full> {
+        while let Some(command) = self.waiting.pop_front() {
+            self.take(command)?;
+            if self.group.records >= GROUP_RECORDS {
+                self.commit()?;
+            }
+        }
+        self.commit()
+    }
+
+    /// Clients can decide themselves whether to try again.
+    fn refuse_who_ask(&mut self, error: &Arc<StoreError>) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (asked, rest): (VecDeque<_>, VecDeque<_>) =
+            waiting.into_iter().partition(group::is_asked);
+        self.waiting = rest;
+        asked.into_iter().for_each(|command| group::refuse(command, error, &self.replies));
+    }
+
+    fn take(&mut self, command: Command) -> Result<(), Full> {
+        if let Some(error) = &self.broken {
+            group::refuse(command, error, &self.replies);
+            return Ok(());
+        }
+        if let Command::Prepare(job) = command {
+            // It sees the open transaction: only clients wait for the disk, attempts need not.
+            return self.prepare(job);
+        }
+        let applied = self.open_transaction().and_then(|()| self.apply(&command));
+        match applied {
+            Ok(answer) => {
+                self.group.done.push((command, answer));
+                Ok(())
+            }
+            Err(error) => self.roll_back(error, Some(command)),
+        }
+    }
+
+    fn apply(&mut self, command: &Command) -> Result<Answer, StoreError> {
+        let path = self.path.clone();
+        let failed = |source| StoreError::writing(&path, source);
         match command {
-            Command::Begin(new, reply) => {
-                self.begin(&new).map(|begun| self.group.begun.push((reply, begun)))
+            Command::Begin(new, _) => {
+                let begun = self.begin(new).map_err(failed)?;
+                // Before anybody can see it.
+                self.lock(begun.run)?;
+                return Ok(Answer::Begun(begun));
             }
-            Command::GiveUp(run, reply) => {
-                self.give_up(run).map(|done| self.group.given_up.push((reply, done)))
+            Command::GiveUp(run, _) => return self.give_up(*run).map(Answer::GivenUp),
+            Command::Forget(run, _) => {
+                return forget::rows(&self.database, *run).map(Answer::Forgotten).map_err(failed);
             }
-            Command::Forget(run, reply) => forget::rows(&self.database, run)
-                .map(|forgotten| self.group.forgotten.push((reply, forgotten))),
-            Command::Append(number, entries, ends) => {
-                self.group.committed = Some(number);
-                for entry in &entries {
-                    match entry {
-                        Line::Record(record) => self.append(record)?,
-                        Line::Width { run, task, width } => self.widen(*run, *task, *width)?,
-                        Line::Mark { run, task, below } => self.mark(*run, *task, *below)?,
-                        Line::Note { run, note } => self.note(*run, *note)?,
-                        Line::Remove(_) => {}
-                    }
-                }
-                let removal = |entry| match entry {
-                    Line::Remove(removal) => Some(removal),
-                    _ => None,
-                };
-                self.group.removals.extend(entries.into_iter().filter_map(removal));
-                ends.iter().try_for_each(|end| self.finish(end))
+            Command::Claim(run, _) => return self.claim(*run).map(Answer::Claimed),
+            Command::Resume(resumption, _) => {
+                return self.resume(resumption).map(Answer::Resumed).map_err(failed);
             }
-            Command::Claim(run, reply) => {
-                let claim = self.claim(run);
-                self.group.claims.push((reply, claim));
-                Ok(())
-            }
+            Command::Append(_, lines, ends) => self.append_all(lines, ends),
             Command::Release(run) => {
-                self.locks.remove(&run);
+                self.locks.remove(run);
                 Ok(())
             }
-            Command::Resume(resumption, reply) => {
-                self.resume(&resumption).map(|begun| self.group.resumed.push((reply, begun)))
-            }
-            Command::Joined { worker, name, host, at } => self.joined(worker, &name, &host, at),
-            Command::Left { worker, at } => self.left(worker, at),
+            Command::Joined { worker, name, host, at } => self.joined(*worker, name, host, *at),
+            Command::Left { worker, at } => self.left(*worker, *at),
             Command::Prepare(_) => Ok(()),
             #[cfg(test)]
             Command::LimitPages => {
@@ -175,6 +200,22 @@ impl Writer {
                 self.database.query_row(limit, [], |row| row.get::<_, i64>(0)).map(drop)
             }
         }
+        .map(|()| Answer::None)
+        .map_err(failed)
+    }
+
+    fn append_all(&mut self, lines: &[Line], ends: &[RunEnd]) -> rusqlite::Result<()> {
+        for line in lines {
+            self.strike()?;
+            match line {
+                Line::Record(record) => self.append(record)?,
+                Line::Width { run, task, width } => self.widen(*run, *task, *width)?,
+                Line::Mark { run, task, below } => self.mark(*run, *task, *below)?,
+                Line::Note { run, note } => self.note(*run, *note)?,
+                Line::Remove(_) => {}
+            }
+        }
+        ends.iter().try_for_each(|end| self.finish(end))
     }
 
     fn open_transaction(&mut self) -> Result<(), StoreError> {
@@ -187,73 +228,85 @@ impl Writer {
         Ok(())
     }
 
-    fn commit(&mut self) {
+    fn commit(&mut self) -> Result<(), Full> {
         if self.broken.is_some() || !self.group.open {
-            return;
+            return Ok(());
         }
-        let committed = self.database.execute_batch("COMMIT");
+        let committed = self.strike().and_then(|()| self.database.execute_batch("COMMIT"));
         let committed = committed.map_err(|source| StoreError::writing(&self.path, source));
         if let Err(error) = committed.and_then(|()| self.standing.check()) {
-            self.fail(error);
-            return;
+            return self.roll_back(error, None);
         }
         let group = std::mem::take(&mut self.group);
-        for (reply, begun) in group.begun {
-            // The receiver may have been dropped: the run is recorded all the same.
-            let _ = reply.send(Ok(begun));
-        }
-        for (reply, forgotten) in group.forgotten {
-            let _ = reply.send(Ok(forgotten));
-        }
-        for (reply, done) in group.given_up {
-            let _ = reply.send(Ok(done));
-        }
-        for (reply, claim) in group.claims {
-            let _ = reply.send(Ok(claim));
-        }
-        for (reply, begun) in group.resumed {
-            let _ = reply.send(Ok(begun));
-        }
         // Who learns of a run's end finds them removed.
-        group.removals.iter().for_each(|removal| removal.perform(&self.database));
-        for run in group.ended {
-            self.locks.remove(&run);
+        group.removals().for_each(|removal| removal.perform(&self.database));
+        for run in &group.ended {
+            self.locks.remove(run);
         }
-        if let Some(number) = group.committed {
+        if let Some(number) = group.committed() {
             let _ = self.replies.send(Reply::Committed(number));
+        }
+        group.answer();
+        Ok(())
+    }
+
+    /// Gives up the open transaction, in which a command may have failed. On a full disk it is to be
+    /// written once more; after anything else nothing is written any more.
+    fn roll_back(&mut self, error: StoreError, failed: Option<Command>) -> Result<(), Full> {
+        // Fails when SQLite has already rolled back by itself, which is just as good.
+        let _ = self.database.execute_batch("ROLLBACK");
+        let group = std::mem::take(&mut self.group);
+        for run in &group.locked {
+            self.locks.remove(run);
+        }
+        for (worker, row) in group.rows_before.into_iter().rev() {
+            match row {
+                Some(row) => self.workers.insert(worker, row),
+                None => self.workers.remove(&worker),
+            };
+        }
+        self.epoch = self.epoch.filter(|_| !group.epoch);
+        let commands = group.done.into_iter().map(|(command, _)| command).chain(failed);
+        let commands: Vec<Command> = commands.collect();
+        commands.into_iter().rev().for_each(|command| self.waiting.push_front(command));
+        let error = Arc::new(error);
+        match error.is_about_space() {
+            true => Err(Full(error)),
+            false => {
+                self.fail(error);
+                Ok(())
+            }
         }
     }
 
-    /// Gives up the open transaction and everything after it: what was not acknowledged has not
-    /// happened.
-    fn fail(&mut self, error: StoreError) -> Arc<StoreError> {
-        // Fails when SQLite has already rolled back by itself, which is just as good.
-        let _ = self.database.execute_batch("ROLLBACK");
+    /// Writes nothing any more: what was not acknowledged has not happened.
+    fn fail(&mut self, error: Arc<StoreError>) {
         if error.is_about_the_file() {
             // Nothing is written into it at the end either.
             let option = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
             let _ = self.database.set_db_config(option, true);
         }
-        let error = Arc::new(error);
-        let group = std::mem::take(&mut self.group);
-        for (reply, _) in group.begun {
-            let _ = reply.send(Err(Arc::clone(&error)));
-        }
-        for (reply, _) in group.forgotten {
-            let _ = reply.send(Err(Arc::clone(&error)));
-        }
-        for (reply, _) in group.given_up {
-            let _ = reply.send(Err(Arc::clone(&error)));
-        }
-        for (reply, _) in group.claims {
-            let _ = reply.send(Err(Arc::clone(&error)));
-        }
-        for (reply, _) in group.resumed {
-            let _ = reply.send(Err(Arc::clone(&error)));
+        for command in std::mem::take(&mut self.waiting) {
+            group::refuse(command, &error, &self.replies);
         }
         let _ = self.replies.send(Reply::Failed(Arc::clone(&error)));
-        self.broken = Some(Arc::clone(&error));
-        error
+        self.broken = Some(error);
+    }
+
+    /// Fails where a test wants it to.
+    #[cfg(test)]
+    fn strike(&mut self) -> rusqlite::Result<()> {
+        if self.fault.as_mut().is_none_or(|fault| !fault()) {
+            return Ok(());
+        }
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        Err(rusqlite::Error::SqliteFailure(full, None))
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as in tests")]
+    fn strike(&self) -> rusqlite::Result<()> {
+        Ok(())
     }
 
     fn begin(&mut self, new: &NewRun) -> rusqlite::Result<Begun> {
@@ -277,7 +330,6 @@ impl Writer {
                 std::process::id(),
             ])?;
         let run = self.database.last_insert_rowid();
-        self.lock(RunId(run.cast_unsigned()));
         let mut insert = self.database.prepare_cached(
             "INSERT INTO tasks (run, task, name, width, known, leased)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -303,38 +355,41 @@ impl Writer {
         let sql = "INSERT INTO starts (at, process) VALUES (?1, ?2)";
         self.database.execute(sql, params![now().0.cast_signed(), std::process::id()])?;
         let epoch = self.database.last_insert_rowid().cast_unsigned();
-        self.epoch = Some(epoch);
+        (self.epoch, self.group.epoch) = (Some(epoch), true);
         Ok(epoch)
     }
 
     /// Takes the lock of a run that is to be gone on with.
-    fn claim(&mut self, run: RunId) -> Claim {
+    fn claim(&mut self, run: RunId) -> Result<Claim, StoreError> {
         if self.locks.contains_key(&run) {
-            return Claim::Held(Some(Owner::here()));
+            return Ok(Claim::Held(Some(Owner::here())));
         }
         let (Some(owner), Some(state_dir)) = (&self.owner, self.path.parent()) else {
-            return Claim::Granted;
+            return Ok(Claim::Granted);
         };
         match RunLock::take(state_dir, run, owner) {
             Ok(lock) => {
                 self.locks.insert(run, lock);
-                Claim::Granted
+                self.group.locked.push(run);
+                Ok(Claim::Granted)
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                Claim::Held(lock::owner(state_dir, run))
+                Ok(Claim::Held(lock::owner(state_dir, run)))
             }
+            Err(error) if is_no_space(&error) => Err(StoreError::full(&self.path)),
             // There are no locks on this file system.
-            Err(_) => Claim::Granted,
+            Err(_) => Ok(Claim::Granted),
         }
     }
 
     /// Ends an interrupted run, unless somebody goes on with it.
-    fn give_up(&mut self, run: RunId) -> rusqlite::Result<bool> {
-        if let Claim::Held(_) = self.claim(run) {
+    fn give_up(&mut self, run: RunId) -> Result<bool, StoreError> {
+        if let Claim::Held(_) = self.claim(run)? {
             return Ok(false);
         }
         self.group.ended.push(run);
         give_up::rows(&self.database, run, now())
+            .map_err(|source| StoreError::writing(&self.path, source))
     }
 
     fn resume(&mut self, resumption: &Resumption) -> rusqlite::Result<Option<Begun>> {
@@ -365,13 +420,21 @@ impl Writer {
         resume::note(&self.database, run, self.seq, now(), note)
     }
 
-    /// Locks a run before anybody can see it.
-    fn lock(&mut self, run: RunId) {
-        let (Some(owner), Some(state_dir)) = (&self.owner, self.path.parent()) else { return };
-        // On a file system without locks its process says whether it is running.
-        if let Ok(lock) = RunLock::take(state_dir, run, owner) {
-            self.locks.insert(run, lock);
+    /// Locks a run that begins.
+    fn lock(&mut self, run: RunId) -> Result<(), StoreError> {
+        let (Some(owner), Some(state_dir)) = (&self.owner, self.path.parent()) else {
+            return Ok(());
+        };
+        match RunLock::take(state_dir, run, owner) {
+            Ok(lock) => {
+                self.locks.insert(run, lock);
+                self.group.locked.push(run);
+            }
+            Err(error) if is_no_space(&error) => return Err(StoreError::full(&self.path)),
+            // On a file system without locks its process says whether it is running.
+            Err(_) => {}
         }
+        Ok(())
     }
 
     /// The durations of the tasks' attempts, each from the newest of the last runs of this pipeline
@@ -475,50 +538,32 @@ impl Writer {
         self.database
             .prepare_cached("INSERT INTO workers (name, host, joined) VALUES (?1, ?2, ?3)")?
             .execute(params![name, host, at.0.cast_signed()])?;
-        self.workers.insert(worker, self.database.last_insert_rowid());
+        let before = self.workers.insert(worker, self.database.last_insert_rowid());
+        self.group.rows_before.push((worker, before));
         Ok(())
     }
 
     fn left(&mut self, worker: WorkerId, at: Timestamp) -> rusqlite::Result<()> {
         let Some(row) = self.workers.remove(&worker) else { return Ok(()) };
+        self.group.rows_before.push((worker, Some(row)));
         self.database
             .prepare_cached("UPDATE workers SET left_at = ?2 WHERE worker = ?1")?
             .execute(params![row, at.0.cast_signed()])
             .map(drop)
     }
 
-    fn prepare(&self, job: PrepareJob) {
-        if let Some(error) = &self.broken {
-            return refuse(Command::Prepare(Box::new(job)), error, &self.replies);
-        }
-        let result = manifest::prepare(&self.database, &self.path, &job);
+    fn prepare(&mut self, job: Box<PrepareJob>) -> Result<(), Full> {
+        let result = match manifest::prepare(&self.database, &self.path, &job) {
+            Err(error) if error.is_about_space() => {
+                self.waiting.push_front(Command::Prepare(job));
+                // For what has happened already there may be enough.
+                self.commit()?;
+                return Err(Full(Arc::new(error)));
+            }
+            result => result,
+        };
         let _ =
             self.replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
-    }
-}
-
-fn refuse(command: Command, error: &Arc<StoreError>, replies: &UnboundedSender<Reply>) {
-    match command {
-        Command::Begin(_, reply) => {
-            let _ = reply.send(Err(Arc::clone(error)));
-        }
-        Command::Forget(_, reply) => {
-            let _ = reply.send(Err(Arc::clone(error)));
-        }
-        Command::GiveUp(_, reply) => {
-            let _ = reply.send(Err(Arc::clone(error)));
-        }
-        Command::Claim(_, reply) => {
-            let _ = reply.send(Err(Arc::clone(error)));
-        }
-        Command::Resume(_, reply) => {
-            let _ = reply.send(Err(Arc::clone(error)));
-        }
-        Command::Prepare(job) => {
-            let result = Err(StoreError::Stopped(dagrun_core::one_line(error.as_ref())));
-            let _ =
-                replies.send(Reply::Prepared(Box::new(Prepared { ticket: job.ticket, result })));
-        }
-        _ => {}
+        Ok(())
     }
 }

@@ -320,6 +320,7 @@ impl Message for RunStatus {
         to.set_state(self.state as u8);
         to.set_started(self.started.0);
         to.set_finished(micros(self.finished));
+        to.set_waiting(&self.waiting);
         write_list(&self.tasks, to.init_tasks(length(self.tasks.len())));
     }
 
@@ -331,6 +332,7 @@ impl Message for RunStatus {
             started: Timestamp(from.get_started()),
             finished: some_time(from.get_finished()),
             tasks: read_list(from.get_tasks()?)?,
+            waiting: read_text(from.get_waiting()?)?,
         })
     }
 }

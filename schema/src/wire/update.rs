@@ -24,6 +24,8 @@ pub struct Update {
     pub ended: Vec<Ended>,
     /// Whether more instances have ended than could be kept.
     pub ended_lost: bool,
+    /// Why nothing of the run is started for now; empty otherwise.
+    pub waiting: String,
 }
 
 /// Consecutive instances that have ended in the same state.
@@ -77,6 +79,7 @@ impl Message for Update {
         to.set_finished(micros(self.finished));
         to.set_workers(self.workers);
         to.set_ended_lost(self.ended_lost);
+        to.set_waiting(&self.waiting);
         write_list(&self.tasks, to.reborrow().init_tasks(length(self.tasks.len())));
         write_list(&self.ended, to.reborrow().init_ended(length(self.ended.len())));
         write_list(&self.failures, to.init_failures(length(self.failures.len())));
@@ -91,6 +94,7 @@ impl Message for Update {
             workers: from.get_workers(),
             ended: read_list(from.get_ended()?)?,
             ended_lost: from.get_ended_lost(),
+            waiting: read_text(from.get_waiting()?)?,
         })
     }
 }
