@@ -37,6 +37,7 @@ const WORKER: &[&str] = &[
     "control",
     "descriptors",
     "attempt",
+    "space",
     "checkpoint",
     "data",
     "lease",

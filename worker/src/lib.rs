@@ -35,6 +35,7 @@ mod scratch;
 mod service;
 mod session;
 pub mod slots;
+mod space;
 mod temporary;
 pub mod values;
 

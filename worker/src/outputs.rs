@@ -24,6 +24,7 @@ use crate::attempt::Fault;
 use crate::core::tenure::Term;
 use crate::data::{self, DataErrorKind, Patience};
 use crate::lease::Lease;
+use crate::space;
 
 /// Names of side files that a note lists at most.
 const LISTED: usize = 20;
@@ -104,6 +105,8 @@ pub(crate) enum Unpublished {
     Stopped,
     /// The attempt's time was over meanwhile.
     TimedOut,
+    /// There is no space where one belongs.
+    NoSpace(String),
     /// For this reason.
     Failed(String),
 }
@@ -188,7 +191,7 @@ impl Outputs {
         let (moved, sent): (Vec<_>, Vec<_>) = self.files.iter().partition(|file| is_local(file));
         let mut placed: Vec<(&OutputFile, Placed)> = Vec::new();
         for file in [sent, moved].concat() {
-            match self.may_publish(patience).and_then(|()| place(file, patience)) {
+            match self.place_in_time(file, patience) {
                 Ok(how) => placed.push((file, how)),
                 Err(error) => {
                     placed.into_iter().rev().for_each(|(file, how)| take_back(file, how));
@@ -197,6 +200,22 @@ impl Outputs {
             }
         }
         Ok(side_files)
+    }
+
+    /// Brings an output to its place, on a full disk as soon as there is space.
+    fn place_in_time(
+        &self,
+        file: &OutputFile,
+        patience: Patience<'_>,
+    ) -> Result<Placed, Unpublished> {
+        let may = || !patience.is_stopped() && !patience.is_over();
+        let lacks_space = |error: &Unpublished| matches!(error, Unpublished::NoSpace(_));
+        let place = || self.may_publish(patience).and_then(|()| place(file, patience));
+        space::insist(&may, lacks_space, place).map_err(|error| match error {
+            Unpublished::NoSpace(_) if patience.is_stopped() => Unpublished::Stopped,
+            Unpublished::NoSpace(_) => Unpublished::TimedOut,
+            error => error,
+        })
     }
 
     /// Waits until the attempt is certainly still this worker's.
@@ -333,7 +352,12 @@ fn place(file: &OutputFile, patience: Patience<'_>) -> Result<Placed, Unpublishe
     let Some(url) = url::remote(&file.target) else {
         // Once more: what stands there may have changed since the products were looked at.
         let standing = standing(file).map_err(Unpublished::Failed)?;
-        return move_into_place(file, &standing).map_err(|error| failed("moved", &error));
+        return move_into_place(file, &standing).map_err(|error| {
+            match (space::is_lacking(&error), failed("moved", &error)) {
+                (true, Unpublished::Failed(reason)) => Unpublished::NoSpace(reason),
+                (_, failed) => failed,
+            }
+        });
     };
     let content = File::open(&file.temporary).map_err(|error| failed("sent", &error))?;
     data::upload(content, url, patience).map_err(|error| match error.kind() {

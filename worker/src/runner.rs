@@ -354,7 +354,9 @@ fn settle(
     let side_files = outputs.publish(patience).map_err(|error| match error {
         Unpublished::Stopped => Fault::stopped(attempt.control),
         Unpublished::TimedOut => Fault::timed_out(attempt),
-        Unpublished::Failed(reason) => Fault::failed(FailureKind::MissingOutput, reason),
+        Unpublished::NoSpace(reason) | Unpublished::Failed(reason) => {
+            Fault::failed(FailureKind::MissingOutput, reason)
+        }
     })?;
     if !side_files.is_empty() {
         output.note(&outputs::note(&side_files));

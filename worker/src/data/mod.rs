@@ -41,6 +41,11 @@ pub struct Patience<'a> {
 }
 
 impl Patience<'_> {
+    /// Whether its time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
     /// Whether what it is for has to end, whatever time there may be left.
     pub(crate) fn is_stopped(&self) -> bool {
         self.wake.is_some_and(|wake| {

@@ -137,7 +137,9 @@ impl Caller {
         let Calling { task, keep, run_dir, .. } = calling;
         let patience = Patience { wake: Some(control.wake()), deadline: None };
         let unpublished = |error| match error {
-            Unpublished::Failed(reason) => Failure::of_kind(FailureKind::MissingOutput, reason),
+            Unpublished::NoSpace(reason) | Unpublished::Failed(reason) => {
+                Failure::of_kind(FailureKind::MissingOutput, reason)
+            }
             Unpublished::Stopped | Unpublished::TimedOut => {
                 let why = control.stopped().unwrap_or(Stop::Cancel);
                 let (kind, reason) = stopped(why, calling.timeout);
@@ -148,7 +150,12 @@ impl Caller {
             // Others read it as a file: only while the attempt is certainly still this worker's.
             outputs.may_publish(patience).map_err(unpublished)?;
         }
-        let kept = self.keeper.keep(&Keeping { id, task, keep: *keep, run_dir }, payload);
+        let may = || match keep {
+            Keep::File => outputs.may_publish(patience).is_ok(),
+            _ => control.stopped().is_none(),
+        };
+        let of = Keeping { id, task, keep: *keep, run_dir, may: &may };
+        let kept = self.keeper.keep(&of, payload);
         let value = kept.map_err(|reason| Failure::of_kind(FailureKind::Capture, reason))?;
         let side_files = outputs.publish(patience).map_err(unpublished)?;
         if let Some(log) = place.log

@@ -479,22 +479,28 @@ impl Shared {
         let keeping = work.plan.keeping();
         let is_file = matches!(keeping, Some((_, Keep::File, _))) && value.len() > INLINE;
         let lease = &self.runner.caller.records.lease;
-        if is_file && !lease.hold(term, &|| taken.control.stopped().is_some()) {
+        let is_stopped = || taken.control.stopped().is_some();
+        let may = || if is_file { lease.hold(term, &is_stopped) } else { !is_stopped() };
+        let stopped = |mut ended: Ended| {
             let Fault(outcome, reason) = Fault::stopped(&taken.control);
             ended.outcome = outcome;
             ended.detail = Some(Box::new(Detail { reason, ..Detail::default() }));
-            return ended;
+            ended
+        };
+        if is_file && !may() {
+            return stopped(ended);
         }
         let kept = match keeping {
             Some((task, keep, run_dir)) => {
                 let id = ValueId { run: work.assignment.run, instance };
-                let of = Keeping { id, task, keep, run_dir };
+                let of = Keeping { id, task, keep, run_dir, may: &may };
                 self.runner.caller.keeper.keep(&of, value)
             }
             None => Ok(value),
         };
         match kept {
             Ok(value) => detail.value = Some(value),
+            Err(_) if is_stopped() => return stopped(ended),
             Err(reason) => {
                 let detail = Detail { reason, ..Detail::default() };
                 ended.outcome = Outcome::Failed(FailureKind::Capture);

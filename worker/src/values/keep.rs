@@ -11,10 +11,12 @@ use dagrun_core::payload::{self, PayloadError, Stored, Whereabouts};
 use dagrun_core::recipe::{INLINE, Keep};
 use dagrun_disk::private;
 
+use crate::space;
+
 use super::{Fetch, Keeper, ValueError, ValueId, Values, checksum};
 
 /// The owner of a value, and where it is kept when it is long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Keeping<'a> {
     /// The run and the instance.
     pub id: ValueId,
@@ -24,6 +26,17 @@ pub struct Keeping<'a> {
     pub keep: Keep,
     /// The run's own directory, absolute.
     pub run_dir: &'a Path,
+    /// Whether the attempt may still keep it: asked whenever it has waited for space on a full disk.
+    pub may: &'a dyn Fn() -> bool,
+}
+
+impl std::fmt::Debug for Keeping<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeping")
+            .field("id", &self.id)
+            .field("task", &self.task)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a value could not be kept.
@@ -37,6 +50,17 @@ enum KeepError {
     File { path: PathBuf, source: io::Error },
 }
 
+impl KeepError {
+    fn lacks_space(&self) -> bool {
+        match self {
+            KeepError::File { source, .. } | KeepError::Store(ValueError::Spill { source, .. }) => {
+                space::is_lacking(source)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Values {
     /// The payload to report: the value itself, or a reference to it when it is long and its task
     /// keeps it elsewhere.
@@ -46,8 +70,15 @@ impl Values {
         }
         match of.keep {
             Keep::Report => Ok(payload),
-            Keep::Hold => Ok(self.hold(of.id, payload.into())?.to_payload()),
-            Keep::File => Ok(write_file(of, &payload)?.to_payload()),
+            Keep::Hold => {
+                let payload = bytes::Bytes::from(payload);
+                let hold = || Ok(self.hold(of.id, payload.clone())?.to_payload());
+                space::insist(of.may, KeepError::lacks_space, hold)
+            }
+            Keep::File => {
+                let write = || Ok(write_file(of, &payload)?.to_payload());
+                space::insist(of.may, KeepError::lacks_space, write)
+            }
         }
     }
 }
