@@ -49,6 +49,8 @@ interface Client {
   # run took over from it stays.
   resume @7 (id :UInt64) -> (run :Run);
   # Goes on with a run that was interrupted: what succeeded and failed stays.
+  refused @8 () -> (refused :Refused);
+  # What the scheduler has refused since its start.
 }
 
 struct WhichRun {
@@ -288,6 +290,21 @@ struct WorkerStatus {
   lastHeartbeat @5 :UInt64;
   note @6 :Text;
   # Why it is given less than it offers; empty otherwise.
+}
+
+struct Refused {
+  logins @0 :UInt64;
+  # Wrong secrets.
+  strangers @1 :UInt64;
+  # Connections that had to give way before they had logged in.
+  messages @2 :UInt64;
+  # Too large, or no messages at all: each ended its connection.
+  sessions @3 :UInt64;
+  # Registrations beyond those that a line of a worker may have.
+  requests @4 :UInt64;
+  # How often nothing more was read of a connection that had not read its answers.
+  reports @5 :UInt64;
+  # Of attempts that were not their worker's, or no longer.
 }
 
 struct Offer {

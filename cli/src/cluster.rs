@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use dagrun::rpc::Client;
 use dagrun_core::offer::amount_of_memory;
 use dagrun_core::one_line;
-use dagrun_core::status::{RunState, WorkerStatus};
+use dagrun_core::status::{Refused, RunState, WorkerStatus};
 use dagrun_disk::clock;
 use dagrun_disk::private;
 use dagrun_scheduler::connection::{ClusterDir, Connection, ConnectionError, Role};
@@ -261,19 +261,39 @@ fn is_process(pid: u32) -> bool {
 /// Shows the scheduler and its workers.
 async fn status(args: &ClusterStatusArgs) -> Result<Exit, Failure> {
     let connection = read(args.cluster.name())?;
-    let workers = connect_to(&connection).await?.workers().await?;
+    let client = connect_to(&connection).await?;
+    let (workers, refused) = (client.workers().await?, client.refused().await?);
     let mut output = Output::lock();
     if args.json {
-        output.json(&ClusterJson::new(&connection, &workers));
+        output.json(&ClusterJson::new(&connection, &workers, refused));
         return Ok(Exit::Success);
     }
     output.line(format_args!(
         "cluster {}  scheduler {}  process {}",
         connection.cluster, connection.address, connection.pid
     ));
+    if let Some(line) = refused_in_words(refused) {
+        output.line(line);
+    }
     output.line("");
     print(&mut output, &workers);
     Ok(Exit::Success)
+}
+
+/// `refused since its start: 3 logins, 12 connections before a login`; nothing when it was nothing.
+fn refused_in_words(refused: Refused) -> Option<String> {
+    let Refused { logins, strangers, messages, sessions, requests, reports } = refused;
+    let kinds = [
+        (logins, "logins"),
+        (strangers, "connections before a login"),
+        (messages, "messages"),
+        (sessions, "sessions"),
+        (requests, "times requests of who did not read"),
+        (reports, "reports"),
+    ];
+    let kinds = kinds.iter().filter(|(count, _)| *count > 0);
+    let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
+    (!kinds.is_empty()).then(|| format!("refused since its start: {}", kinds.join(", ")))
 }
 
 /// Lists the workers of a cluster.

@@ -4,7 +4,7 @@ use dagrun_core::ids::{TaskId, Timestamp};
 use std::collections::BTreeMap;
 
 use dagrun_core::status::{
-    InstanceRow, RunStatus, RunSummary, State, Tag, TaskStatus, TaskTimes, WorkerStatus,
+    InstanceRow, Refused, RunStatus, RunSummary, State, Tag, TaskStatus, TaskTimes, WorkerStatus,
 };
 use dagrun_core::value::Value;
 use dagrun_scheduler::connection::Connection;
@@ -196,16 +196,34 @@ pub(crate) struct ClusterJson<'a> {
     cluster: &'a str,
     scheduler: String,
     process: u32,
+    refused: RefusedJson,
     workers: Vec<WorkerJson<'a>>,
+}
+
+/// What it has refused since its start.
+#[derive(Serialize)]
+struct RefusedJson {
+    logins: u64,
+    strangers: u64,
+    messages: u64,
+    sessions: u64,
+    requests: u64,
+    reports: u64,
 }
 
 impl<'a> ClusterJson<'a> {
     /// A cluster whose scheduler was reached so.
-    pub(crate) fn new(at: &'a Connection, workers: &'a [WorkerStatus]) -> ClusterJson<'a> {
+    pub(crate) fn new(
+        at: &'a Connection,
+        workers: &'a [WorkerStatus],
+        refused: Refused,
+    ) -> ClusterJson<'a> {
+        let Refused { logins, strangers, messages, sessions, requests, reports } = refused;
         ClusterJson {
             cluster: &at.cluster,
             scheduler: at.address.to_string(),
             process: at.pid,
+            refused: RefusedJson { logins, strangers, messages, sessions, requests, reports },
             workers: workers.iter().map(WorkerJson::new).collect(),
         }
     }

@@ -50,6 +50,7 @@ pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Exit, Failure> {
     config.scheme = args.scheme;
     config.lease = args.lease.to_duration();
     config.shared = true;
+    config.log = Some(terminal::print);
     let scheduler = dagrun_scheduler::spawn(config).map_err(|error| failed(&error))?;
     let address = scheduler.address().unwrap_or(args.listen);
     if let Err(error) = folder.publish(address, &client, &worker) {

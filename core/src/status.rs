@@ -396,6 +396,23 @@ pub enum Stream {
     Note = 2,
 }
 
+/// What a scheduler has refused since its start, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Logins with a wrong secret.
+    pub logins: u64,
+    /// Connections that had to give way before they had logged in.
+    pub strangers: u64,
+    /// Messages that were too large, or none at all; each ended its connection.
+    pub messages: u64,
+    /// Registrations beyond those that a worker's line may have.
+    pub sessions: u64,
+    /// How often nothing more was read of a connection that had not read its answers.
+    pub requests: u64,
+    /// Reports and requests about what was not their sender's, or no longer.
+    pub reports: u64,
+}
+
 /// A worker, as the scheduler knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerStatus {

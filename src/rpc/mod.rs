@@ -31,7 +31,7 @@ use std::time::Duration;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::ids::{RunId, TaskId};
-use dagrun_core::status::{RunSummary, WorkerStatus};
+use dagrun_core::status::{Refused, RunSummary, WorkerStatus};
 use dagrun_schema::wire::{self, Message as _, WireError};
 use dagrun_schema::{PROTOCOL_VERSION, dagrun_capnp as rpc};
 use tokio::net::{TcpStream, UnixStream};
@@ -277,6 +277,15 @@ impl Client {
     pub async fn workers(&self) -> Result<Vec<WorkerStatus>> {
         let reply = self.client.workers_request().send().promise.await?;
         Ok(wire::read_list(reply.get()?.get_workers()?)?)
+    }
+
+    /// What the scheduler has refused since its start.
+    ///
+    /// # Errors
+    /// When the scheduler is lost.
+    pub async fn refused(&self) -> Result<Refused> {
+        let reply = self.client.refused_request().send().promise.await?;
+        Ok(Refused::read(reply.get()?.get_refused()?)?)
     }
 
     /// Ends the scheduler and all its workers.

@@ -48,6 +48,11 @@ impl SchedulerCore {
         }
     }
 
+    /// Reports and requests that were ignored, as they were about what was not their sender's.
+    pub(crate) fn stale(&self) -> u64 {
+        self.engine.stale()
+    }
+
     /// Journals that a run is cancelled or interrupted, or a part of it, before what follows from that.
     pub(super) fn note_cancel(&mut self, run: RunId, scope: CancelScope) {
         let known = match scope {

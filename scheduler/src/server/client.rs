@@ -12,6 +12,7 @@ use dagrun_schema::dagrun_capnp::{client, run, which_run};
 use dagrun_schema::wire::{self, Message, Submission};
 use tokio::sync::oneshot;
 
+use super::load::Load;
 use super::run::RunServer;
 use super::{Server, broken, exception};
 use crate::driver::{Before, SchedulerCore, Submitted};
@@ -27,11 +28,13 @@ const RUNS: u32 = 10_000;
 
 pub(super) struct ClientServer {
     pub(super) server: Rc<Server>,
+    pub(super) load: Rc<Load>,
 }
 
 impl ClientServer {
     fn run_client(&self, run: RunId) -> run::Client {
-        capnp_rpc::new_client(RunServer { run, server: Rc::clone(&self.server) })
+        let (server, load) = (Rc::clone(&self.server), Rc::clone(&self.load));
+        capnp_rpc::new_client(RunServer { run, server, load })
     }
 
     /// Submits a pipeline.
@@ -179,7 +182,7 @@ impl ClientServer {
 
     /// Ends an interrupted run as cancelled.
     pub(super) async fn give_up(server: &Rc<Server>, run: RunId) -> Result<bool, Error> {
-        let client = ClientServer { server: Rc::clone(server) };
+        let client = ClientServer { server: Rc::clone(server), load: Rc::default() };
         client.stored(|reply| Command::GiveUp(run, reply)).await
     }
 
@@ -372,6 +375,7 @@ impl client::Server for ClientServer {
         mut results: client::RunsResults,
     ) -> Result<(), Error> {
         let limit = params.get()?.get_limit().min(RUNS);
+        let _turn = self.load.turn().await;
         let runs = self.server.reader.read(move |history| history.runs(limit)).await?;
         wire::write_list(&runs, results.get().init_runs(wire::length(runs.len())));
         Ok(())
@@ -382,8 +386,18 @@ impl client::Server for ClientServer {
         _: client::WorkersParams,
         mut results: client::WorkersResults,
     ) -> Result<(), Error> {
+        let _turn = self.load.turn().await;
         let workers = self.server.shared.driver.borrow().worker_statuses();
         wire::write_list(&workers, results.get().init_workers(wire::length(workers.len())));
+        Ok(())
+    }
+
+    async fn refused(
+        self: Rc<Self>,
+        _: client::RefusedParams,
+        mut results: client::RefusedResults,
+    ) -> Result<(), Error> {
+        self.server.refused().write(results.get().init_refused());
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What the holder of a worker's token may do: register, and then send reports and signs of life.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use capnp::Error;
@@ -7,7 +8,7 @@ use dagrun_core::engine::Report;
 use dagrun_schema::dagrun_capnp::{session, worker_gate};
 use dagrun_schema::wire::{self, AttemptProgress, Message, Registration};
 
-use super::exception;
+use super::{Server, exception};
 use crate::driver::{Happened, LineId, Shared, Welcomed};
 
 /// Most bytes of a name, a host or a label.
@@ -29,8 +30,40 @@ const RUNS: usize = 1 << 20;
 /// Most bytes that are kept of a reason, and of a tail of standard error.
 const TAIL: usize = 4 * 1024;
 
+/// Most sessions of one line.
+const SESSIONS: u32 = 64;
+
 pub(super) struct Gate {
-    pub(super) shared: Rc<Shared>,
+    shared: Rc<Shared>,
+    server: Rc<Server>,
+    sessions: Rc<Cell<u32>>,
+}
+
+impl Gate {
+    pub(super) fn new(server: &Rc<Server>) -> Gate {
+        let (server, shared) = (Rc::clone(server), Rc::clone(&server.shared));
+        Gate { shared, server, sessions: Rc::default() }
+    }
+
+    /// A place for one more session, if this line may have one.
+    fn place(&self) -> Result<Place, Error> {
+        if self.sessions.get() >= SESSIONS {
+            self.server.too_many_sessions();
+            let text = format!("a line has at most {SESSIONS} sessions");
+            return Err(Error::overloaded(text));
+        }
+        self.sessions.set(self.sessions.get() + 1);
+        Ok(Place(Rc::clone(&self.sessions)))
+    }
+}
+
+/// A session's place among those of its line.
+struct Place(Rc<Cell<u32>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl worker_gate::Server for Gate {
@@ -40,6 +73,7 @@ impl worker_gate::Server for Gate {
         mut results: worker_gate::RegisterResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
+        let place = self.place()?;
         let registration = checked_registration(Registration::read(params.get_registration()?)?)?;
         let client = params.get_worker()?;
         let is_guest = registration.uid.is_empty();
@@ -48,7 +82,7 @@ impl worker_gate::Server for Gate {
             let welcomed = welcomed.map_err(|error| exception(&error))?;
             (welcomed, self.shared.driver.borrow().lease())
         };
-        let session = SessionServer { line, shared: Rc::clone(&self.shared) };
+        let session = SessionServer { line, shared: Rc::clone(&self.shared), _place: place };
         let mut results = results.get();
         results.set_session(capnp_rpc::new_client(session));
         results.set_id(line.worker.0);
@@ -104,6 +138,7 @@ fn checked_registration(mut registration: Registration) -> Result<Registration, 
 struct SessionServer {
     line: LineId,
     shared: Rc<Shared>,
+    _place: Place,
 }
 
 impl Drop for SessionServer {

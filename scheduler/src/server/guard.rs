@@ -26,11 +26,19 @@ const SEGMENTS: u32 = 512;
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     logged_in: Cell<bool>,
+    /// Bytes that it has sent.
+    received: Cell<u64>,
+    /// Messages of it that were refused.
+    pub(super) refused: Cell<u64>,
 }
 
 impl Peer {
     pub(super) fn has_logged_in(&self) -> bool {
         self.logged_in.get()
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received.get()
     }
 
     pub(super) fn log_in(&self) {
@@ -42,7 +50,6 @@ impl Peer {
 pub(super) struct Guard<R> {
     inner: R,
     peer: Rc<Peer>,
-    received: u64,
     frame: Frame,
 }
 
@@ -60,13 +67,13 @@ const START: Frame =
 
 impl<R> Guard<R> {
     pub(super) fn new(inner: R, peer: Rc<Peer>) -> Guard<R> {
-        Guard { inner, peer, received: 0, frame: START }
+        Guard { inner, peer, frame: START }
     }
 
     /// Follows the framing through these bytes.
     fn inspect(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.received += bytes.len() as u64;
-        if !self.peer.has_logged_in() && self.received > STRANGER_BYTES {
+        self.peer.received.set(self.peer.received.get() + bytes.len() as u64);
+        if !self.peer.has_logged_in() && self.peer.received.get() > STRANGER_BYTES {
             return Err(refused("too much before the login"));
         }
         while !bytes.is_empty() {
@@ -138,8 +145,11 @@ impl<R: AsyncRead + Unpin> AsyncRead for Guard<R> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let read = std::task::ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
-        self.inspect(buffer.get(..read).unwrap_or_default())?;
-        Poll::Ready(Ok(read))
+        let inspected = self.inspect(buffer.get(..read).unwrap_or_default());
+        if inspected.is_err() {
+            self.peer.refused.set(self.peer.refused.get() + 1);
+        }
+        Poll::Ready(inspected.map(|()| read))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Login: exchanges a token for a capability, and offers nothing else.
+//! Login: exchanges a token for a capability, and offers nothing else. A wrong token is answered late; a
+//! right one never is.
 
 use std::rc::Rc;
 
@@ -8,15 +9,15 @@ use subtle::ConstantTimeEq as _;
 
 use super::client::ClientServer;
 use super::gate::Gate;
-use super::{Server, Stranger};
+use super::{Newcomer, Server};
 
 struct Door {
     server: Rc<Server>,
-    stranger: Rc<Stranger>,
+    stranger: Rc<Newcomer>,
 }
 
 /// The capability that a connection begins with.
-pub(super) fn bootstrap(server: &Rc<Server>, stranger: &Rc<Stranger>) -> bootstrap::Client {
+pub(super) fn bootstrap(server: &Rc<Server>, stranger: &Rc<Newcomer>) -> bootstrap::Client {
     let door = Door { server: Rc::clone(server), stranger: Rc::clone(stranger) };
     capnp_rpc::new_client(door)
 }
@@ -40,14 +41,14 @@ impl bootstrap::Server for Door {
         let is_worker = bool::from(token.ct_eq(&self.server.config.worker_token));
         let mut granted = results.get().init_granted();
         if is_client {
-            let client: client::Client =
-                capnp_rpc::new_client(ClientServer { server: Rc::clone(&self.server) });
+            let (server, load) = (Rc::clone(&self.server), Rc::clone(&self.stranger.load));
+            let client: client::Client = capnp_rpc::new_client(ClientServer { server, load });
             granted.set_client(client);
         } else if is_worker {
-            let gate: worker_gate::Client =
-                capnp_rpc::new_client(Gate { shared: Rc::clone(&self.server.shared) });
+            let gate: worker_gate::Client = capnp_rpc::new_client(Gate::new(&self.server));
             granted.set_gate(gate);
         } else {
+            self.stranger.fail().await;
             return Err(Error::failed("wrong token: this is not a login of this cluster".into()));
         }
         self.stranger.log_in();

@@ -7,18 +7,20 @@
 mod client;
 mod gate;
 mod guard;
+mod load;
 mod login;
 mod observer;
 mod reader;
 mod run;
 mod socket;
+mod strangers;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +30,7 @@ use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::engine::Scheme;
 use dagrun_core::ids::Micros;
 use dagrun_core::layout;
+use dagrun_core::status::Refused;
 use dagrun_schema::dagrun_capnp::bootstrap;
 use futures::future::LocalBoxFuture;
 use futures::io::{BufReader, BufWriter};
@@ -37,15 +40,14 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt as _};
 
 use self::guard::{Guard, MESSAGE_BYTES, Peer};
+use self::load::{Drained, Load, Measured};
 use self::reader::Reader;
 use self::socket::OwnSocket;
+use self::strangers::{Failed, Stranger, Strangers};
 use crate::driver::{self, Settings, Shared};
 use crate::journal::StoreError;
 use crate::journal::lock::Owner;
 use crate::store::Store;
-
-/// Connections that have not logged in yet, at once.
-const STRANGERS: u32 = 64;
 
 /// How long peers have to read the last answers at the end.
 const LINGER: Duration = Duration::from_millis(250);
@@ -73,6 +75,8 @@ pub struct Config {
     /// Whether other processes look into the state directory: its runs then have locks, and this
     /// scheduler a Unix socket by which they can ask it.
     pub shared: bool,
+    /// Where a line goes that says which logins were refused; nowhere by default.
+    pub log: Option<fn(&str)>,
 }
 
 impl std::fmt::Debug for Config {
@@ -105,6 +109,7 @@ impl Config {
             shutdown_timeout: Duration::from_secs(15),
             scheme: Scheme::default(),
             shared: false,
+            log: None,
         }
     }
 
@@ -269,8 +274,12 @@ pub(crate) struct Server {
     /// When it started.
     started: Micros,
     reader: Reader,
-    strangers: Cell<u32>,
+    strangers: Rc<Strangers>,
     connections: Cell<u32>,
+    /// What was refused, but for what others count; of connections when they have ended.
+    refused: Cell<Refused>,
+    /// Those that have not ended, for what they have refused.
+    peers: RefCell<Vec<(Weak<Peer>, Weak<Load>)>>,
     /// Notified when a connection has ended.
     disconnected: Notify,
     /// Notified when a client asks the scheduler to end.
@@ -284,8 +293,10 @@ impl Server {
             config,
             shared,
             started: dagrun_disk::clock::uptime(),
-            strangers: Cell::new(0),
+            strangers: Rc::default(),
             connections: Cell::new(0),
+            refused: Cell::default(),
+            peers: RefCell::default(),
             disconnected: Notify::new(),
             stop: Notify::new(),
         }
@@ -306,22 +317,22 @@ impl Server {
         loop {
             tokio::select! {
                 accepted = accept(listener.as_ref()) => match accepted {
-                    Ok((stream, _)) => {
+                    Ok((stream, from)) => {
                         // Without it a small message may wait 40 ms for an acknowledgement.
                         if stream.set_nodelay(true).is_ok() {
-                            self.connect(stream);
+                            self.connect(stream, Some(from.ip()));
                         }
                     }
                     // Out of descriptors, most likely: some will be free again soon.
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 },
                 accepted = accept_own(own.as_ref()) => match accepted {
-                    Ok((stream, _)) => self.connect(stream),
+                    Ok((stream, _)) => self.connect(stream, None),
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 },
                 order = orders.recv() => match order {
                     Some(Order::Attach(stream)) => self.attach(stream),
-                    Some(Order::AttachLine(line)) => self.connect(line),
+                    Some(Order::AttachLine(line)) => self.connect(line, None),
                     Some(Order::Host(guest)) => {
                         guests.spawn_local(guest(self.door_for_a_guest()));
                     }
@@ -341,26 +352,32 @@ impl Server {
 
     /// The bootstrap capability for a peer without a connection.
     fn door_for_a_guest(self: &Rc<Self>) -> bootstrap::Client {
-        let (server, peer) = (Rc::clone(self), Rc::default());
-        login::bootstrap(self, &Rc::new(Stranger { server, peer, counted: Cell::new(false) }))
+        login::bootstrap(self, &Rc::new(self.newcomer(None)))
     }
 
     fn attach(self: &Rc<Self>, stream: UnixStream) {
         let stream =
             stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
         if let Ok(stream) = stream {
-            self.connect(stream);
+            self.connect(stream, None);
         }
     }
 
-    fn connect(self: &Rc<Self>, stream: impl AsyncRead + AsyncWrite + 'static) {
-        if self.strangers.get() >= STRANGERS {
-            return;
-        }
-        self.strangers.set(self.strangers.get() + 1);
+    fn newcomer(self: &Rc<Self>, address: Option<IpAddr>) -> Newcomer {
+        let (peer, load) = (Rc::<Peer>::default(), Rc::<Load>::default());
+        self.peers.borrow_mut().push((Rc::downgrade(&peer), Rc::downgrade(&load)));
+        let stranger = self.strangers.admit(address);
+        Newcomer { server: Rc::clone(self), peer, load, stranger }
+    }
+
+    fn connect(
+        self: &Rc<Self>,
+        stream: impl AsyncRead + AsyncWrite + 'static,
+        address: Option<IpAddr>,
+    ) {
         self.connections.set(self.connections.get() + 1);
         let server = Rc::clone(self);
-        let connection = Rc::clone(self).converse(stream);
+        let connection = Rc::clone(self).converse(stream, self.newcomer(address));
         tokio::task::spawn_local(async move {
             // A task of its own, so that a panic in the RPC library ends this connection alone.
             let _ = tokio::task::spawn_local(connection).await;
@@ -369,29 +386,67 @@ impl Server {
         });
     }
 
-    async fn converse(self: Rc<Self>, stream: impl AsyncRead + AsyncWrite + 'static) {
-        let peer = Rc::new(Peer::default());
-        let stranger =
-            Stranger { server: Rc::clone(&self), peer: Rc::clone(&peer), counted: Cell::new(true) };
-        let stranger = Rc::new(stranger);
+    async fn converse(
+        self: Rc<Self>,
+        stream: impl AsyncRead + AsyncWrite + 'static,
+        newcomer: Newcomer,
+    ) {
+        let newcomer = Rc::new(newcomer);
+        let (peer, load) = (Rc::clone(&newcomer.peer), Rc::clone(&newcomer.load));
         let (input, output) = tokio::io::split(stream);
-        let input = Guard::new(input.compat(), peer);
+        let input = Guard::new(input.compat(), Rc::clone(&peer));
+        let output = Drained { inner: output.compat_write(), load: Rc::clone(&load) };
         let mut options = capnp::message::ReaderOptions::new();
         options.traversal_limit_in_words(usize::try_from(MESSAGE_BYTES / 8).ok());
         options.nesting_limit(64);
         let network = twoparty::VatNetwork::new(
             BufReader::new(input),
-            BufWriter::new(output.compat_write()),
+            BufWriter::new(output),
             Side::Server,
             options,
         );
-        let bootstrap = login::bootstrap(&self, &stranger);
+        let network = Measured { inner: Box::new(network), load, peer };
+        let bootstrap = login::bootstrap(&self, &newcomer);
         let mut rpc = RpcSystem::new(Box::new(network), Some(bootstrap.client));
         tokio::select! {
             // It does not matter why a peer left: what it held is dropped with the connection.
             _ = &mut rpc => {}
-            () = stranger.out_of_time() => {}
+            () = newcomer.out_of_time() => {
+                // What it has asked for holds the connection: it does not end by being dropped. One that
+                // does not read its last answers has a moment for them.
+                let end = futures::future::join(rpc.get_disconnector(), rpc);
+                let _ = tokio::time::timeout(LINGER, end).await;
+            }
         }
+    }
+
+    /// A worker's line has asked for more sessions than it may have.
+    fn too_many_sessions(&self) {
+        let refused = self.refused.get();
+        self.refused.set(Refused { sessions: refused.sessions + 1, ..refused });
+    }
+
+    /// What was refused since the start.
+    fn refused(&self) -> Refused {
+        let mut refused = self.refused.get();
+        for (peer, load) in self.peers.borrow().iter() {
+            refused.messages += peer.upgrade().map_or(0, |peer| peer.refused.get());
+            refused.requests += load.upgrade().map_or(0, |load| load.held_up.get());
+        }
+        refused.logins = self.strangers.failed.get();
+        refused.strangers = self.strangers.gave_way.get();
+        refused.reports = self.shared.driver.borrow().stale();
+        refused
+    }
+
+    /// A connection has ended: what it refused is added up.
+    fn left(&self, peer: &Peer, load: &Load) {
+        let Refused { messages, requests, .. } = self.refused.get();
+        let messages = messages + peer.refused.get();
+        let requests = requests + load.held_up.get();
+        self.refused.set(Refused { messages, requests, ..self.refused.get() });
+        let is_another = |known: &Weak<Peer>| !std::ptr::eq(known.as_ptr(), peer);
+        self.peers.borrow_mut().retain(|(known, _)| is_another(known));
     }
 
     /// Ends all workers, within the time that they have for it.
@@ -461,37 +516,50 @@ fn never() -> mpsc::UnboundedReceiver<Order> {
     receiver
 }
 
-/// The standing of a connection: it counts as a stranger until it logs in or ends.
-pub(crate) struct Stranger {
+/// A connection, from its beginning on.
+struct Newcomer {
     server: Rc<Server>,
     peer: Rc<Peer>,
-    counted: Cell<bool>,
+    load: Rc<Load>,
+    /// It counts as a stranger until it logs in or ends.
+    stranger: Rc<Stranger>,
 }
 
-impl Stranger {
+impl Newcomer {
     fn log_in(&self) {
         self.peer.log_in();
-        self.leave();
+        self.stranger.leave();
     }
 
-    fn leave(&self) {
-        if self.counted.replace(false) {
-            self.server.strangers.set(self.server.strangers.get() - 1);
+    /// A login has failed: takes the time after which that is answered, and notes it in the log, but ever
+    /// more seldom.
+    async fn fail(&self) {
+        let Failed { wait, lately, address } = self.stranger.fail();
+        if let Some(log) = self.server.config.log
+            && lately.is_power_of_two()
+        {
+            let from = address.map_or("this machine".to_owned(), |address| address.to_string());
+            log(&format!("refused a login from {from}: a wrong secret, {lately} of late"));
         }
+        tokio::time::sleep(wait).await;
     }
 
-    /// Completes when the time is up and the peer is still a stranger.
+    /// Completes when the connection must end: its time is up, or it must give way, and the peer is still a
+    /// stranger.
     async fn out_of_time(&self) {
-        tokio::time::sleep(self.server.config.login_timeout).await;
+        tokio::select! {
+            () = tokio::time::sleep(self.server.config.login_timeout) => {}
+            () = self.stranger.out() => {}
+        }
         if self.peer.has_logged_in() {
             std::future::pending::<()>().await;
         }
     }
 }
 
-impl Drop for Stranger {
+impl Drop for Newcomer {
     fn drop(&mut self) {
-        self.leave();
+        self.server.left(&self.peer, &self.load);
     }
 }
 

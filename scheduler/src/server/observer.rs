@@ -10,6 +10,7 @@ use dagrun_schema::dagrun_capnp::{observer, subscription};
 use dagrun_schema::wire::{Message as _, Update};
 use tokio::task::JoinHandle;
 
+use super::load::Watching;
 use crate::driver::ObserverState;
 
 /// The time between two updates: people do not read faster.
@@ -19,7 +20,7 @@ const PACE: Duration = Duration::from_millis(100);
 const HURRY: Duration = Duration::from_millis(10);
 
 /// Ends its observer's task when the last client drops it.
-struct SubscriptionServer(JoinHandle<()>);
+struct SubscriptionServer(JoinHandle<()>, #[expect(dead_code, reason = "held")] Watching);
 
 impl subscription::Server for SubscriptionServer {}
 
@@ -30,9 +31,13 @@ impl Drop for SubscriptionServer {
 }
 
 /// Sends `client` updates on a live run until its end.
-pub(super) fn follow(state: Rc<ObserverState>, client: observer::Client) -> subscription::Client {
+pub(super) fn follow(
+    state: Rc<ObserverState>,
+    client: observer::Client,
+    watching: Watching,
+) -> subscription::Client {
     let more = if state.is_detailed() { Duration::ZERO } else { PACE - HURRY };
-    subscribe(async move {
+    subscribe(watching, async move {
         loop {
             state.changed().await;
             let mut update = state.take();
@@ -67,15 +72,19 @@ async fn pause(state: &ObserverState, least: Duration, more: Duration) {
 }
 
 /// Sends `client` the final update on a run that has ended.
-pub(super) fn send_once(update: Update, client: observer::Client) -> subscription::Client {
-    subscribe(async move {
+pub(super) fn send_once(
+    update: Update,
+    client: observer::Client,
+    watching: Watching,
+) -> subscription::Client {
+    subscribe(watching, async move {
         // An observer that has disconnected needs no update.
         let _ = send(&client, &update).await;
     })
 }
 
-fn subscribe(task: impl Future<Output = ()> + 'static) -> subscription::Client {
-    capnp_rpc::new_client(SubscriptionServer(tokio::task::spawn_local(task)))
+fn subscribe(watching: Watching, task: impl Future<Output = ()> + 'static) -> subscription::Client {
+    capnp_rpc::new_client(SubscriptionServer(tokio::task::spawn_local(task), watching))
 }
 
 /// Whether nothing follows an update of this state.

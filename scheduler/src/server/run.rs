@@ -13,6 +13,7 @@ use dagrun_schema::wire::{self, Message, Scope};
 use tokio::sync::oneshot;
 
 use super::client::ClientServer;
+use super::load::Load;
 use super::{Server, exception, observer};
 use crate::driver::{FAILURES, Happened, Published};
 use crate::history::{History, HistoryError, resolve};
@@ -25,6 +26,7 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 pub(super) struct RunServer {
     pub(super) run: RunId,
     pub(super) server: Rc<Server>,
+    pub(super) load: Rc<Load>,
 }
 
 impl RunServer {
@@ -64,6 +66,7 @@ impl run::Server for RunServer {
         _: run::StatusParams,
         mut results: run::StatusResults,
     ) -> Result<(), Error> {
+        let _turn = self.load.turn().await;
         let status = match self.live() {
             Some(live) => {
                 let mut status = live.status().map_err(Error::failed)?;
@@ -82,13 +85,15 @@ impl run::Server for RunServer {
         mut results: run::WatchResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
+        let too_many = || Error::overloaded("this connection watches too many runs".into());
+        let watching = self.load.watch().ok_or_else(too_many)?;
         let client = params.get_observer()?;
         let live = match self.live() {
             Some(live) => Some(live),
             None => self.about_to_go_on().await?,
         };
         let subscription = match live {
-            Some(live) => observer::follow(live.observe(params.get_detailed()), client),
+            Some(live) => observer::follow(live.observe(params.get_detailed()), client, watching),
             None => {
                 let read = |history: &History, run| {
                     let failures = u32::try_from(FAILURES).unwrap_or(u32::MAX);
@@ -119,7 +124,7 @@ impl run::Server for RunServer {
                     ended_lost: true,
                     waiting: String::new(),
                 };
-                observer::send_once(update, client)
+                observer::send_once(update, client, watching)
             }
         };
         results.get().set_subscription(subscription);
@@ -172,6 +177,7 @@ impl run::Server for RunServer {
         params: run::InstancesParams,
         mut results: run::InstancesResults,
     ) -> Result<(), Error> {
+        let _turn = self.load.turn().await;
         let params = params.get()?;
         let from = InstanceId::read(params.get_first()?)?;
         let (limit, failed_only) = (params.get_limit().clamp(1, ROWS), params.get_failed_only());
@@ -187,6 +193,7 @@ impl run::Server for RunServer {
         params: run::ValueParams,
         mut results: run::ValueResults,
     ) -> Result<(), Error> {
+        let _turn = self.load.turn().await;
         let params = params.get()?;
         let (task, index) = (params.get_task()?.to_str()?.to_owned(), params.get_index());
         let (offset, limit) = (params.get_offset(), params.get_limit());
@@ -204,6 +211,7 @@ impl run::Server for RunServer {
         params: run::ResultsParams,
         mut results: run::ResultsResults,
     ) -> Result<(), Error> {
+        let _turn = self.load.turn().await;
         let params = params.get()?;
         let (task, first) = (TaskId(params.get_task()), params.get_first());
         let limit = params.get_limit();
@@ -217,6 +225,7 @@ impl run::Server for RunServer {
         params: run::LogsParams,
         mut results: run::LogsResults,
     ) -> Result<(), Error> {
+        let _turn = self.load.turn().await;
         let params = params.get()?;
         let (scope, cursor) = (Scope::read(params.get_scope()?)?, params.get_cursor()?.to_vec());
         let failed_only = params.get_failed_only();
@@ -237,6 +246,7 @@ impl run::Server for RunServer {
         params: run::ExplainParams,
         mut results: run::ExplainResults,
     ) -> Result<(), Error> {
+        let _turn = self.load.turn().await;
         let params = params.get()?;
         let (task, index) = (params.get_task()?.to_str()?.to_owned(), params.get_index());
         let live = self.live().and_then(|live| live.task(&task));
@@ -269,6 +279,7 @@ impl run::Server for RunServer {
         _: run::TimesParams,
         mut results: run::TimesResults,
     ) -> Result<(), Error> {
+        let _turn = self.load.turn().await;
         let times = self.read(History::times).await?;
         wire::write_list(&times, results.get().init_tasks(wire::length(times.len())));
         Ok(())
@@ -279,6 +290,7 @@ impl run::Server for RunServer {
         _: run::PipelineParams,
         mut results: run::PipelineResults,
     ) -> Result<(), Error> {
+        let _turn = self.load.turn().await;
         let submission = self.read(History::submission).await?;
         submission.write(results.get().init_submission());
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::support::{LONG, Scheduler, block_on, pipeline, submit, task};
@@ -18,10 +19,13 @@ fn refused(scheduler: &Scheduler, bytes: &[u8]) {
     }
 }
 
-fn resident_bytes() -> u64 {
+pub(crate) fn resident_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     pages.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
+
+/// Held while the memory of this process is measured.
+pub(crate) static MEASURED: Mutex<()> = Mutex::new(());
 
 #[test]
 fn garbage_closes_its_connection_and_no_other() {
@@ -29,6 +33,7 @@ fn garbage_closes_its_connection_and_no_other() {
         config.login_timeout = Duration::from_millis(200);
         config.on_loopback()
     });
+    let _alone = MEASURED.lock().unwrap_or_else(PoisonError::into_inner);
     let before = resident_bytes();
     let mut noise = Vec::new();
     let mut state = 1u64;

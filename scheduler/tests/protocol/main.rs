@@ -3,6 +3,7 @@
 
 mod explain;
 mod hostile;
+mod limits;
 mod retry;
 mod support;
 mod values;

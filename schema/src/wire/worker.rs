@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use dagrun_core::ids::{AttemptId, RunId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
-use dagrun_core::status::WorkerStatus;
+use dagrun_core::status::{Refused, WorkerStatus};
 
 use super::{Message, Result, WireError, length, read_list, read_text, read_texts};
 use super::{write_list, write_texts};
@@ -151,6 +151,30 @@ impl Message for WorkerStatus {
             running: from.get_running(),
             last_heartbeat: Timestamp(from.get_last_heartbeat()),
             note: read_text(from.get_note()?)?,
+        })
+    }
+}
+
+impl Message for Refused {
+    type Schema = schema::refused::Owned;
+
+    fn write(&self, mut to: schema::refused::Builder<'_>) {
+        to.set_logins(self.logins);
+        to.set_strangers(self.strangers);
+        to.set_messages(self.messages);
+        to.set_sessions(self.sessions);
+        to.set_requests(self.requests);
+        to.set_reports(self.reports);
+    }
+
+    fn read(from: schema::refused::Reader<'_>) -> Result<Refused> {
+        Ok(Refused {
+            logins: from.get_logins(),
+            strangers: from.get_strangers(),
+            messages: from.get_messages(),
+            sessions: from.get_sessions(),
+            requests: from.get_requests(),
+            reports: from.get_reports(),
         })
     }
 }
