@@ -29,6 +29,7 @@ mod launch;
 mod logs;
 mod offer;
 mod output;
+mod overlap;
 mod pages;
 mod plan;
 mod plot;

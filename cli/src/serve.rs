@@ -41,6 +41,7 @@ pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Exit, Failure> {
     leave_session(args.new_session);
     let folder = ClusterDir::of(args.cluster.name())?;
     let failed = |error: &dyn std::error::Error| broken("the scheduler cannot start", error);
+    let _held = folder.hold().map_err(|error| failed(&error))?;
     folder.claim().map_err(|error| failed(&error))?;
     let (client, worker) = tokens().map_err(|error| failed(&error))?;
     let state_dir = args.state_dir.clone().unwrap_or_else(|| folder.state_dir());

@@ -16,7 +16,8 @@ use crate::dry_run;
 use crate::exit::{Exit, Failure};
 use crate::file;
 use crate::launch::{self, Work};
-use crate::source::state_dir_option;
+use crate::overlap;
+use crate::source::{Source, state_dir_option};
 use crate::terminal::{self, Terminal};
 
 /// Runs a pipeline.
@@ -40,11 +41,21 @@ pub(crate) async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
         None => loaded.base_dir.join(".dagrun"),
     };
     match cluster {
-        Some(name) => launch::to_cluster(&args.how, &work, name, None).await,
+        Some(name) => {
+            if !args.how.quiet
+                && let Ok(others) = Source::open_live(&args.place).await
+            {
+                overlap::warn(&loaded, args.seed, &others).await;
+            }
+            launch::to_cluster(&args.how, &work, name, None).await
+        }
         None => {
             let state_dir = state_dir();
             if !args.how.quiet {
                 note_interrupted(&loaded, &state_dir);
+                if let Some(others) = overlap::in_state_dir(&state_dir) {
+                    overlap::warn(&loaded, args.seed, &others).await;
+                }
             }
             launch::embedded(&args.how, &work, state_dir, None).await
         }

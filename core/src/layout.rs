@@ -3,6 +3,7 @@
 //! ```text
 //! STATE/
 //! ├── dagrun.db       the journal
+//! ├── scheduler.lock  held by the scheduler of a cluster
 //! ├── unfinished/     directories of attempts under way, by worker
 //! └── runs/4/         `{run.dir}`
 //!     ├── lock        held by the process that runs it
@@ -22,6 +23,12 @@ use crate::ids::RunId;
 #[must_use]
 pub fn database(state_dir: &Path) -> PathBuf {
     state_dir.join("dagrun.db")
+}
+
+/// The lock of a cluster's scheduler on its state directory.
+#[must_use]
+pub fn scheduler_lock(state_dir: &Path) -> PathBuf {
+    state_dir.join("scheduler.lock")
 }
 
 /// The records of attempts under way.

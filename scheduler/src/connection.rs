@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::holding::{Holder, Holding, Untaken};
+
 /// The version of the files.
 const VERSION: u32 = 1;
 
@@ -40,6 +42,14 @@ pub enum ConnectionError {
         pid: u32,
         /// Where it listens.
         address: SocketAddr,
+    },
+    /// A scheduler of this name holds the cluster's folder.
+    #[error("cluster {name} has a scheduler already: {holder}")]
+    Held {
+        /// The cluster.
+        name: String,
+        /// Who it is.
+        holder: Holder,
     },
     /// Others may read the file, or it belongs to someone else.
     #[error("{} must belong to you and be readable by you alone (mode 0600)", .0.display())]
@@ -215,6 +225,24 @@ impl ClusterDir {
             }),
             // The file of a dead scheduler, no file, or a broken one: it will be replaced.
             _ => Ok(()),
+        }
+    }
+
+    /// Takes the name for the scheduler of this process, as long as what is returned is kept.
+    ///
+    /// # Errors
+    /// When another one has it, or the folder cannot be created.
+    pub fn hold(&self) -> Result<Option<Holding>, ConnectionError> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&self.path).map_err(|source| self.io("make", &self.path, source))?;
+        match Holding::take(&self.path.join("lock")) {
+            Ok(holding) => Ok(Some(holding)),
+            Err(Untaken::Held(holder)) => {
+                Err(ConnectionError::Held { name: self.name.clone(), holder })
+            }
+            // The connection file says then whether there is one.
+            Err(Untaken::Unwritable) => Ok(None),
         }
     }
 

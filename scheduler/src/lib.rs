@@ -12,6 +12,7 @@
 
 pub mod connection;
 pub mod history;
+mod holding;
 pub mod server;
 pub mod submission;
 
@@ -21,6 +22,7 @@ mod store;
 
 pub use dagrun_core::layout;
 pub use history::{History, HistoryError, Scanned, Wanted};
+pub use holding::{Holder, Holding};
 pub use journal::StoreError;
 pub use journal::lock::Owner;
 pub use server::{Config, Guest, SchedulerHandle, StartError, spawn};

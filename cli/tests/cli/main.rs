@@ -45,6 +45,7 @@ mod tags;
 mod temporary;
 mod times;
 
+mod two;
 mod urls;
 mod values;
 mod vanish;

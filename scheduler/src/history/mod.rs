@@ -196,9 +196,12 @@ impl History {
     }
 
     fn read<T>(&self, result: rusqlite::Result<T>) -> Result<T, HistoryError> {
-        result.map_err(|source| HistoryError::Read {
-            path: layout::database(&self.state_dir),
-            source,
+        result.map_err(|source| {
+            let path = layout::database(&self.state_dir);
+            match StoreError::reading(&path, source) {
+                StoreError::Open { path, source } => HistoryError::Read { path, source },
+                damaged => HistoryError::Open(damaged),
+            }
         })
     }
 

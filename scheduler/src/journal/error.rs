@@ -55,6 +55,20 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// There is no database, or an empty one, where runs have left something.
+    #[error(
+        "{} is {}, but {} is there, which a run has left: all of it is left alone; put the database back, \
+         or begin beside it (--state-dir DIR)",
+        path.display(), if *empty { "empty" } else { "missing" }, left.display()
+    )]
+    Lost {
+        /// The database.
+        path: PathBuf,
+        /// Whether there is an empty one.
+        empty: bool,
+        /// What is there.
+        left: PathBuf,
+    },
     /// The database is damaged.
     #[error(
         "{} is damaged; it is left alone: move it away, or begin beside it (--state-dir DIR)",
@@ -128,8 +142,8 @@ impl StoreError {
 
     /// Whether what stands at the path is not to be touched any more.
     pub(crate) fn is_about_the_file(&self) -> bool {
-        use StoreError::{Damaged, Newer, Removed};
-        matches!(self, Damaged { .. } | Newer { .. } | Removed { .. })
+        use StoreError::{Damaged, Lost, Newer, Removed};
+        matches!(self, Damaged { .. } | Lost { .. } | Newer { .. } | Removed { .. })
     }
 
     /// The database could not be written.

@@ -14,7 +14,7 @@ use dagrun_disk::private;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{StoreError, copy};
+use super::{StoreError, copy, standing};
 
 /// The version of the tables, in `user_version`.
 const VERSION: i64 = 3;
@@ -135,6 +135,7 @@ fn plan_once(database: &Connection) -> rusqlite::Result<()> {
 pub(crate) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
     private::create_dir_all(state_dir)
         .map_err(|source| StoreError::CreateDir { path: state_dir.to_owned(), source })?;
+    standing::is_there(state_dir)?;
     let path = layout::database(state_dir);
     let open = |source| StoreError::opening(&path, source);
     // SQLite gives its other files the mode of this one. What is wrong with it, SQLite says.
@@ -166,10 +167,10 @@ pub(crate) struct Reader {
 
 /// Opens the database for reading; `None` when there is none yet.
 pub(crate) fn open_reader(state_dir: &Path) -> Result<Option<Reader>, StoreError> {
-    let path = layout::database(state_dir);
-    if !path.exists() {
+    if !standing::is_there(state_dir)? {
         return Ok(None);
     }
+    let path = layout::database(state_dir);
     let open = |source| StoreError::reading(&path, source);
     let opened = match open_in_place(&path) {
         Err(error) if copy::may_help(&error) => {

@@ -31,6 +31,7 @@ use dagrun_core::engine::Scheme;
 use dagrun_core::ids::Micros;
 use dagrun_core::layout;
 use dagrun_core::status::Refused;
+use dagrun_disk::private;
 use dagrun_schema::dagrun_capnp::bootstrap;
 use futures::future::LocalBoxFuture;
 use futures::io::{BufReader, BufWriter};
@@ -45,6 +46,7 @@ use self::reader::Reader;
 use self::socket::OwnSocket;
 use self::strangers::{Failed, Stranger, Strangers};
 use crate::driver::{self, Settings, Shared};
+use crate::holding::{Holder, Holding, Untaken};
 use crate::journal::StoreError;
 use crate::journal::lock::Owner;
 use crate::store::Store;
@@ -128,6 +130,17 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The scheduler of another cluster has the state directory.
+    #[error(
+        "{} has a scheduler already: {holder}; another one needs another place (--state-dir DIR)",
+        path.display()
+    )]
+    Held {
+        /// The state directory.
+        path: PathBuf,
+        /// Who has it.
+        holder: Holder,
+    },
     /// The address cannot be used.
     #[error("cannot listen on {address}")]
     Listen {
@@ -224,6 +237,7 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
     }
     config.state_dir = std::path::absolute(&config.state_dir)
         .map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
+    let holding = hold(&config)?;
     let (reply_to, replies) = mpsc::unbounded_channel();
     // What attempts of killed workers left.
     dagrun_disk::unfinished::clean(&layout::unfinished(&config.state_dir));
@@ -245,6 +259,7 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
     let thread = std::thread::Builder::new()
         .name("dagrun-scheduler".into())
         .spawn(move || {
+            let _held_to_the_end = holding;
             let tasks = tokio::task::LocalSet::new();
             let lease = Micros(u64::try_from(config.lease.as_micros()).unwrap_or(u64::MAX));
             let (state_dir, scheme) = (config.state_dir.clone(), config.scheme);
@@ -258,6 +273,23 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
         })
         .map_err(StartError::Thread)?;
     Ok(SchedulerHandle { address, orders, thread })
+}
+
+/// Takes the state directory, of which one scheduler that listens may be in charge. Runs within commands
+/// share it, as each has its own lock.
+fn hold(config: &Config) -> Result<Option<Holding>, StartError> {
+    if config.listen.is_none() || !config.shared {
+        return Ok(None);
+    }
+    let path = config.state_dir.clone();
+    private::create_dir_all(&path)
+        .map_err(|source| StoreError::CreateDir { path: path.clone(), source })?;
+    match Holding::take(&layout::scheduler_lock(&path)) {
+        Ok(holding) => Ok(Some(holding)),
+        Err(Untaken::Held(holder)) => Err(StartError::Held { path, holder }),
+        // What is wrong with the directory is said when the database is opened.
+        Err(Untaken::Unwritable) => Ok(None),
+    }
 }
 
 fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
