@@ -49,6 +49,7 @@ fn invocation(argv: Vec<OsString>) -> Invocation {
         timeout: None,
         grace: Micros::from_secs(10),
         cpus: 1,
+        memory: 0,
     }
 }
 
