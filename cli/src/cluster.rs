@@ -284,15 +284,19 @@ async fn status(args: &ClusterStatusArgs) -> Result<Exit, Failure> {
 fn refused_in_words(refused: Refused) -> Option<String> {
     let Refused { logins, strangers, messages, sessions, requests, reports } = refused;
     let kinds = [
-        (logins, "logins"),
-        (strangers, "connections before a login"),
-        (messages, "messages"),
-        (sessions, "sessions"),
-        (requests, "times requests of who did not read"),
-        (reports, "reports"),
+        (logins, "login", "logins"),
+        (strangers, "connection before a login", "connections before a login"),
+        (messages, "message", "messages"),
+        (sessions, "session", "sessions"),
+        (requests, "time requests of who did not read", "times requests of who did not read"),
+        (reports, "report", "reports"),
     ];
-    let kinds = kinds.iter().filter(|(count, _)| *count > 0);
-    let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
+    let in_words = |(count, one, many): &(u64, &str, &str)| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{count} {many}")),
+    };
+    let kinds: Vec<String> = kinds.iter().filter_map(in_words).collect();
     (!kinds.is_empty()).then(|| format!("refused since its start: {}", kinds.join(", ")))
 }
 
