@@ -153,6 +153,7 @@ pub(crate) async fn embedded(
         // What is handed on is handed on whole.
         builder = builder.log_limit(usize::MAX);
     }
+    dagrun_worker::orphans::adopt();
     let cluster = Embedded::start(&builder).map_err(|error| not_started(&error))?;
     let client = cluster.client().await?;
     let submitted = match check_worker(work.pipeline(), &client).await {

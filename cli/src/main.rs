@@ -61,6 +61,7 @@ use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
     dagrun_worker::reaper::take_part();
+    dagrun_worker::orphans::serve_as_init();
     complete::answer();
     // clap ends the process itself: 0 for --help and --version, 2 for wrong usage.
     let cli = Cli::parse();

@@ -122,6 +122,7 @@ async fn continue_runs(client: &Client) -> Result<(), Failure> {
 /// Runs a worker until someone ends it.
 pub(crate) fn worker(args: &WorkerArgs) -> Result<Exit, Failure> {
     leave_session(args.new_session);
+    dagrun_worker::orphans::adopt();
     let name = args.cluster.name();
     let staying = Staying {
         drain: args.drain.to_duration(),

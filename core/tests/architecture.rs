@@ -48,6 +48,7 @@ const WORKER: &[&str] = &[
     "values",
     "copies",
     "groups",
+    "orphans",
     "memory",
     "machine",
     "capture",

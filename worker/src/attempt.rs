@@ -12,6 +12,9 @@ use rustix::io::Errno;
 
 use crate::control::{Control, Stop};
 
+/// The variable with an attempt's id, which no other attempt has in the state directory of its scheduler.
+pub(crate) const ATTEMPT_ID: &str = "DAGRUN_ATTEMPT_ID";
+
 /// An attempt to make.
 #[derive(Debug)]
 pub struct Attempt<'a> {

@@ -64,7 +64,7 @@ impl Mark {
         }
         let mut killed = 0;
         for _ in 0..PASSES {
-            let found = kill_marked(&needle);
+            let found = kill_marked(&[&needle]);
             killed += found;
             if found == 0 {
                 break;
@@ -74,51 +74,48 @@ impl Mark {
     }
 }
 
-/// One search: kills what it finds, then waits for it.
-fn kill_marked(needle: &[u8]) -> usize {
+/// One search: kills what has a variable in its environment that begins with each of the needles, then waits
+/// for it.
+pub(crate) fn kill_marked(needles: &[&[u8]]) -> usize {
     let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
     let own = std::process::id();
-    let mut environ = Vec::new();
     let mut dying = Vec::new();
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if pid == own || !carries(pid, needle, &mut environ) {
+        if pid == own || !carries(pid, needles) {
             continue;
         }
         let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { continue };
         let Ok(pidfd) = rustix::process::pidfd_open(raw, PidfdFlags::empty()) else { continue };
         // Checked again, since the process id may have been reused in between.
-        if carries(pid, needle, &mut environ)
-            && rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
+        if carries(pid, needles) && rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
         {
             dying.push(pidfd);
         }
     }
-    for pidfd in &dying {
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        let _ = rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&second));
-    }
+    dying.iter().for_each(wait_for);
     dying.len()
 }
 
-fn carries(pid: u32, needle: &[u8], environ: &mut Vec<u8>) -> bool {
-    environ.clear();
+/// Waits until a process that was killed has ended, for a second at most.
+pub(crate) fn wait_for(pidfd: &OwnedFd) {
+    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let _ = rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&second));
+}
+
+/// Whether a process has a variable in its environment that begins with each of the needles.
+pub(crate) fn carries(pid: u32, needles: &[&[u8]]) -> bool {
+    let mut environ = Vec::new();
     // Processes of other users cannot be read and are not ours; zombies have no environment.
-    let read =
-        File::open(format!("/proc/{pid}/environ")).and_then(|mut file| file.read_to_end(environ));
+    let read = File::open(format!("/proc/{pid}/environ"))
+        .and_then(|mut file| file.read_to_end(&mut environ));
     if read.is_err() {
         return false;
     }
     environ.push(0);
-    let mut rest = environ.as_slice();
-    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-        if rest[..=end].starts_with(needle) {
-            return true;
-        }
-        rest = &rest[end + 1..];
-    }
-    false
+    let variables = environ.split_inclusive(|byte| *byte == 0);
+    needles.iter().all(|needle| variables.clone().any(|variable| variable.starts_with(needle)))
 }
 
 /// The process groups that run now, one place per slot, in memory shared with the reaper.
@@ -136,6 +133,11 @@ impl GroupTable {
     /// When the system provides no memory file.
     pub fn new() -> io::Result<GroupTable> {
         Ok(GroupTable { memory: rustix::fs::memfd_create("dagrun-groups", MemfdFlags::CLOEXEC)? })
+    }
+
+    /// The table behind this handle.
+    pub(crate) fn of(memory: OwnedFd) -> GroupTable {
+        GroupTable { memory }
     }
 
     /// A second handle on the same table.

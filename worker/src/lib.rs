@@ -23,6 +23,7 @@ mod handle;
 mod lease;
 mod machine;
 mod memory;
+pub mod orphans;
 mod output;
 mod outputs;
 mod process;

@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 pub(crate) use self::watch::{ProcessWatch, Stage};
 use crate::attempt::is_scarce;
-use crate::descriptors;
+use crate::{descriptors, orphans};
 
 /// How long a child is waited for a descriptor, and how often it is asked for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,6 +85,7 @@ impl Process {
         let mut child = command.spawn()?;
         // The command still holds the pipes' write ends; without this no end of file would come.
         drop(command);
+        orphans::own(child.id());
         let group = Pid::from_child(&child);
         match open(group) {
             Ok(pidfd) => {
@@ -94,6 +95,7 @@ impl Process {
             Err(error) => {
                 let _ = rustix::process::kill_process_group(group, Signal::KILL);
                 let _ = child.wait();
+                orphans::disown(child.id());
                 Err(error)
             }
         }
@@ -126,7 +128,9 @@ impl Process {
     /// Reaps the leader. Blocks when it has not ended.
     pub(crate) fn reap(&mut self) -> io::Result<ExitStatus> {
         self.reaped = true;
-        self.child.wait()
+        let status = self.child.wait();
+        orphans::disown(self.child.id());
+        status
     }
 }
 

@@ -12,10 +12,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::groups::{GroupTable, Mark};
+use crate::orphans;
 use crate::values::dir_name;
 
 /// What a worker writes before it closes the pipe when it has cleaned up itself.
@@ -52,11 +56,112 @@ impl ReaperConfig {
     }
 }
 
-/// A running reaper, on the worker's side.
+/// How long to wait before a reaper that died is started again: at first, and at most, when it dies again
+/// and again.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A running reaper, on the worker's side. It is started again when it dies.
 #[derive(Debug)]
 pub struct Reaper {
-    child: Child,
+    line: Arc<Line>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+/// What a reaper is started with.
+#[derive(Debug)]
+struct Recipe {
+    program: PathBuf,
+    table: GroupTable,
+    /// What is written to it first.
+    words: Vec<u8>,
+}
+
+/// The line to the reaper that runs now.
+#[derive(Debug, Default)]
+struct Line {
+    state: Mutex<State>,
+    /// Notified when it is dismissed.
+    dismissed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pid: u32,
     pipe: Option<ChildStdin>,
+    dismissed: bool,
+}
+
+impl Recipe {
+    fn start(&self) -> io::Result<(Child, ChildStdin)> {
+        let mut child = Command::new(&self.program)
+            .arg(ROLE)
+            .env_clear()
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(self.table.try_clone()?)
+            .stderr(Stdio::null())
+            .spawn()?;
+        orphans::own(child.id());
+        let mut pipe = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        match pipe.write_all(&self.words) {
+            Ok(()) => Ok((child, pipe)),
+            Err(error) => {
+                let _ = child.kill();
+                reap(&mut child);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn reap(child: &mut Child) {
+    let _ = child.wait();
+    orphans::disown(child.id());
+}
+
+impl Line {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for one reaper after the other, until they are not wanted any more.
+    fn keep(&self, recipe: &Recipe, mut child: Child) {
+        let mut pause = PAUSE;
+        loop {
+            let begun = Instant::now();
+            reap(&mut child);
+            if begun.elapsed() > LONGEST_PAUSE {
+                pause = PAUSE;
+            }
+            child = loop {
+                let state = self.lock();
+                let waited = self.dismissed.wait_timeout_while(state, pause, |it| !it.dismissed);
+                let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                if state.dismissed {
+                    return;
+                }
+                drop(state);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                let Ok((child, pipe)) = recipe.start() else { continue };
+                let mut state = self.lock();
+                (state.pid, state.pipe) = (child.id(), Some(pipe));
+                if state.dismissed {
+                    state.dismiss();
+                }
+                break child;
+            };
+        }
+    }
+}
+
+impl State {
+    fn dismiss(&mut self) {
+        self.dismissed = true;
+        if let Some(mut pipe) = self.pipe.take() {
+            let _ = pipe.write_all(&[ALL_DONE]);
+        }
+    }
 }
 
 impl Reaper {
@@ -72,34 +177,35 @@ impl Reaper {
         mark: &Mark,
         dir: Option<&Path>,
     ) -> io::Result<Reaper> {
-        let mut child = Command::new(&config.program)
-            .arg(ROLE)
-            .env_clear()
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(table.try_clone()?)
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut pipe = child.stdin.take();
-        if let Some(pipe) = &mut pipe {
-            let dir = dir.map(|dir| dir.as_os_str().as_bytes()).unwrap_or_default();
-            pipe.write_all(&[mark.as_str().as_bytes(), b"\0", dir, b"\0"].concat())?;
+        let dir = dir.map(|dir| dir.as_os_str().as_bytes()).unwrap_or_default();
+        let words = [mark.as_str().as_bytes(), b"\0", dir, b"\0"].concat();
+        let table = GroupTable::of(table.try_clone()?);
+        let recipe = Recipe { program: config.program.clone(), table, words };
+        let (child, pipe) = recipe.start()?;
+        let line = Arc::<Line>::default();
+        {
+            let mut state = line.lock();
+            (state.pid, state.pipe) = (child.id(), Some(pipe));
         }
-        Ok(Reaper { child, pipe })
+        let kept = Arc::clone(&line);
+        let keeper = std::thread::Builder::new().name("dagrun-keeper".into());
+        let keeper = keeper.spawn(move || kept.keep(&recipe, child))?;
+        Ok(Reaper { line, keeper: Some(keeper) })
     }
 
     /// The number of its process.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.line.lock().pid
     }
 
     /// Ends it without work: everything has ended already.
     pub fn dismiss(mut self) {
-        if let Some(mut pipe) = self.pipe.take() {
-            let _ = pipe.write_all(&[ALL_DONE]);
+        self.line.lock().dismiss();
+        self.line.dismissed.notify_all();
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
         }
-        let _ = self.child.wait();
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use dagrun_core::engine::Outcome;
@@ -14,15 +15,16 @@ use dagrun_core::recipe::Invocation;
 use dagrun_core::status::{Detail, FailureKind};
 use dagrun_core::url;
 use dagrun_disk::clock;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
-use crate::attempt::{Attempt, Ended, Fault};
+use crate::attempt::{ATTEMPT_ID, Attempt, Ended, Fault};
 use crate::checkpoint;
 use crate::copies::{Copies, Unbrought};
 use crate::data::{self, DataError, DataErrorKind, Patience};
 use crate::function::{Caller, Fetch, Keeper};
 use crate::groups::{GroupTable, Mark};
 use crate::memory::Gauge;
+use crate::orphans::{self, Traces};
 use crate::output::Output;
 use crate::outputs::{self, Outputs, Records, Unpublished};
 use crate::process::{self, Pipes, Process, ProcessWatch, Stage, Start};
@@ -42,6 +44,8 @@ pub struct Runner {
     values: Option<Arc<Values>>,
     copies: Copies,
     gauge: Gauge,
+    /// How many processes of attempts there are.
+    running: AtomicUsize,
 }
 
 impl Runner {
@@ -51,7 +55,8 @@ impl Runner {
         let caller = Caller::new(Records::new(mark.as_str()));
         let copies = Copies::default();
         let (programs, gauge) = (Programs::new(), Gauge::default());
-        Runner { programs, mark, groups, log_limit, caller, values: None, copies, gauge }
+        let running = AtomicUsize::new(0);
+        Runner { programs, mark, groups, log_limit, caller, values: None, copies, gauge, running }
     }
 
     /// Whether attempts that use more memory than they asked for are ended; if not, that is noted once for
@@ -266,6 +271,8 @@ impl Runner {
         pipes: Pipes,
         output: &mut Output<'_>,
     ) -> Result<String, Fault> {
+        let (begun, group) = (Instant::now(), process.group());
+        self.running.fetch_add(1, Ordering::AcqRel);
         let grace = attempt.invocation.grace.to_duration();
         let meter =
             self.gauge.meter(attempt.run, attempt.owner.instance.task, attempt.invocation.memory);
@@ -280,6 +287,7 @@ impl Runner {
             groups.clear(attempt.slot);
         }
         let status = process.reap();
+        self.end_of(attempt, group, begun);
         waited.map_err(|error| Fault::start(format!("cannot watch the process: {error}")))?;
         match watch.stage() {
             Stage::Running => {}
@@ -299,6 +307,20 @@ impl Runner {
             Some(reason) => Err(Fault::failed(FailureKind::Memory, reason)),
             None => Err(Fault::failed(kind, reason)),
         }
+    }
+}
+
+impl Runner {
+    /// Ends what an attempt has left behind outside of its group.
+    fn end_of(&self, attempt: &Attempt<'_>, group: Pid, begun: Instant) {
+        let last = self.running.fetch_sub(1, Ordering::AcqRel) == 1;
+        let of_run = self.mark.of_run(attempt.run);
+        let of_run = (Mark::VARIABLE, of_run.as_os_str());
+        let env = &attempt.invocation.env;
+        let id = env.iter().find(|(name, _)| name == ATTEMPT_ID);
+        // One that has no number of its own is told by its worker and run.
+        let own = id.map_or(of_run, |(_, id)| (ATTEMPT_ID, id.as_os_str()));
+        orphans::end_of(&Traces { group, marks: [of_run, own], took: begun.elapsed(), last });
     }
 }
 

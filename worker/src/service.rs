@@ -19,6 +19,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::control::Stop;
 use crate::lease::Lease;
+use crate::orphans;
 use crate::reaper::{Reaper, ReaperConfig};
 use crate::reports::Message;
 use crate::runs::Runs;
@@ -81,6 +82,7 @@ impl Service {
             slots.wait_idle(None);
             if started {
                 slots.runner().mark().kill_all(None);
+                orphans::end_all();
             }
         });
         let _ = cleaned.await;
@@ -113,6 +115,7 @@ impl Service {
             slots.runner().copies().forget(run);
             if runs.forget(run) {
                 slots.runner().mark().kill_all(Some(run));
+                orphans::reap_ended();
             }
         });
         cleaned.await?;

@@ -304,3 +304,14 @@ fn a_running_attempt_shows_what_it_writes() {
         attempt.join().unwrap()
     });
 }
+
+/// This program adopts nothing, as others may have children of which the worker knows nothing.
+#[test]
+fn what_left_the_group_of_a_longer_attempt_is_searched_for() {
+    let place = Place::new();
+    let script = "setsid sh -c 'echo $$ > daemon; exec sleep 1000' & until [ -s daemon ]; do sleep 0.02; done; \
+                  sleep 1";
+    let ended = place.sh(script);
+    assert_eq!(ended.outcome, Outcome::Succeeded);
+    assert!(!alive(pid_in(&place.path().join("daemon"))));
+}

@@ -23,13 +23,16 @@ fn main() {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match arguments.get(1).and_then(|argument| argument.to_str()) {
         Some("__worker") => worker(Path::new(&arguments[2])),
+        Some("__orphans") => orphans(Path::new(&arguments[2])),
         Some("__flood") => flood(Path::new(&arguments[2])),
         // As the harness of other tests does: there is nothing to list.
         Some("--list") => {}
         _ => {
             nothing_outlives_a_killed_worker();
             a_flood_neither_blocks_nor_bloats();
-            println!("survivors: 2 passed");
+            a_reaper_that_dies_is_started_again();
+            what_left_its_group_ends_with_its_attempt();
+            println!("survivors: 4 passed");
         }
     }
 }
@@ -118,4 +121,84 @@ fn a_flood_neither_blocks_nor_bloats() {
     assert!(output.status.success());
     let kib: u64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
     assert!(kib < 20 << 10, "{kib} KiB more than idle");
+}
+
+/// The process that is a reaper of this one, other than `before`.
+fn reaper_of(worker: u32, before: i32) -> Option<i32> {
+    let is_reaper = |pid: &i32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+        words.split(|byte| *byte == 0).nth(1) == Some(b"__dagrun-reaper")
+            && parent == Some(worker.to_string().as_str())
+    };
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.find(|pid| *pid != before && is_reaper(pid))
+}
+
+fn a_reaper_that_dies_is_started_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut worker = again("__worker", dir.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(worker.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let first: i32 = line.trim().parse().unwrap();
+    let pids = ["leader", "bare", "daemon"].map(|name| pid_in(&dir.path().join(name)));
+    let mut before = first;
+    for _ in 0..3 {
+        let pid = rustix::process::Pid::from_raw(before).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        before = until("it is started again", || reaper_of(worker.id(), before));
+    }
+    assert!(pids.iter().all(|pid| alive(*pid)));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    for pid in pids {
+        until("it ends what the worker left", || (!alive(pid)).then_some(()));
+    }
+    until("it ends itself", || (!alive(before)).then_some(()));
+}
+
+/// Runs attempts that leave daemons, in a process that adopts them, and prints how many children it has
+/// after each.
+fn orphans(dir: &Path) {
+    dagrun_worker::orphans::adopt();
+    let runner = Runner::new(Mark::random(), None, 1 << 20);
+    let children = || {
+        let own = std::process::id();
+        let children = std::fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap();
+        children.split_whitespace().count()
+    };
+    let scripts = [
+        // Another session; twice removed; without the environment; in the group, and ended by itself.
+        "setsid sh -c 'echo $$ > a; exec sleep 1000' & until [ -s a ]; do sleep 0.01; done",
+        "(setsid sh -c '(sh -c \"echo \\$\\$ > b; sleep 1000; :\") & sleep 1000' &); until [ -s b ]; do sleep 0.01; done",
+        "(env -i setsid sh -c 'echo $$ > c; exec sleep 1000' &) ; until [ -s c ]; do sleep 0.01; done",
+        "(sleep 0 &); (sleep 1000 & echo $! > d); true",
+    ];
+    for (number, script) in (0..).zip(scripts) {
+        let mut invocation = sh(dir, script);
+        invocation.env.push(("DAGRUN_ATTEMPT_ID".into(), number.to_string().into()));
+        let control = Control::new().unwrap();
+        let ended = runner.run(&Attempt {
+            invocation: &invocation,
+            run: RunId(1),
+            owner: owner(number),
+            log: None,
+            control: &control,
+            slot: 0,
+        });
+        assert_eq!(ended.outcome, Outcome::Succeeded, "{ended:?}");
+        println!("{}", children());
+    }
+}
+
+fn what_left_its_group_ends_with_its_attempt() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = again("__orphans", dir.path()).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "0\n0\n0\n0\n", "zombies are none");
+    for name in ["a", "b", "c", "d"] {
+        assert!(!alive(pid_in(&dir.path().join(name))), "{name}");
+    }
 }

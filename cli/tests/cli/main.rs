@@ -28,6 +28,7 @@ mod long;
 mod machine;
 mod memory;
 mod migrations;
+mod orphans;
 mod outputs;
 mod placement;
 mod plan;

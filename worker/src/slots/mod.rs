@@ -23,7 +23,7 @@ use dagrun_schema::wire::Fenced;
 
 use rustix::process::Signal;
 
-use crate::attempt::{Attempt, Ended, Fault};
+use crate::attempt::{ATTEMPT_ID, Attempt, Ended, Fault};
 use crate::control::{Control, Stop};
 use crate::core::queue::{Running, State, Taken};
 use crate::core::tenure::Term;
@@ -390,9 +390,6 @@ impl Drop for Shared {
         self.watch.close();
     }
 }
-
-/// The variable with an attempt's id, which no other attempt has in the state directory of its scheduler.
-const ATTEMPT_ID: &str = "DAGRUN_ATTEMPT_ID";
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
