@@ -352,6 +352,24 @@ struct Registration {
   # The runs of which it has anything.
   leaving @11 :Bool;
   # It takes nothing new.
+  claims @12 :List(ClaimedAttempts);
+  # What of these attempts it can name, for a scheduler that did not hand them out but goes on with their
+  # runs.
+}
+
+struct ClaimedAttempts {
+  run @0 :UInt64;
+  task @1 :UInt32;
+  firstIndex @2 :UInt32;
+  count @3 :UInt32;
+  # Consecutive instances, with attempts of consecutive ids.
+  firstAttempt @4 :UInt64;
+  number @5 :UInt32;
+  memory @6 :UInt64;
+  started @7 :UInt64;
+  # 0: they wait.
+  ended @8 :Bool;
+  # Their reports follow, as these have not been acknowledged.
 }
 
 struct AttemptRange {

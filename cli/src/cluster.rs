@@ -36,6 +36,11 @@ pub(crate) async fn connect(name: &str) -> Result<Client, Failure> {
     connect_to(&connection).await
 }
 
+/// Whether a cluster has a connection file, if only one that a killed scheduler has left.
+pub(crate) fn is_published(name: &str) -> bool {
+    read(name).is_ok()
+}
+
 fn read(name: &str) -> Result<Connection, Failure> {
     Ok(ClusterDir::of(name)?.read(Role::Client)?)
 }

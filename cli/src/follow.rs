@@ -3,21 +3,29 @@
 use std::time::{Duration, Instant};
 
 use dagrun::Updates;
+use dagrun::rpc::Run;
 use dagrun::wire::{TaskDelta, Update};
 use dagrun_core::ids::TaskId;
 use dagrun_core::status::{Failure as FailedInstance, InstanceRow, RunState, RunStatus, State};
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::cluster;
 use crate::each::Sink;
 use crate::ending;
 use crate::exit::{Exit, Failure};
 use crate::progress::{News, Progress};
 use crate::report::Reporter;
 use crate::signals::{Signal, Signals};
-use crate::source::{FIRST, RunSource};
+use crate::source::{At, FIRST, RunSource};
+use crate::terminal;
 
 /// How often a run of another process is looked at.
 const POLL: Duration = Duration::from_millis(200);
+
+/// How long the next scheduler of a cluster is looked for, and for how long without a word.
+const PATIENCE: Duration = Duration::from_secs(120);
+const QUIET: Duration = Duration::from_secs(2);
 
 const LOST: &str = "the connection to the scheduler was lost";
 
@@ -30,6 +38,15 @@ pub(crate) enum Feed {
         updates: Updates,
         /// Where to look when they end before the run: the process that ran it is no longer there.
         then: Option<RunSource>,
+        /// Where its next scheduler is, if there can be one.
+        next: Option<NextScheduler>,
+    },
+    /// The next scheduler of a cluster is looked for.
+    Returning {
+        /// Where.
+        next: NextScheduler,
+        /// Its updates. A task of its own goes on when the caller does something else in between.
+        updates: JoinHandle<Result<Updates, Failure>>,
     },
     /// The history is looked at.
     Polled {
@@ -40,16 +57,68 @@ pub(crate) enum Feed {
     },
 }
 
+/// Where the next scheduler of a run is, when one ends before the run.
+#[derive(Clone, Debug)]
+pub(crate) struct NextScheduler {
+    cluster: String,
+    run: Run,
+    detailed: bool,
+}
+
+impl NextScheduler {
+    /// Looks for it until it is there, or the cluster has ended in an orderly way.
+    async fn updates(self) -> Result<Updates, Failure> {
+        let lost = || Failure::new(Exit::Unreachable, LOST);
+        let since = Instant::now();
+        let mut said = false;
+        while since.elapsed() < PATIENCE {
+            // Its file stays when its scheduler is killed.
+            if !cluster::is_published(&self.cluster) {
+                return Err(lost());
+            }
+            if let Some(updates) = self.subscribe().await {
+                return Ok(updates);
+            }
+            if !said && since.elapsed() > QUIET {
+                said = true;
+                let name = &self.cluster;
+                terminal::print(&format!(
+                    "the scheduler of cluster {name} is away: waiting for it"
+                ));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        let help = format!("`dagrun cluster start {}` goes on with its runs", self.cluster);
+        Err(lost().help(help))
+    }
+
+    async fn subscribe(&self) -> Option<Updates> {
+        let client = cluster::connect(&self.cluster).await.ok()?;
+        let run = client.run(Some(self.run.id())).await.ok()?;
+        let updates = match self.detailed {
+            true => run.watch_instances().await,
+            false => run.watch().await,
+        };
+        let updates = updates.ok()?;
+        self.run.go_on_over(&run);
+        Some(updates)
+    }
+}
+
 impl Feed {
     /// The updates of a run; `detailed` ones say which instances have ended.
     pub(crate) async fn of(run: &RunSource, detailed: bool) -> Result<Feed, Failure> {
         let then = matches!(run, RunSource::Disk(_)).then(|| run.clone());
-        let RunSource::Live { run, .. } = run.at_its_owner().await else {
+        let RunSource::Live { run, at } = run.at_its_owner().await else {
             return Ok(Feed::polled(run.clone()));
+        };
+        let next = match at {
+            At::Cluster(cluster) => Some(NextScheduler { cluster, run: run.clone(), detailed }),
+            At::Here(_) => None,
         };
         let updates = if detailed { run.watch_instances().await } else { run.watch().await };
         match (updates, then) {
-            (Ok(updates), then) => Ok(Feed::Live { updates, then }),
+            (Ok(updates), then) => Ok(Feed::Live { updates, then, next }),
             (Err(_), Some(run)) => Ok(Feed::polled(run)),
             (Err(error), None) => Err(error.into()),
         }
@@ -64,26 +133,41 @@ impl Feed {
 
     /// The next update.
     async fn next(&mut self) -> Result<Update, Failure> {
-        if let Feed::Live { updates, then } = self {
-            if let Some(update) = updates.next().await {
-                return Ok(update);
-            }
-            let run = then.take().ok_or_else(|| Failure::new(Exit::Unreachable, LOST))?;
-            *self = Feed::polled(run);
-        }
-        match self {
-            Feed::Live { .. } => Err(Failure::new(Exit::Unreachable, LOST)),
-            Feed::Polled { run, looks } => {
-                // Unlike a sleep it goes on when the caller does something else in between.
-                looks.tick().await;
-                *run = run.clone().fresh()?;
-                let status = run.status().await?;
-                Ok(whole(&status))
+        loop {
+            match self {
+                Feed::Live { updates, then, next } => {
+                    if let Some(update) = updates.next().await {
+                        return Ok(update);
+                    }
+                    *self = match (then.take(), next.take()) {
+                        (Some(run), _) => Feed::polled(run),
+                        (None, Some(next)) => {
+                            let updates = tokio::task::spawn_local(next.clone().updates());
+                            Feed::Returning { next, updates }
+                        }
+                        (None, None) => return Err(Failure::new(Exit::Unreachable, LOST)),
+                    };
+                }
+                Feed::Returning { next, updates } => {
+                    let found = updates.await;
+                    let lost = || Failure::new(Exit::Unreachable, LOST);
+                    let updates = found.map_err(|_| lost())??;
+                    *self = Feed::Live { updates, then: None, next: Some(next.clone()) };
+                }
+                Feed::Polled { run, looks } => return look(run, looks).await,
             }
         }
     }
 }
 
+/// The next look at the history.
+async fn look(run: &mut RunSource, looks: &mut tokio::time::Interval) -> Result<Update, Failure> {
+    // Unlike a sleep it goes on when the caller does something else in between.
+    looks.tick().await;
+    *run = run.clone().fresh()?;
+    let status = run.status().await?;
+    Ok(whole(&status))
+}
 /// A status as an update of everything.
 fn whole(status: &RunStatus) -> Update {
     let tasks = (0..).zip(&status.tasks).map(|(at, task)| TaskDelta {
@@ -226,7 +310,7 @@ impl<'a> Followed<'a> {
     async fn interrupt(&mut self, signal: Signal) -> Result<(), Failure> {
         if self.interrupted_by.replace(signal).is_some() {
             self.reporter.let_go();
-            crate::terminal::print("killed");
+            terminal::print("killed");
             std::process::exit(i32::from(signal.exit().code()));
         }
         self.reporter.note("interrupting; once more to kill at once");

@@ -10,13 +10,13 @@ use dagrun::rpc::Client;
 use dagrun_core::ids::Micros;
 use dagrun_core::one_line;
 use dagrun_core::status::{RunState, RunSummary};
-use dagrun_scheduler::SchedulerHandle;
-use dagrun_scheduler::connection::{ClusterDir, Token};
+use dagrun_scheduler::connection::{ClusterDir, Role, Token};
+use dagrun_scheduler::{SchedulerHandle, StartError};
 use dagrun_worker::EndReason;
 
 use crate::args::{SchedulerArgs, WorkerArgs};
 use crate::exit::{Exit, Failure};
-use crate::signals::Signals;
+use crate::signals::{Signal, Signals};
 use crate::terminal;
 
 fn broken(what: &str, error: &dyn std::error::Error) -> Failure {
@@ -43,16 +43,33 @@ pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Exit, Failure> {
     let failed = |error: &dyn std::error::Error| broken("the scheduler cannot start", error);
     let _held = folder.hold().map_err(|error| failed(&error))?;
     folder.claim().map_err(|error| failed(&error))?;
-    let (client, worker) = tokens().map_err(|error| failed(&error))?;
+    // Whoever knows the last scheduler of this cluster knows this one.
+    let former = folder.read(Role::Client).ok().zip(folder.read(Role::Worker).ok());
+    let (client, worker) = match &former {
+        Some((client, worker)) => (client.token.clone(), worker.token.clone()),
+        None => tokens().map_err(|error| failed(&error))?,
+    };
     let state_dir = args.state_dir.clone().unwrap_or_else(|| folder.state_dir());
     let mut config =
         dagrun_scheduler::Config::new(state_dir, client.bytes().to_vec(), worker.bytes().to_vec());
     config.listen = Some(args.listen);
     config.scheme = args.scheme;
     config.lease = args.lease.to_duration();
-    config.shared = true;
     config.log = Some(terminal::print);
-    let scheduler = dagrun_scheduler::spawn(config).map_err(|error| failed(&error))?;
+    (config.shared, config.continues) = (true, true);
+    let before = former
+        .map(|(client, _)| client.address)
+        .filter(|before| args.listen.port() == 0 && before.ip() == args.listen.ip());
+    config.listen = before.or(config.listen);
+    let scheduler = match dagrun_scheduler::spawn(config.clone()) {
+        // Others have its port by now.
+        Err(StartError::Listen { .. }) if before.is_some() => {
+            config.listen = Some(args.listen);
+            dagrun_scheduler::spawn(config)
+        }
+        started => started,
+    };
+    let scheduler = scheduler.map_err(|error| failed(&error))?;
     let address = scheduler.address().unwrap_or(args.listen);
     if let Err(error) = folder.publish(address, &client, &worker) {
         scheduler.shutdown();
@@ -61,8 +78,26 @@ pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Exit, Failure> {
     }
     announce(args.cluster.name(), address);
     let end = crate::on_local_set(until_the_end(scheduler, client));
-    folder.withdraw();
-    end
+    match end {
+        // Whoever waits for its runs, and its workers, look for the next one there.
+        Ok(End::Left) => Ok(Exit::Success),
+        Ok(End::Whole(exit)) => {
+            folder.withdraw();
+            Ok(exit)
+        }
+        Err(failure) => {
+            folder.withdraw();
+            Err(failure)
+        }
+    }
+}
+
+/// How a scheduler has ended.
+enum End {
+    /// With its workers.
+    Whole(Exit),
+    /// Alone: runs and workers go on with the next one.
+    Left,
 }
 
 fn tokens() -> Result<(Token, Token), dagrun_scheduler::connection::ConnectionError> {
@@ -73,8 +108,9 @@ fn announce(cluster: &str, address: SocketAddr) {
     terminal::print(&format!("scheduler of cluster {cluster}: listening on {address}"));
 }
 
-/// Waits until a client ends the scheduler, or does so as a client when a signal comes.
-async fn until_the_end(scheduler: SchedulerHandle, token: Token) -> Result<Exit, Failure> {
+/// Waits until a client ends the scheduler, or does so as a client when a signal comes. One that is to
+/// end by SIGTERM, or when the machine or the terminal closes, leaves unfinished runs to the next one.
+async fn until_the_end(scheduler: SchedulerHandle, token: Token) -> Result<End, Failure> {
     let mut signals = Signals::take()?;
     let client = async {
         let (ours, theirs) = UnixStream::pair()?;
@@ -85,19 +121,32 @@ async fn until_the_end(scheduler: SchedulerHandle, token: Token) -> Result<Exit,
     let stream = client.await.map_err(|error| broken("no socket", &error))?;
     let client = Client::attach(stream, token.bytes()).await?;
     continue_runs(&client).await?;
+    let leave = scheduler.leaving();
     let mut ended = tokio::task::spawn_blocking(move || scheduler.join());
-    tokio::select! {
-        _ = &mut ended => return Ok(Exit::Success),
-        _ = signals.next() => {}
+    let signal = tokio::select! {
+        _ = &mut ended => return Ok(End::Whole(Exit::Success)),
+        signal = signals.next() => signal,
+    };
+    if signal != Signal::Interrupt && has_runs(&client).await {
+        leave();
+        drop(client);
+        let _ = ended.await;
+        return Ok(End::Left);
     }
     client.shutdown().await?;
     drop(client);
     // A scheduler that does not end in time has lost its workers, not its patience: once more ends
     // this process.
     tokio::select! {
-        _ = &mut ended => Ok(Exit::Success),
-        signal = signals.next() => Ok(signal.exit()),
+        _ = &mut ended => Ok(End::Whole(Exit::Success)),
+        signal = signals.next() => Ok(End::Whole(signal.exit())),
     }
+}
+
+/// Whether runs of this scheduler have not ended, or are about to be gone on with.
+async fn has_runs(client: &Client) -> bool {
+    let runs = client.runs(u32::MAX).await.unwrap_or_default();
+    runs.iter().any(|run| run.finished.is_none())
 }
 
 /// Goes on with the runs that a scheduler of this cluster left unfinished because it was killed.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use capnp::traits::OwnedStruct;
-use dagrun_core::engine::{Assignment, Outcome, Refusal, Report};
+use dagrun_core::engine::{Assignment, Claim, Outcome, Refusal, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
 use dagrun_core::output::Stamp;
@@ -187,7 +187,21 @@ proptest! {
             end = first + length;
             first..end
         };
-        let held = held.iter().map(range).collect();
+        let held: Vec<_> = held.iter().map(range).collect();
+        let claim = |range: &std::ops::Range<u64>| Claim {
+            assignment: Assignment {
+                run,
+                task,
+                first_index: number / 2,
+                count: u32::try_from(range.end - range.start).unwrap(),
+                first_attempt: AttemptId(range.start),
+                number,
+                memory: range.end,
+            },
+            started: Timestamp(range.start),
+            ended: number % 3 == 0,
+        };
+        let claims = held.iter().map(claim).collect();
         round_trip(&Registration {
             name,
             host,
@@ -199,6 +213,7 @@ proptest! {
             serial: number,
             lock: lock.map(PathBuf::from),
             held,
+            claims,
             runs: vec![run],
             leaving: number % 2 == 1,
         })?;

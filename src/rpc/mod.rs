@@ -256,7 +256,7 @@ impl Client {
     }
 
     fn holding(&self, id: RunId, run: rpc::run::Client) -> Run {
-        Run { id, run, connection: Rc::clone(&self.connection) }
+        Run::new(id, run, Rc::clone(&self.connection))
     }
 
     /// The runs that were submitted last, newest first, at most `limit`.

@@ -1,5 +1,6 @@
 //! One run of a scheduler: watch it, ask about it, cancel it.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::rc::Rc;
@@ -22,9 +23,15 @@ pub(super) async fn status_of(run: &rpc::run::Client) -> Result<RunStatus> {
 /// A run of a scheduler.
 #[derive(Clone)]
 pub struct Run {
-    pub(super) id: RunId,
-    pub(super) run: rpc::run::Client,
-    pub(super) connection: Rc<Connection>,
+    id: RunId,
+    line: Rc<RefCell<Line>>,
+}
+
+/// How its scheduler is asked.
+#[derive(Clone)]
+struct Line {
+    run: rpc::run::Client,
+    connection: Rc<Connection>,
 }
 
 impl std::fmt::Debug for Run {
@@ -34,6 +41,21 @@ impl std::fmt::Debug for Run {
 }
 
 impl Run {
+    pub(super) fn new(id: RunId, run: rpc::run::Client, connection: Rc<Connection>) -> Run {
+        Run { id, line: Rc::new(RefCell::new(Line { run, connection })) }
+    }
+
+    fn client(&self) -> rpc::run::Client {
+        self.line.borrow().run.clone()
+    }
+
+    /// From now on this and its clones ask over the connection of another one, which must be the same run
+    /// of the same scheduler, or of one that goes on with it.
+    pub fn go_on_over(&self, other: &Run) {
+        let line = other.line.borrow().clone();
+        self.line.replace(line);
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> RunId {
@@ -45,7 +67,7 @@ impl Run {
     /// # Errors
     /// When the scheduler is lost.
     pub async fn status(&self) -> Result<RunStatus> {
-        status_of(&self.run).await
+        status_of(&self.client()).await
     }
 
     /// Subscribes to what happens. The first update has everything, the others what changed; the
@@ -68,11 +90,14 @@ impl Run {
 
     async fn subscribe(&self, detailed: bool) -> Result<Updates> {
         let (observer, updates) = updates::channel();
-        let mut request = self.run.watch_request();
+        let mut request = self.client().watch_request();
         request.get().set_observer(observer);
         request.get().set_detailed(detailed);
         let reply = request.send().promise.await?;
-        Ok(updates.subscribed(reply.get()?.get_subscription()?, Rc::clone(&self.connection)))
+        Ok(updates.subscribed(
+            reply.get()?.get_subscription()?,
+            Rc::clone(&self.line.borrow().connection),
+        ))
     }
 
     /// Cancels it, or a part of it; returns when the scheduler has understood, not when all ended.
@@ -80,7 +105,7 @@ impl Run {
     /// # Errors
     /// When the scheduler is lost or knows no such task or instance.
     pub async fn cancel(&self, scope: Scope<&str>) -> Result<()> {
-        let mut request = self.run.cancel_request();
+        let mut request = self.client().cancel_request();
         scope.write(request.get().init_scope());
         request.send().promise.await?;
         Ok(())
@@ -92,7 +117,7 @@ impl Run {
     /// # Errors
     /// When the scheduler is lost or the run has ended.
     pub async fn interrupt(&self) -> Result<()> {
-        self.run.interrupt_request().send().promise.await?;
+        self.client().interrupt_request().send().promise.await?;
         Ok(())
     }
 
@@ -106,7 +131,7 @@ impl Run {
         limit: u32,
         failed_only: bool,
     ) -> Result<InstancePage> {
-        let mut request = self.run.instances_request();
+        let mut request = self.client().instances_request();
         let mut params = request.get();
         from.write(params.reborrow().init_first());
         params.set_limit(limit);
@@ -122,7 +147,7 @@ impl Run {
     pub async fn value(&self, task: &str, index: u32) -> Result<Vec<u8>> {
         let mut value = Vec::new();
         loop {
-            let mut request = self.run.value_request();
+            let mut request = self.client().value_request();
             let mut params = request.get();
             params.set_task(task);
             params.set_index(index);
@@ -149,7 +174,7 @@ impl Run {
         first: u32,
         limit: u32,
     ) -> Result<Vec<InstanceResult>> {
-        let mut request = self.run.results_request();
+        let mut request = self.client().results_request();
         let mut params = request.get();
         params.set_task(task.0);
         params.set_first(first);
@@ -168,7 +193,7 @@ impl Run {
         cursor: &[u8],
         failed_only: bool,
     ) -> Result<LogPage> {
-        let mut request = self.run.logs_request();
+        let mut request = self.client().logs_request();
         let mut params = request.get();
         scope.write(params.reborrow().init_scope());
         params.set_cursor(cursor);
@@ -182,7 +207,7 @@ impl Run {
     /// # Errors
     /// When the scheduler is lost or knows no such instance.
     pub async fn explain(&self, task: &str, index: u32) -> Result<Vec<String>> {
-        let mut request = self.run.explain_request();
+        let mut request = self.client().explain_request();
         request.get().set_task(task);
         request.get().set_index(index);
         let reply = request.send().promise.await?;
@@ -195,7 +220,7 @@ impl Run {
     /// When the scheduler is lost, knows no such instance, or no longer has what the command is
     /// made of.
     pub async fn command(&self, instance: InstanceId) -> Result<Vec<OsString>> {
-        let mut request = self.run.command_request();
+        let mut request = self.client().command_request();
         instance.write(request.get().init_instance());
         let reply = request.send().promise.await?;
         let argv = wire::read_data(reply.get()?.get_argv()?)?;
@@ -207,7 +232,7 @@ impl Run {
     /// # Errors
     /// When the scheduler is lost.
     pub async fn times(&self) -> Result<Vec<TaskTimes>> {
-        let reply = self.run.times_request().send().promise.await?;
+        let reply = self.client().times_request().send().promise.await?;
         Ok(wire::read_list(reply.get()?.get_tasks()?)?)
     }
 
@@ -216,7 +241,7 @@ impl Run {
     /// # Errors
     /// When the scheduler is lost.
     pub async fn submission(&self) -> Result<Submission> {
-        let reply = self.run.pipeline_request().send().promise.await?;
+        let reply = self.client().pipeline_request().send().promise.await?;
         Ok(Submission::read(reply.get()?.get_submission()?)?)
     }
 }

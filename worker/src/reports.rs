@@ -2,19 +2,21 @@
 //! busy. They are kept until the scheduler has them on disk, and sent again over another line when one
 //! is cut.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dagrun_core::engine::Report;
+use dagrun_core::engine::{Claim, Report};
 use dagrun_core::ids::Timestamp;
 use dagrun_schema::dagrun_capnp::session;
 use dagrun_schema::wire;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
+use crate::core::given::Given;
 use crate::core::ledger::{self, BATCH, Ledger, Next};
 use crate::runs::Runs;
 use crate::slots::Slots;
@@ -56,6 +58,7 @@ pub(crate) struct Pump {
     runs: Arc<Runs>,
     dispatched: Rc<Notify>,
     ledger: Ledger<Acknowledge>,
+    given: Rc<RefCell<Given>>,
     calls: Rc<Semaphore>,
     broken: Rc<Cell<bool>>,
     receipts: Rc<Receipts>,
@@ -68,6 +71,7 @@ impl Pump {
         runs: Arc<Runs>,
         dispatched: Rc<Notify>,
         receipts: Option<Rc<Receipts>>,
+        given: Rc<RefCell<Given>>,
     ) -> Pump {
         Pump {
             messages,
@@ -75,6 +79,7 @@ impl Pump {
             runs,
             dispatched,
             ledger: Ledger::new(receipts.is_some()),
+            given,
             calls: Rc::new(Semaphore::new(CALLS as usize)),
             broken: Rc::new(Cell::new(false)),
             receipts: receipts.unwrap_or_default(),
@@ -90,8 +95,26 @@ impl Pump {
         self.ledger.pending()
     }
 
+    /// What the worker has, so that a scheduler which did not hand it out can adopt it.
+    pub(crate) fn claims(&mut self) -> Vec<Claim> {
+        let held = self.slots.held_since();
+        while let Ok(message) = self.messages.try_recv() {
+            self.ledger.push(message);
+        }
+        let ended = self.ledger.ended();
+        let ends: HashSet<u64> = ended.iter().cloned().flatten().collect();
+        // What has ended in between is among both.
+        let goes_on = |(range, _): &(Range<u64>, Timestamp)| !ends.contains(&range.start);
+        let held = held.into_iter().filter(goes_on);
+        let given = self.given.borrow();
+        let mut claims = given.claims(held, false);
+        claims.extend(given.claims(ended.iter().map(|range| (range.clone(), Timestamp(0))), true));
+        claims
+    }
+
     /// Drops what has not been acknowledged: it is of no interest to the scheduler that is there now.
     pub(crate) fn discard(&mut self) {
+        self.given.borrow_mut().clear();
         while self.messages.try_recv().is_ok() {}
         self.ledger.discard();
         self.receipts.kept.set(0);
@@ -202,6 +225,15 @@ impl Pump {
         self.trim();
         self.ledger.keep(number, batch);
         self.receipts.kept.set(self.ledger.kept_bytes());
+        let mut given = self.given.borrow_mut();
+        if given.is_large() {
+            let mut attempts = self.slots.held();
+            // An end that is under way between the two is in neither.
+            if self.messages.is_empty() {
+                attempts.extend(self.ledger.pending());
+                given.retain(&attempts);
+            }
+        }
     }
 
     /// Drops what has been acknowledged.

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::control::Stop;
+use crate::core::given::Given;
 use crate::lease::Lease;
 use crate::orphans;
 use crate::reaper::{Reaper, ReaperConfig};
@@ -50,6 +51,10 @@ pub(crate) struct Service {
     pub(crate) started: Cell<bool>,
     /// Notified when the scheduler's order to shut down has been carried out.
     pub(crate) done: Rc<Notify>,
+    /// Whether it returns when its line is cut.
+    pub(crate) returns: bool,
+    /// What it was given, if it returns.
+    pub(crate) given: Rc<RefCell<Given>>,
 }
 
 impl Service {
@@ -214,6 +219,10 @@ impl worker::Server for Service {
                 self.report_all(&ids, Outcome::Returned, None);
             }
             return Ok(());
+        }
+        if self.returns {
+            let mut given = self.given.borrow_mut();
+            works.iter().for_each(|work| given.note(work.assignment));
         }
         self.slots.push(works);
         self.dispatched.notify_one();

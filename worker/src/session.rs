@@ -20,7 +20,7 @@ use std::time::Duration;
 use capnp::message::ReaderOptions;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
-use dagrun_core::engine::{Outcome, Report};
+use dagrun_core::engine::{Claim, Outcome, Report};
 use dagrun_core::ids::{Micros, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
 use dagrun_disk::clock;
@@ -220,7 +220,8 @@ pub(crate) async fn join_scheduler(config: Config, way: Way) -> Result<Joined, S
         Some(_) => service.lock_file(),
         None => None,
     };
-    let own = Own { config: &config, lock: lock.as_deref(), serial: 0, held: Vec::new() };
+    let (held, claims) = (Vec::new(), Vec::new());
+    let own = Own { config: &config, lock: lock.as_deref(), serial: 0, held, claims };
     let joining = async {
         let (bootstrap, line) = match way {
             Way::Direct(bootstrap) => (bootstrap, None),
@@ -300,6 +301,8 @@ fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>)
         leaving: Cell::new(false),
         started: Cell::new(false),
         done: Rc::new(Notify::new()),
+        returns: config.rejoin.is_some(),
+        given: Rc::default(),
     };
     Ok((service, messages))
 }
@@ -373,6 +376,7 @@ struct Own<'a> {
     lock: Option<&'a Path>,
     serial: u32,
     held: Vec<Range<u64>>,
+    claims: Vec<Claim>,
 }
 
 async fn register(
@@ -410,6 +414,7 @@ async fn register(
         serial: own.serial,
         lock: own.lock.map(Path::to_owned),
         held: own.held.clone(),
+        claims: own.claims.clone(),
         runs: service.runs.known(),
         leaving: service.leaving.get(),
     };

@@ -1,5 +1,6 @@
 //! The `dagrun` command from outside: what people and programs see of it.
 
+mod adoption;
 mod again;
 mod attach;
 mod bare;

@@ -7,8 +7,11 @@ use serde_json::json;
 use crate::harness::Test;
 
 /// What each version has left: the tables that it made, and a run.
-const STATES: &[(i64, &str)] =
-    &[(1, include_str!("states/v1.sql")), (2, include_str!("states/v2.sql"))];
+const STATES: &[(i64, &str)] = &[
+    (1, include_str!("states/v1.sql")),
+    (2, include_str!("states/v2.sql")),
+    (3, include_str!("states/v3.sql")),
+];
 
 /// A directory with the state that a version has left.
 fn left_by(state: &str) -> Test {
@@ -103,7 +106,8 @@ fn a_migration_is_done_as_a_whole_or_not_at_all() {
         }
         let last = match newest {
             2 => "CREATE VIEW runs_by_name AS SELECT 1 AS one",
-            _ => "CREATE VIEW notes AS SELECT 1 AS one",
+            3 => "CREATE VIEW notes AS SELECT 1 AS one",
+            _ => "ALTER TABLE workers ADD COLUMN lock BLOB",
         };
         database.execute_batch(last).unwrap();
         let before = format!("{:?}", tables(&test));

@@ -37,9 +37,7 @@ impl Engine {
                     ended: claim.ended,
                     report: None,
                 };
-                if self.hub.claims.find(worker, claimed.attempt).is_some()
-                    || self.instance_of(worker, claimed.attempt).is_some()
-                {
+                if self.instance_of(worker, claimed.attempt).is_some() {
                     continue; // Its line was cut once more.
                 }
                 self.hub.workers.update(worker, |held| held.claims += 1);

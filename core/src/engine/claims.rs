@@ -83,6 +83,17 @@ impl Claims {
         (claimed.worker == worker).then_some(claimed)
     }
 
+    /// The run and instance of an attempt that a worker claims.
+    pub(super) fn claimed(
+        &self,
+        worker: WorkerId,
+        attempt: AttemptId,
+    ) -> Option<(RunId, InstanceId)> {
+        let (run, instance) = *self.instances.get(&attempt)?;
+        let claimed = self.runs.get(&run)?.open.get(&instance)?;
+        (claimed.worker == worker).then_some((run, instance))
+    }
+
     /// Notes what a worker reports on an attempt that it claims; returns false if it does not.
     pub(super) fn note(&mut self, worker: WorkerId, attempt: AttemptId, report: &Report) -> bool {
         let Some(claimed) = self.find(worker, attempt) else { return false };

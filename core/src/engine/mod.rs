@@ -209,11 +209,12 @@ impl Engine {
         Some(&self.runs.get(&run)?.plan)
     }
 
-    /// The run and instance of an attempt that a worker holds.
+    /// The run and instance of an attempt that a worker holds, or claims to have of an earlier scheduler.
     #[must_use]
     pub fn instance_of(&self, worker: WorkerId, attempt: AttemptId) -> Option<(RunId, InstanceId)> {
-        let lease = self.hub.workers.get(worker)?.leases.get(&attempt)?;
-        Some((lease.run, lease.instance))
+        let lease = self.hub.workers.get(worker)?.leases.get(&attempt);
+        let held = lease.map(|lease| (lease.run, lease.instance));
+        held.or_else(|| self.hub.claims.claimed(worker, attempt))
     }
 
     /// The attempts of an instance that were taken from their workers without their word, the last 64 at

@@ -20,6 +20,7 @@ use super::presence::Superseded;
 use super::{
     Call, Happened, Inbox, Joining, Life, LineId, Moment, Order, SchedulerCore, Settings, Welcomed,
 };
+use crate::journal::workers::FormerWorker;
 use crate::store::{Journal, Reply};
 
 /// The machine and its inbox, shared by everything on the RPC thread.
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     drained: Notify,
     /// Notified when no worker is left.
     pub(crate) workers_left: Notify,
+    /// Notified when each worker of earlier schedulers is back or lost.
+    settled: Notify,
 }
 
 fn moment() -> Moment {
@@ -46,6 +49,7 @@ impl Shared {
             lines: RefCell::default(),
             drained: Notify::new(),
             workers_left: Notify::new(),
+            settled: Notify::new(),
         }
     }
 
@@ -76,6 +80,17 @@ impl Shared {
         }
     }
 
+    /// Waits until each worker of earlier schedulers is back, and its attempts are known, or lost.
+    pub(crate) async fn all_former_are_back_or_lost(&self) {
+        loop {
+            let settled = self.settled.notified();
+            if !self.driver.borrow().is_expecting() {
+                return;
+            }
+            settled.await;
+        }
+    }
+
     fn take_reply(&self, reply: Reply) {
         let mut driver = self.driver.borrow_mut();
         driver.take_reply(reply, &self.inbox);
@@ -96,6 +111,9 @@ impl Shared {
         }
         if !driver.has_workers() {
             self.workers_left.notify_waiters();
+        }
+        if !driver.is_expecting() {
+            self.settled.notify_waiters();
         }
     }
 
@@ -152,6 +170,22 @@ fn life_of(registration: &Registration) -> Option<Life> {
     let is_file = file.metadata().is_ok_and(|found| found.is_file());
     let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
     (is_file && is_held).then(|| -> Life { Box::new(move || file.try_lock_shared().is_ok()) })
+}
+
+/// The same of a worker of an earlier scheduler. The directory in which its file is has been removed by the
+/// worker itself or, after its death, by its reaper.
+pub(crate) fn life_of_former(worker: &FormerWorker) -> Option<Life> {
+    let path = worker.lock.as_ref().filter(|_| worker.host == dagrun_disk::host())?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => {
+            let file = File::from(file);
+            let is_file = file.metadata().is_ok_and(|found| found.is_file());
+            is_file.then(|| -> Life { Box::new(move || file.try_lock_shared().is_ok()) })
+        }
+        Err(rustix::io::Errno::NOENT) => Some(Box::new(|| true)),
+        Err(_) => None,
+    }
 }
 
 type Answer = Promise<(), capnp::Error>;

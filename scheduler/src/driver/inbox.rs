@@ -18,6 +18,8 @@ use super::worker::LineId;
 pub(crate) enum Happened {
     /// A run has been recorded and may start.
     Submitted(RunId, Arc<RunPlan>, Arc<Past>),
+    /// A run that was about to be gone on with is not.
+    Abandoned(RunId),
     /// A client cancels a run or a part of it, and may wait until that is on disk.
     Cancel(RunId, CancelScope, Option<oneshot::Sender<()>>),
     /// A worker registered.

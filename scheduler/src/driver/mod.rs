@@ -8,6 +8,7 @@
 mod dispatch;
 mod durable;
 mod explain;
+mod former;
 mod host;
 mod inbox;
 mod presence;
@@ -39,9 +40,11 @@ use self::time::Time;
 use self::worker::LiveWorker;
 use crate::journal::StoreError;
 use crate::journal::words::cause_text;
+use crate::journal::workers::FormerWorker;
 use crate::store::{Command, Haste, Journal, Line, PrepareJob, Reply, RunEnd};
 
-pub(crate) use self::host::{Shared, serve};
+pub(crate) use self::former::Former;
+pub(crate) use self::host::{Shared, life_of_former, serve};
 pub(crate) use self::inbox::{Before, Happened, Inbox, Submitted};
 pub(crate) use self::presence::Welcomed;
 pub(crate) use self::published::{FAILURES, ObserverState, Published};
@@ -57,6 +60,8 @@ pub(crate) struct Settings {
     /// For how long a worker's attempts are its own without a word of it.
     pub(crate) lease: Micros,
     pub(crate) scheme: Scheme,
+    /// What earlier schedulers left, for one that goes on with it.
+    pub(crate) former: Option<Former>,
 }
 
 /// The state machine and what surrounds it, without a clock, a disk or a network of its own.
@@ -74,6 +79,12 @@ pub(crate) struct SchedulerCore {
     lines_changed: bool,
     runs: FxHashMap<RunId, LiveRun>,
     workers: BTreeMap<WorkerId, LiveWorker>,
+    /// Workers of earlier schedulers that are expected back.
+    former: Vec<(FormerWorker, Option<Life>)>,
+    /// Runs of earlier schedulers that are about to be gone on with.
+    going_on: BTreeSet<RunId>,
+    /// Whether the numbers of workers are not those of any before.
+    continues: bool,
     next_worker: u32,
     /// The number of the last line to a worker.
     lines: u64,
@@ -94,6 +105,9 @@ pub(crate) struct SchedulerCore {
     /// How many workers are present, for observers.
     present: Rc<Cell<u32>>,
     held: Held,
+    /// Values that nobody needs any more, and with which batch the reason is on disk: before, a kill would
+    /// bring back who needs them.
+    unneeded: VecDeque<(u64, RunId, Vec<InstanceId>)>,
     /// To be sent after the records of the current batch.
     prepares: Vec<PrepareJob>,
     /// The number of the last batch sent to the store, and the record counts of those not yet
@@ -145,8 +159,8 @@ struct Batch {
 impl SchedulerCore {
     /// A machine that writes to this journal, and places what belongs to runs in this directory.
     pub(crate) fn new(settings: Settings, journal: Box<dyn Journal>, at: Moment) -> SchedulerCore {
-        let Settings { state_dir, lease, scheme } = settings;
-        SchedulerCore {
+        let Settings { state_dir, lease, scheme, former } = settings;
+        let mut core = SchedulerCore {
             engine: Engine::with_scheme(scheme, at.now.0),
             store: journal,
             state_dir,
@@ -156,6 +170,9 @@ impl SchedulerCore {
             lines_changed: false,
             runs: FxHashMap::default(),
             workers: BTreeMap::new(),
+            former: Vec::new(),
+            going_on: BTreeSet::new(),
+            continues: false,
             next_worker: 0,
             lines: 0,
             uids: FxHashMap::default(),
@@ -167,6 +184,7 @@ impl SchedulerCore {
             left: Vec::new(),
             present: Rc::default(),
             held: Held::default(),
+            unneeded: VecDeque::new(),
             prepares: Vec::new(),
             batch: 0,
             committed: 0,
@@ -180,7 +198,11 @@ impl SchedulerCore {
             news: VecDeque::new(),
             halted: None,
             paused: String::new(),
+        };
+        if let Some(former) = former {
+            core.expect(former);
         }
+        core
     }
 
     /// Takes everything from the inbox and processes it.
@@ -285,12 +307,14 @@ impl SchedulerCore {
                 }
             }
             Happened::Cut(line) => self.cut(line, now, actions),
+            Happened::Abandoned(run) => self.abandoned(run, now, actions),
         }
     }
 
     /// Counts the elements of the arrays that attempts captured, where any are scattered.
     fn count_items(&self, reports: &mut [Report]) {
-        if !self.runs.values().any(LiveRun::scatters) {
+        // What is about to be gone on with may scatter as well.
+        if self.going_on.is_empty() && !self.runs.values().any(LiveRun::scatters) {
             return;
         }
         for report in reports.iter_mut().filter(|report| report.outcome == Outcome::Succeeded) {
@@ -322,7 +346,9 @@ impl SchedulerCore {
                     }
                     batch.entries.push(Line::Width { run, task, width });
                 }
-                Action::Release { run, values, .. } => self.release(run, &values),
+                Action::Release { run, values, .. } => {
+                    self.unneeded.push_back((self.batch + 1, run, values));
+                }
                 Action::Remove { run, task, first_index, count } => {
                     let live = self.runs.get_mut(&run);
                     let removal = live.and_then(|live| live.removal(run, task, first_index, count));
@@ -332,6 +358,7 @@ impl SchedulerCore {
             }
         }
         self.write(batch);
+        self.release_unneeded();
         self.note_receipts();
         // Only now: the records written above still name these workers.
         for worker in self.left.drain(..) {
@@ -456,6 +483,7 @@ impl SchedulerCore {
             }
         }
         self.send_what_waited(number, inbox);
+        self.release_unneeded();
         while self.receipts.front().is_some_and(|(batch, ..)| *batch <= number) {
             if let Some((_, worker, received)) = self.receipts.pop_front() {
                 self.acknowledge(worker, received);
@@ -525,6 +553,7 @@ impl SchedulerCore {
         }
         live.published.wait(&self.paused);
         self.runs.insert(run, live);
+        self.going_on.remove(&run);
         inbox.push(Happened::Submitted(run, plan, past));
     }
 

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use dagrun_core::engine::{Action, Event, WorkerInfo};
+use dagrun_core::engine::{Action, Claim, Event, WorkerInfo};
 use dagrun_core::ids::{AttemptId, Micros, RunId, Timestamp, WorkerId};
 use dagrun_schema::wire::Registration;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::SchedulerCore;
 use super::inbox::{Happened, Inbox};
 use super::worker::{Joining, LineId, LiveWorker, Order};
-use crate::store::{Command, Haste};
+use crate::journal::workers::FormerWorker;
+use crate::store::{Command, Haste, Joined};
 
 /// How often to look whether a worker of this host whose line is cut has ended.
 const DEATH: Micros = Micros(20_000);
@@ -27,6 +28,7 @@ pub(crate) struct Superseded;
 pub(crate) struct Returning {
     worker: WorkerId,
     held: Vec<Range<u64>>,
+    claims: Vec<Claim>,
     runs: Vec<RunId>,
 }
 
@@ -59,20 +61,47 @@ impl SchedulerCore {
                 Ok(Welcomed { line, name, returned: true })
             }
             None => {
-                let (line, name) = self.welcome_new(joining, at, inbox);
-                Ok(Welcomed { line, name, returned: false })
+                let former = self.take_former(uid);
+                let returned = former.is_some();
+                let (line, name) = match former {
+                    Some(former) => {
+                        let FormerWorker { number, name, .. } = former;
+                        let admitted = self.admit_as(number, name, joining, at, inbox);
+                        if let Some(live) = self.workers.get_mut(&number) {
+                            live.is_former = true;
+                        }
+                        admitted
+                    }
+                    None => self.welcome_new(joining, at, inbox),
+                };
+                Ok(Welcomed { line, name, returned })
             }
         }
     }
 
     fn welcome_new(&mut self, joining: Joining, at: Timestamp, inbox: &Inbox) -> (LineId, String) {
+        let Registration { name: wanted, host, uid, lock, .. } = &joining.registration;
+        let (worker, name) = self.admit(wanted);
+        let (host, uid, lock) = (host.clone(), uid.clone(), lock.clone());
+        let joined = Joined { worker, name: name.clone(), host, uid, lock, at };
+        // A scheduler that is killed before this is on disk is followed by one that does not expect it.
+        let haste = if joined.uid.is_empty() { Haste::Whenever } else { Haste::Now };
+        self.store.send(Command::Joined(Box::new(joined)), haste);
+        self.admit_as(worker, name, joining, at, inbox)
+    }
+
+    /// Registers a worker that this scheduler has not had yet.
+    fn admit_as(
+        &mut self,
+        worker: WorkerId,
+        name: String,
+        joining: Joining,
+        at: Timestamp,
+        inbox: &Inbox,
+    ) -> (LineId, String) {
         let Joining { registration, life } = joining;
-        let Registration { name: wanted, host, offer, functions, door, uid, serial, .. } =
-            registration;
-        let (worker, name) = self.admit(&wanted);
+        let Registration { host, offer, functions, door, uid, serial, .. } = registration;
         let info = WorkerInfo { name: name.clone(), offer, functions };
-        let command = Command::Joined { worker, name: name.clone(), host: host.clone(), at };
-        self.store.send(command, Haste::Whenever);
         self.lines += 1;
         let live = LiveWorker {
             last_heard: at,
@@ -83,6 +112,7 @@ impl SchedulerCore {
             serial,
             line: self.lines,
             life,
+            is_former: false,
             door,
             peers_sent: 0,
             is_connected: true,
@@ -100,10 +130,10 @@ impl SchedulerCore {
         self.workers.insert(worker, live);
         self.workers_changed();
         inbox.push(Happened::Joined(worker, info));
-        // What it still has was taken from it.
-        let (held, runs) = (registration.held, registration.runs);
+        // What it still has was taken from it, unless it is one that was expected back.
+        let (held, claims, runs) = (registration.held, registration.claims, registration.runs);
         if !held.is_empty() || !runs.is_empty() {
-            inbox.push(Happened::Returned(Box::new(Returning { worker, held, runs })));
+            inbox.push(Happened::Returned(Box::new(Returning { worker, held, claims, runs })));
         }
         if registration.leaving {
             inbox.push(Happened::Leaving(worker));
@@ -132,9 +162,9 @@ impl SchedulerCore {
         live.door = registration.door;
         live.peers_sent = 0;
         let name = live.info.name.clone();
-        let (held, runs) = (registration.held, registration.runs);
+        let (held, claims, runs) = (registration.held, registration.claims, registration.runs);
         // Nothing goes over the new line before the state machine knows what the worker has.
-        inbox.push(Happened::Returned(Box::new(Returning { worker, held, runs })));
+        inbox.push(Happened::Returned(Box::new(Returning { worker, held, claims, runs })));
         if registration.leaving {
             inbox.push(Happened::Leaving(worker));
         }
@@ -148,7 +178,7 @@ impl SchedulerCore {
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
-        let Returning { worker, held, runs } = returning;
+        let Returning { worker, held, mut claims, runs } = returning;
         let Some(live) = self.workers.get_mut(&worker) else { return };
         // What was given to it since it said what it has is not among that, and goes out again.
         live.cut();
@@ -158,24 +188,28 @@ impl SchedulerCore {
         live.is_connected = true;
         live.known.clear();
         for run in runs {
-            match self.runs.contains_key(&run) {
-                true => drop(live.known.insert(run, rustc_hash::FxHashSet::default())),
+            match self.runs.contains_key(&run) || self.going_on.contains(&run) {
+                true => drop(live.known.insert(run, FxHashSet::default())),
                 false => live.order(Order::Forget(run)),
             }
         }
+        let is_former = live.is_former;
+        claims.retain(|claim| is_former && self.going_on.contains(&claim.assignment.run));
+        let ids = claims.iter().flat_map(|claim| {
+            let first = claim.assignment.first_attempt.0;
+            first..first.saturating_add(claim.assignment.count.into())
+        });
+        let claimed: FxHashSet<u64> = ids.collect();
         // What it was not given, or what was given to others since, it must give up.
         let of_others = held.iter().cloned().flatten().map(AttemptId);
-        let of_others =
-            of_others.filter(|attempt| self.engine.instance_of(worker, *attempt).is_none());
+        let of_others = of_others.filter(|attempt| {
+            self.engine.instance_of(worker, *attempt).is_none() && !claimed.contains(&attempt.0)
+        });
         let attempts: Vec<AttemptId> = of_others.collect();
         if !attempts.is_empty() {
             live.order(Order::Revoke { attempts, cancel: true });
         }
-        self.engine.handle(
-            now,
-            Event::WorkerReturned { worker, held, claims: Vec::new() },
-            actions,
-        );
+        self.engine.handle(now, Event::WorkerReturned { worker, held, claims }, actions);
     }
 
     /// A worker's line is cut: the worker is lost with it if it lives no longer, or is one that does
@@ -206,6 +240,7 @@ impl SchedulerCore {
         for worker in lost {
             self.lost(worker, now, actions);
         }
+        self.check_former();
     }
 
     /// Whether any line has been cut, or made anew, since the last call.
@@ -216,10 +251,12 @@ impl SchedulerCore {
     /// How long until presence is to be looked at again, if there is any worker.
     pub(super) fn next_check(&self) -> Option<Micros> {
         let mut away = self.workers.values().filter(|live| !live.is_connected);
-        match away.any(|live| live.life.is_some()) {
+        let next = match away.any(|live| live.life.is_some()) {
             true => Some(DEATH),
             false => (!self.workers.is_empty()).then(|| self.tick()),
-        }
+        };
+        let former = self.next_look_at_former(DEATH, self.tick());
+        next.into_iter().chain(former).min()
     }
 
     /// Silence counts at most this much between two looks: more is not the silence of workers, but that

@@ -232,11 +232,6 @@ impl LiveRun {
         }
     }
 
-    /// The run's own directory.
-    pub(super) fn dir(&self) -> &Path {
-        &self.context.run_dir
-    }
-
     /// A task as its author wrote it.
     pub(super) fn task(&self, task: TaskId) -> Option<&Task> {
         self.pipeline.tasks.get(task.at())

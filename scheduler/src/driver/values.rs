@@ -42,8 +42,8 @@ impl SchedulerCore {
         match place {
             Whereabouts::Worker(holder, of) => (*holder, *of) == (worker, instance),
             Whereabouts::File(path) => {
-                let run = self.runs.get(&run);
-                run.is_some_and(|run| is_value_file(path, run.dir()))
+                // It need not be live yet: attempts of it may be about to be adopted.
+                is_value_file(path, &layout::run_dir(&self.state_dir, run))
             }
         }
     }

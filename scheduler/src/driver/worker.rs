@@ -49,6 +49,8 @@ pub(super) struct LiveWorker {
     pub(super) host: String,
     /// Tells it from all others as long as it lives; empty when it lives as long as its line.
     pub(super) uid: String,
+    /// Whether an earlier scheduler had it, so that what it has may be adopted.
+    pub(super) is_former: bool,
     /// The number of its last registration.
     pub(super) serial: u32,
     /// The number of its line.
@@ -219,7 +221,10 @@ impl SchedulerCore {
     /// A number for a worker that registers, and a name that none of those present has.
     pub(super) fn admit(&mut self, wanted: &str) -> (WorkerId, String) {
         self.next_worker += 1;
-        let taken = |name: &str| self.workers.values().any(|worker| worker.info.name == name);
+        let taken = |name: &str| {
+            self.workers.values().any(|worker| worker.info.name == name)
+                || self.is_name_of_former(name)
+        };
         let candidates = (1u32..).map(|n| match wanted {
             "" => format!("w{n}"),
             name if n == 1 => name.to_owned(),
@@ -262,8 +267,12 @@ impl SchedulerCore {
         }
     }
 
-    /// The worker of this name on this host, if it is present.
-    pub(crate) fn worker_called(&self, name: &str, host: &str) -> Option<WorkerId> {
+    /// The worker of this uid, or else of this name on this host, if it is present.
+    pub(crate) fn worker_called(&self, name: &str, host: &str, uid: &str) -> Option<WorkerId> {
+        let mut known = self.workers.iter().filter(|_| !uid.is_empty());
+        if let Some((id, _)) = known.find(|(_, live)| live.uid == uid) {
+            return Some(*id);
+        }
         let mut workers = self.workers.iter();
         let found = workers.find(|(_, live)| live.info.name == name && live.host == host);
         found.map(|(id, _)| *id)
@@ -332,6 +341,17 @@ impl SchedulerCore {
         if let Some(live) = self.workers.get_mut(&worker) {
             live.peers_sent = version;
             live.order(Order::Peers(peers));
+        }
+    }
+
+    /// Releases what is certain not to be needed.
+    pub(super) fn release_unneeded(&mut self) {
+        let (committed, nothing_waits) = (self.committed, self.unwritten.is_empty());
+        while let Some((batch, ..)) = self.unneeded.front()
+            && (*batch <= committed || nothing_waits)
+        {
+            let Some((_, run, values)) = self.unneeded.pop_front() else { return };
+            self.release(run, &values);
         }
     }
 

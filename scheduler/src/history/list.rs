@@ -6,8 +6,14 @@ use dagrun_schema::wire::Submission;
 use rusqlite::Row;
 
 use super::{History, HistoryError, time};
+use crate::journal::workers::{FormerWorker, former_workers};
 
 impl History {
+    /// The workers of schedulers that were killed, and the largest number that any worker has had.
+    pub(crate) fn former_workers(&self) -> Result<(Vec<FormerWorker>, u32), HistoryError> {
+        self.read(former_workers(&self.database))
+    }
+
     /// The last runs, newest first, at most `limit`.
     ///
     /// # Errors

@@ -282,7 +282,7 @@ fn where_it_ran_matters_only_to_those_that_follow() {
     let mut written = Written::new(&[("a", 3), ("b", 3), ("next", 1)], &definition);
     for (worker, name) in [(WorkerId(1), "w1"), (WorkerId(2), "w2")] {
         let (name, host) = (name.to_owned(), "h".to_owned());
-        written.store.send(Command::Joined { worker, name, host, at: Timestamp(500) }, Haste::Now);
+        written.store.send(Command::joined(worker, name, host, Timestamp(500)), Haste::Now);
     }
     let on = |task, index, worker| Record {
         worker: Some(WorkerId(worker)),

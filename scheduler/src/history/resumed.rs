@@ -1,11 +1,14 @@
 //! What had happened in a run that is to be gone on with: its rows, folded into spans, and which of its
 //! outputs and values are no longer there.
 
+use std::collections::BTreeSet;
+
 use dagrun_core::engine::{
-    Breaks, CancelScope, Indices, Past, Reopened, Reopening, Restore, Row as Line, RunPlan,
+    Breaks, CancelScope, Indices, KeptValue, Past, Reopened, Reopening, Restore, Row as Line,
+    RunPlan,
 };
 use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
-use dagrun_core::payload;
+use dagrun_core::payload::{self, Stored, Whereabouts};
 use dagrun_core::recipe::count_items;
 use dagrun_core::status::{Failure, RunState, State};
 use dagrun_schema::wire::Submission;
@@ -26,8 +29,8 @@ const FAILURES: u32 = 16;
 pub(crate) struct Restored {
     /// For the state machine; workers are rows of the journal.
     pub(crate) past: Past,
-    /// Name and host of each of these.
-    workers: Vec<(i64, String, String)>,
+    /// What is known of each of these.
+    workers: Vec<WorkerRow>,
     /// Tasks whose number of instances is to become known again.
     pub(crate) unknown: Vec<TaskId>,
     /// Whether its scheduler was killed.
@@ -45,12 +48,12 @@ impl Restored {
         self.past.resumed.as_ref().map(|resumed| resumed.reopened.clone()).unwrap_or_default()
     }
 
-    /// The past for the state machine; `present` finds workers by name and host.
-    pub(crate) fn into_past(self, present: impl Fn(&str, &str) -> Option<WorkerId>) -> Past {
+    /// The past for the state machine; `present` finds workers by name, host and uid.
+    pub(crate) fn into_past(self, present: impl Fn(&str, &str, &str) -> Option<WorkerId>) -> Past {
         let find = |row: WorkerId| {
             let row = i64::from(row.0);
-            let (_, name, host) = self.workers.iter().find(|(known, ..)| *known == row)?;
-            present(name, host)
+            let (_, name, host, uid) = self.workers.iter().find(|(known, ..)| *known == row)?;
+            present(name, host, uid)
         };
         let mut past = self.past;
         for end in past.resumed.iter_mut().flat_map(|resumed| &mut resumed.ends) {
@@ -59,6 +62,9 @@ impl Restored {
         past
     }
 }
+
+/// The row of a worker: its number, name, host and uid.
+type WorkerRow = (i64, String, String, String);
 
 /// The rows of tasks and of the run as a whole.
 struct Whole {
@@ -78,6 +84,8 @@ struct Gone {
     temporary: Vec<Indices>,
     /// Instances without values.
     values: Vec<Indices>,
+    /// Values that workers may keep which are present.
+    kept: Vec<KeptValue>,
     /// How many elements instances captured for scatters, if they captured arrays.
     items: Vec<(InstanceId, Option<u32>)>,
 }
@@ -92,6 +100,7 @@ impl History {
         run: RunId,
         submission: &Submission,
         checked: &Checked,
+        keepers: &BTreeSet<WorkerId>,
     ) -> Result<Restored, HistoryError> {
         let Checked { pipeline, plan, .. } = checked;
         let status = self.whole_status(run)?;
@@ -99,13 +108,19 @@ impl History {
         let mut restore = Restore::new(plan, whole.breaks.clone());
         let used = Used::new(plan);
         let none = || vec![Indices::new(); plan.tasks.len()];
-        let mut gone =
-            Gone { outputs: none(), temporary: none(), values: none(), items: Vec::new() };
+        let mut gone = Gone {
+            outputs: none(),
+            temporary: none(),
+            values: none(),
+            kept: Vec::new(),
+            items: Vec::new(),
+        };
         for task in (0..).map(TaskId).take(plan.tasks.len()) {
             let files = Succeeded::new(task, run, submission, pipeline, &used);
-            self.read(self.fold(run, &files, &mut restore, &mut gone))?;
+            self.read(self.fold(run, &files, &mut restore, &mut gone, keepers))?;
             restore.end_of_task(task);
         }
+        let kept = gone.still_kept(&restore, &whole.widths);
         let before = whole.widths.clone();
         restore.cut_off(&whole.widths);
         open_what_is_gone(plan, &mut restore, &mut whole, &gone);
@@ -113,7 +128,7 @@ impl History {
         let unknown = unknown.filter(|((before, now), _)| before.is_some() && now.is_none());
         let unknown = unknown.map(|(_, task)| TaskId(task)).collect();
         let crashed = whole.breaks.crashed;
-        let past = past_of(plan, restore, &whole, &gone.items);
+        let past = past_of(plan, restore, &whole, &gone.items, kept);
         Ok(Restored {
             workers: self.read(self.workers_in(&past))?,
             past,
@@ -180,6 +195,7 @@ impl History {
         files: &Succeeded<'_>,
         restore: &mut Restore<'_>,
         gone: &mut Gone,
+        keepers: &BTreeSet<WorkerId>,
     ) -> rusqlite::Result<()> {
         let task = files.task;
         let value = if files.scattered { "value" } else { REFERENCE };
@@ -194,34 +210,46 @@ impl History {
             let line = read(row)?;
             restore.row(task, &line);
             if line.state == State::Succeeded {
-                gone.note(files, &line, row)?;
+                gone.note(files, &line, row, keepers)?;
             }
         }
         Ok(())
     }
 
-    /// Name and host of the workers in the ends.
-    fn workers_in(&self, past: &Past) -> rusqlite::Result<Vec<(i64, String, String)>> {
+    /// Name, host and uid of the workers in the ends.
+    fn workers_in(&self, past: &Past) -> rusqlite::Result<Vec<WorkerRow>> {
         let ends = past.resumed.iter().flat_map(|resumed| &resumed.ends);
         let mut rows: Vec<WorkerId> = ends.filter_map(|end| end.worker).collect();
         rows.sort_unstable();
         rows.dedup();
-        let sql = "SELECT worker, name, host FROM workers WHERE worker = ?1";
+        let sql = "SELECT worker, name, host, ifnull(uid, '') FROM workers WHERE worker = ?1";
         let mut statement = self.database.prepare_cached(sql)?;
-        let worker = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let worker = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
         rows.into_iter().map(|row| statement.query_row([row.0], worker)).collect()
     }
 }
 
 impl Gone {
     /// Looks for what instances that succeeded had.
-    fn note(&mut self, files: &Succeeded<'_>, line: &Line, row: &Row<'_>) -> rusqlite::Result<()> {
+    fn note(
+        &mut self,
+        files: &Succeeded<'_>,
+        line: &Line,
+        row: &Row<'_>,
+        keepers: &BTreeSet<WorkerId>,
+    ) -> rusqlite::Result<()> {
         let (first, end) = (line.first_index, line.first_index.saturating_add(line.count));
         let value: Option<Vec<u8>> = row.get(13)?;
         let at = files.task.at();
-        let lost = value.as_deref().and_then(payload::stored).is_some_and(|it| is_lost(&it));
-        if lost && let Some(values) = self.values.get_mut(at) {
-            values.push(first..end);
+        let stored = value.as_deref().and_then(payload::stored);
+        match (stored, self.values.get_mut(at)) {
+            (Some(Stored { place: Whereabouts::Worker(worker, instance), bytes, .. }), _)
+                if keepers.contains(&worker) =>
+            {
+                self.kept.push(KeptValue { instance, worker, bytes });
+            }
+            (Some(stored), Some(values)) if is_lost(&stored) => values.push(first..end),
+            _ => {}
         }
         if files.scattered {
             let items = value.as_deref().and_then(count_items);
@@ -239,6 +267,41 @@ impl Gone {
             }
         }
         Ok(())
+    }
+}
+
+impl Gone {
+    /// The values that workers are certain to keep; the others are gone as well. What nobody needed by the
+    /// ends that are on disk has been released, even if somebody needs it when more is open again.
+    fn still_kept(&mut self, restore: &Restore<'_>, widths: &[Option<u32>]) -> Vec<KeptValue> {
+        let kept = std::mem::take(&mut self.kept);
+        if kept.is_empty() {
+            return kept;
+        }
+        let mut values = vec![Indices::new(); self.values.len()];
+        for value in &kept {
+            let InstanceId { task, index } = value.instance;
+            if let Some(of) = values.get_mut(task.at()) {
+                of.push(index..index.saturating_add(1));
+            }
+        }
+        let wanted = restore.wanted(widths, &values);
+        let is_wanted = |value: &KeptValue| {
+            let InstanceId { task, index } = value.instance;
+            let wanted = wanted.get(task.at()).map_or(&[][..], Vec::as_slice);
+            let at = wanted.partition_point(|range| range.end <= index);
+            wanted.get(at).is_some_and(|range| range.contains(&index))
+        };
+        let (kept, released): (Vec<KeptValue>, Vec<KeptValue>) =
+            kept.into_iter().partition(is_wanted);
+        for value in released {
+            let InstanceId { task, index } = value.instance;
+            if let Some(lost) = self.values.get_mut(task.at()) {
+                lost.push(index..index.saturating_add(1));
+            }
+        }
+        self.values.iter_mut().for_each(|lost| lost.sort_unstable_by_key(|range| range.start));
+        kept
     }
 }
 
@@ -294,6 +357,7 @@ fn past_of(
     restore: Restore<'_>,
     whole: &Whole,
     captured: &[(InstanceId, Option<u32>)],
+    kept: Vec<KeptValue>,
 ) -> Past {
     let (mut items, mut no_array): (Vec<(TaskId, u64)>, _) = (Vec::new(), Vec::new());
     for of_task in captured.chunk_by(|a, b| a.0.task == b.0.task) {
@@ -319,6 +383,13 @@ fn past_of(
         width.map(|width| (task, width))
     };
     let widths = late.filter_map(width).collect();
-    let resumed = restore.finish(&whole.marks, no_array, whole.cancels.clone());
+    let stays = |value: &KeptValue| {
+        let stay = restore.ended(value.instance.task, State::Succeeded);
+        let at = stay.partition_point(|range| range.end <= value.instance.index);
+        stay.get(at).is_some_and(|range| range.contains(&value.instance.index))
+    };
+    let values = kept.into_iter().filter(stays).collect();
+    let mut resumed = restore.finish(&whole.marks, no_array, whole.cancels.clone());
+    resumed.values = values;
     Past { widths, items, resumed: Some(Box::new(resumed)), ..Past::default() }
 }

@@ -132,7 +132,7 @@ fn ranges_retries_and_skips_come_to_one_row_for_each_instance() {
     let mut written = Written::new(&[("price", 6), ("sum", 1)], &definition);
     let at = Timestamp(500);
     let (name, host) = ("w7".to_owned(), "h".to_owned());
-    written.store.send(Command::Joined { worker: WorkerId(1), name, host, at }, Haste::Now);
+    written.store.send(Command::joined(WorkerId(1), name, host, at), Haste::Now);
     let root = InstanceId { task: TaskId(0), index: 3 };
     written.append(
         vec![

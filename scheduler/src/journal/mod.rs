@@ -9,6 +9,7 @@ pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod standing;
 pub(crate) mod words;
+pub(crate) mod workers;
 
 pub use self::error::StoreError;
 pub(crate) use self::rows::{Note, TakenSpan};

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::{StoreError, copy, standing};
 
 /// The version of the tables, in `user_version`.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE runs (
@@ -116,6 +116,15 @@ CREATE TABLE notes (
     first_index INTEGER,
     PRIMARY KEY (run, seq)
 ) WITHOUT ROWID, STRICT;
+";
+
+/// What the fourth version added, so that workers survive their scheduler: the number by which what a
+/// worker keeps is known, what tells it from any other (empty: it lives as long as its line), and a file
+/// that it holds locked as long as it lives.
+const FOURTH: &str = "
+ALTER TABLE workers ADD COLUMN number INTEGER;
+ALTER TABLE workers ADD COLUMN uid TEXT;
+ALTER TABLE workers ADD COLUMN lock BLOB;
 ";
 
 /// Makes a database of the first version, which cannot be changed when opened read-only, look like
@@ -227,7 +236,10 @@ fn create_tables(database: &mut Connection) -> rusqlite::Result<()> {
         if found < 2 {
             transaction.execute_batch(SECOND)?;
         }
-        transaction.execute_batch(THIRD)?;
+        if found < 3 {
+            transaction.execute_batch(THIRD)?;
+        }
+        transaction.execute_batch(FOURTH)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()

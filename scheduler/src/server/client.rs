@@ -1,12 +1,13 @@
 //! What the holder of a client's token may do.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use capnp::Error;
 use dagrun_core::engine::{Indices, RunPlan};
-use dagrun_core::ids::{RunId, TaskId};
+use dagrun_core::ids::{RunId, TaskId, WorkerId};
 use dagrun_core::pipeline::Pipeline;
 use dagrun_schema::dagrun_capnp::{client, run, which_run};
 use dagrun_schema::wire::{self, Message, Submission};
@@ -15,7 +16,7 @@ use tokio::sync::oneshot;
 use super::load::Load;
 use super::run::RunServer;
 use super::{Server, broken, exception};
-use crate::driver::{Before, SchedulerCore, Submitted};
+use crate::driver::{Before, Happened, SchedulerCore, Submitted};
 use crate::history::{History, HistoryError, Restored, Retry, Taken};
 use crate::journal::StoreError;
 use crate::journal::lock::Owner;
@@ -91,7 +92,7 @@ impl ClientServer {
         let mut driver = shared.driver.borrow_mut();
         let plan = begin(&mut driver, plan, begun);
         let past =
-            taken.map(|taken| taken.into_past(|name, host| driver.worker_called(name, host)));
+            taken.map(|taken| taken.into_past(|name, host| driver.worker_called(name, host, "")));
         let past = Arc::new(past.unwrap_or_default());
         let before = Before::default();
         let submitted =
@@ -122,6 +123,7 @@ impl ClientServer {
         if gone_on.is_err() {
             let driver = self.server.shared.driver.borrow();
             driver.store().send(Command::Release(run), Haste::Now);
+            self.server.shared.inbox.push(Happened::Abandoned(run));
         }
         gone_on
     }
@@ -129,17 +131,19 @@ impl ClientServer {
     /// The same once nobody else can.
     async fn go_on_alone(&self, run: RunId) -> Result<(), Error> {
         let state_dir = self.server.config.state_dir.clone();
+        let shared = &self.server.shared;
+        if self.server.is_about_to_go_on(run) {
+            shared.all_former_are_back_or_lost().await;
+        }
+        let keepers = shared.driver.borrow().keepers();
         // Not through the reader, where others wait for short answers.
-        let look = move || restored(&History::open(&state_dir)?, run);
+        let look = move || restored(&History::open(&state_dir)?, run, &keepers);
         let looked = tokio::task::spawn_blocking(look)
             .await
             .map_err(|_| Error::failed("the history could not be read".into()))?;
         let (submission, checked, restored) = looked.map_err(|error| exception(&error))?;
         let Checked { pipeline, plan, widths } = checked;
         self.check_functions(&pipeline, &plan)?;
-        if restored.crashed {
-            self.server.former_leases_are_over().await;
-        }
         let resumption = Resumption {
             run,
             name: pipeline.name.clone(),
@@ -157,7 +161,7 @@ impl ClientServer {
         let plan = begin(&mut driver, plan, begun);
         let (failures, marks) = (restored.failures.clone(), restored.marks.clone());
         let (before, started) = (Before { failures, marks }, restored.started);
-        let past = restored.into_past(|name, host| driver.worker_called(name, host));
+        let past = restored.into_past(|name, host, uid| driver.worker_called(name, host, uid));
         let (submission, past) = (Arc::new(submission), Arc::new(past));
         let submitted =
             Submitted { run, submission, pipeline, plan, widths, past, started, before };
@@ -275,13 +279,14 @@ fn retried(
 fn restored(
     history: &History,
     run: RunId,
+    keepers: &BTreeSet<WorkerId>,
 ) -> Result<(Submission, Checked, Restored), HistoryError> {
     let submission = history.submission(run)?;
     let refused = |source| HistoryError::Submission { run, source };
     let checked = submission::check(&submission).map_err(refused)?;
     // What the lock did not keep from happening.
     history.check_interrupted(run)?;
-    let restored = history.restore(run, &submission, &checked)?;
+    let restored = history.restore(run, &submission, &checked, keepers)?;
     Ok((submission, checked, restored))
 }
 

@@ -128,7 +128,8 @@ fn checked_registration(mut registration: Registration) -> Result<Registration, 
     functions.sort_unstable();
     functions.dedup();
     let held = registration.held.iter().map(|range| range.end - range.start);
-    if held.sum::<u64>() > HELD || registration.runs.len() > RUNS {
+    let claims = registration.claims.iter().map(|claim| u64::from(claim.assignment.count));
+    if held.sum::<u64>().max(claims.sum()) > HELD || registration.runs.len() > RUNS {
         return refused("has too many attempts or runs".to_owned());
     }
     Ok(registration)

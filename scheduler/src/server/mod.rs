@@ -16,10 +16,11 @@ mod socket;
 mod strangers;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -28,9 +29,9 @@ use std::time::Duration;
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
 use dagrun_core::engine::Scheme;
-use dagrun_core::ids::Micros;
+use dagrun_core::ids::{Micros, RunId};
 use dagrun_core::layout;
-use dagrun_core::status::Refused;
+use dagrun_core::status::{Refused, RunState};
 use dagrun_disk::private;
 use dagrun_schema::dagrun_capnp::bootstrap;
 use futures::future::LocalBoxFuture;
@@ -45,10 +46,12 @@ use self::load::{Drained, Load, Measured};
 use self::reader::Reader;
 use self::socket::OwnSocket;
 use self::strangers::{Failed, Stranger, Strangers};
-use crate::driver::{self, Settings, Shared};
+use crate::driver::{self, Former, Settings, Shared, life_of_former};
+use crate::history::{History, HistoryError};
 use crate::holding::{Holder, Holding, Untaken};
 use crate::journal::StoreError;
 use crate::journal::lock::Owner;
+use crate::journal::workers::FormerWorker;
 use crate::store::Store;
 
 /// How long peers have to read the last answers at the end.
@@ -79,6 +82,9 @@ pub struct Config {
     pub shared: bool,
     /// Where a line goes that says which logins were refused; nowhere by default.
     pub log: Option<fn(&str)>,
+    /// Whether it goes on with what earlier schedulers with the same state were killed in: their workers
+    /// are expected back, and their runs wait for these until they are resumed.
+    pub continues: bool,
 }
 
 impl std::fmt::Debug for Config {
@@ -90,9 +96,6 @@ impl std::fmt::Debug for Config {
             .finish_non_exhaustive()
     }
 }
-
-/// How long it may take to go on with runs once the former leases are over.
-const GOING_ON: Duration = Duration::from_secs(10);
 
 /// The default of [`Config::lease`].
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -112,6 +115,7 @@ impl Config {
             scheme: Scheme::default(),
             shared: false,
             log: None,
+            continues: false,
         }
     }
 
@@ -149,6 +153,9 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+    /// What earlier schedulers left in the state directory cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The state directory has no absolute path.
     #[error("cannot find the state directory {}", path.display())]
     StateDir {
@@ -170,6 +177,7 @@ enum Order {
     AttachLine(DuplexStream),
     Host(Guest),
     Shutdown,
+    Leave,
 }
 
 /// A peer that runs on the scheduler's thread. It is given the bootstrap capability of a
@@ -215,6 +223,13 @@ impl SchedulerHandle {
         let _ = self.orders.send(Order::Shutdown);
     }
 
+    /// What asks the scheduler to end, and nothing else with it: its workers go on with what they have, and
+    /// another scheduler with the same state goes on with its runs.
+    pub fn leaving(&self) -> impl Fn() + Send + 'static {
+        let orders = self.orders.clone();
+        move || drop(orders.send(Order::Leave))
+    }
+
     /// Waits until the scheduler has ended, whoever asked for it.
     ///
     /// # Panics
@@ -249,6 +264,7 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
         owner.token = hex::encode(&config.client_token);
     }
     let store = Store::start(&config.state_dir, owner, reply_to)?;
+    let former = config.continues.then(|| read_former(&config.state_dir)).transpose()?;
     let listener = config.listen.map(listen).transpose()?;
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -263,7 +279,15 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
             let tasks = tokio::task::LocalSet::new();
             let lease = Micros(u64::try_from(config.lease.as_micros()).unwrap_or(u64::MAX));
             let (state_dir, scheme) = (config.state_dir.clone(), config.scheme);
-            let settings = Settings { state_dir, lease, scheme };
+            let former = former.map(|(workers, last_worker, runs)| {
+                let with_life = |worker| {
+                    let life = life_of_former(&worker);
+                    (worker, life)
+                };
+                let workers = workers.into_iter().map(with_life).collect();
+                Former { workers, runs, last_worker }
+            });
+            let settings = Settings { state_dir, lease, scheme, former };
             let shared = Rc::new(Shared::new(Box::new(store), settings));
             let server = Rc::new(Server::new(config, Rc::clone(&shared)));
             tasks.block_on(&runtime, async move {
@@ -292,6 +316,18 @@ fn hold(config: &Config) -> Result<Option<Holding>, StartError> {
     }
 }
 
+type FormerState = (Vec<FormerWorker>, u32, BTreeSet<RunId>);
+
+/// What earlier schedulers left: workers that may return, the last number of a worker, and runs.
+fn read_former(state_dir: &Path) -> Result<FormerState, StartError> {
+    let history = History::open(state_dir)?;
+    let (workers, last) = history.former_workers()?;
+    let runs = history.runs(u32::MAX)?.into_iter();
+    let unfinished =
+        runs.filter(|run| run.state == RunState::Interrupted && run.finished.is_none());
+    Ok((workers, last, unfinished.map(|run| run.run).collect()))
+}
+
 fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
     let failed = |source| StartError::Listen { address, source };
     let listener = std::net::TcpListener::bind(address).map_err(failed)?;
@@ -303,8 +339,6 @@ fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
 pub(crate) struct Server {
     config: Config,
     shared: Rc<Shared>,
-    /// When it started.
-    started: Micros,
     reader: Reader,
     strangers: Rc<Strangers>,
     connections: Cell<u32>,
@@ -324,7 +358,6 @@ impl Server {
             reader: Reader::new(config.state_dir.clone()),
             config,
             shared,
-            started: dagrun_disk::clock::uptime(),
             strangers: Rc::default(),
             connections: Cell::new(0),
             refused: Cell::default(),
@@ -372,6 +405,7 @@ impl Server {
                         self.shut_workers_down().await;
                         break;
                     }
+                    Some(Order::Leave) => break,
                     // The handle was dropped: keep serving until a client ends the scheduler.
                     None => orders = never(),
                 },
@@ -497,21 +531,9 @@ impl Server {
         .await;
     }
 
-    /// Waits until no worker of a scheduler that was killed before this one started may publish any more,
-    /// unless it has registered here. A scheduler that listens nowhere had its workers within itself.
-    async fn former_leases_are_over(&self) {
-        if self.config.listen.is_none() {
-            return;
-        }
-        let passed = dagrun_disk::clock::uptime().0.saturating_sub(self.started.0);
-        let left = self.config.lease.saturating_sub(Micros(passed).to_duration());
-        tokio::time::sleep(left).await;
-    }
-
-    /// Whether it may still be about to go on with runs that a killed scheduler left.
-    fn is_going_on(&self) -> bool {
-        let passed = dagrun_disk::clock::uptime().0.saturating_sub(self.started.0);
-        self.config.listen.is_some() && Micros(passed).to_duration() < self.config.lease + GOING_ON
+    /// Whether it is about to go on with a run that a killed scheduler left.
+    fn is_about_to_go_on(&self, run: RunId) -> bool {
+        self.shared.driver.borrow().is_about_to_go_on(run)
     }
 
     async fn all_disconnected(&self) {

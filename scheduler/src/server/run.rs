@@ -42,17 +42,14 @@ impl RunServer {
     /// The run as soon as this scheduler has gone on with it, if it is about to: whoever follows a run
     /// goes on when the scheduler does.
     async fn about_to_go_on(&self) -> Result<Option<Rc<Published>>, Error> {
-        if !self.server.is_going_on() {
+        if !self.server.is_about_to_go_on(self.run) {
             return Ok(None);
         }
         let status = self.read(|history: &History, run| history.status(run)).await?;
-        while !observer::is_final(status.state) && self.server.is_going_on() {
+        while !observer::is_final(status.state) && self.server.is_about_to_go_on(self.run) {
             tokio::time::sleep(LOOK).await;
-            if let Some(live) = self.live() {
-                return Ok(Some(live));
-            }
         }
-        Ok(None)
+        Ok(self.live())
     }
 
     fn live(&self) -> Option<Rc<Published>> {

@@ -170,7 +170,9 @@ pub(crate) enum Command {
     /// Append to the journal, then close runs; acknowledged by number.
     Append(u64, Vec<Line>, Vec<RunEnd>),
     /// A worker joined.
-    Joined { worker: WorkerId, name: String, host: String, at: Timestamp },
+    Joined(Box<Joined>),
+    /// A worker of an earlier scheduler has this row.
+    Known { worker: WorkerId, row: i64 },
     /// A worker left.
     Left { worker: WorkerId, at: Timestamp },
     /// End an interrupted run as cancelled; answered when that is on disk.
@@ -189,6 +191,27 @@ pub(crate) enum Command {
     /// Keep the database from growing, as on a full disk.
     #[cfg(test)]
     LimitPages,
+}
+
+#[cfg(test)]
+impl Command {
+    /// A worker that lives as long as its line has joined.
+    pub(crate) fn joined(worker: WorkerId, name: String, host: String, at: Timestamp) -> Command {
+        let (uid, lock) = (String::new(), None);
+        Command::Joined(Box::new(Joined { worker, name, host, uid, lock, at }))
+    }
+}
+
+/// A worker that has joined.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) worker: WorkerId,
+    pub(crate) name: String,
+    pub(crate) host: String,
+    /// Empty for one that lives as long as its line.
+    pub(crate) uid: String,
+    pub(crate) lock: Option<PathBuf>,
+    pub(crate) at: Timestamp,
 }
 
 /// What the writing thread answers.

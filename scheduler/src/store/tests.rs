@@ -13,7 +13,7 @@ use dagrun_schema::wire::Submission;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Begun, Command, Haste, Line, NewRun, Reply, Store};
+use super::{Begun, Command, Haste, Joined, Line, NewRun, Reply, Store};
 use crate::journal::StoreError;
 use crate::journal::lock::Owner;
 
@@ -70,7 +70,8 @@ fn record(run: RunId, index: u32, worker: u32) -> Line {
 
 fn joined(worker: u32) -> Command {
     let (name, host) = (format!("w{worker}"), "here".to_owned());
-    Command::Joined { worker: WorkerId(worker), name, host, at: Timestamp(1) }
+    let (worker, uid, lock, at) = (WorkerId(worker), String::new(), None, Timestamp(1));
+    Command::Joined(Box::new(Joined { worker, name, host, uid, lock, at }))
 }
 
 /// A row for each record in the order in which they were written: its index, and the worker's name.

@@ -18,8 +18,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::group::{self, Answer, Group};
 use super::queue::{self, Taker};
 use super::{
-    Begun, Claim, Command, FIRST_MARK, Line, NewRun, PrepareJob, Prepared, Reply, Resumption,
-    RunEnd, StoreError, forget, give_up, manifest, past, resume,
+    Begun, Claim, Command, FIRST_MARK, Joined, Line, NewRun, PrepareJob, Prepared, Reply,
+    Resumption, RunEnd, StoreError, forget, give_up, manifest, past, resume,
 };
 use crate::journal::Note;
 use crate::journal::error::is_no_space;
@@ -191,7 +191,11 @@ impl Writer {
                 self.locks.remove(run);
                 Ok(())
             }
-            Command::Joined { worker, name, host, at } => self.joined(*worker, name, host, *at),
+            Command::Joined(joined) => self.joined(joined),
+            Command::Known { worker, row } => {
+                self.workers.insert(*worker, *row);
+                Ok(())
+            }
             Command::Left { worker, at } => self.left(*worker, *at),
             Command::Prepare(_) => Ok(()),
             #[cfg(test)]
@@ -528,18 +532,17 @@ impl Writer {
             .map(drop)
     }
 
-    fn joined(
-        &mut self,
-        worker: WorkerId,
-        name: &str,
-        host: &str,
-        at: Timestamp,
-    ) -> rusqlite::Result<()> {
+    fn joined(&mut self, joined: &Joined) -> rusqlite::Result<()> {
+        let Joined { worker, name, host, uid, lock, at } = joined;
+        let lock = lock.as_ref().map(|path| path.as_os_str().as_bytes());
         self.database
-            .prepare_cached("INSERT INTO workers (name, host, joined) VALUES (?1, ?2, ?3)")?
-            .execute(params![name, host, at.0.cast_signed()])?;
-        let before = self.workers.insert(worker, self.database.last_insert_rowid());
-        self.group.rows_before.push((worker, before));
+            .prepare_cached(
+                "INSERT INTO workers (name, host, joined, number, uid, lock)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![name, host, at.0.cast_signed(), worker.0, uid, lock])?;
+        let before = self.workers.insert(*worker, self.database.last_insert_rowid());
+        self.group.rows_before.push((*worker, before));
         Ok(())
     }
 

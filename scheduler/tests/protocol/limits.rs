@@ -260,6 +260,7 @@ fn a_line_has_a_limited_number_of_sessions() {
                 serial: 0,
                 lock: None,
                 held: Vec::new(),
+                claims: Vec::new(),
                 runs: Vec::new(),
                 leaving: false,
             };

@@ -215,6 +215,7 @@ impl FakeWorker {
             serial: 0,
             lock: None,
             held: Vec::new(),
+            claims: Vec::new(),
             runs: Vec::new(),
             leaving: false,
         };

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
-use dagrun_core::ids::{AttemptId, RunId, Timestamp, WorkerId};
+use dagrun_core::engine::{Assignment, Claim};
+use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
 use dagrun_core::status::{Refused, WorkerStatus};
 
@@ -38,6 +39,8 @@ pub struct Registration {
     pub lock: Option<PathBuf>,
     /// The attempts that it has: ranges of ids, sorted.
     pub held: Vec<Range<u64>>,
+    /// What of these it can name, for a scheduler that did not hand them out.
+    pub claims: Vec<Claim>,
     /// The runs of which it has anything.
     pub runs: Vec<RunId>,
     /// Whether it takes nothing new.
@@ -200,6 +203,7 @@ impl Message for Registration {
             to.set_first(range.start);
             to.set_count(u32::try_from(range.end.saturating_sub(range.start)).unwrap_or(u32::MAX));
         }
+        write_list(&self.claims, to.reborrow().init_claims(length(self.claims.len())));
         let mut runs = to.reborrow().init_runs(length(self.runs.len()));
         for (at, run) in (0..).zip(&self.runs) {
             runs.set(at, run.0);
@@ -230,9 +234,49 @@ impl Message for Registration {
                 path => Some(OsString::from_vec(path.to_vec()).into()),
             },
             held: read_held(from.get_held()?)?,
+            claims: read_list(from.get_claims()?)?,
             runs: from.get_runs()?.iter().map(RunId).collect(),
             leaving: from.get_leaving(),
         })
+    }
+}
+
+impl Message for Claim {
+    type Schema = schema::claimed_attempts::Owned;
+
+    fn write(&self, mut to: schema::claimed_attempts::Builder<'_>) {
+        let Claim { assignment, started, ended } = self;
+        to.set_run(assignment.run.0);
+        to.set_task(assignment.task.0);
+        to.set_first_index(assignment.first_index);
+        to.set_count(assignment.count);
+        to.set_first_attempt(assignment.first_attempt.0);
+        to.set_number(assignment.number);
+        to.set_memory(assignment.memory);
+        to.set_started(started.0);
+        to.set_ended(*ended);
+    }
+
+    /// Neither the indices nor the ids may leave their ranges.
+    fn read(from: schema::claimed_attempts::Reader<'_>) -> Result<Claim> {
+        let (first_index, count) = (from.get_first_index(), from.get_count());
+        let first_attempt = from.get_first_attempt();
+        let fits = first_index.checked_add(count).is_some()
+            && first_attempt.checked_add(count.into()).is_some();
+        if !fits {
+            return Err(WireError::Range { what: "an attempt", number: first_attempt });
+        }
+        let assignment = Assignment {
+            run: RunId(from.get_run()),
+            task: TaskId(from.get_task()),
+            first_index,
+            count,
+            first_attempt: AttemptId(first_attempt),
+            number: from.get_number(),
+            memory: from.get_memory(),
+        };
+        let (started, ended) = (Timestamp(from.get_started()), from.get_ended());
+        Ok(Claim { assignment, started, ended })
     }
 }
 

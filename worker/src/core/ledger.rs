@@ -130,6 +130,23 @@ impl<B> Ledger<B> {
         ended.map(range).collect()
     }
 
+    /// Those of them that ran, as far as is known.
+    pub(crate) fn ended(&self) -> Vec<Range<u64>> {
+        let waiting = self.waiting.iter().filter_map(|message| match message {
+            Message::Report(report) => Some(report),
+            Message::Barrier(_) => None,
+        });
+        let kept = self.kept.iter().flat_map(|(_, batch)| batch);
+        let ran = |report: &&Report| {
+            let given_back = matches!(report.outcome, Outcome::Returned | Outcome::Refused(_));
+            report.outcome != Outcome::Started && !given_back
+        };
+        let ended = waiting.chain(kept).filter(ran);
+        let range =
+            |report: &Report| report.first.0..report.first.0.saturating_add(report.count.into());
+        ended.map(range).collect()
+    }
+
     /// Drops what has not been acknowledged: it is of no interest to the scheduler that is there now.
     pub(crate) fn discard(&mut self) {
         self.waiting.clear();

@@ -19,7 +19,7 @@ use crate::reports::{Pump, Receipts};
 
 /// How long to wait before the scheduler is looked for again.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How serving one line ended.
 enum Served {
@@ -42,7 +42,8 @@ impl Joined {
         let (_, closed) = mpsc::unbounded_channel();
         let messages = std::mem::replace(&mut self.messages, closed);
         let dispatched = service.dispatched.clone();
-        let mut pump = Pump::new(messages, slots, runs, dispatched, receipts.clone());
+        let given = service.given.clone();
+        let mut pump = Pump::new(messages, slots, runs, dispatched, receipts.clone(), given);
         let _ = answer.send(Ok((self.registered.id, self.registered.name.clone())));
         let mut stops = Stops { received: stopped, leaving: None, drain: self.config.drain };
         let mut serial = 0;
@@ -170,7 +171,8 @@ impl Joined {
             held.extend(pump.pending());
             let is_new = held.is_empty() && service.runs.is_empty();
             let (config, lock) = (&self.config, self.lock.as_deref());
-            let own = Own { config, lock, serial: *serial, held: joined(held) };
+            let (held, claims) = (joined(held), pump.claims());
+            let own = Own { config, lock, serial: *serial, held, claims };
             let trying = async {
                 let (bootstrap, line) = converse(Connection::Tcp(address), &service).await?;
                 let registered = register(&bootstrap, &own, &token, &service).await?;

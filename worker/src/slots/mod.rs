@@ -272,6 +272,18 @@ impl Slots {
         self.shared.lock().held()
     }
 
+    /// The same, each with when it started; zero: it waits, or is about to start.
+    #[must_use]
+    pub fn held_since(&self) -> Vec<(Range<u64>, Timestamp)> {
+        let state = self.shared.lock();
+        let started = |range: Range<u64>| {
+            let running = state.running.get(&AttemptId(range.start));
+            let started = running.and_then(|running| running.control.started());
+            (range, started.unwrap_or_default())
+        };
+        state.held().into_iter().map(started).collect()
+    }
+
     /// From now on an attempt that a signal ends is not at fault: it may have been meant for the worker.
     pub fn leave(&self) {
         self.shared.leaving.store(true, Ordering::Release);

@@ -26,6 +26,8 @@ pub(super) struct Killed {
     pub(super) certain: bool,
     pub(super) kills: u32,
     pub(super) ending: bool,
+    /// Whether anything happened that need not be on disk when it shows: a cancel, or time that is over.
+    pub(super) meddled: bool,
     /// Whether workers survive their scheduler.
     pub(super) survive: bool,
     /// How many workers there have been.
@@ -63,6 +65,7 @@ impl Killed {
             certain,
             kills: if kills { 0 } else { MOST_KILLS },
             ending: false,
+            meddled: false,
             survive: false,
             joined: workers,
             acknowledged: BTreeMap::new(),
@@ -104,7 +107,7 @@ impl Killed {
         match self.random.below(30) {
             0 if may_cancel => self.cancel(),
             1 if self.kills < MOST_KILLS && !self.ending => {
-                self.ending = true;
+                (self.ending, self.meddled) = (true, true);
                 self.rig.cancel(CancelScope::Interruption);
             }
             2 => self.tick(),
@@ -145,6 +148,7 @@ impl Killed {
     }
 
     fn cancel(&mut self) {
+        self.meddled = true;
         let task = TaskId(self.random.below(self.rig.plan.tasks.len() as u32));
         let scope = match self.random.below(4) {
             0 => CancelScope::Run,

@@ -2,6 +2,7 @@
 //! it, and return to the next one in any order, or die. Nothing that was acknowledged is done again, no
 //! attempt is started twice, and what runs goes on as the attempt that it is.
 
+use dagrun_core::engine::TaskPlan;
 use dagrun_core::ids::{AttemptId, WorkerId};
 
 use super::kills::{Killed, items_of};
@@ -42,7 +43,9 @@ impl Killed {
             }
             self.check();
         }
-        if self.kills == 1 && self.joined == before {
+        let timed = |task: &TaskPlan| task.conduct.start_within.is_some();
+        let timed = self.rig.plan.tasks.iter().any(timed);
+        if self.kills == 1 && self.joined == before && !self.meddled && !timed {
             self.check_adopted(&ran);
         }
     }
