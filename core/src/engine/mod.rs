@@ -62,6 +62,7 @@ pub use run::Taken;
 pub use scheme::Scheme;
 pub use transition::{is_legal, reopens};
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -223,6 +224,20 @@ impl Engine {
     pub fn taken(&self, run: RunId, instance: InstanceId) -> &[Taken] {
         let history = self.runs.get(&run).and_then(|run| run.histories.get(&instance));
         history.map_or(&[], |history| &history.taken)
+    }
+
+    /// The numbers of attempts of an instance that earlier schedulers may have given, and of which no end
+    /// is known: they may still run, wherever.
+    #[must_use]
+    pub fn untraced(&self, run: RunId, instance: InstanceId) -> Range<u32> {
+        let Some(run) = self.runs.get(&run) else { return 0..0 };
+        let task = run.tasks.get(instance.task.at());
+        let last = || task.map_or(0, |task| task.last_number(instance.index).0);
+        let (known, last) = match run.histories.get(&instance) {
+            Some(history) => (history.known, history.attempts),
+            None => (0, last()),
+        };
+        known.saturating_add(1)..last.saturating_add(1)
     }
 
     /// How many attempts a worker holds, or `None` when the worker is not present.

@@ -213,8 +213,8 @@ impl SchedulerCore {
         let first = InstanceId { task: assignment.task, index: assignment.first_index };
         let (announce, fenced) = match assignment.count {
             1 => self.caution(assignment.run, first),
-            // Those with a history go out one by one.
-            _ => (false, Vec::new()),
+            // Those with a history go out one by one; those without have the same numbers.
+            _ => (false, self.fenced_before(assignment.run, first).collect()),
         };
         let handout = Handout { assignment, inputs: Vec::new(), announce, fenced };
         let Some(run) = self.runs.get_mut(&assignment.run) else { return Ok(()) };

@@ -21,6 +21,8 @@ pub(crate) struct Former {
     pub(crate) runs: BTreeSet<RunId>,
     /// The largest number that any worker has had.
     pub(crate) last_worker: u32,
+    /// The uids of workers that were lost without their end being certain.
+    pub(crate) lost: Vec<String>,
 }
 
 impl SchedulerCore {
@@ -28,6 +30,7 @@ impl SchedulerCore {
     pub(super) fn expect(&mut self, former: Former) {
         self.continues = true;
         self.next_worker = former.last_worker;
+        self.lost_before = former.lost;
         for (worker, _) in &former.workers {
             if !worker.uid.is_empty() {
                 self.uids.insert(worker.number, worker.uid.clone());
@@ -63,11 +66,16 @@ impl SchedulerCore {
     /// Expects no longer those that are certain to have ended, and nobody when the lease that any of them
     /// may have is over.
     pub(super) fn check_former(&mut self) {
-        let (over, left) = (self.awake >= self.lease, &mut self.left);
+        let over = self.awake >= self.lease;
+        let (left, lost) = (&mut self.left, &mut self.lost_before);
         self.former.retain(|(former, life)| {
-            let lost = over || life.as_ref().is_some_and(|has_ended| has_ended());
-            left.extend(lost.then_some(former.number));
-            !lost
+            let has_ended = life.as_ref().is_some_and(|has_ended| has_ended());
+            if !has_ended && over {
+                lost.push(former.uid.clone());
+            }
+            let gone = over || has_ended;
+            left.extend(gone.then_some((former.number, !has_ended)));
+            !gone
         });
     }
 

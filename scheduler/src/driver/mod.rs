@@ -100,8 +100,10 @@ pub(crate) struct SchedulerCore {
     peers_version: u64,
     /// Whether some worker keeps, or kept, values that others may need.
     values_kept: bool,
-    /// Lost workers, to be recorded after the records of the current batch.
-    left: Vec<WorkerId>,
+    /// Workers that left, to be recorded after the records of the current batch, and whether they are lost.
+    left: Vec<(WorkerId, bool)>,
+    /// The uids of workers of earlier schedulers that were lost without their end being certain.
+    lost_before: Vec<String>,
     /// How many workers are present, for observers.
     present: Rc<Cell<u32>>,
     held: Held,
@@ -182,6 +184,7 @@ impl SchedulerCore {
             peers_version: 0,
             values_kept: false,
             left: Vec::new(),
+            lost_before: Vec::new(),
             present: Rc::default(),
             held: Held::default(),
             unneeded: VecDeque::new(),
@@ -330,7 +333,7 @@ impl SchedulerCore {
             match action {
                 Action::Dispatch { worker, assignment } => {
                     if self.halted.is_none() {
-                        match self.wait_for_disk(&assignment, &mut batch) {
+                        match self.wait_for_disk(worker, &assignment, &mut batch) {
                             None => self.dispatch(worker, assignment, inbox),
                             Some(number) => self.hold_until(number, worker, assignment),
                         }
@@ -361,8 +364,8 @@ impl SchedulerCore {
         self.release_unneeded();
         self.note_receipts();
         // Only now: the records written above still name these workers.
-        for worker in self.left.drain(..) {
-            self.store.send(Command::Left { worker, at: now }, Haste::Whenever);
+        for (worker, lost) in self.left.drain(..) {
+            self.store.send(Command::Left { worker, at: now, lost }, Haste::Whenever);
         }
         for job in self.prepares.drain(..) {
             self.store.send(Command::Prepare(Box::new(job)), Haste::Now);

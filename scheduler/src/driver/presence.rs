@@ -102,6 +102,7 @@ impl SchedulerCore {
         let Joining { registration, life } = joining;
         let Registration { host, offer, functions, door, uid, serial, .. } = registration;
         let info = WorkerInfo { name: name.clone(), offer, functions };
+        let is_guest = uid.is_empty();
         self.lines += 1;
         let live = LiveWorker {
             last_heard: at,
@@ -112,6 +113,7 @@ impl SchedulerCore {
             serial,
             line: self.lines,
             life,
+            known_with: if is_guest { 0 } else { self.batch + 1 },
             is_former: false,
             door,
             peers_sent: 0,

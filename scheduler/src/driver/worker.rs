@@ -57,6 +57,8 @@ pub(super) struct LiveWorker {
     pub(super) line: u64,
     /// Where its end can be seen from here.
     pub(super) life: Option<Life>,
+    /// The batch with which it is on disk that there is such a worker.
+    pub(super) known_with: u64,
     /// `None` when it does not serve its values to others.
     pub(super) door: Option<Door>,
     /// The version of the list of other workers that it was sent last.
@@ -242,7 +244,24 @@ impl SchedulerCore {
             let worker = self.uids.get(&taken.worker)?.clone();
             Some(Fenced { worker, number: taken.number })
         });
-        (taken.iter().any(|taken| !taken.ran), fenced.collect())
+        let announce = taken.iter().any(|taken| !taken.ran);
+        (announce, fenced.chain(self.fenced_before(run, instance)).collect())
+    }
+
+    /// The attempts that an earlier scheduler may have given to workers that are lost.
+    pub(super) fn fenced_before(
+        &self,
+        run: RunId,
+        instance: InstanceId,
+    ) -> impl Iterator<Item = Fenced> {
+        let lost = match self.lost_before.is_empty() {
+            true => 0..0,
+            false => self.engine.untraced(run, instance),
+        };
+        lost.flat_map(|number| {
+            let of = move |uid: &String| Fenced { worker: uid.clone(), number };
+            self.lost_before.iter().map(of)
+        })
     }
 
     pub(super) fn lost(&mut self, worker: WorkerId, now: Timestamp, actions: &mut Vec<Action>) {
@@ -250,9 +269,14 @@ impl SchedulerCore {
         if let Some(live) = self.workers.remove(&worker) {
             if live.door.is_some() {
                 self.lost_lately.truncate(LOST - 1);
-                self.lost_lately.push_front((worker, live.info.name));
+                self.lost_lately.push_front((worker, live.info.name.clone()));
             }
-            self.left.push(worker);
+            let is_lost = !live.uid.is_empty() && !live.has_ended();
+            if is_lost && live.is_former {
+                // What it claimed may never have been known.
+                self.lost_before.push(live.uid.clone());
+            }
+            self.left.push((worker, is_lost));
             self.workers_changed();
             self.lines_changed = true;
             self.engine.handle(now, Event::WorkerLost { worker }, actions);

@@ -6,12 +6,17 @@ use dagrun_schema::wire::Submission;
 use rusqlite::Row;
 
 use super::{History, HistoryError, time};
-use crate::journal::workers::{FormerWorker, former_workers};
+use crate::journal::workers::{FormerWorker, former_workers, lost_workers};
 
 impl History {
     /// The workers of schedulers that were killed, and the largest number that any worker has had.
     pub(crate) fn former_workers(&self) -> Result<(Vec<FormerWorker>, u32), HistoryError> {
         self.read(former_workers(&self.database))
+    }
+
+    /// The uids of workers that were lost without their end being certain.
+    pub(crate) fn lost_workers(&self) -> Result<Vec<String>, HistoryError> {
+        self.read(lost_workers(&self.database))
     }
 
     /// The last runs, newest first, at most `limit`.

@@ -125,6 +125,7 @@ const FOURTH: &str = "
 ALTER TABLE workers ADD COLUMN number INTEGER;
 ALTER TABLE workers ADD COLUMN uid TEXT;
 ALTER TABLE workers ADD COLUMN lock BLOB;
+ALTER TABLE workers ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Makes a database of the first version, which cannot be changed when opened read-only, look like

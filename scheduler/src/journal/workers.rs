@@ -50,3 +50,13 @@ pub(crate) fn former_workers(database: &Connection) -> rusqlite::Result<(Vec<For
     let former = former.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok((former, last))
 }
+
+/// Workers that are remembered as lost, the last ones.
+const LOST: u32 = 64;
+
+/// The uids of workers that were lost without their end being certain: what they had may still run.
+pub(crate) fn lost_workers(database: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT uid FROM workers WHERE lost <> 0 AND uid <> '' ORDER BY worker DESC LIMIT ?1";
+    let mut statement = database.prepare(sql)?;
+    statement.query_map([LOST], |row| row.get(0))?.collect()
+}

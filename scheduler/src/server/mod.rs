@@ -279,13 +279,13 @@ pub fn spawn(mut config: Config) -> Result<SchedulerHandle, StartError> {
             let tasks = tokio::task::LocalSet::new();
             let lease = Micros(u64::try_from(config.lease.as_micros()).unwrap_or(u64::MAX));
             let (state_dir, scheme) = (config.state_dir.clone(), config.scheme);
-            let former = former.map(|(workers, last_worker, runs)| {
+            let former = former.map(|(workers, last_worker, lost, runs)| {
                 let with_life = |worker| {
                     let life = life_of_former(&worker);
                     (worker, life)
                 };
                 let workers = workers.into_iter().map(with_life).collect();
-                Former { workers, runs, last_worker }
+                Former { workers, runs, last_worker, lost }
             });
             let settings = Settings { state_dir, lease, scheme, former };
             let shared = Rc::new(Shared::new(Box::new(store), settings));
@@ -316,7 +316,7 @@ fn hold(config: &Config) -> Result<Option<Holding>, StartError> {
     }
 }
 
-type FormerState = (Vec<FormerWorker>, u32, BTreeSet<RunId>);
+type FormerState = (Vec<FormerWorker>, u32, Vec<String>, BTreeSet<RunId>);
 
 /// What earlier schedulers left: workers that may return, the last number of a worker, and runs.
 fn read_former(state_dir: &Path) -> Result<FormerState, StartError> {
@@ -325,7 +325,8 @@ fn read_former(state_dir: &Path) -> Result<FormerState, StartError> {
     let runs = history.runs(u32::MAX)?.into_iter();
     let unfinished =
         runs.filter(|run| run.state == RunState::Interrupted && run.finished.is_none());
-    Ok((workers, last, unfinished.map(|run| run.run).collect()))
+    let lost = history.lost_workers()?;
+    Ok((workers, last, lost, unfinished.map(|run| run.run).collect()))
 }
 
 fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {

@@ -173,8 +173,8 @@ pub(crate) enum Command {
     Joined(Box<Joined>),
     /// A worker of an earlier scheduler has this row.
     Known { worker: WorkerId, row: i64 },
-    /// A worker left.
-    Left { worker: WorkerId, at: Timestamp },
+    /// A worker left, or is lost: its end is not certain then.
+    Left { worker: WorkerId, at: Timestamp, lost: bool },
     /// End an interrupted run as cancelled; answered when that is on disk.
     GiveUp(RunId, oneshot::Sender<Result<bool, Arc<StoreError>>>),
     /// Have this process alone go on with a run.

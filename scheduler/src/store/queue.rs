@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     fn patient() -> Command {
-        Command::Left { worker: WorkerId(1), at: Timestamp(1) }
+        Command::Left { worker: WorkerId(1), at: Timestamp(1), lost: false }
     }
 
     fn len(commands: Option<VecDeque<Command>>) -> Option<usize> {

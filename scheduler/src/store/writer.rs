@@ -196,7 +196,7 @@ impl Writer {
                 self.workers.insert(*worker, *row);
                 Ok(())
             }
-            Command::Left { worker, at } => self.left(*worker, *at),
+            Command::Left { worker, at, lost } => self.left(*worker, *at, *lost),
             Command::Prepare(_) => Ok(()),
             #[cfg(test)]
             Command::LimitPages => {
@@ -546,12 +546,12 @@ impl Writer {
         Ok(())
     }
 
-    fn left(&mut self, worker: WorkerId, at: Timestamp) -> rusqlite::Result<()> {
+    fn left(&mut self, worker: WorkerId, at: Timestamp, lost: bool) -> rusqlite::Result<()> {
         let Some(row) = self.workers.remove(&worker) else { return Ok(()) };
         self.group.rows_before.push((worker, Some(row)));
         self.database
-            .prepare_cached("UPDATE workers SET left_at = ?2 WHERE worker = ?1")?
-            .execute(params![row, at.0.cast_signed()])
+            .prepare_cached("UPDATE workers SET left_at = ?2, lost = ?3 WHERE worker = ?1")?
+            .execute(params![row, at.0.cast_signed(), lost])
             .map(drop)
     }
 
