@@ -14,6 +14,9 @@ pub mod connection;
 pub mod history;
 mod holding;
 pub mod server;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulated;
 pub mod submission;
 
 mod driver;

@@ -35,6 +35,9 @@ mod runs;
 mod scratch;
 mod service;
 mod session;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulated;
 pub mod slots;
 mod space;
 mod temporary;

@@ -189,6 +189,19 @@ impl History {
         Ok(History { database, is_copy, state_dir, reasons: RefCell::new(None) })
     }
 
+    /// The history in a database that is open already.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn over(database: Connection) -> History {
+        let (state_dir, reasons) = (PathBuf::new(), RefCell::new(None));
+        History { database, is_copy: false, state_dir, reasons }
+    }
+
+    /// The database, when nothing is read from it any more.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn into_database(self) -> Connection {
+        self.database
+    }
+
     /// Whether it was copied, as it cannot be read in place: what is recorded later is not in it.
     #[must_use]
     pub fn is_copy(&self) -> bool {

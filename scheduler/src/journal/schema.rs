@@ -167,6 +167,15 @@ pub(crate) fn open_writer(state_dir: &Path) -> Result<Connection, StoreError> {
     Ok(database)
 }
 
+/// An empty database in memory.
+#[cfg(feature = "simulation")]
+pub(crate) fn in_memory() -> rusqlite::Result<Connection> {
+    let mut database = Connection::open_in_memory()?;
+    create_tables(&mut database)?;
+    plan_once(&database)?;
+    Ok(database)
+}
+
 /// A database opened for reading.
 #[derive(Debug)]
 pub(crate) struct Reader {

@@ -12,6 +12,8 @@ mod past;
 mod queue;
 mod remove;
 mod resume;
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 mod writer;

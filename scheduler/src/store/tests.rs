@@ -123,7 +123,8 @@ fn write_with_faults(seed: u64) {
     for batch in 1..=batches {
         if dice.below(5) == 0 {
             let at = Timestamp(3);
-            store.send(Command::Left { worker: WorkerId(worker), at }, Haste::Whenever);
+            store
+                .send(Command::Left { worker: WorkerId(worker), at, lost: false }, Haste::Whenever);
             worker += 1;
             store.send(joined(worker), Haste::Whenever);
         }
