@@ -179,6 +179,7 @@ impl WorkerCore {
         };
         let held = self.slots.held().into_iter();
         let held = held.filter(|range| !ended.iter().any(|other| other.contains(&range.start)));
+        let held = held.filter(|range| self.stopped(AttemptId(range.start)).is_none());
         let held = held.map(|range| (range.clone(), started(&range.start)));
         let mut claims = self.given.claims(held, false);
         let zero = Timestamp(0);

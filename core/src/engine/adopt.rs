@@ -2,7 +2,8 @@
 //! the workers that have them say so when they return, and they are adopted as soon as their run is gone
 //! on with and all that they depend on is known to have ended.
 //!
-//! An attempt is adopted only if its number is the last one that may have been given to its instance.
+//! An attempt is adopted only if its number is the last one that may have been given to its instance, or
+//! if whoever could have a later one has said what it has.
 //! Every end that it depends on is then of an attempt that it can have seen: as long as claims are open,
 //! no other attempt of their instances or of what these depend on begins.
 
@@ -11,7 +12,7 @@ use super::claims::Claimed;
 use super::event::Claim;
 use super::ready::Span;
 use super::resumed::Resumed;
-use super::run::Taken;
+use super::run::{History, Taken};
 use super::turn::{Hub, Turn};
 use super::workers::Lease;
 use super::{Action, Engine, Report, RevokeMode};
@@ -196,8 +197,14 @@ impl Turn<'_> {
         let task = self.run.task(instance.task);
         let last =
             history.map_or_else(|| task.last_number(instance.index).0, |history| history.attempts);
+        let first = history.map_or(1, History::first_open);
         let bound = task.bound_to(instance.index);
-        last == claimed.number
+        // A later number may have been given since, but then somebody would claim it.
+        let is_last = match self.hub.claims.complete {
+            true => (first..=last).contains(&claimed.number),
+            false => last == claimed.number,
+        };
+        is_last
             && bound.is_none_or(|bound| bound == claimed.worker)
             && self.hub.workers.get(claimed.worker).is_some()
     }

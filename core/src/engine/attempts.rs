@@ -334,6 +334,11 @@ impl Turn<'_> {
 }
 
 impl History {
+    /// The number of the first attempt of which it is not known that it has ended.
+    pub(super) fn first_open(&self) -> u32 {
+        self.known.saturating_add(u32::from(!self.runs))
+    }
+
     /// Counts an attempt that has ended.
     fn count(&mut self, attempt: &Attempt) {
         self.attempts = self.attempts.max(attempt.number);

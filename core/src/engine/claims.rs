@@ -11,6 +11,8 @@ use crate::ids::{AttemptId, InstanceId, RunId, Timestamp, WorkerId};
 /// All claims that are open, by run.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
+    /// Whether each worker that may have an attempt has said so: what nobody claims, nobody has.
+    pub(super) complete: bool,
     pub(super) runs: BTreeMap<RunId, OfRun>,
     /// Where each of them stands.
     instances: FxHashMap<AttemptId, (RunId, InstanceId)>,
@@ -106,7 +108,7 @@ impl Claims {
 
     /// A worker is lost, with all that it claimed.
     pub(super) fn drop_worker(&mut self, worker: WorkerId) {
-        let Claims { runs, instances } = self;
+        let Claims { runs, instances, .. } = self;
         for of in runs.values_mut() {
             of.open.retain(|_, claimed| claimed.worker != worker);
             of.awaited.retain(|_, holder| *holder != worker);

@@ -226,6 +226,18 @@ impl Engine {
         history.map_or(&[], |history| &history.taken)
     }
 
+    /// Whether a worker claims attempts, so that its reports on them are not records yet.
+    #[must_use]
+    pub fn has_claims(&self, worker: WorkerId) -> bool {
+        self.hub.workers.get(worker).is_some_and(|worker| worker.claims > 0)
+    }
+
+    /// Whether each worker of earlier schedulers that may have an attempt has returned, so that all are
+    /// claimed.
+    pub fn claims_are_complete(&mut self, complete: bool) {
+        self.hub.claims.complete = complete;
+    }
+
     /// The numbers of attempts of an instance that earlier schedulers may have given, and of which no end
     /// is known: they may still run, wherever.
     #[must_use]
@@ -233,11 +245,11 @@ impl Engine {
         let Some(run) = self.runs.get(&run) else { return 0..0 };
         let task = run.tasks.get(instance.task.at());
         let last = || task.map_or(0, |task| task.last_number(instance.index).0);
-        let (known, last) = match run.histories.get(&instance) {
-            Some(history) => (history.known, history.attempts),
-            None => (0, last()),
+        let (first, last) = match run.histories.get(&instance) {
+            Some(history) => (history.first_open(), history.attempts),
+            None => (1, last()),
         };
-        known.saturating_add(1)..last.saturating_add(1)
+        first..last.saturating_add(1)
     }
 
     /// How many attempts a worker holds, or `None` when the worker is not present.

@@ -86,9 +86,10 @@ impl Turn<'_> {
 
     /// Restores the history of an instance that has not ended.
     fn remember(&mut self, tried: &Tried) {
-        let Tried { instance, attempts, known, failed, out_of_memory, lost, waits_since } = *tried;
+        let Tried { instance, attempts, known, runs, failed, out_of_memory, lost, waits_since } =
+            *tried;
         let history =
-            History { attempts, known, failed, out_of_memory, lost, ..History::default() };
+            History { attempts, known, runs, failed, out_of_memory, lost, ..History::default() };
         self.run.histories.insert(instance, history);
         if let Some(since) = waits_since {
             // It may be in the future, when the clock was set meanwhile.

@@ -338,6 +338,7 @@ impl Current {
         }
         let tried = &mut self.tried;
         tried.known = row.attempt;
+        tried.runs = row.state == State::Leased;
         tried.waits_since = (row.state == State::Backoff).then_some(row.finished);
         let untraced = match row.state {
             // As long as this one had not ended, no other was made while its scheduler lived.
@@ -375,6 +376,7 @@ fn untried(instance: InstanceId) -> Tried {
         instance,
         attempts: 0,
         known: 0,
+        runs: false,
         failed: 0,
         out_of_memory: 0,
         lost: 0,

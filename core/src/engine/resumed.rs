@@ -79,6 +79,8 @@ pub struct Tried {
     pub attempts: u32,
     /// The number of the last attempt that is known.
     pub known: u32,
+    /// Whether that one ran when its scheduler was killed.
+    pub runs: bool,
     /// How many failed by themselves.
     pub failed: u32,
     /// How many of these ended for memory.

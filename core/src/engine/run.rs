@@ -170,6 +170,8 @@ pub(super) struct History {
     pub(super) attempts: u32,
     /// The number of the last one that is known to have ended or to have run.
     pub(super) known: u32,
+    /// Whether that one ran when an earlier scheduler was killed.
+    pub(super) runs: bool,
     /// Attempts that were taken from their worker without its word.
     pub(super) taken: Vec<Taken>,
     /// Those of them that failed by themselves.

@@ -68,12 +68,14 @@ impl SchedulerCore {
     pub(super) fn check_former(&mut self) {
         let over = self.awake >= self.lease;
         let (left, lost) = (&mut self.left, &mut self.lost_before);
+        let misses = &mut self.misses_former;
         self.former.retain(|(former, life)| {
             let has_ended = life.as_ref().is_some_and(|has_ended| has_ended());
             if !has_ended && over {
                 lost.push(former.uid.clone());
             }
             let gone = over || has_ended;
+            *misses |= gone;
             left.extend(gone.then_some((former.number, !has_ended)));
             !gone
         });

@@ -83,6 +83,8 @@ pub(crate) struct SchedulerCore {
     former: Vec<(FormerWorker, Option<Life>)>,
     /// Runs of earlier schedulers that are about to be gone on with.
     going_on: BTreeSet<RunId>,
+    /// Whether any of them has not come back, or was lost since.
+    misses_former: bool,
     /// Whether the numbers of workers are not those of any before.
     continues: bool,
     next_worker: u32,
@@ -173,6 +175,7 @@ impl SchedulerCore {
             runs: FxHashMap::default(),
             workers: BTreeMap::new(),
             former: Vec::new(),
+            misses_former: false,
             going_on: BTreeSet::new(),
             continues: false,
             next_worker: 0,
@@ -256,6 +259,7 @@ impl SchedulerCore {
         match happened {
             Happened::Submitted(run, plan, past) => {
                 if self.halted.is_none() {
+                    self.engine.claims_are_complete(!self.misses_former);
                     let event = Event::RunSubmitted { run, plan, past };
                     self.engine.handle(now, event, actions);
                 }
@@ -469,6 +473,11 @@ impl SchedulerCore {
         }
         for worker in std::mem::take(&mut self.reported) {
             let Some(received) = self.received_from(worker) else { continue };
+            if self.engine.has_claims(worker) {
+                // What it reports on these is known to this process alone.
+                self.reported.insert(worker);
+                continue;
+            }
             match self.unwritten.is_empty() {
                 true => self.acknowledge(worker, received),
                 false => self.receipts.push_back((self.batch, worker, received)),

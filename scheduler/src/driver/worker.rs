@@ -271,6 +271,7 @@ impl SchedulerCore {
                 self.lost_lately.truncate(LOST - 1);
                 self.lost_lately.push_front((worker, live.info.name.clone()));
             }
+            self.misses_former |= live.is_former;
             let is_lost = !live.uid.is_empty() && !live.has_ended();
             if is_lost && live.is_former {
                 // What it claimed may never have been known.

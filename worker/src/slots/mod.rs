@@ -272,7 +272,8 @@ impl Slots {
         self.shared.lock().held()
     }
 
-    /// The same, each with when it started; zero: it waits, or is about to start.
+    /// The same without those that are to end, each with when it started; zero: it waits, or is about to
+    /// start.
     #[must_use]
     pub fn held_since(&self) -> Vec<(Range<u64>, Timestamp)> {
         let state = self.shared.lock();
@@ -281,7 +282,11 @@ impl Slots {
             let started = running.and_then(|running| running.control.started());
             (range, started.unwrap_or_default())
         };
-        state.held().into_iter().map(started).collect()
+        let goes_on = |range: &Range<u64>| {
+            let running = state.running.get(&AttemptId(range.start));
+            running.is_none_or(|running| running.control.stopped().is_none())
+        };
+        state.held().into_iter().filter(goes_on).map(started).collect()
     }
 
     /// From now on an attempt that a signal ends is not at fault: it may have been meant for the worker.
