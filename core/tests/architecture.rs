@@ -28,6 +28,7 @@ const SCHEDULER: &[&str] = &[
     "history",
     "store", // The state machine's host, then those who talk to it.
     "driver",
+    "simulated",
     "server",
     "lib",
 ];
@@ -36,6 +37,7 @@ const SCHEDULER: &[&str] = &[
 const WORKER: &[&str] = &[
     // What an attempt is, and what it needs.
     "control",
+    "core", // What waits, runs and is reported, without threads and sockets.
     "descriptors",
     "attempt",
     "space",
@@ -63,6 +65,7 @@ const WORKER: &[&str] = &[
     "reaper",
     "service",
     "session",
+    "simulated",
     "handle",
     "lib",
 ];

@@ -86,7 +86,7 @@ pub struct Started {
 }
 
 struct Running {
-    taken: Taken<Flag>,
+    taken: Taken<Work, Flag>,
     term: Term,
     started: Timestamp,
     is_long: bool,
@@ -105,7 +105,7 @@ pub enum Joined {
 pub struct WorkerCore {
     uid: String,
     serial: u32,
-    slots: State<Flag>,
+    slots: State<Work, Flag>,
     ledger: Ledger<AttemptId>,
     given: Given,
     tenure: Tenure,

@@ -8,7 +8,14 @@ use dagrun_core::engine::Assignment;
 use dagrun_core::ids::{AttemptId, RunId};
 
 use crate::control::Control;
-use crate::slots::Work;
+
+/// Consecutive instances to run.
+pub(crate) trait Task {
+    /// The instances, and their attempts.
+    fn assignment(&self) -> &Assignment;
+    /// Slots that one attempt occupies; 0: it starts at once, beside them.
+    fn cpus(&self) -> u32;
+}
 
 /// Something by which the attempts of a place are stopped from elsewhere, reused by one after the other.
 pub(crate) trait Place {
@@ -23,8 +30,8 @@ impl Place for Control {
 }
 
 /// The queue, and the slots behind it.
-pub(crate) struct State<C = Control> {
-    pub(crate) queue: VecDeque<Queued>,
+pub(crate) struct State<W, C = Control> {
+    pub(crate) queue: VecDeque<Queued<W>>,
     pub(crate) free: usize,
     pub(crate) slots: usize,
     /// Places that no attempt uses; usually as many as there are slots.
@@ -39,9 +46,9 @@ pub(crate) struct State<C = Control> {
     pub(crate) waiting: usize,
 }
 
-/// The part of a [`Work`] that has not started yet.
-pub(crate) struct Queued {
-    pub(crate) work: Arc<Work>,
+/// The part of something to run that has not started yet.
+pub(crate) struct Queued<W> {
+    pub(crate) work: Arc<W>,
     /// Offsets into the work's instances.
     pub(crate) left: Range<u32>,
 }
@@ -56,15 +63,15 @@ pub(crate) struct Running<C = Control> {
 }
 
 /// An attempt that was taken from the queue.
-pub(crate) struct Taken<C = Control> {
-    pub(crate) work: Arc<Work>,
+pub(crate) struct Taken<W, C = Control> {
+    pub(crate) work: Arc<W>,
     pub(crate) offset: u32,
     pub(crate) place: usize,
     pub(crate) width: usize,
     pub(crate) control: Arc<C>,
 }
 
-impl<C> Clone for Taken<C> {
+impl<W, C> Clone for Taken<W, C> {
     fn clone(&self) -> Self {
         let Taken { work, offset, place, width, control } = self;
         let (work, control) = (Arc::clone(work), Arc::clone(control));
@@ -72,15 +79,15 @@ impl<C> Clone for Taken<C> {
     }
 }
 
-impl<C> Taken<C> {
+impl<W: Task, C> Taken<W, C> {
     pub(crate) fn attempt(&self) -> AttemptId {
-        attempt_at(&self.work.assignment, self.offset)
+        attempt_at(self.work.assignment(), self.offset)
     }
 }
 
-impl<C: Place> State<C> {
+impl<W: Task, C: Place> State<W, C> {
     /// With so many free slots, a place for each of these, and an empty queue.
-    pub(crate) fn new(slots: usize, controls: Vec<Arc<C>>) -> State<C> {
+    pub(crate) fn new(slots: usize, controls: Vec<Arc<C>>) -> State<W, C> {
         State {
             queue: VecDeque::new(),
             free: slots,
@@ -95,9 +102,9 @@ impl<C: Place> State<C> {
     }
 
     /// Appends to the queue; what occupies no slot is given back.
-    pub(crate) fn push(&mut self, work: Work) -> Option<Arc<Work>> {
-        let (left, work) = (0..work.assignment.count, Arc::new(work));
-        if work.plan.cpus() == 0 {
+    pub(crate) fn push(&mut self, work: W) -> Option<Arc<W>> {
+        let (left, work) = (0..work.assignment().count, Arc::new(work));
+        if work.cpus() == 0 {
             return Some(work);
         }
         if !left.is_empty() {
@@ -109,7 +116,7 @@ impl<C: Place> State<C> {
     /// The attempts that wait or run, or have ended without having been reported yet.
     pub(crate) fn held(&self) -> Vec<Range<u64>> {
         let queued = self.queue.iter().map(|queued| {
-            let first = queued.work.assignment.first_attempt.0;
+            let first = queued.work.assignment().first_attempt.0;
             first + u64::from(queued.left.start)..first + u64::from(queued.left.end)
         });
         let running = self.running.keys().map(|attempt| attempt.0..attempt.0 + 1);
@@ -122,7 +129,7 @@ impl<C: Place> State<C> {
         running.is_some_and(|running| !std::mem::replace(&mut running.ended, true))
     }
 
-    pub(crate) fn take_all(&mut self) -> Vec<Taken<C>> {
+    pub(crate) fn take_all(&mut self) -> Vec<Taken<W, C>> {
         let mut ready = Vec::new();
         while let Some(taken) = self.take() {
             ready.push(taken);
@@ -131,10 +138,10 @@ impl<C: Place> State<C> {
     }
 
     /// Takes the head of the queue when enough slots are free for it.
-    fn take(&mut self) -> Option<Taken<C>> {
+    fn take(&mut self) -> Option<Taken<W, C>> {
         let head = self.queue.front_mut()?;
         // More slots than there are means all of them.
-        let width = (head.work.plan.cpus().max(1) as usize).min(self.slots);
+        let width = (head.work.cpus().max(1) as usize).min(self.slots);
         if width > self.free {
             return None;
         }
@@ -154,7 +161,7 @@ impl<C: Place> State<C> {
     }
 
     /// An attempt that occupies no slot, with a place behind those of the slots.
-    pub(crate) fn beside(&mut self, work: Arc<Work>, offset: u32, control: Arc<C>) -> Taken<C> {
+    pub(crate) fn beside(&mut self, work: Arc<W>, offset: u32, control: Arc<C>) -> Taken<W, C> {
         let place = self.idle_beside.pop().unwrap_or_else(|| {
             self.beside += 1;
             self.controls.len() + self.beside - 1
@@ -164,15 +171,15 @@ impl<C: Place> State<C> {
         taken
     }
 
-    fn note(&mut self, taken: &Taken<C>) {
-        let (run, place) = (taken.work.assignment.run, taken.place);
+    fn note(&mut self, taken: &Taken<W, C>) {
+        let (run, place) = (taken.work.assignment().run, taken.place);
         let control = taken.control.clone();
         let running = Running { run, place, control, announced: false, ended: false };
         self.running.insert(taken.attempt(), running);
     }
 
     /// Frees what an attempt occupied.
-    pub(crate) fn vacate(&mut self, taken: &Taken<C>) {
+    pub(crate) fn vacate(&mut self, taken: &Taken<W, C>) {
         self.free += taken.width;
         match taken.width {
             0 => self.idle_beside.push(taken.place),
@@ -184,7 +191,7 @@ impl<C: Place> State<C> {
     pub(crate) fn withdraw(&mut self, wanted: impl Fn(AttemptId, RunId) -> bool) -> Vec<AttemptId> {
         let mut withdrawn = Vec::new();
         for queued in std::mem::take(&mut self.queue) {
-            let assignment = &queued.work.assignment;
+            let assignment = queued.work.assignment();
             let mut kept: Option<Range<u32>> = None;
             for offset in queued.left.clone() {
                 let attempt = attempt_at(assignment, offset);

@@ -6,78 +6,36 @@
 
 mod beside;
 mod places;
+mod work;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use dagrun_core::engine::{Assignment, Outcome, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, Timestamp};
-use dagrun_core::recipe::{Calling, INLINE, Input, Job, Keep, Wants, attempt_dir};
+use dagrun_core::recipe::{Calling, INLINE, Input, Job, Keep, attempt_dir};
 use dagrun_core::status::{Detail, FailureKind};
-use dagrun_schema::wire::Fenced;
 
+pub use self::work::{TaskSource, Work};
 use rustix::process::Signal;
 
 use crate::attempt::{ATTEMPT_ID, Attempt, Ended, Fault};
 use crate::control::{Control, Stop};
-use crate::core::queue::{Running, State, Taken};
+use crate::core::queue::{self, Running};
 use crate::core::tenure::Term;
 use crate::function::watch::{Abandon, Watch};
 use crate::function::{self, Surroundings};
 use crate::outputs;
 use crate::runner::Runner;
 use crate::values::{Given, Keeping, ValueId};
-use dagrun_disk::log::{Owner, RunLog};
+use dagrun_disk::log::Owner;
 
-/// What the slots need to know about a task.
-pub trait TaskSource: fmt::Debug + Send + Sync {
-    /// Slots that one attempt occupies; 0: it is a process that starts at once, beside them.
-    fn cpus(&self) -> u32;
-
-    /// The job of an attempt.
-    ///
-    /// # Errors
-    /// Why there is none, in words for people.
-    fn job(&self, index: u32, attempt: u32, inputs: &[Input]) -> Result<Job, String>;
-
-    /// How the values of its inputs are used.
-    fn wants(&self) -> &[Wants] {
-        &[]
-    }
-
-    /// The name of the task that an input comes from.
-    fn input_task(&self, _input: usize) -> &str {
-        "an upstream"
-    }
-
-    /// The task's name, where its long values are kept, and the run's directory; `None`: long
-    /// values travel with reports.
-    fn keeping(&self) -> Option<(&str, Keep, &Path)> {
-        None
-    }
-}
-
-/// Consecutive instances to run.
-#[derive(Clone, Debug)]
-pub struct Work {
-    /// The instances, and their attempts.
-    pub assignment: Assignment,
-    /// How to run them.
-    pub plan: Arc<dyn TaskSource>,
-    /// The inputs of each instance of the assignment, or empty.
-    pub inputs: Arc<Vec<Vec<Input>>>,
-    /// The log for the output.
-    pub log: Option<Arc<RunLog>>,
-    /// Whether its start is to be acknowledged before it begins.
-    pub announce: bool,
-    /// Earlier attempts of it that may still run elsewhere.
-    pub fenced: Vec<Fenced>,
-}
+type State = queue::State<Work>;
+type Taken = queue::Taken<Work>;
 
 /// Receives the outcome of attempts, to be reported.
 pub type Sink = Box<dyn Fn(Report) + Send + Sync>;
