@@ -118,6 +118,9 @@ fn state_of(database: &Connection, run: RunId) -> Option<RunState> {
     state.and_then(RunState::from_u8)
 }
 
+/// Whether the process of a worker is certain to have ended.
+pub type Life = Box<dyn Fn() -> bool>;
+
 /// A line to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line(driver::LineId);
@@ -209,7 +212,7 @@ impl Scheduler {
         disk: Disk,
         lease: Micros,
         scheme: Scheme,
-        life: &dyn Fn(&str) -> Option<Box<dyn Fn() -> bool>>,
+        life: &dyn Fn(&str) -> Option<Life>,
         at: Moment,
     ) -> Scheduler {
         let former_runs = disk.unfinished();
@@ -348,7 +351,7 @@ impl Scheduler {
     pub fn register(
         &mut self,
         registration: Registration,
-        life: Option<Box<dyn Fn() -> bool>>,
+        life: Option<Life>,
         at: Moment,
     ) -> Result<Welcomed, String> {
         let joining = Joining { registration, life };

@@ -1,5 +1,5 @@
-//! A worker for the simulator: its queue, reports and lease, as [`crate::core`] has them, joined as
-//! [`crate::service`], [`crate::reports`] and [`crate::session`] join them, on simulated time. In place of
+//! A worker for the simulator: its queue, reports and lease, as `crate::core` has them, joined as
+//! `crate::service`, `crate::reports` and `crate::session` join them, on simulated time. In place of
 //! processes there are starts and ends, which the simulator decides on.
 //!
 //! Nothing here is for use by others.
@@ -121,7 +121,6 @@ pub struct WorkerCore {
 impl WorkerCore {
     /// A worker with as many slots.
     #[must_use]
-    #[expect(clippy::arc_with_non_send_sync, reason = "one thread simulates all")]
     pub fn new(uid: String, slots: usize) -> WorkerCore {
         let controls = (0..slots).map(|_| Arc::default()).collect();
         WorkerCore {

@@ -1,5 +1,7 @@
 //! Tasks that use more memory than they asked for, and machines that have little left.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 use std::path::PathBuf;
 
 use rustix::process::Signal;
@@ -137,7 +139,7 @@ impl Drop for Group {
 #[test]
 fn what_the_system_kills_when_memory_runs_out_ended_for_memory() {
     let Some(group) = Group::new("kill") else {
-        println!("SKIPPED: no control group with a limit may be made here");
+        eprintln!("SKIPPED: no control group with a limit may be made here");
         return;
     };
     // The second attempt has nothing to keep.
@@ -152,7 +154,7 @@ fn what_the_system_kills_when_memory_runs_out_ended_for_memory() {
 #[test]
 fn a_worker_with_little_memory_left_takes_nothing_more() {
     let Some(group) = Group::new("left") else {
-        println!("SKIPPED: no control group with a limit may be made here");
+        eprintln!("SKIPPED: no control group with a limit may be made here");
         return;
     };
     let test = Test::new(

@@ -1,5 +1,7 @@
 //! What tasks leave behind: processes that left their group, and what ends as an orphan.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 use std::process::Command;
 
 use crate::harness::{Test, is_alive};
@@ -30,7 +32,7 @@ fn the_first_process_of_a_container_reaps_what_is_left_to_it() {
     let namespace = ["unshare", "--pid", "--fork", "--mount-proc"];
     let probe = Command::new(namespace[0]).args(&namespace[1..]).arg("true").output();
     if !probe.is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: no namespace of processes may be made here");
+        eprintln!("SKIPPED: no namespace of processes may be made here");
         return;
     }
     // The shell leaves a child to the program that it becomes; a task leaves a grandchild.

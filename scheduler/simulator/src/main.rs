@@ -1,5 +1,7 @@
 //! Plays seeds: `cargo run --release -p dagrun-simulator -- --seeds 100000`.
 
+#![allow(clippy::print_stdout)]
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -177,6 +177,7 @@ impl World {
         Micros(1_000 * SECOND + self.time)
     }
 
+    #[expect(clippy::print_stdout, reason = "it was asked for")]
     fn trace(&self, what: impl FnOnce() -> String) {
         if self.options.trace {
             println!("{:>12.6} {}", self.time as f64 / SECOND as f64, what());
@@ -234,8 +235,8 @@ impl World {
             Event::Step(start) => self.step(start),
             Event::Disk(start) => self.write(start),
             Event::StartScheduler => self.start_scheduler(),
-            Event::ToScheduler(at, message) => self.to_scheduler(at, message),
-            Event::ToWorker(at, message) => self.to_worker(at, message),
+            Event::ToScheduler(at, message) => self.arrive_at_scheduler(at, message),
+            Event::ToWorker(at, message) => self.arrive_at_worker(at, message),
             Event::Connect(at, life) => self.connect(at, life),
             Event::Silence(at, waits) => self.silence(at, waits),
             Event::Beat(at) => self.beat(at),

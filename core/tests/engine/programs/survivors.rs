@@ -99,7 +99,7 @@ impl Killed {
             });
             let still = running.iter().any(|(_, other, _)| other == attempt);
             let state = self.rig.engine.state(RUN, held.instance);
-            if !still || opened || state.is_some_and(|state| state.is_terminal()) {
+            if !still || opened || state.is_some_and(dagrun_core::status::State::is_terminal) {
                 continue;
             }
             let known = self.rig.engine.instance_of(*worker, *attempt);

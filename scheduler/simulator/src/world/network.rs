@@ -114,7 +114,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_scheduler(&mut self, at: usize, message: ToScheduler) {
+    pub(super) fn arrive_at_scheduler(&mut self, at: usize, message: ToScheduler) {
         let moment = self.moment();
         let connection = &mut self.connections[at];
         let start = connection.start;
@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_worker(&mut self, at: usize, message: ToWorker) {
+    pub(super) fn arrive_at_worker(&mut self, at: usize, message: ToWorker) {
         let connection = &mut self.connections[at];
         let (worker, life) = (connection.worker, connection.life);
         let is_lost = connection.is_cut && !matches!(message, ToWorker::Cut);
