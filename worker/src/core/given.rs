@@ -114,7 +114,7 @@ mod tests {
         };
         assert_eq!(named(&given, 103..107), [(103, 13, 2), (105, 0, 2)]);
         assert_eq!(named(&given, 107..109), []);
-        given.retain(&[104..105]);
+        given.retain(std::slice::from_ref(&(104..105)));
         assert_eq!(named(&given, 100..107), [(100, 10, 5)]);
         given.clear();
         assert_eq!(named(&given, 100..107), []);
