@@ -196,9 +196,20 @@ struct Registered {
     returned: bool,
 }
 
+/// The task of a connection, which ends with its handle: over a line that was given up, say because the
+/// answer to a registration was late, nothing must be carried out any more. The next registration says
+/// what the worker has by then.
+struct Bound(tokio::task::JoinHandle<Result<(), capnp::Error>>);
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A connection that carries messages.
 struct Line {
-    rpc: tokio::task::JoinHandle<Result<(), capnp::Error>>,
+    rpc: Bound,
     disconnector: capnp_rpc::Disconnector<Side>,
 }
 
@@ -263,7 +274,7 @@ async fn converse(
     let mut rpc = RpcSystem::new(Box::new(network), None);
     let bootstrap: bootstrap::Client = rpc.bootstrap(Side::Server);
     let disconnector = rpc.get_disconnector();
-    Ok((bootstrap, Line { rpc: tokio::task::spawn_local(rpc), disconnector }))
+    Ok((bootstrap, Line { rpc: Bound(tokio::task::spawn_local(rpc)), disconnector }))
 }
 
 fn set_up(config: &Config) -> Result<(Service, mpsc::UnboundedReceiver<Message>), StartError> {

@@ -67,7 +67,7 @@ impl Joined {
                 Served::Over(reason) => {
                     self.end(&reason).await;
                     running.abort();
-                    if let Some(line) = self.line.filter(|line| !line.rpc.is_finished()) {
+                    if let Some(line) = self.line.filter(|line| !line.rpc.0.is_finished()) {
                         let _ = tokio::time::timeout(CLOSING, line.disconnector).await;
                     }
                     return reason;
@@ -124,7 +124,7 @@ impl Joined {
             self.service.wind_down().await;
         } else if let Some(line) = &mut self.line {
             // Lets the scheduler receive the answer; it may then close the connection itself.
-            let _ = tokio::time::timeout(FAREWELL, &mut line.rpc).await;
+            let _ = tokio::time::timeout(FAREWELL, &mut line.rpc.0).await;
         }
     }
 
@@ -213,10 +213,10 @@ impl Joined {
 
 impl Line {
     /// Closes it, so that nothing that was sent over it is carried out any more.
-    async fn abandon(self) {
-        if !self.rpc.is_finished() {
-            self.rpc.abort();
-            let _ = self.rpc.await;
+    async fn abandon(mut self) {
+        if !self.rpc.0.is_finished() {
+            self.rpc.0.abort();
+            let _ = (&mut self.rpc.0).await;
         }
     }
 }
@@ -244,7 +244,7 @@ fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 async fn lost(line: Option<&mut Line>) -> String {
     match line {
         None => std::future::pending().await,
-        Some(line) => match (&mut line.rpc).await {
+        Some(line) => match (&mut line.rpc.0).await {
             Ok(Ok(())) => "the scheduler closed the connection".to_owned(),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
