@@ -21,6 +21,7 @@ const FLOORS: &[&str] = &[
 /// Those of the scheduler.
 const SCHEDULER: &[&str] = &[
     // Whom to connect to, what may run, and what is on disk.
+    "planted",
     "holding",
     "connection",
     "submission",

@@ -21,6 +21,8 @@ pub mod submission;
 
 mod driver;
 mod journal;
+#[cfg(feature = "simulation")]
+mod planted;
 mod store;
 
 pub use dagrun_core::layout;

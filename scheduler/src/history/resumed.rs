@@ -185,7 +185,7 @@ impl History {
             whole.widened.push(row.get(2)?);
             whole.marks.push(row.get(3)?);
             #[cfg(feature = "simulation")]
-            if crate::simulated::is_planted(crate::simulated::Planted::NumbersTwice) {
+            if crate::planted::is_planted(crate::planted::Planted::NumbersTwice) {
                 whole.marks.fill(0);
             }
         }

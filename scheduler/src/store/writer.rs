@@ -451,7 +451,7 @@ impl Writer {
         // Lines of this process must come after those of all others.
         self.seq = self.seq.max(resume::last_seq(&self.database, run)?) + 1;
         #[cfg(feature = "simulation")]
-        if crate::simulated::is_planted(crate::simulated::Planted::SequenceRestarts) {
+        if crate::planted::is_planted(crate::planted::Planted::SequenceRestarts) {
             self.seq = 0;
         }
         let Some(rows) = resume::write(&self.database, resumption, self.seq)? else {
