@@ -170,7 +170,7 @@ fn what_is_ready_says_why_it_does_not_start() {
                 "gpu: it needs 1, no worker has any",
                 "cpus: it needs 3, the largest worker has 2",
                 "no worker is called or labelled b or c",
-                "memory: it needs 3 GiB, the largest worker has 0 B"
+                "memory: it needs 3 GiB, the largest worker has 0 bytes"
             ]
         );
         let mut request = run.instances_request();
