@@ -6,6 +6,19 @@ use std::path::Path;
 const ROWS: &[(&str, &str, &str, &str)] = &[
     ("SIGKILL of the scheduler", "its runs go on", PRESENCE, SCHEDULER_KILLED),
     (
+        "SIGKILL of the scheduler",
+        "running attempts keep their pids, clients go on waiting",
+        ADOPTION,
+        "what_runs_keeps_its_processes_and_who_waits_goes_on_waiting",
+    ),
+    (
+        "SIGKILL of the scheduler",
+        "what ends meanwhile counts once",
+        ADOPTION,
+        "what_ends_without_a_scheduler_counts_once",
+    ),
+    ("SIGKILL of the scheduler", "twice", ADOPTION, "two_kills_change_nothing_for_what_runs"),
+    (
         "SIGKILL of an embedded run, power cut, closed terminal",
         "`resume` runs only what had not succeeded",
         RESUME,
@@ -108,7 +121,38 @@ const ROWS: &[(&str, &str, &str, &str)] = &[
         "a_retry_waits_for_the_busy_worker_where_it_has_not_failed",
     ),
     ("leftovers", "of killed workers", PRESENCE, "what_killed_workers_left_is_removed"),
+    (
+        "a task beyond its `memory`",
+        "ended with the reason",
+        MEMORY,
+        "what_uses_more_than_its_memory_is_ended",
+    ),
+    ("a task beyond its `memory`", "else a note", MEMORY, "elsewhere_it_is_noted"),
+    (
+        "a task beyond its `memory`",
+        "a worker stops taking work before its machine swaps",
+        MEMORY,
+        "a_worker_with_little_memory_left_takes_nothing_more",
+    ),
+    (
+        "leftovers",
+        "children that leave the process group",
+        ORPHANS,
+        "what_left_its_group_ends_with_its_attempt",
+    ),
+    (
+        "leftovers",
+        "of an attempt that is stopped",
+        ORPHANS,
+        "what_left_its_group_ends_with_an_attempt_that_is_stopped",
+    ),
     ("PID 1 in a container", "", BARE, "as_process_1"),
+    (
+        "PID 1 in a container",
+        "orphans are reaped",
+        ORPHANS,
+        "the_first_process_of_a_container_reaps_what_is_left_to_it",
+    ),
     ("all of it at random", "the audit adds up", CHAOS, "the_audit_adds_up_whatever_happens"),
     (
         "a client that never reads",
@@ -132,12 +176,15 @@ const ROWS: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
+const ADOPTION: &str = "cli/tests/cli/adoption.rs";
 const BARE: &str = "cli/tests/cli/bare.rs";
 const CHAOS: &str = "cli/tests/cli/chaos.rs";
 const FULL: &str = "cli/tests/cli/full.rs";
 const INTERRUPT: &str = "cli/tests/cli/interrupt.rs";
 const LIMITS: &str = "scheduler/tests/protocol/limits.rs";
 const MACHINE: &str = "cli/tests/cli/machine.rs";
+const MEMORY: &str = "cli/tests/cli/memory.rs";
+const ORPHANS: &str = "cli/tests/cli/orphans.rs";
 const PRESENCE: &str = "cli/tests/cli/presence.rs";
 const RESUME: &str = "cli/tests/cli/resume.rs";
 const TWO: &str = "cli/tests/cli/two.rs";

@@ -1,5 +1,8 @@
 //! The writing thread: commands in, group commits to disk, acknowledgements out.
 
+#[cfg(feature = "simulation")]
+mod in_memory;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -92,56 +95,6 @@ impl Writer {
             #[cfg(test)]
             fault: None,
         }
-    }
-
-    /// The same for a database in memory, whose commands and commits somebody else decides on.
-    #[cfg(feature = "simulation")]
-    pub(super) fn in_memory(database: Connection, replies: UnboundedSender<Reply>) -> Writer {
-        let standing = Standing::in_memory();
-        Writer { standing, ..Writer::new(database, PathBuf::new(), None, replies) }
-    }
-
-    /// Carries out what waits, and then a command; `false` when there is no space: they wait then.
-    #[cfg(feature = "simulation")]
-    pub(super) fn carry_out(&mut self, command: Option<Command>) -> bool {
-        self.waiting.extend(command);
-        while let Some(command) = self.waiting.pop_front() {
-            if self.take(command).is_err() {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Commits what was carried out; `false` when there is no space: it is carried out once more then.
-    #[cfg(feature = "simulation")]
-    pub(super) fn try_commit(&mut self) -> bool {
-        self.commit().is_ok()
-    }
-
-    #[cfg(feature = "simulation")]
-    pub(super) fn database(&self) -> &Connection {
-        &self.database
-    }
-
-    /// Lends the database for a while.
-    #[cfg(feature = "simulation")]
-    pub(super) fn lend(&mut self) -> Connection {
-        let none = Connection::open_in_memory().expect("a database in memory");
-        std::mem::replace(&mut self.database, none)
-    }
-
-    #[cfg(feature = "simulation")]
-    pub(super) fn give_back(&mut self, database: Connection) {
-        self.database = database;
-    }
-
-    /// Ends, and loses what is not committed.
-    #[cfg(feature = "simulation")]
-    pub(super) fn kill(self) -> Connection {
-        // Nothing may be open.
-        let _ = self.database.execute_batch("ROLLBACK");
-        self.database
     }
 
     pub(super) fn run(mut self, queue: &Taker) {

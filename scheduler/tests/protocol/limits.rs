@@ -12,15 +12,16 @@ use std::time::Duration;
 
 use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{RpcSystem, twoparty};
-use dagrun_core::offer::Offer;
 use dagrun_core::status::Refused;
 use dagrun_schema::dagrun_capnp::{self as rpc, PROTOCOL_VERSION};
-use dagrun_schema::wire::{Message as _, Registration};
+use dagrun_schema::wire::Message as _;
 use futures::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt as _};
 
 use crate::hostile::{MEASURED, resident_bytes};
-use crate::support::{CLIENT, LONG, Scheduler, block_on, pipeline, status, submit, task};
+use crate::support::{
+    CLIENT, LONG, Scheduler, block_on, pipeline, registration, status, submit, task,
+};
 use crate::sweep;
 
 /// What a peer may cost that asks and never reads.
@@ -249,21 +250,7 @@ fn a_line_has_a_limited_number_of_sessions() {
         for number in 0..3_000 {
             let mut request = gate.register_request();
             request.get().set_worker(capnp_rpc::new_client(Mute));
-            let registration = Registration {
-                name: format!("w{number}"),
-                host: "here".to_owned(),
-                pid: 0,
-                offer: Offer { slots: 1, ..Offer::default() },
-                functions: Vec::new(),
-                door: None,
-                uid: String::new(),
-                serial: 0,
-                lock: None,
-                held: Vec::new(),
-                claims: Vec::new(),
-                runs: Vec::new(),
-                leaving: false,
-            };
+            let registration = registration(&format!("w{number}"), 1);
             registration.write(request.get().init_registration());
             match request.send().promise.await {
                 Ok(session) => sessions.push(session),

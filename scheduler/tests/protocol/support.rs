@@ -197,6 +197,25 @@ impl rpc::worker::Server for Ears {
     }
 }
 
+/// What a worker that has nothing says of itself.
+pub(crate) fn registration(name: &str, slots: u32) -> Registration {
+    Registration {
+        name: name.to_owned(),
+        host: "here".to_owned(),
+        pid: 0,
+        offer: Offer { slots, ..Offer::default() },
+        functions: Vec::new(),
+        door: None,
+        uid: String::new(),
+        serial: 0,
+        lock: None,
+        held: Vec::new(),
+        claims: Vec::new(),
+        runs: Vec::new(),
+        leaving: false,
+    }
+}
+
 impl FakeWorker {
     pub(crate) async fn join(scheduler: &Scheduler, name: &str, slots: u32) -> FakeWorker {
         let gate = scheduler.gate().await;
@@ -204,21 +223,7 @@ impl FakeWorker {
         let mut request = gate.register_request();
         request.get().set_worker(capnp_rpc::new_client(Ears(sender)));
         let door = Door { address: "127.0.0.1:9".parse().unwrap(), secret: [0; 32] };
-        let registration = Registration {
-            name: name.to_owned(),
-            host: "here".to_owned(),
-            pid: 0,
-            offer: Offer { slots, ..Offer::default() },
-            functions: Vec::new(),
-            door: Some(door),
-            uid: String::new(),
-            serial: 0,
-            lock: None,
-            held: Vec::new(),
-            claims: Vec::new(),
-            runs: Vec::new(),
-            leaving: false,
-        };
+        let registration = Registration { door: Some(door), ..registration(name, slots) };
         registration.write(request.get().init_registration());
         let response = request.send().promise.await.unwrap();
         let response = response.get().unwrap();
