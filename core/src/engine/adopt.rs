@@ -35,6 +35,7 @@ impl Engine {
                     number: assignment.number,
                     memory: assignment.memory,
                     started: claim.started,
+                    announced: claim.started.0 > 0,
                     ended: claim.ended,
                     report: None,
                 };
@@ -144,7 +145,7 @@ impl Turn<'_> {
             return None;
         }
         let run = self.run.id;
-        let Claimed { worker, attempt, number, memory, started, ended, report } =
+        let Claimed { worker, attempt, number, memory, started, announced, ended, report } =
             self.hub.close_claim(run, instance)?;
         let task = instance.task;
         let span = Span { first: instance.index, count: 1 };
@@ -168,7 +169,7 @@ impl Turn<'_> {
             memory,
             class,
             started: runs,
-            announced: started.0 > 0,
+            announced,
             asked_back: false,
             cancelled: false,
             adopted: true,

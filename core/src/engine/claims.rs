@@ -15,7 +15,7 @@ pub(super) struct Claims {
     pub(super) complete: bool,
     pub(super) runs: BTreeMap<RunId, OfRun>,
     /// Where each of them stands.
-    instances: FxHashMap<AttemptId, (RunId, InstanceId)>,
+    instances: FxHashMap<(WorkerId, AttemptId), (RunId, InstanceId)>,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +35,8 @@ pub(super) struct Claimed {
     pub(super) memory: u64,
     /// Zero if it waits.
     pub(super) started: Timestamp,
+    /// It may have begun since its worker said what it has.
+    pub(super) announced: bool,
     /// It has ended, or is about to.
     pub(super) ended: bool,
     /// How, if its worker has reported it.
@@ -65,22 +67,22 @@ impl Claims {
         if of.open.get(&instance).is_some_and(|other| order(other) >= order(&claimed)) {
             return Some(claimed);
         }
-        self.instances.insert(claimed.attempt, (run, instance));
+        self.instances.insert((claimed.worker, claimed.attempt), (run, instance));
         let other = of.open.insert(instance, claimed);
         if let Some(other) = &other {
-            self.instances.remove(&other.attempt);
+            self.instances.remove(&(other.worker, other.attempt));
         }
         other
     }
 
     pub(super) fn close(&mut self, run: RunId, instance: InstanceId) -> Option<Claimed> {
         let claimed = self.runs.get_mut(&run)?.open.remove(&instance)?;
-        self.instances.remove(&claimed.attempt);
+        self.instances.remove(&(claimed.worker, claimed.attempt));
         Some(claimed)
     }
 
     pub(super) fn find(&mut self, worker: WorkerId, attempt: AttemptId) -> Option<&mut Claimed> {
-        let (run, instance) = self.instances.get(&attempt)?;
+        let (run, instance) = self.instances.get(&(worker, attempt))?;
         let claimed = self.runs.get_mut(run)?.open.get_mut(instance)?;
         (claimed.worker == worker).then_some(claimed)
     }
@@ -91,7 +93,7 @@ impl Claims {
         worker: WorkerId,
         attempt: AttemptId,
     ) -> Option<(RunId, InstanceId)> {
-        let (run, instance) = *self.instances.get(&attempt)?;
+        let (run, instance) = *self.instances.get(&(worker, attempt))?;
         let claimed = self.runs.get(&run)?.open.get(&instance)?;
         (claimed.worker == worker).then_some((run, instance))
     }
@@ -100,7 +102,10 @@ impl Claims {
     pub(super) fn note(&mut self, worker: WorkerId, attempt: AttemptId, report: &Report) -> bool {
         let Some(claimed) = self.find(worker, attempt) else { return false };
         match report.outcome {
-            Outcome::Started => claimed.started = claimed.started.max(report.started),
+            Outcome::Started => {
+                claimed.announced = true;
+                claimed.started = claimed.started.max(report.started);
+            }
             _ => claimed.report = Some(Report { first: attempt, count: 1, ..report.clone() }),
         }
         true
@@ -113,9 +118,7 @@ impl Claims {
             of.open.retain(|_, claimed| claimed.worker != worker);
             of.awaited.retain(|_, holder| *holder != worker);
         }
-        instances.retain(|_, (run, instance)| {
-            runs.get(run).is_some_and(|of| of.open.contains_key(instance))
-        });
+        instances.retain(|(holder, _), _| *holder != worker);
         // Those of runs that are not there yet have nothing to wait for.
         runs.retain(|_, of| !of.open.is_empty() || !of.awaited.is_empty());
     }

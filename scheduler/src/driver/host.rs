@@ -3,7 +3,8 @@
 //! The machine is never borrowed across an await.
 
 use std::cell::RefCell;
-use std::fs::{File, TryLockError};
+use std::fs::File;
+use std::path::Path;
 use std::rc::Rc;
 
 use capnp::capability::Promise;
@@ -164,27 +165,30 @@ async fn after(wait: Option<Micros>) {
 /// Whether a worker of this host has ended: as long as it lives it holds a file locked.
 fn life_of(registration: &Registration) -> Option<Life> {
     let path = registration.lock.as_ref().filter(|_| registration.host == dagrun_disk::host())?;
-    // The path is a peer's word: it must not make this thread wait, nor be anything but a file.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
-    let is_file = file.metadata().is_ok_and(|found| found.is_file());
-    let is_held = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-    (is_file && is_held).then(|| -> Life { Box::new(move || file.try_lock_shared().is_ok()) })
+    let life = life_by(path).ok()?;
+    let lives = !life();
+    lives.then_some(life)
 }
 
 /// The same of a worker of an earlier scheduler. The directory in which its file is has been removed by the
 /// worker itself or, after its death, by its reaper.
 pub(crate) fn life_of_former(worker: &FormerWorker) -> Option<Life> {
     let path = worker.lock.as_ref().filter(|_| worker.host == dagrun_disk::host())?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => {
-            let file = File::from(file);
-            let is_file = file.metadata().is_ok_and(|found| found.is_file());
-            is_file.then(|| -> Life { Box::new(move || file.try_lock_shared().is_ok()) })
-        }
+    match life_by(path) {
+        Ok(life) => Some(life),
         Err(rustix::io::Errno::NOENT) => Some(Box::new(|| true)),
         Err(_) => None,
+    }
+}
+
+/// Whether nobody holds a file locked.
+fn life_by(path: &Path) -> Result<Life, rustix::io::Errno> {
+    // The path is a peer's word: it must not make this thread wait, nor be anything but a file.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    match file.metadata() {
+        Ok(found) if found.is_file() => Ok(Box::new(move || file.try_lock_shared().is_ok())),
+        _ => Err(rustix::io::Errno::INVAL),
     }
 }
 

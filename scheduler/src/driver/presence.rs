@@ -82,7 +82,9 @@ impl SchedulerCore {
     fn welcome_new(&mut self, joining: Joining, at: Timestamp, inbox: &Inbox) -> (LineId, String) {
         let Registration { name: wanted, host, uid, lock, .. } = &joining.registration;
         let (worker, name) = self.admit(wanted);
-        let (host, uid, lock) = (host.clone(), uid.clone(), lock.clone());
+        // A file that cannot be seen from here says nothing when it is missing later.
+        let lock = lock.clone().filter(|_| joining.life.is_some());
+        let (host, uid) = (host.clone(), uid.clone());
         let joined = Joined { worker, name: name.clone(), host, uid, lock, at };
         // A scheduler that is killed before this is on disk is followed by one that does not expect it.
         let haste = if joined.uid.is_empty() { Haste::Whenever } else { Haste::Now };

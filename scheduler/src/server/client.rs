@@ -111,30 +111,47 @@ impl ClientServer {
 
     /// Goes on with a run that was interrupted.
     async fn go_on(&self, run: RunId) -> Result<(), Error> {
+        let is_here = |owner: &Owner| owner.pid == std::process::id();
+        let running = |owner| Err(exception(&HistoryError::Running { run, owner }));
         if self.server.shared.driver.borrow().published(run).is_some() {
-            return Err(exception(&HistoryError::Running { run, owner: Some(Owner::here()) }));
+            return running(Some(Owner::here()));
         }
-        let asked = self.server.reader.read(move |history| history.check_interrupted(run));
-        asked.await?;
-        if let Claim::Held(owner) = self.stored(|reply| Command::Claim(run, reply)).await? {
-            return Err(exception(&HistoryError::Running { run, owner }));
-        }
-        let gone_on = self.go_on_alone(run).await;
-        if gone_on.is_err() {
-            let driver = self.server.shared.driver.borrow();
-            driver.store().send(Command::Release(run), Haste::Now);
+        let claimed = match self.claim(run).await {
+            // Somebody else asked for the same here, and is about to do it.
+            Ok(Claim::Held(Some(owner))) if is_here(&owner) => return running(Some(owner)),
+            Ok(Claim::Held(owner)) => running(owner),
+            Ok(Claim::Granted) => Ok(()),
+            Err(error) => Err(error),
+        };
+        let gone_on = match claimed {
+            Ok(()) => {
+                let gone_on = self.go_on_alone(run).await;
+                if gone_on.is_err() {
+                    let driver = self.server.shared.driver.borrow();
+                    driver.store().send(Command::Release(run), Haste::Now);
+                }
+                gone_on
+            }
+            Err(error) => Err(error),
+        };
+        // What lacks space now is tried again: until then its workers go on with what they have.
+        if gone_on.as_ref().is_err_and(|error| error.kind != capnp::ErrorKind::Overloaded) {
             self.server.shared.inbox.push(Happened::Abandoned(run));
         }
         gone_on
+    }
+
+    async fn claim(&self, run: RunId) -> Result<Claim, Error> {
+        let asked = self.server.reader.read(move |history| history.check_interrupted(run));
+        asked.await?;
+        self.stored(|reply| Command::Claim(run, reply)).await
     }
 
     /// The same once nobody else can.
     async fn go_on_alone(&self, run: RunId) -> Result<(), Error> {
         let state_dir = self.server.config.state_dir.clone();
         let shared = &self.server.shared;
-        if self.server.is_about_to_go_on(run) {
-            shared.all_former_are_back_or_lost().await;
-        }
+        shared.all_former_are_back_or_lost().await;
         let keepers = shared.driver.borrow().keepers();
         // Not through the reader, where others wait for short answers.
         let look = move || restored(&History::open(&state_dir)?, run, &keepers);
@@ -187,7 +204,11 @@ impl ClientServer {
     /// Ends an interrupted run as cancelled.
     pub(super) async fn give_up(server: &Rc<Server>, run: RunId) -> Result<bool, Error> {
         let client = ClientServer { server: Rc::clone(server), load: Rc::default() };
-        client.stored(|reply| Command::GiveUp(run, reply)).await
+        let given_up = client.stored(|reply| Command::GiveUp(run, reply)).await?;
+        if given_up {
+            server.shared.inbox.push(Happened::Abandoned(run));
+        }
+        Ok(given_up)
     }
 
     /// Has the store do something, and waits until it is on disk.

@@ -1,6 +1,5 @@
 //! What the holder of a worker's token may do: register, and then send reports and signs of life.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use capnp::Error;
@@ -8,6 +7,7 @@ use dagrun_core::engine::Report;
 use dagrun_schema::dagrun_capnp::{session, worker_gate};
 use dagrun_schema::wire::{self, AttemptProgress, Message, Registration};
 
+use super::load::{Load, SESSIONS, Session};
 use super::{Server, exception};
 use crate::driver::{Happened, LineId, Shared, Welcomed};
 
@@ -21,6 +21,9 @@ const RESOURCES: usize = 256;
 const FUNCTIONS: usize = 65_536;
 /// Most bytes of memory that a worker may offer.
 const MEMORY: u64 = 1 << 50;
+/// Most bytes of memory that the attempts of a returning worker may ask for together: the sum over all
+/// lines fits into a number.
+const CLAIMED: u64 = 1 << 56;
 /// Most slots of a worker.
 const SLOTS: u32 = 65_536;
 /// Most attempts that a worker may have when it returns.
@@ -30,39 +33,24 @@ const RUNS: usize = 1 << 20;
 /// Most bytes that are kept of a reason, and of a tail of standard error.
 const TAIL: usize = 4 * 1024;
 
-/// Most sessions of one line.
-const SESSIONS: u32 = 64;
-
 pub(super) struct Gate {
     shared: Rc<Shared>,
     server: Rc<Server>,
-    sessions: Rc<Cell<u32>>,
+    load: Rc<Load>,
 }
 
 impl Gate {
-    pub(super) fn new(server: &Rc<Server>) -> Gate {
+    pub(super) fn new(server: &Rc<Server>, load: Rc<Load>) -> Gate {
         let (server, shared) = (Rc::clone(server), Rc::clone(&server.shared));
-        Gate { shared, server, sessions: Rc::default() }
+        Gate { shared, server, load }
     }
 
     /// A place for one more session, if this line may have one.
-    fn place(&self) -> Result<Place, Error> {
-        if self.sessions.get() >= SESSIONS {
+    fn place(&self) -> Result<Session, Error> {
+        self.load.session().ok_or_else(|| {
             self.server.too_many_sessions();
-            let text = format!("a line has at most {SESSIONS} sessions");
-            return Err(Error::overloaded(text));
-        }
-        self.sessions.set(self.sessions.get() + 1);
-        Ok(Place(Rc::clone(&self.sessions)))
-    }
-}
-
-/// A session's place among those of its line.
-struct Place(Rc<Cell<u32>>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+            Error::overloaded(format!("a line has at most {SESSIONS} sessions"))
+        })
     }
 }
 
@@ -129,6 +117,12 @@ fn checked_registration(mut registration: Registration) -> Result<Registration, 
     functions.dedup();
     let held = registration.held.iter().map(|range| range.end - range.start);
     let claims = registration.claims.iter().map(|claim| u64::from(claim.assignment.count));
+    let memory = registration.claims.iter().try_fold(0u64, |sum, claim| {
+        sum.checked_add(claim.assignment.memory.checked_mul(claim.assignment.count.into())?)
+    });
+    if memory.is_none_or(|memory| memory > CLAIMED) {
+        return refused("has attempts that ask for too much memory".to_owned());
+    }
     if held.sum::<u64>().max(claims.sum()) > HELD || registration.runs.len() > RUNS {
         return refused("has too many attempts or runs".to_owned());
     }
@@ -139,7 +133,7 @@ fn checked_registration(mut registration: Registration) -> Result<Registration, 
 struct SessionServer {
     line: LineId,
     shared: Rc<Shared>,
-    _place: Place,
+    _place: Session,
 }
 
 impl Drop for SessionServer {

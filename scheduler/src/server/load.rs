@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use capnp::capability::Promise;
@@ -19,7 +20,7 @@ use capnp_rpc::rpc_twoparty_capnp::Side;
 use capnp_rpc::{Connection, FlowController, IncomingMessage, OutgoingMessage, VatNetwork};
 use futures::io::AsyncWrite;
 use rustc_hash::FxHashMap;
-use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use super::guard::Peer;
 
@@ -30,6 +31,8 @@ const UNANSWERED: usize = 256;
 const UNANSWERED_BYTES: u64 = 32 << 20;
 /// Runs that a connection may watch at once.
 const WATCHED: u32 = 256;
+/// Sessions of workers that a connection may have.
+pub(super) const SESSIONS: u32 = 64;
 
 /// What a connection costs at present.
 #[derive(Default)]
@@ -41,12 +44,13 @@ pub(super) struct Load {
     queued: Cell<u64>,
     taken: Cell<u64>,
     watched: Cell<u32>,
+    sessions: Cell<u32>,
     /// How often nothing more was read for a while.
     pub(super) held_up: Cell<u64>,
     /// Notified when it costs less.
     eased: Notify,
     /// Held while a long answer is made: others may be long too.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
 }
 
 impl Load {
@@ -71,8 +75,8 @@ impl Load {
     }
 
     /// Waits for the turn to make a long answer, until those before it have been read.
-    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
-        let turn = self.turn.lock().await;
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         while self.unread() > UNREAD {
             self.eased.notified().await;
         }
@@ -86,6 +90,15 @@ impl Load {
         }
         self.watched.set(self.watched.get() + 1);
         Some(Watching(Rc::clone(self)))
+    }
+
+    /// A place for one more session of a worker, if there is one.
+    pub(super) fn session(self: &Rc<Self>) -> Option<Session> {
+        if self.sessions.get() >= SESSIONS {
+            return None;
+        }
+        self.sessions.set(self.sessions.get() + 1);
+        Some(Session(Rc::clone(self)))
     }
 
     fn asked(&self, question: u32, bytes: u64) {
@@ -120,6 +133,15 @@ pub(super) struct Watching(Rc<Load>);
 impl Drop for Watching {
     fn drop(&mut self) {
         self.0.watched.set(self.0.watched.get() - 1);
+    }
+}
+
+/// A session of a worker over a connection.
+pub(super) struct Session(Rc<Load>);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.0.sessions.set(self.0.sessions.get() - 1);
     }
 }
 

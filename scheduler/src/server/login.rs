@@ -45,7 +45,8 @@ impl bootstrap::Server for Door {
             let client: client::Client = capnp_rpc::new_client(ClientServer { server, load });
             granted.set_client(client);
         } else if is_worker {
-            let gate: worker_gate::Client = capnp_rpc::new_client(Gate::new(&self.server));
+            let load = Rc::clone(&self.stranger.load);
+            let gate: worker_gate::Client = capnp_rpc::new_client(Gate::new(&self.server, load));
             granted.set_gate(gate);
         } else {
             self.stranger.fail().await;

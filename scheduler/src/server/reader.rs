@@ -11,11 +11,13 @@ use crate::history::{History, HistoryError};
 pub(super) struct Reader {
     pub(super) state_dir: PathBuf,
     history: Arc<Mutex<Option<History>>>,
+    /// Held by the query that is carried out: those of callers who have left do not queue.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Reader {
     pub(super) fn new(state_dir: PathBuf) -> Reader {
-        Reader { state_dir, history: Arc::default() }
+        Reader { state_dir, history: Arc::default(), turn: Arc::default() }
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -23,7 +25,9 @@ impl Reader {
         query: impl FnOnce(&History) -> Result<T, HistoryError> + Send + 'static,
     ) -> Result<T, Error> {
         let (history, state_dir) = (Arc::clone(&self.history), self.state_dir.clone());
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         let read = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             // A panic in an earlier query leaves nothing half-done: it only reads.
             let mut slot = history.lock().unwrap_or_else(PoisonError::into_inner);
             match &*slot {

@@ -82,7 +82,7 @@ impl run::Server for RunServer {
         mut results: run::WatchResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let too_many = || Error::overloaded("this connection watches too many runs".into());
+        let too_many = || Error::failed("this connection watches too many runs".into());
         let watching = self.load.watch().ok_or_else(too_many)?;
         let client = params.get_observer()?;
         let live = match self.live() {
@@ -134,7 +134,11 @@ impl run::Server for RunServer {
         _: run::CancelResults,
     ) -> Result<(), Error> {
         let params = params.get()?;
-        let Some(live) = self.live() else {
+        let live = match self.live() {
+            Some(live) => Some(live),
+            None => self.about_to_go_on().await?,
+        };
+        let Some(live) = live else {
             let status = self.read(History::status).await?;
             if status.state == RunState::Interrupted
                 && ClientServer::give_up(&self.server, self.run).await?
@@ -222,7 +226,7 @@ impl run::Server for RunServer {
         params: run::LogsParams,
         mut results: run::LogsResults,
     ) -> Result<(), Error> {
-        let _turn = self.load.turn().await;
+        let turn = self.load.turn().await;
         let params = params.get()?;
         let (scope, cursor) = (Scope::read(params.get_scope()?)?, params.get_cursor()?.to_vec());
         let failed_only = params.get_failed_only();
@@ -230,10 +234,13 @@ impl run::Server for RunServer {
             move |history: &History, run| history.log_query(run, &scope, &cursor, failed_only);
         let query = self.read(look).await?;
         // Not under the reader's lock, where others wait for short answers.
-        let page = tokio::task::spawn_blocking(move || query.read())
-            .await
-            .map_err(|_| Error::failed("the logs could not be read".into()))?
-            .map_err(|error| exception(&error))?;
+        let page = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            query.read()
+        })
+        .await
+        .map_err(|_| Error::failed("the logs could not be read".into()))?
+        .map_err(|error| exception(&error))?;
         page.write(results.get().init_page());
         Ok(())
     }

@@ -54,7 +54,7 @@ impl Disk {
         for _ in 0..count {
             let next = self.commands.0.borrow_mut().pop_front();
             let Some((command, _)) = next else { return };
-            self.writer.carry_out(Some(command));
+            self.writer.carry_out(command);
             self.is_open = true;
         }
     }
@@ -77,7 +77,7 @@ impl Disk {
     }
 
     pub(crate) fn commit(&mut self) {
-        self.writer.try_commit();
+        self.writer.commit_now();
         self.is_open = false;
     }
 

@@ -166,7 +166,7 @@ fn a_client_watches_a_limited_number_of_runs_at_once() {
                 Err(error) => break error,
             }
         };
-        assert_eq!(refused.kind, capnp::ErrorKind::Overloaded, "{refused}");
+        assert!(refused.to_string().contains("watches too many runs"), "{refused}");
         assert_eq!(held.len(), 256);
         is_served(&other).await;
     });

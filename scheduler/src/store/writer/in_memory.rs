@@ -19,20 +19,14 @@ impl Writer {
         Writer { standing, ..Writer::new(database, PathBuf::new(), None, replies) }
     }
 
-    /// Carries out what waits, and then a command; `false` when there is no space: they wait then.
-    pub(in crate::store) fn carry_out(&mut self, command: Option<Command>) -> bool {
-        self.waiting.extend(command);
-        while let Some(command) = self.waiting.pop_front() {
-            if self.take(command).is_err() {
-                return false;
-            }
-        }
-        true
+    /// Carries out a command.
+    pub(in crate::store) fn carry_out(&mut self, command: Command) {
+        assert!(self.take(command).is_ok(), "there is space in memory");
     }
 
-    /// Commits what was carried out; `false` when there is no space: it is carried out once more then.
-    pub(in crate::store) fn try_commit(&mut self) -> bool {
-        self.commit().is_ok()
+    /// Commits what was carried out.
+    pub(in crate::store) fn commit_now(&mut self) {
+        assert!(self.commit().is_ok(), "there is space in memory");
     }
 
     pub(in crate::store) fn database(&self) -> &Connection {
