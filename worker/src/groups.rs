@@ -74,8 +74,8 @@ impl Mark {
     }
 }
 
-/// One search: kills what has a variable in its environment that begins with each of the needles, then waits
-/// for it.
+/// One search: kills what has a variable in its environment that begins with each of the needles. Returns
+/// how many have ended by that.
 pub(crate) fn kill_marked(needles: &[&[u8]]) -> usize {
     let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
     let own = std::process::id();
@@ -94,14 +94,14 @@ pub(crate) fn kill_marked(needles: &[&[u8]]) -> usize {
             dying.push(pidfd);
         }
     }
-    dying.iter().for_each(wait_for);
-    dying.len()
+    dying.iter().filter(|pidfd| wait_for(pidfd)).count()
 }
 
-/// Waits until a process that was killed has ended, for a second at most.
-pub(crate) fn wait_for(pidfd: &OwnedFd) {
+/// Waits until a process that was killed has ended, for a second at most; returns whether it has.
+pub(crate) fn wait_for(pidfd: &OwnedFd) -> bool {
     let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-    let _ = rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&second));
+    let ended = rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&second));
+    ended.is_ok_and(|ended| ended > 0)
 }
 
 /// Whether a process has a variable in its environment that begins with each of the needles.

@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -77,7 +78,6 @@ pub(crate) fn disown(pid: u32) {
 }
 
 /// What tells the processes of an attempt from others.
-#[derive(Debug)]
 pub(crate) struct Traces<'a> {
     /// Its process group, whose leader has been reaped.
     pub(crate) group: Pid,
@@ -85,8 +85,9 @@ pub(crate) struct Traces<'a> {
     pub(crate) marks: [(&'a str, &'a OsStr); 2],
     /// How long it took.
     pub(crate) took: Duration,
-    /// Whether no other attempt runs, so that what carries no mark is of this or an earlier one.
-    pub(crate) last: bool,
+    /// Whether no other attempt runs, so that what carries no mark is of this or an earlier one. Asked
+    /// anew each time: one may have begun since.
+    pub(crate) alone: &'a dyn Fn() -> bool,
 }
 
 impl Traces<'_> {
@@ -123,64 +124,57 @@ fn search(traces: &Traces<'_>) {
 fn end_adopted(traces: &Traces<'_>) {
     let needles = traces.needles();
     let needles = needles.each_ref().map(Vec::as_slice);
-    for _ in 0..PASSES {
-        let adopted = adopted();
-        let mut changed = false;
-        for pid in adopted {
-            let Some(child) = Child::of(pid) else { continue };
-            let of_attempt = child.group == traces.group.as_raw_pid()
-                || u32::try_from(pid).is_ok_and(|pid| carries(pid, &needles))
-                || (traces.last && std::process::id() != 1);
-            if child.ended || of_attempt {
-                changed |= !child.ended;
-                end(pid, child.ended);
-            }
-        }
-        if !changed {
-            return;
-        }
-    }
+    end_those(&|pid, child| {
+        child.group == traces.group.as_raw_pid()
+            || u32::try_from(pid).is_ok_and(|pid| carries(pid, &needles))
+            || (std::process::id() != 1 && (traces.alone)())
+    });
 }
 
 /// Ends all that was adopted: nothing runs any more that it could belong to.
 pub(crate) fn end_all() {
-    if !ADOPTS.load(Ordering::Acquire) || std::process::id() == 1 {
-        return;
-    }
-    for _ in 0..PASSES {
-        let adopted = adopted();
-        if adopted.is_empty() {
-            return;
-        }
-        for pid in adopted {
-            let Some(child) = Child::of(pid) else { continue };
-            end(pid, child.ended);
-        }
+    if ADOPTS.load(Ordering::Acquire) && std::process::id() != 1 {
+        end_those(&|_, _| true);
     }
 }
 
 /// Reaps those that have ended.
 pub(crate) fn reap_ended() {
-    if !ADOPTS.load(Ordering::Acquire) && std::process::id() != 1 {
-        return;
+    if ADOPTS.load(Ordering::Acquire) || std::process::id() == 1 {
+        let _ = look(&|_, _| false);
     }
-    for pid in adopted() {
-        if Child::of(pid).is_some_and(|child| child.ended) {
-            end(pid, true);
+}
+
+/// Ends what is meant of that which was adopted, and what that leaves in turn.
+fn end_those(is_meant: &dyn Fn(i32, &Child) -> bool) {
+    for _ in 0..PASSES {
+        let killed = look(is_meant);
+        // What does not end now cannot be ended from here: it is not waited for once more.
+        if killed.iter().filter(|pidfd| wait_for(pidfd)).count() == 0 {
+            return;
         }
     }
 }
 
-/// Ends a child that nobody else waits for, and reaps it. It cannot be another process by now, as only
-/// this function reaps it.
-fn end(pid: i32, ended: bool) {
-    let Some(raw) = Pid::from_raw(pid) else { return };
-    if !ended {
-        let Ok(pidfd) = rustix::process::pidfd_open(raw, PidfdFlags::empty()) else { return };
-        let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
-        wait_for(&pidfd);
+/// Looks once at what was adopted: reaps what has ended, and kills what is meant. Returns what it killed.
+fn look(is_meant: &dyn Fn(i32, &Child) -> bool) -> Vec<OwnedFd> {
+    // Nobody else reaps them, so that none of their numbers can be another process's before the end of
+    // this.
+    static LOOKING: Mutex<()> = Mutex::new(());
+    let _alone = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut killed = Vec::new();
+    for pid in adopted() {
+        let (Some(child), Some(raw)) = (Child::of(pid), Pid::from_raw(pid)) else { continue };
+        if child.ended {
+            let _ = rustix::process::waitpid(Some(raw), WaitOptions::NOHANG);
+        } else if is_meant(pid, &child)
+            && let Ok(pidfd) = rustix::process::pidfd_open(raw, PidfdFlags::empty())
+            && rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
+        {
+            killed.push(pidfd);
+        }
     }
-    let _ = rustix::process::waitpid(Some(raw), WaitOptions::NOHANG);
+    killed
 }
 
 /// The children that this process did not start itself.

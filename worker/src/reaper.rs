@@ -90,6 +90,7 @@ struct State {
     pid: u32,
     pipe: Option<ChildStdin>,
     dismissed: bool,
+    all_done: bool,
 }
 
 impl Recipe {
@@ -147,7 +148,8 @@ impl Line {
                 let mut state = self.lock();
                 (state.pid, state.pipe) = (child.id(), Some(pipe));
                 if state.dismissed {
-                    state.dismiss();
+                    let all_done = state.all_done;
+                    state.end(all_done);
                 }
                 break child;
             };
@@ -156,9 +158,10 @@ impl Line {
 }
 
 impl State {
-    fn dismiss(&mut self) {
-        self.dismissed = true;
-        if let Some(mut pipe) = self.pipe.take() {
+    /// Ends the reaper, and none follows it. It cleans up, unless all has been done.
+    fn end(&mut self, all_done: bool) {
+        (self.dismissed, self.all_done) = (true, all_done);
+        if let Some(mut pipe) = self.pipe.take().filter(|_| all_done) {
             let _ = pipe.write_all(&[ALL_DONE]);
         }
     }
@@ -201,10 +204,20 @@ impl Reaper {
 
     /// Ends it without work: everything has ended already.
     pub fn dismiss(mut self) {
-        self.line.lock().dismiss();
+        self.line.lock().end(true);
         self.line.dismissed.notify_all();
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
+        }
+    }
+}
+
+impl Drop for Reaper {
+    /// A worker that ends without dismissing it leaves the work to it.
+    fn drop(&mut self) {
+        if self.keeper.is_some() {
+            self.line.lock().end(false);
+            self.line.dismissed.notify_all();
         }
     }
 }

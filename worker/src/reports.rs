@@ -3,7 +3,6 @@
 //! is cut.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -101,15 +100,7 @@ impl Pump {
         while let Ok(message) = self.messages.try_recv() {
             self.ledger.push(message);
         }
-        let ended = self.ledger.ended();
-        let ends: HashSet<u64> = ended.iter().cloned().flatten().collect();
-        // What has ended in between is among both.
-        let goes_on = |(range, _): &(Range<u64>, Timestamp)| !ends.contains(&range.start);
-        let held = held.into_iter().filter(goes_on);
-        let given = self.given.borrow();
-        let mut claims = given.claims(held, false);
-        claims.extend(given.claims(ended.iter().map(|range| (range.clone(), Timestamp(0))), true));
-        claims
+        self.given.borrow().all(held, self.ledger.ended())
     }
 
     /// Drops what has not been acknowledged: it is of no interest to the scheduler that is there now.

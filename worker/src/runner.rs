@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use dagrun_core::engine::Outcome;
-use dagrun_core::ids::Micros;
+use dagrun_core::ids::{Micros, RunId};
 use dagrun_core::recipe::Invocation;
 use dagrun_core::status::{Detail, FailureKind};
 use dagrun_core::url;
@@ -117,6 +117,8 @@ impl Runner {
         let started = clock::now();
         let limit = invocation.timeout.map(Micros::to_duration);
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        // Before its process is there: what others leave behind is told from that by it.
+        let running = Counted::new(&self.running);
         let records = &self.caller.records;
         let prepared = Outputs::prepare(&invocation.outputs, &invocation.run_dir, records);
         let begun = prepared.and_then(|outputs| {
@@ -140,7 +142,7 @@ impl Runner {
         attempt.control.set_started(started);
         let mut output =
             Output::new(attempt.log, attempt.owner, invocation.capture, self.log_limit);
-        let ended = self.watch(attempt, deadline, process, pipes, &mut output);
+        let ended = self.watch(attempt, deadline, (process, running), pipes, &mut output);
         drop(scratch);
         output.finish();
         let judged = ended.and_then(|remark| {
@@ -233,10 +235,10 @@ impl Runner {
         Ok(())
     }
 
-    /// The copies of what is at URLs.
-    #[must_use]
-    pub(crate) fn copies(&self) -> &Copies {
-        &self.copies
+    /// Forgets a run: its number may mean another one later.
+    pub(crate) fn forget(&self, run: RunId) {
+        self.copies.forget(run);
+        self.gauge.forget(run);
     }
 
     /// The program to execute and its arguments; where `bash` is missing, a shell action runs in `sh`.
@@ -267,12 +269,11 @@ impl Runner {
         &self,
         attempt: &Attempt<'_>,
         deadline: Option<Instant>,
-        mut process: Process,
+        (mut process, running): (Process, Counted<'_>),
         pipes: Pipes,
         output: &mut Output<'_>,
     ) -> Result<String, Fault> {
         let (begun, group) = (Instant::now(), process.group());
-        self.running.fetch_add(1, Ordering::AcqRel);
         let grace = attempt.invocation.grace.to_duration();
         let meter =
             self.gauge.meter(attempt.run, attempt.owner.instance.task, attempt.invocation.memory);
@@ -287,6 +288,7 @@ impl Runner {
             groups.clear(attempt.slot);
         }
         let status = process.reap();
+        drop(running);
         self.end_of(attempt, group, begun);
         waited.map_err(|error| Fault::start(format!("cannot watch the process: {error}")))?;
         match watch.stage() {
@@ -310,17 +312,34 @@ impl Runner {
     }
 }
 
+/// An attempt whose process runs, or is about to.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Counted<'_> {
+    fn new(count: &AtomicUsize) -> Counted<'_> {
+        count.fetch_add(1, Ordering::AcqRel);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Runner {
     /// Ends what an attempt has left behind outside of its group.
     fn end_of(&self, attempt: &Attempt<'_>, group: Pid, begun: Instant) {
-        let last = self.running.fetch_sub(1, Ordering::AcqRel) == 1;
         let of_run = self.mark.of_run(attempt.run);
         let of_run = (Mark::VARIABLE, of_run.as_os_str());
         let env = &attempt.invocation.env;
         let id = env.iter().find(|(name, _)| name == ATTEMPT_ID);
         // One that has no number of its own is told by its worker and run.
         let own = id.map_or(of_run, |(_, id)| (ATTEMPT_ID, id.as_os_str()));
-        orphans::end_of(&Traces { group, marks: [of_run, own], took: begun.elapsed(), last });
+        let alone = || self.running.load(Ordering::Acquire) == 0;
+        let (marks, took, alone) = ([of_run, own], begun.elapsed(), &alone);
+        orphans::end_of(&Traces { group, marks, took, alone });
     }
 }
 

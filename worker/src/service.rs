@@ -117,7 +117,7 @@ impl Service {
         let cleaned = spawn_blocking(move || {
             slots.wait_idle(Some(run));
             values.store().forget(run);
-            slots.runner().copies().forget(run);
+            slots.runner().forget(run);
             if runs.forget(run) {
                 slots.runner().mark().kill_all(Some(run));
                 orphans::reap_ended();

@@ -177,13 +177,9 @@ impl WorkerCore {
             running.map(|one| one.started).unwrap_or_default()
         };
         let held = self.slots.held().into_iter();
-        let held = held.filter(|range| !ended.iter().any(|other| other.contains(&range.start)));
         let held = held.filter(|range| self.stopped(AttemptId(range.start)).is_none());
         let held = held.map(|range| (range.clone(), started(&range.start)));
-        let mut claims = self.given.claims(held, false);
-        let zero = Timestamp(0);
-        claims.extend(self.given.claims(ended.iter().map(|range| (range.clone(), zero)), true));
-        claims
+        self.given.all(held, ended)
     }
 
     /// An attempt begins.

@@ -58,14 +58,18 @@ fn what_asked_for_enough_or_for_nothing_goes_on() {
 #[test]
 fn what_processes_share_counts_once() {
     let place = place(true);
-    let script = "x=$(head -c 64M /dev/zero | tr '\\0' x)\n\
-                  for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 2; : ${#x}) & done; wait";
-    let mut invocation = asking(&place, script, 400 << 20);
-    invocation.argv[0] = "bash".into();
-    let ended = place.run(&invocation);
+    let run = |seconds: u32, memory: u64| {
+        let script = format!(
+            "x=$(head -c 64M /dev/zero | tr '\\0' x)\n\
+             for i in 1 2 3 4 5 6 7 8 9 10; do (sleep {seconds}; : ${{#x}}) & done; wait"
+        );
+        let mut invocation = asking(&place, &script, memory);
+        invocation.argv[0] = "bash".into();
+        place.run(&invocation)
+    };
+    let ended = run(2, 400 << 20);
     assert_eq!(ended.outcome, Outcome::Succeeded, "{ended:?}");
-    invocation.memory = 48 << 20;
-    assert_eq!(place.run(&invocation).outcome, OUT_OF_MEMORY);
+    assert_eq!(run(1_000, 48 << 20).outcome, OUT_OF_MEMORY);
 }
 
 #[test]

@@ -51,8 +51,25 @@ impl Given {
         (attempt < end_of(assignment)).then_some(*assignment)
     }
 
+    /// Names what a worker has: attempts that wait or run, each range with when it started, and those that
+    /// have ended. What has ended while this was found out is among both.
+    pub(crate) fn all(
+        &self,
+        held: impl IntoIterator<Item = (Range<u64>, Timestamp)>,
+        mut ended: Vec<Range<u64>>,
+    ) -> Vec<Claim> {
+        ended.sort_unstable_by_key(|range| range.start);
+        let rest = held.into_iter().flat_map(|(range, started)| {
+            let rest = without(range, &ended).into_iter();
+            rest.map(move |range| (range, started))
+        });
+        let mut claims = self.claims(rest, false);
+        claims.extend(self.claims(ended.iter().map(|range| (range.clone(), Timestamp(0))), true));
+        claims
+    }
+
     /// Names attempts, as far as it can: ranges of ids, and when each range started.
-    pub(crate) fn claims(
+    fn claims(
         &self,
         attempts: impl IntoIterator<Item = (Range<u64>, Timestamp)>,
         ended: bool,
@@ -79,6 +96,22 @@ impl Given {
     }
 }
 
+/// What is left of a range without others, which are sorted.
+fn without(range: Range<u64>, others: &[Range<u64>]) -> Vec<Range<u64>> {
+    let (mut rest, mut from) = (Vec::new(), range.start);
+    let first = others.partition_point(|other| other.end <= range.start);
+    for other in others[first..].iter().take_while(|other| other.start < range.end) {
+        if from < other.start {
+            rest.push(from..other.start);
+        }
+        from = from.max(other.end);
+    }
+    if from < range.end {
+        rest.push(from..range.end);
+    }
+    rest
+}
+
 fn end_of(assignment: &Assignment) -> u64 {
     assignment.first_attempt.0.saturating_add(assignment.count.into())
 }
@@ -99,6 +132,17 @@ mod tests {
             number: 1,
             memory: 0,
         }
+    }
+
+    #[test]
+    fn what_has_ended_is_not_among_what_waits() {
+        assert_eq!(without(1..9, &[0..2, 4..5, 8..10, 20..21]), [2..4, 5..8]);
+        assert_eq!(without(1..9, &[0..5, 5..9]), []);
+        let mut given = Given::default();
+        given.note(assignment(100, 0, 4));
+        let claims = given.all([(100..104, Timestamp(0))], vec![100..101, 200..201]);
+        let named = claims.iter().map(|claim| (claim.assignment.first_attempt.0, claim.ended));
+        assert_eq!(named.collect::<Vec<_>>(), [(101, false), (100, true)]);
     }
 
     #[test]

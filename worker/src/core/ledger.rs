@@ -119,32 +119,23 @@ impl<B> Ledger<B> {
 
     /// The attempts whose end is still to be acknowledged.
     pub(crate) fn pending(&self) -> Vec<Range<u64>> {
-        let waiting = self.waiting.iter().filter_map(|message| match message {
-            Message::Report(report) => Some(report),
-            Message::Barrier(_) => None,
-        });
-        let kept = self.kept.iter().flat_map(|(_, batch)| batch);
-        let ended = waiting.chain(kept).filter(|report| report.outcome != Outcome::Started);
-        let range =
-            |report: &Report| report.first.0..report.first.0.saturating_add(report.count.into());
-        ended.map(range).collect()
+        self.ends().map(attempts).collect()
     }
 
     /// Those of them that ran, as far as is known.
     pub(crate) fn ended(&self) -> Vec<Range<u64>> {
+        let given_back =
+            |report: &&Report| matches!(report.outcome, Outcome::Returned | Outcome::Refused(_));
+        self.ends().filter(|report| !given_back(report)).map(attempts).collect()
+    }
+
+    fn ends(&self) -> impl Iterator<Item = &Report> {
         let waiting = self.waiting.iter().filter_map(|message| match message {
             Message::Report(report) => Some(report),
             Message::Barrier(_) => None,
         });
         let kept = self.kept.iter().flat_map(|(_, batch)| batch);
-        let ran = |report: &&Report| {
-            let given_back = matches!(report.outcome, Outcome::Returned | Outcome::Refused(_));
-            report.outcome != Outcome::Started && !given_back
-        };
-        let ended = waiting.chain(kept).filter(ran);
-        let range =
-            |report: &Report| report.first.0..report.first.0.saturating_add(report.count.into());
-        ended.map(range).collect()
+        waiting.chain(kept).filter(|report| report.outcome != Outcome::Started)
     }
 
     /// Drops what has not been acknowledged: it is of no interest to the scheduler that is there now.
@@ -153,6 +144,11 @@ impl<B> Ledger<B> {
         self.kept.clear();
         self.kept_bytes = 0;
     }
+}
+
+/// The attempts that a report is about.
+fn attempts(report: &Report) -> Range<u64> {
+    report.first.0..report.first.0.saturating_add(report.count.into())
 }
 
 /// Bytes that a report adds to a message, about.

@@ -46,6 +46,12 @@ impl Gauge {
         Gauge { enforce, ..Gauge::default() }
     }
 
+    /// Forgets what was noted of a run.
+    pub(crate) fn forget(&self, run: RunId) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.retain(|(of, _)| *of != run);
+    }
+
     /// A meter for an attempt that begins now and asks for so many bytes; zero: for none.
     pub(crate) fn meter(&self, run: RunId, task: TaskId, asked: u64) -> Meter<'_> {
         let begun = Instant::now();
