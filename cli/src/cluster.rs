@@ -79,10 +79,6 @@ async fn start(args: &ClusterStartArgs) -> Result<Exit, Failure> {
     let name = args.cluster.name();
     let folder = ClusterDir::of(name)?;
     folder.claim().map_err(|error| Failure::new(Exit::Failed, one_line(&error)))?;
-    // A file that is left from a dead scheduler must not be taken for the new one's.
-    for file in ["client.json", "worker.json"] {
-        let _ = std::fs::remove_file(folder.path().join(file));
-    }
     let mut started = Started::default();
     let result = start_all(args, name, &folder, &mut started).await;
     match result {
@@ -113,11 +109,13 @@ async fn start_all(
     let scheme = args.scheme.word();
     let lease = args.lease.to_string();
     let words = ["scheduler", "--cluster", name, "--scheme", scheme, "--lease", &lease];
-    started.start(folder.path(), "scheduler", &words)?;
+    let scheduler = started.start(folder.path(), "scheduler", &words)?;
     let deadline = Instant::now() + PATIENCE;
     let client = loop {
-        if let Ok(connection) = folder.read(Role::Client) {
-            break connect_to(&connection).await?;
+        // What a dead scheduler left there stays: whoever waits for the next one looks at it.
+        match folder.read(Role::Client) {
+            Ok(connection) if connection.pid == scheduler => break connect_to(&connection).await?,
+            _ => {}
         }
         started.check(deadline)?;
         tokio::time::sleep(POLL).await;
@@ -155,8 +153,9 @@ struct Process {
 }
 
 impl Started {
-    /// Starts `dagrun` with these words in a session of its own, with its output in a log.
-    fn start(&mut self, folder: &Path, what: &str, words: &[&str]) -> Result<(), Failure> {
+    /// Starts `dagrun` with these words in a session of its own, with its output in a log. Returns the
+    /// number of its process.
+    fn start(&mut self, folder: &Path, what: &str, words: &[&str]) -> Result<u32, Failure> {
         let log = folder.join(format!("{what}.log"));
         let failed = |error| Failure::new(Exit::Failed, format!("cannot start {what}: {error}"));
         // What an earlier one wrote may still be wanted.
@@ -174,8 +173,9 @@ impl Started {
             .stderr(file)
             .spawn()
             .map_err(failed)?;
+        let pid = child.id();
         self.processes.push(Process { what: what.to_owned(), child, log });
-        Ok(())
+        Ok(pid)
     }
 
     /// Whether all still run, in time.
@@ -293,7 +293,7 @@ fn refused_in_words(refused: Refused) -> Option<String> {
         (strangers, "connection before a login", "connections before a login"),
         (messages, "message", "messages"),
         (sessions, "session", "sessions"),
-        (requests, "time requests of who did not read", "times requests of who did not read"),
+        (requests, "wait for a client to read", "waits for clients to read"),
         (reports, "report", "reports"),
     ];
     let in_words = |(count, one, many): &(u64, &str, &str)| match count {

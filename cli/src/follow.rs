@@ -88,7 +88,8 @@ impl NextScheduler {
             }
             tokio::time::sleep(POLL).await;
         }
-        let help = format!("`dagrun cluster start {}` goes on with its runs", self.cluster);
+        let help =
+            format!("`dagrun cluster start --cluster {}` goes on with its runs", self.cluster);
         Err(lost().help(help))
     }
 

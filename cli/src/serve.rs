@@ -3,10 +3,11 @@
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use dagrun::ClusterError;
 use dagrun::program::Staying;
-use dagrun::rpc::Client;
+use dagrun::rpc::{Client, ClientError};
 use dagrun_core::ids::Micros;
 use dagrun_core::one_line;
 use dagrun_core::status::{RunState, RunSummary};
@@ -127,27 +128,29 @@ async fn until_the_end(scheduler: SchedulerHandle, token: Token) -> Result<End, 
         _ = &mut ended => return Ok(End::Whole(Exit::Success)),
         signal = signals.next() => signal,
     };
-    if signal != Signal::Interrupt && has_runs(&client).await {
-        leave();
-        drop(client);
-        let _ = ended.await;
-        return Ok(End::Left);
+    // What cannot be read may well be runs that have not ended.
+    let leaves = signal != Signal::Interrupt && has_runs(&client).await.unwrap_or(true);
+    match leaves {
+        true => leave(),
+        false => client.shutdown().await?,
     }
-    client.shutdown().await?;
     drop(client);
+    let end = if leaves { |_| End::Left } else { End::Whole };
     // A scheduler that does not end in time has lost its workers, not its patience: once more ends
     // this process.
     tokio::select! {
-        _ = &mut ended => Ok(End::Whole(Exit::Success)),
-        signal = signals.next() => Ok(End::Whole(signal.exit())),
+        _ = &mut ended => Ok(end(Exit::Success)),
+        signal = signals.next() => Ok(end(signal.exit())),
     }
 }
 
 /// Whether runs of this scheduler have not ended, or are about to be gone on with.
-async fn has_runs(client: &Client) -> bool {
-    let runs = client.runs(u32::MAX).await.unwrap_or_default();
-    runs.iter().any(|run| run.finished.is_none())
+async fn has_runs(client: &Client) -> Result<bool, ClientError> {
+    Ok(client.runs(u32::MAX).await?.iter().any(|run| run.finished.is_none()))
 }
+
+/// How long a run that cannot be gone on with for want of space waits before that is tried again.
+const SPACE: Duration = Duration::from_secs(1);
 
 /// Goes on with the runs that a scheduler of this cluster left unfinished because it was killed.
 async fn continue_runs(client: &Client) -> Result<(), Failure> {
@@ -157,7 +160,13 @@ async fn continue_runs(client: &Client) -> Result<(), Failure> {
     for run in runs.into_iter().filter(unfinished).map(|run| run.run) {
         let client = client.clone();
         tokio::task::spawn_local(async move {
-            match client.resume(run).await {
+            let gone_on = loop {
+                match client.resume(run).await {
+                    Err(ClientError::NotNow { .. }) => tokio::time::sleep(SPACE).await,
+                    gone_on => break gone_on,
+                }
+            };
+            match gone_on {
                 Ok(_) => terminal::print(&format!("goes on with run {run}")),
                 Err(error) => {
                     terminal::print(&format!("cannot go on with run {run}: {}", one_line(&error)));

@@ -10,7 +10,7 @@ use crate::harness::{Test, is_alive};
 fn what_left_its_group_ends_with_its_attempt() {
     // The second task sees whether it runs, while the run goes on.
     let test = Test::new(
-        "[task.leaves]\nshell = 'setsid sleep 1000 & echo $! > pid'\n\
+        "[task.leaves]\nshell = 'setsid sh -c \"echo \\$\\$ > pid; exec sleep 1000\" & until [ -s pid ]; do sleep 0.02; done'\n\
          [task.looks]\nshell = '! kill -0 $(cat pid)'\nafter = 'leaves'",
     );
     test.submit(&[]).exits(0);
@@ -20,10 +20,10 @@ fn what_left_its_group_ends_with_its_attempt() {
 #[test]
 fn what_left_its_group_ends_with_an_attempt_that_is_stopped() {
     let test = Test::new(
-        "[task.leaves]\nshell = '(setsid sleep 1000 & echo $! > pid); sleep 1000'\ntimeout = '1s'\n\
+        "[task.leaves]\nshell = '(setsid sh -c \"echo \\$\\$ > pid; exec sleep 1000\" &); sleep 1000'\ntimeout = '5s'\n\
          [task.looks]\nshell = '! kill -0 $(cat pid)'\nafter = { all = 'leaves', on = 'failure' }",
     );
-    test.submit(&[]).exits(1).err_has("timed out after 1s");
+    test.submit(&[]).exits(1).err_has("timed out after 5s");
     assert!(!is_alive(test.read("pid").trim()));
 }
 
