@@ -101,6 +101,8 @@ impl Service {
             let _ = tokio::time::timeout(LAST_WORDS, acknowledged).await;
         }
         self.await_reaper();
+        let values = self.values.clone();
+        let _ = spawn_blocking(move || values.remove_dir()).await;
         let reaper = self.reaper.borrow_mut().take();
         if let Some(reaper) = reaper {
             let _ = spawn_blocking(move || reaper.dismiss()).await;

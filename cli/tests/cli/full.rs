@@ -22,17 +22,16 @@ const WAITS: &str = r#"
 
 const WAITING: &str = "/state; waiting for space";
 
-/// A test with a small file system of its own, seen by what it runs there alone.
-struct Small {
-    test: Test,
-    /// Where it is mounted.
+/// A small file system of its own, seen by what runs there alone.
+pub(crate) struct Disk {
+    /// Where it is mounted, in the test's directory.
     place: &'static str,
     holder: Process,
 }
 
-impl Small {
-    /// Mounts one; `None` where that may not be done.
-    fn mount(test: Test, place: &'static str) -> Option<Small> {
+impl Disk {
+    /// Mounts one of this size; `None` where that may not be done.
+    pub(crate) fn mount(test: &Test, place: &'static str, size: &str) -> Option<Disk> {
         let mount = ["-m", "mount", "-t", "tmpfs", "none", "/mnt"];
         let can = Command::new("unshare").args(mount).output();
         if !can.is_ok_and(|output| output.status.success()) {
@@ -41,37 +40,68 @@ impl Small {
         }
         std::fs::create_dir_all(test.path(place)).unwrap();
         let holder = test.start_in_shell(&format!(
-            "exec unshare -m sh -c 'mount -t tmpfs -o size=3m,mode=700 none {place} && touch up
+            "exec unshare -m sh -c 'mount -t tmpfs -o size={size},mode=700 none {place} && touch up
              exec sleep 10000'"
         ));
         test.wait_for_file("up");
-        Some(Small { test, place, holder })
+        Some(Disk { place, holder })
     }
 
     /// A script that runs where the file system is seen; `$0` is the program.
-    fn start(&self, script: &str) -> Process {
-        let (pid, here) = (self.holder.pid(), self.test.path(".").display().to_string());
+    pub(crate) fn start(&self, test: &Test, script: &str) -> Process {
+        let (pid, here) = (self.holder.pid(), test.path(".").display().to_string());
         let pid = pid.as_raw_nonzero();
-        self.test.start_in_shell(&format!(
+        test.start_in_shell(&format!(
             "exec nsenter -t {pid} -m sh -c 'cd {here} && {script}' \"$0\""
         ))
+    }
+
+    /// Leaves not a byte.
+    pub(crate) fn fill(&self, test: &Test) {
+        let place = self.place;
+        // Nothing but the small one.
+        self.start(test, &format!("stat -f -c %T {place}")).end().exits(0).out("tmpfs\n");
+        let fill = format!("cat /dev/zero > {place}/ballast");
+        self.start(test, &fill).end().exits(1).err_has("No space left on device");
+    }
+
+    pub(crate) fn free(&self, test: &Test) {
+        self.start(test, &format!("rm {}/ballast", self.place)).end().exits(0);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.holder.signal(rustix::process::Signal::KILL);
+    }
+}
+
+/// A test with such a file system.
+struct Small {
+    test: Test,
+    disk: Disk,
+}
+
+impl Small {
+    fn mount(test: Test, place: &'static str) -> Option<Small> {
+        let disk = Disk::mount(&test, place, "3m")?;
+        Some(Small { test, disk })
+    }
+
+    fn start(&self, script: &str) -> Process {
+        self.disk.start(&self.test, script)
     }
 
     fn run(&self, script: &str) -> Outcome {
         self.start(script).end()
     }
 
-    /// Leaves not a byte.
     fn fill(&self) {
-        let place = self.place;
-        // Nothing but the small one.
-        self.run(&format!("stat -f -c %T {place}")).exits(0).out("tmpfs\n");
-        let fill = format!("head -c 8m /dev/zero > {place}/ballast");
-        self.run(&fill).exits(1).err_has("No space left on device");
+        self.disk.fill(&self.test);
     }
 
     fn free(&self) {
-        self.run(&format!("rm {}/ballast", self.place)).exits(0);
+        self.disk.free(&self.test);
     }
 
     /// What has run, each line once.
@@ -86,7 +116,7 @@ impl Small {
 
     /// The database is whole.
     fn is_sound(&self) {
-        self.run(&format!("cp {}/dagrun.db* .", self.place)).exits(0);
+        self.run(&format!("cp {}/dagrun.db* .", self.disk.place)).exits(0);
         let database = Connection::open(self.test.path("dagrun.db")).unwrap();
         let sound: String =
             database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -96,11 +126,10 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        if self.place.starts_with("clusters") {
+        if self.disk.place.starts_with("clusters") {
             let stop = ["cluster", "stop", "--force", "--cluster", "c"];
             let _ = self.test.command(&stop).output();
         }
-        self.holder.signal(rustix::process::Signal::KILL);
     }
 }
 

@@ -90,7 +90,7 @@ fn what_a_paused_worker_ran_is_not_placed_any_more() {
 }
 
 /// A worker's way to its scheduler, which can be cut.
-struct Way {
+pub(crate) struct Way {
     address: SocketAddr,
     open: Arc<AtomicBool>,
     lines: Arc<Mutex<Vec<TcpStream>>>,
@@ -119,12 +119,12 @@ impl Way {
         way
     }
 
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.open.store(false, Ordering::SeqCst);
         self.break_lines();
     }
 
-    fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.open.store(true, Ordering::SeqCst);
     }
 
@@ -141,18 +141,24 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
 }
 
 /// A worker that reaches the scheduler through a way of its own.
-fn apart(cluster: &Cluster, name: &str) -> (Way, Process) {
+pub(crate) fn apart(
+    cluster: &Cluster,
+    name: &str,
+    words: &[&str],
+    env: &[(&str, String)],
+) -> (Way, Process) {
     let folder = cluster.0.path("clusters/c");
     let text = std::fs::read_to_string(folder.join("worker.json")).unwrap();
     let mut connection: serde_json::Value = serde_json::from_str(&text).unwrap();
     let way = Way::to(connection["address"].as_str().unwrap().parse().unwrap());
     connection["address"] = way.address.to_string().into();
-    let mine = cluster.0.path("apart/c");
+    let mine = cluster.0.path(format!("apart/{name}/c"));
     std::fs::create_dir_all(&mine).unwrap();
     write_private(&mine.join("worker.json"), &connection.to_string());
-    let clusters = cluster.0.path("apart").display().to_string();
-    let words = ["worker", "--cluster", "c", "--name", name, "-j", "2"];
-    let mut worker = cluster.0.start_with(&words, &[("DAGRUN_CLUSTERS_DIR", clusters)]);
+    let clusters = cluster.0.path(format!("apart/{name}")).display().to_string();
+    let words = [&["worker", "--cluster", "c", "--name", name, "-j", "2"], words].concat();
+    let env = [env, &[("DAGRUN_CLUSTERS_DIR", clusters)]].concat();
+    let mut worker = cluster.0.start_with(&words, &env);
     worker.wait_for_line("joined");
     (way, worker)
 }
@@ -168,7 +174,7 @@ fn write_private(path: &std::path::Path, text: &str) {
 #[test]
 fn a_cut_line_loses_nothing() {
     let (cluster, _scheduler) = scheduler(WAITING, "10m");
-    let (way, _worker) = apart(&cluster, "far");
+    let (way, _worker) = apart(&cluster, "far", &[], &[]);
     cluster.submit(&["--detach"]).exits(0);
     (0..2).for_each(|i| cluster.0.wait_for_file(&format!("begun-{i}-1")));
     way.cut();
@@ -190,7 +196,7 @@ fn lines_that_are_cut_again_and_again_lose_nothing_either() {
     let many = "[task.a]\nsweep = { i = { range = '0..400' } }\nmax-lost = 0\n\
         shell = 'echo $i $DAGRUN_ATTEMPT >> audit; echo $i; sleep 0.01'\ncapture = 'json'\n";
     let (cluster, _scheduler) = scheduler(many, "10m");
-    let (way, _worker) = apart(&cluster, "far");
+    let (way, _worker) = apart(&cluster, "far", &[], &[]);
     cluster.submit(&["--detach"]).exits(0);
     let done = || audit(&cluster).len();
     for at in [20, 60, 100, 140, 180, 220, 260, 300, 340] {

@@ -336,7 +336,9 @@ impl World {
             }
             self.oracle.check_ends(run, &ends);
             asked.check(run, told, &ends);
-            for instance in ends.keys().filter(|_| self.is_gentle) {
+            // A cancellation that never came to disk may have ended attempts.
+            let is_gentle = self.is_gentle && !asked.may_be_cancelled();
+            for instance in ends.keys().filter(|_| is_gentle) {
                 let begun = self.oracle.begun((run, *instance));
                 let once = begun <= 1 || asked.fate(*instance) != Fate::Succeeds;
                 assert!(

@@ -222,8 +222,16 @@ pub(crate) fn dir_name(mark: &str) -> String {
     format!("dagrun-worker-{mark}")
 }
 
+impl Values {
+    /// Removes the directory, when nothing will be kept any more. A thread that has not ended yet may
+    /// keep this alive for longer than the process lives.
+    pub(crate) fn remove_dir(&self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
 impl Drop for Values {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
+        self.remove_dir();
     }
 }

@@ -40,6 +40,10 @@ impl Asked {
         self.program.fate(instance)
     }
 
+    pub(super) fn may_be_cancelled(&self) -> bool {
+        self.cancel_at.is_some()
+    }
+
     /// Checks how it ended.
     pub(super) fn check(
         &self,
