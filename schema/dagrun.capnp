@@ -502,6 +502,9 @@ struct Report {
     # Its worker ended it, because it leaves.
     memory @21 :Void;
     # It used more memory than it asked for, or memory ran out.
+    value @22 :UInt64;
+    # It was not started, as the value of this instance is not where it was: the number of its task, and
+    # below it 32 bits of its index.
   }
 }
 

@@ -13,7 +13,7 @@ use crate::output::Stamp;
 ///
 /// ```text
 /// blocked ─► ready | backoff | succeeded | failed | skipped | cancelled
-/// ready   ─► leased | failed | skipped | cancelled
+/// ready   ─► leased | backoff | failed | skipped | cancelled
 /// leased  ─► ready | backoff | succeeded | failed | cancelled
 /// backoff ─► ready | skipped | cancelled
 /// ```

@@ -75,7 +75,9 @@ impl Rig {
                 }
                 Action::RunFinished { state, .. } => self.state = Some(state),
                 Action::WidthKnown { .. } => panic!("nothing is scattered"),
-                Action::Release { .. } => panic!("no worker keeps a value"),
+                Action::Release { .. } | Action::Reopen { .. } => {
+                    panic!("no worker keeps a value")
+                }
                 Action::Remove { .. } => panic!("no output is temporary"),
             }
         }

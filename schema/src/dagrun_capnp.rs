@@ -28212,6 +28212,7 @@ pub mod report {
         pub fn init_outcome(self, ) -> crate::dagrun_capnp::report::outcome::Builder<'a> {
             self.builder.set_data_field::<u16>(6, 0);
             self.builder.set_data_field::<i32>(8, 0i32);
+            self.builder.set_data_field::<u64>(4, 0u64);
             self.builder.into()
         }
     }
@@ -28362,7 +28363,7 @@ pub mod report {
     }
 
     pub mod outcome {
-        pub use self::Which::{Started,Succeeded,Returned,Exit,Signal,Timeout,Lost,Start,MissingOutput,Capture,Cancelled,Function,Panic,Scarce,Missing,Preempted,Memory};
+        pub use self::Which::{Started,Succeeded,Returned,Exit,Signal,Timeout,Lost,Start,MissingOutput,Capture,Cancelled,Function,Panic,Scarce,Missing,Preempted,Memory,Value};
 
         #[derive(Copy, Clone)]
         pub struct Owned(());
@@ -28512,6 +28513,11 @@ pub mod report {
                             ()
                         ))
                     }
+                    17 => {
+                        ::core::result::Result::Ok(Value(
+                            self.reader.get_data_field::<u64>(4)
+                        ))
+                    }
                     x => ::core::result::Result::Err(::capnp::NotInSchema(x))
                 }
             }
@@ -28640,6 +28646,11 @@ pub mod report {
                 self.builder.set_data_field::<u16>(6, 16);
             }
             #[inline]
+            pub fn set_value(&mut self, value: u64)  {
+                self.builder.set_data_field::<u16>(6, 17);
+                self.builder.set_data_field::<u64>(4, value);
+            }
+            #[inline]
             pub fn which(self) -> ::core::result::Result<WhichBuilder, ::capnp::NotInSchema> {
                 match self.builder.get_data_field::<u16>(6) {
                     0 => {
@@ -28727,6 +28738,11 @@ pub mod report {
                             ()
                         ))
                     }
+                    17 => {
+                        ::core::result::Result::Ok(Value(
+                            self.builder.get_data_field::<u64>(4)
+                        ))
+                    }
                     x => ::core::result::Result::Err(::capnp::NotInSchema(x))
                 }
             }
@@ -28741,143 +28757,150 @@ pub mod report {
         impl Pipeline  {
         }
         mod _private {
-            pub(crate) static ENCODED_NODE: [::capnp::Word; 278] = [
+            pub(crate) static ENCODED_NODE: [::capnp::Word; 293] = [
                 ::capnp::word(0, 0, 0, 0, 5, 0, 6, 0),
                 ::capnp::word(255, 246, 210, 58, 12, 145, 58, 228),
                 ::capnp::word(20, 0, 0, 0, 1, 0, 5, 0),
                 ::capnp::word(82, 194, 231, 150, 172, 117, 112, 180),
-                ::capnp::word(1, 0, 7, 0, 1, 0, 17, 0),
+                ::capnp::word(1, 0, 7, 0, 1, 0, 18, 0),
                 ::capnp::word(6, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(21, 0, 0, 0, 226, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(25, 0, 0, 0, 191, 3, 0, 0),
+                ::capnp::word(25, 0, 0, 0, 247, 3, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(100, 97, 103, 114, 117, 110, 46, 99),
                 ::capnp::word(97, 112, 110, 112, 58, 82, 101, 112),
                 ::capnp::word(111, 114, 116, 46, 111, 117, 116, 99),
                 ::capnp::word(111, 109, 101, 0, 0, 0, 0, 0),
-                ::capnp::word(68, 0, 0, 0, 3, 0, 4, 0),
+                ::capnp::word(72, 0, 0, 0, 3, 0, 4, 0),
                 ::capnp::word(0, 0, 255, 255, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 5, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(205, 1, 0, 0, 66, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(200, 1, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(212, 1, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(1, 0, 254, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 6, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(209, 1, 0, 0, 82, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(208, 1, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(220, 1, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(2, 0, 253, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 7, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(217, 1, 0, 0, 74, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(216, 1, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(228, 1, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(3, 0, 252, 255, 8, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 8, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(225, 1, 0, 0, 42, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(220, 1, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(232, 1, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(4, 0, 251, 255, 8, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 9, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(229, 1, 0, 0, 58, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(224, 1, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(236, 1, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(5, 0, 250, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 10, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(233, 1, 0, 0, 66, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(228, 1, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(240, 1, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(6, 0, 249, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 11, 0, 0, 0),
+                ::capnp::word(1, 0, 254, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 6, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(237, 1, 0, 0, 42, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(232, 1, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(244, 1, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(7, 0, 248, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 12, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(241, 1, 0, 0, 50, 0, 0, 0),
+                ::capnp::word(237, 1, 0, 0, 82, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(236, 1, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(248, 1, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(8, 0, 247, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 13, 0, 0, 0),
+                ::capnp::word(2, 0, 253, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 7, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(245, 1, 0, 0, 114, 0, 0, 0),
+                ::capnp::word(245, 1, 0, 0, 74, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(244, 1, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(0, 2, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(9, 0, 246, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 14, 0, 0, 0),
+                ::capnp::word(3, 0, 252, 255, 8, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 8, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(253, 1, 0, 0, 66, 0, 0, 0),
+                ::capnp::word(253, 1, 0, 0, 42, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(248, 1, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(4, 2, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(10, 0, 245, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 15, 0, 0, 0),
+                ::capnp::word(4, 0, 251, 255, 8, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 9, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(1, 2, 0, 0, 82, 0, 0, 0),
+                ::capnp::word(1, 2, 0, 0, 58, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(252, 1, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(8, 2, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(5, 0, 250, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 10, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(5, 2, 0, 0, 66, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 2, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(12, 2, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(11, 0, 244, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 16, 0, 0, 0),
+                ::capnp::word(6, 0, 249, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 11, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(9, 2, 0, 0, 74, 0, 0, 0),
+                ::capnp::word(9, 2, 0, 0, 42, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(4, 2, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(16, 2, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(7, 0, 248, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 12, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(13, 2, 0, 0, 50, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(8, 2, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(20, 2, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(12, 0, 243, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 17, 0, 0, 0),
+                ::capnp::word(8, 0, 247, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 13, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(17, 2, 0, 0, 50, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(12, 2, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(24, 2, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(13, 0, 242, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 18, 0, 0, 0),
-                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(21, 2, 0, 0, 58, 0, 0, 0),
+                ::capnp::word(17, 2, 0, 0, 114, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(16, 2, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(28, 2, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(14, 0, 241, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 19, 0, 0, 0),
+                ::capnp::word(9, 0, 246, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 14, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(25, 2, 0, 0, 66, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(20, 2, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(32, 2, 0, 0, 2, 0, 1, 0),
-                ::capnp::word(15, 0, 240, 255, 0, 0, 0, 0),
-                ::capnp::word(0, 0, 1, 0, 20, 0, 0, 0),
+                ::capnp::word(10, 0, 245, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 15, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(29, 2, 0, 0, 82, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(28, 2, 0, 0, 3, 0, 1, 0),
                 ::capnp::word(40, 2, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(11, 0, 244, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 16, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(37, 2, 0, 0, 74, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(36, 2, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(48, 2, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(12, 0, 243, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 17, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(45, 2, 0, 0, 50, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(40, 2, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(52, 2, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(13, 0, 242, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 18, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(49, 2, 0, 0, 58, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(44, 2, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(56, 2, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(14, 0, 241, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 19, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(53, 2, 0, 0, 66, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(48, 2, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(60, 2, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(15, 0, 240, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 20, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(57, 2, 0, 0, 82, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(56, 2, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(68, 2, 0, 0, 2, 0, 1, 0),
                 ::capnp::word(16, 0, 239, 255, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 21, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(37, 2, 0, 0, 58, 0, 0, 0),
+                ::capnp::word(65, 2, 0, 0, 58, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(32, 2, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(44, 2, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(60, 2, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(72, 2, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(17, 0, 238, 255, 4, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 22, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(69, 2, 0, 0, 50, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(64, 2, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(76, 2, 0, 0, 2, 0, 1, 0),
                 ::capnp::word(115, 116, 97, 114, 116, 101, 100, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -29020,6 +29043,14 @@ pub mod report {
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(118, 97, 108, 117, 101, 0, 0, 0),
+                ::capnp::word(9, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(9, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ];
             pub(crate) fn get_field_types(index: u16) -> ::capnp::introspect::Type {
                 match index {
@@ -29040,6 +29071,7 @@ pub mod report {
                     14 => <() as ::capnp::introspect::Introspect>::introspect(),
                     15 => <() as ::capnp::introspect::Introspect>::introspect(),
                     16 => <() as ::capnp::introspect::Introspect>::introspect(),
+                    17 => <u64 as ::capnp::introspect::Introspect>::introspect(),
                     _ => ::capnp::introspect::panic_invalid_field_index(index),
                 }
             }
@@ -29054,8 +29086,8 @@ pub mod report {
                 MEMBERS_BY_NAME
             );
             pub(crate) static NONUNION_MEMBERS : &[u16] = &[];
-            pub(crate) static MEMBERS_BY_DISCRIMINANT : &[u16] = &[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16];
-            pub(crate) static MEMBERS_BY_NAME : &[u16] = &[10,9,3,11,6,16,14,8,12,15,2,13,4,7,0,1,5];
+            pub(crate) static MEMBERS_BY_DISCRIMINANT : &[u16] = &[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17];
+            pub(crate) static MEMBERS_BY_NAME : &[u16] = &[10,9,3,11,6,16,14,8,12,15,2,13,4,7,0,1,5,17];
             pub(crate) const TYPE_ID: u64 = 0xe43a_910c_3ad2_f6ff;
         }
         pub enum Which {
@@ -29076,6 +29108,7 @@ pub mod report {
             Missing(()),
             Preempted(()),
             Memory(()),
+            Value(u64),
         }
         pub type WhichReader = Which;
         pub type WhichBuilder = Which;

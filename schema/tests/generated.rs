@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use dagrun_core::engine::{Outcome, Refusal, Report};
-use dagrun_core::ids::{AttemptId, Timestamp};
+use dagrun_core::ids::{AttemptId, InstanceId, TaskId, Timestamp};
 use dagrun_core::output::Stamp;
 use dagrun_core::status::{Detail, FailureKind};
 use dagrun_schema::dagrun_capnp;
@@ -72,6 +72,7 @@ fn reports_survive_the_wire() {
         Outcome::Failed(FailureKind::Cancelled),
         Outcome::Refused(Refusal::Scarce),
         Outcome::Refused(Refusal::Missing),
+        Outcome::Refused(Refusal::Value(InstanceId { task: TaskId(3), index: 4 })),
     ] {
         let report = Report {
             first: AttemptId(7),

@@ -109,6 +109,9 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         proptest::sample::select(kinds.to_vec()).prop_map(Outcome::Failed),
         proptest::sample::select(vec![Refusal::Scarce, Refusal::Missing])
             .prop_map(Outcome::Refused),
+        any::<(u32, u32)>().prop_map(|(task, index)| {
+            Outcome::Refused(Refusal::Value(InstanceId { task: TaskId(task), index }))
+        }),
     ]
 }
 

@@ -93,27 +93,83 @@ fn values_that_nobody_is_given_are_there_to_be_read() {
     assert_eq!(std::fs::metadata(file).unwrap().len(), 20_000_002);
 }
 
+/// Long values that are made from long values, and that wait to be counted. Who runs says so.
+const AGAIN: &str = r#"
+    [task.base]
+    sweep   = { x = [0, 1] }
+    targets = ["a", "b"]
+    shell   = 'echo base $x $DAGRUN_ATTEMPT >> audit; head -c 200000 /dev/zero | tr "\000" b'
+    capture = "text"
+    [task.make]
+    map     = "base"
+    targets = ["a", "b"]
+    run     = ["sh", "-c", 'echo make $DAGRUN_INDEX $DAGRUN_ATTEMPT >> audit; tr b m < $0', "{base.value:file}"]
+    capture = "text"
+    [task.wait]
+    after   = "make"
+    shell   = 'touch waiting; until [ -e go ]; do sleep 0.01; done'
+    [task.count]
+    map     = "make"
+    after   = "wait"
+    run     = ["sh", "-c", 'echo count $DAGRUN_INDEX $DAGRUN_ATTEMPT >> audit; tr -cd m < $0 | wc -c', "{make.value:file}"]
+    capture = "json"
+"#;
+
 #[test]
-fn a_value_whose_worker_is_gone_fails_the_attempt_with_the_reason() {
-    let pipeline = LONG.replace("sh', '-c', 'tr -cd", "sh', '-c', 'true; tr -cd");
-    let pipeline = format!(
-        "{pipeline}after = 'wait'\n[task.wait]\nafter = 'make'\n\
-         run = ['sh', '-c', 'touch waiting; until [ -e go ]; do sleep 0.01; done']\n"
-    );
-    let mut small = Small::start(&pipeline, &["a", "b"]);
+fn a_value_whose_worker_has_died_is_made_again() {
+    let mut small = Small::start(AGAIN, &["a", "b"]);
     small.cluster.submit(&["--detach"]).exits(0);
     small.cluster.0.wait_for_file("waiting");
-    let mut holder = small.workers.remove(0);
+    let places = small.cluster.places("make");
+    let mut holder = small.workers.remove(usize::from(places[0] == "b"));
     holder.kill().unwrap();
     holder.wait().unwrap();
     wait_until("the worker has gone", || small.present() == 2);
     small.cluster.0.write("go", "");
-    small.cluster.run(&["wait", "last"]).exits(1);
+    small.cluster.run(&["wait", "last"]).exits(0);
+    let mut audit = crate::presence::audit(&small.cluster);
+    audit.sort_unstable();
+    let lost = |index: &usize| places[*index] == places[0];
+    let again = |task: &'static str| {
+        let second = (0..2).filter(lost).map(move |index| format!("{task} {index} 2"));
+        (0..2).map(move |index| format!("{task} {index} 1")).chain(second)
+    };
+    // What that was made of had been released: it is made again as well. Nobody else has tried twice.
+    let counts = (0..2).map(|index| format!("count {index} 1"));
+    let mut expected: Vec<String> = again("base").chain(again("make")).chain(counts).collect();
+    expected.sort_unstable();
+    assert_eq!(audit, expected);
+    small.cluster.run(&["output", "last", "count[0]"]).exits(0).out("200000\n");
+    let row = &small.cluster.instances("count")[0];
+    assert_eq!((&row["state"], &row["attempts"]), (&"succeeded".into(), &1.into()));
     small
         .cluster
-        .run(&["explain", "last", "count[0]"])
+        .run(&["explain", "last", "make[0]"])
         .exits(0)
-        .out_has("the value of make[0]: worker a, which had it, is gone");
+        .out_has("its value or an output is no longer there")
+        .out_has("attempt 2 on ");
+    wait_until("no file is left", || small.files().is_empty());
+    small.workers.push(holder);
+}
+
+#[test]
+fn who_waits_for_a_value_that_is_made_again_says_so() {
+    let pipeline = AGAIN.replace(
+        "tr b m < $0",
+        "[ $DAGRUN_ATTEMPT = 1 ] || until [ -e made ]; do sleep 0.01; done; tr b m < $0",
+    );
+    let mut small = Small::start(&pipeline, &["a", "b"]);
+    small.cluster.submit(&["--detach"]).exits(0);
+    small.cluster.0.wait_for_file("waiting");
+    let places = small.cluster.places("make");
+    let mut holder = small.workers.remove(usize::from(places[0] == "b"));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    small.cluster.0.write("go", "");
+    let explained = || small.cluster.run(&["explain", "last", "count[0]"]).exits(0).stdout;
+    wait_until("it waits", || explained().contains("make[0]"));
+    small.cluster.0.write("made", "");
+    small.cluster.run(&["wait", "last"]).exits(0);
     small.workers.push(holder);
 }
 

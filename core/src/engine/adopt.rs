@@ -12,7 +12,7 @@ use super::claims::Claimed;
 use super::event::Claim;
 use super::ready::Span;
 use super::resumed::Resumed;
-use super::run::{History, Taken};
+use super::run::Taken;
 use super::turn::{Hub, Turn};
 use super::workers::Lease;
 use super::{Action, Engine, Report, RevokeMode};
@@ -150,7 +150,10 @@ impl Turn<'_> {
         let task = instance.task;
         let span = Span { first: instance.index, count: 1 };
         match self.run.state(task, instance.index) {
-            State::Backoff => self.transition(task, span, State::Ready),
+            State::Backoff => {
+                self.waits_no_more(instance);
+                self.transition(task, span, State::Ready);
+            }
             _ => {
                 self.delist(task);
                 self.run.task_mut(task).unready(instance.index);
@@ -198,11 +201,11 @@ impl Turn<'_> {
         let task = self.run.task(instance.task);
         let last =
             history.map_or_else(|| task.last_number(instance.index).0, |history| history.attempts);
-        let first = history.map_or(1, History::first_open);
+        let former = history.map_or(1..last.saturating_add(1), |history| history.former.clone());
         let bound = task.bound_to(instance.index);
         // A later number may have been given since, but then somebody would claim it.
         let is_last = match self.hub.claims.complete {
-            true => (first..=last).contains(&claimed.number),
+            true => former.contains(&claimed.number) && last < former.end,
             false => last == claimed.number,
         };
         is_last

@@ -115,16 +115,20 @@ impl Turn<'_> {
         }
         match outcome {
             Outcome::Succeeded => {
-                self.note_items(attempt.instance, items);
+                if !self.is_made_again(attempt.instance) {
+                    self.note_items(attempt.instance, items);
+                }
                 let took = self.learn_duration(&attempt);
                 self.learn_weight(attempt.instance.task, took.0);
-                self.hold_value(attempt.instance, attempt.worker, attempt.detail.as_deref());
+                let Attempt { instance, number, worker, .. } = attempt;
+                self.hold_value(instance, number, worker, attempt.detail.as_deref());
                 self.conclude(attempt, State::Succeeded, None);
             }
             _ if lease.cancelled => self.end_cancelled(attempt),
             Outcome::Returned | Outcome::Started => self.give_back(attempt.instance),
             Outcome::Refused(Refusal::Scarce) => self.refused(attempt),
             Outcome::Refused(Refusal::Missing) => self.lacks(attempt),
+            Outcome::Refused(Refusal::Value(of)) => self.lacks_value(attempt, of),
             Outcome::Preempted => self.preempted(attempt),
             // That this was asked for never came to disk.
             Outcome::Failed(FailureKind::Cancelled) if lease.adopted => self.preempted(attempt),
@@ -217,6 +221,10 @@ impl Turn<'_> {
     /// Puts the instance at the front of its task's queue again. Instances bound to a worker that
     /// is being lost are skipped later, all at once, see `drop_followers`.
     pub(super) fn give_back(&mut self, instance: InstanceId) {
+        if self.lacks_values(instance) {
+            self.wait_for_values(instance);
+            return;
+        }
         let InstanceId { task, index } = instance;
         let span = Span { first: index, count: 1 };
         self.transition(task, span, State::Ready);
@@ -229,7 +237,7 @@ impl Turn<'_> {
     }
 
     /// `asked` is the memory that the attempt had asked for, in bytes.
-    fn fail(&mut self, mut attempt: Attempt, kind: FailureKind, asked: u64) {
+    pub(super) fn fail(&mut self, mut attempt: Attempt, kind: FailureKind, asked: u64) {
         let instance = attempt.instance;
         let plan = Arc::clone(&self.run.plan);
         let task = &plan.tasks[instance.task.at()];
@@ -334,11 +342,6 @@ impl Turn<'_> {
 }
 
 impl History {
-    /// The number of the first attempt of which it is not known that it has ended.
-    pub(super) fn first_open(&self) -> u32 {
-        self.known.saturating_add(u32::from(!self.runs))
-    }
-
     /// Counts an attempt that has ended.
     fn count(&mut self, attempt: &Attempt) {
         self.attempts = self.attempts.max(attempt.number);

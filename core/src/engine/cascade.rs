@@ -40,6 +40,17 @@ impl Turn<'_> {
     }
 
     pub(super) fn notify_downstream(&mut self, ended: Conclusion) {
+        if !self.makes_values_again() {
+            self.notify_once(ended);
+            return;
+        }
+        for part in self.made_again(ended) {
+            self.notify_once(part);
+        }
+    }
+
+    /// Instances have ended for the first time.
+    fn notify_once(&mut self, ended: Conclusion) {
         self.remove_unneeded(ended);
         for at in self.run.edges(ended.task) {
             match self.run.edge(at) {
@@ -145,8 +156,7 @@ impl Turn<'_> {
         let spans = match (plan.map, &plan.gather) {
             (None, None) => vec![self.run.all(task)],
             (Some(map), _) => self
-                .run
-                .spans(map.upstream, self.run.all(map.upstream), |s| s == State::Succeeded)
+                .succeeded(map.upstream)
                 .into_iter()
                 .map(|span| Span { first: span.first * map.factor, count: span.count * map.factor })
                 .collect(),
@@ -155,6 +165,14 @@ impl Turn<'_> {
         for span in spans {
             self.ready_if_blocked(task, span);
         }
+    }
+
+    /// The instances of a task that have succeeded; what is made again has done so before.
+    fn succeeded(&self, task: TaskId) -> Vec<Span> {
+        let all = self.run.all(task);
+        let mut spans = self.run.spans(task, all, |state| state == State::Succeeded);
+        spans.extend(self.made_again_of(task).into_iter().map(|first| Span { first, count: 1 }));
+        spans
     }
 
     fn ready_if_blocked(&mut self, task: TaskId, span: Span) {

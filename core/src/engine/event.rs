@@ -164,6 +164,8 @@ pub enum Outcome {
 pub enum Refusal {
     /// Its machine had no file descriptor, process, memory or disk space left.
     Scarce,
+    /// The value of this instance, which is among its inputs, is not where it was.
+    Value(InstanceId),
     /// What is to be executed is not there, or may not be executed. Where the reason is a phrase and
     /// a name, `: ` is between them: `no such program: prcie`.
     Missing,
@@ -210,6 +212,14 @@ pub enum Action {
         first_index: u32,
         /// How many.
         count: u32,
+    },
+    /// The value that an instance made is lost and needed: it is open again, and runs once more under a
+    /// new number.
+    Reopen {
+        /// The run.
+        run: RunId,
+        /// The instance, which had succeeded.
+        instance: InstanceId,
     },
     /// Release values that a worker keeps and no instance needs any more. Other workers may have
     /// copies.

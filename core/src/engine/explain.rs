@@ -137,6 +137,13 @@ impl Engine {
             State::Blocked => Explanation::Blocked(run.missing(instance)),
             State::Ready => Explanation::Ready(self.not_started(run, instance)),
             State::Leased => self.leased(id, instance)?,
+            State::Backoff if self.waits_for_values(id, instance) => {
+                let first = self.lacking_values(id, instance);
+                let pending = first.len() as u64;
+                let first = first.into_iter().take(NAMED).collect();
+                let (edge, unknown) = (MissingEdge::Upstream, Vec::new());
+                Explanation::Blocked(vec![Missing { edge, pending, unknown, first }])
+            }
             State::Backoff => Explanation::Backoff {
                 attempts: run.histories.get(&instance).map_or(0, |history| history.attempts),
                 until: self.hub.deadlines.retry_of(id, instance),

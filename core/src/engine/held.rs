@@ -3,14 +3,14 @@
 //!
 //! A run keeps no such state until the first long value is reported. From then on each value has a
 //! counter of the instances that consume it and have not ended, kept up to date as states are
-//! written; at zero the value is released. Values that a lost worker held are forgotten here: their
-//! consumers are started all the same and fail because the value is missing. (Recomputing it would
-//! begin here.)
+//! written; at zero the value is released. Values that a lost worker held and that are still needed are
+//! made again, see [`super::remade`].
 
 use rustc_hash::FxHashMap;
 
 use super::plan::{Consumed, RunPlan, ValueEdge};
 use super::ready::Span;
+use super::remade::Remade;
 use super::run::Run;
 use crate::ids::{InstanceId, TaskId, WorkerId};
 use crate::status::State;
@@ -25,12 +25,16 @@ pub(super) struct HeldValues {
     from: FxHashMap<TaskId, Vec<ValueEdge>>,
     /// Values to be released.
     released: Vec<(WorkerId, InstanceId)>,
+    /// What is made again.
+    pub(super) remade: Remade,
 }
 
 /// The held values of one task.
 #[derive(Debug, Default)]
 struct OfTask {
     held: FxHashMap<u32, HeldValue>,
+    /// The numbers of the attempts that made those that are held no longer.
+    gone: FxHashMap<u32, u32>,
     /// How many bytes of them each worker holds.
     bytes: FxHashMap<WorkerId, u64>,
     /// Those that were held of each group, for each task that gathers by groups.
@@ -41,6 +45,8 @@ struct OfTask {
 struct HeldValue {
     worker: WorkerId,
     bytes: u64,
+    /// The number of the attempt that made it.
+    number: u32,
     /// Instances that consume it and have not ended; a task of unknown width counts as one.
     left: u64,
 }
@@ -55,18 +61,31 @@ impl HeldValues {
         held
     }
 
-    pub(super) fn hold(&mut self, run: &Run, instance: InstanceId, worker: WorkerId, bytes: u64) {
+    /// An attempt of this number has made a value.
+    pub(super) fn hold(
+        &mut self,
+        run: &Run,
+        instance: InstanceId,
+        number: u32,
+        worker: WorkerId,
+        bytes: u64,
+    ) {
         let edges = self.from.get(&instance.task).map_or(&[][..], Vec::as_slice);
         let left = edges.iter().map(|edge| wanting(run, edge, instance.index)).sum();
-        let value = HeldValue { worker, bytes, left };
+        let value = HeldValue { worker, bytes, number, left };
+        let task = self.tasks.entry(instance.task).or_default();
         if left == 0 {
+            task.gone.insert(instance.index, number);
             self.released.push((worker, instance));
             return;
         }
-        let task = self.tasks.entry(instance.task).or_default();
         for edge in edges {
             if let Some(group) = group_of(run, edge, instance.index) {
-                task.groups.entry((edge.to, group)).or_default().push(instance.index);
+                let members = task.groups.entry((edge.to, group)).or_default();
+                // It may be there already, when it is made again.
+                if !members.contains(&instance.index) {
+                    members.push(instance.index);
+                }
             }
         }
         *task.bytes.entry(worker).or_default() += bytes;
@@ -111,13 +130,128 @@ impl HeldValues {
         }
     }
 
-    pub(super) fn lose(&mut self, worker: WorkerId) {
+    /// Forgets what a worker held; returns what was still needed of that, sorted.
+    pub(super) fn lose(&mut self, worker: WorkerId) -> Vec<InstanceId> {
         self.released.retain(|(of, _)| *of != worker);
-        for task in self.tasks.values_mut() {
-            if task.bytes.remove(&worker).is_some() {
-                task.held.retain(|_, value| value.worker != worker);
+        let mut lost = Vec::new();
+        for (task, of) in &mut self.tasks {
+            if of.bytes.remove(&worker).is_none() {
+                continue;
+            }
+            let OfTask { held, gone, .. } = of;
+            held.retain(|index, value| {
+                let stays = value.worker != worker;
+                if !stays {
+                    gone.insert(*index, value.number);
+                    lost.push(InstanceId { task: *task, index: *index });
+                }
+                stays
+            });
+        }
+        lost.sort_unstable();
+        lost
+    }
+
+    /// A value is not held any more, whatever its worker is; returns the number of the attempt that made it,
+    /// if that is known.
+    pub(super) fn forget(&mut self, instance: InstanceId) -> Option<u32> {
+        let of = self.tasks.get_mut(&instance.task)?;
+        if let Some(value) = of.held.remove(&instance.index) {
+            if let Some(bytes) = of.bytes.get_mut(&value.worker) {
+                *bytes -= value.bytes;
+            }
+            of.gone.insert(instance.index, value.number);
+        }
+        of.gone.get(&instance.index).copied()
+    }
+
+    /// An instance has made a value, wherever that is: what it made before is past.
+    pub(super) fn note_made(&mut self, instance: InstanceId) {
+        if let Some(of) = self.tasks.get_mut(&instance.task) {
+            of.gone.remove(&instance.index);
+        }
+    }
+
+    /// The value that an attempt of this number made is with a worker that is not there.
+    pub(super) fn note_gone(&mut self, instance: InstanceId, number: u32) {
+        self.tasks.entry(instance.task).or_default().gone.insert(instance.index, number);
+    }
+
+    /// An instance that had succeeded is open again, and consumes its inputs once more. Returns those of
+    /// them that are held no longer.
+    pub(super) fn open_again(&mut self, run: &Run, instance: InstanceId) -> Vec<InstanceId> {
+        let mut lacking = Vec::new();
+        for edge in self.into.get(&instance.task).into_iter().flatten() {
+            let Some(of) = self.tasks.get_mut(&edge.from) else { continue };
+            let indices = match edge.of {
+                Consumed::Single => vec![0],
+                Consumed::Map(factor) => vec![instance.index / factor.max(1)],
+                Consumed::Gathered => {
+                    let own = |index: &u32| {
+                        let group = group_of(run, edge, *index);
+                        group.is_none_or(|group| group == instance.index)
+                    };
+                    let all = of.held.keys().chain(of.gone.keys()).copied();
+                    let all: Vec<u32> = all.filter(own).collect();
+                    if is_grouped(run, edge.to) {
+                        of.groups.insert((edge.to, instance.index), all.clone());
+                    }
+                    all
+                }
+            };
+            for index in indices {
+                if let Some(value) = of.held.get_mut(&index) {
+                    value.left += 1;
+                } else if of.gone.contains_key(&index) {
+                    lacking.push(InstanceId { task: edge.from, index });
+                }
             }
         }
+        lacking.sort_unstable();
+        lacking
+    }
+
+    /// Whether something needs the value of an instance, and has not been handed to a worker, which may have
+    /// it already.
+    pub(super) fn is_wanted(&self, run: &Run, instance: InstanceId) -> bool {
+        let edges = self.from.get(&instance.task).map_or(&[][..], Vec::as_slice);
+        edges.iter().any(|edge| match consumers(run, edge, instance.index) {
+            None => true,
+            Some(span) => !run.spans(edge.to, span, State::waits).is_empty(),
+        })
+    }
+
+    /// The instances that consume the value of an instance, by task; without tasks of which the number of
+    /// instances is not known.
+    pub(super) fn consumers(&self, run: &Run, instance: InstanceId) -> Vec<(ValueEdge, Span)> {
+        let edges = self.from.get(&instance.task).map_or(&[][..], Vec::as_slice);
+        let found =
+            edges.iter().filter_map(|edge| Some((*edge, consumers(run, edge, instance.index)?)));
+        found.collect()
+    }
+
+    /// The instances whose values are made again and that an instance waits for.
+    pub(super) fn lacks(&self, run: &Run, instance: InstanceId) -> Vec<InstanceId> {
+        let mut lacking = Vec::new();
+        for edge in self.into.get(&instance.task).into_iter().flatten() {
+            let Some(again) = self.remade.open.get(&edge.from) else { continue };
+            let at = |index| InstanceId { task: edge.from, index };
+            match edge.of {
+                Consumed::Single => lacking.extend(again.contains(&0).then(|| at(0))),
+                Consumed::Map(factor) => {
+                    let index = instance.index / factor.max(1);
+                    lacking.extend(again.contains(&index).then(|| at(index)));
+                }
+                Consumed::Gathered => {
+                    let own = again.iter().filter(|index| {
+                        let group = group_of(run, edge, **index);
+                        group.is_none_or(|group| group == instance.index)
+                    });
+                    lacking.extend(own.map(|index| at(*index)));
+                }
+            }
+        }
+        lacking
     }
 
     pub(super) fn release_all(&mut self) {
@@ -189,6 +323,7 @@ impl OfTask {
         let Some(value) = self.held.get_mut(&index) else { return };
         value.left -= count;
         if value.left == 0 {
+            self.gone.insert(index, value.number);
             released.push((value.worker, InstanceId { task, index }));
             if let Some(bytes) = self.bytes.get_mut(&value.worker) {
                 *bytes -= value.bytes;
@@ -201,23 +336,34 @@ impl OfTask {
 /// How many consumers of the value of instance `index` have not ended.
 fn wanting(run: &Run, edge: &ValueEdge, index: u32) -> u64 {
     let to = run.task(edge.to);
-    let all = u64::from(to.counts.total() - to.counts.terminal());
-    // A map that would have been too wide has one instance only.
-    let open = |first: u32, count: u32| {
-        let count = count.min(to.instances().saturating_sub(first));
-        let span = Span { first: first.min(to.instances()), count };
-        let spans = run.spans(edge.to, span, |state| !state.is_terminal());
-        spans.iter().map(|span| u64::from(span.count)).sum()
-    };
-    match edge.of {
-        _ if to.width.is_none() => match edge.of {
+    match consumers(run, edge, index) {
+        None => match edge.of {
             Consumed::Map(factor) => u64::from(factor),
             Consumed::Single | Consumed::Gathered => 1,
         },
-        Consumed::Single => all,
-        Consumed::Map(factor) => open(index.saturating_mul(factor), factor),
-        Consumed::Gathered => group_of(run, edge, index).map_or(all, |group| open(group, 1)),
+        Some(span) if span == run.all(edge.to) => (to.counts.total() - to.counts.terminal()).into(),
+        Some(span) => {
+            let spans = run.spans(edge.to, span, |state| !state.is_terminal());
+            spans.iter().map(|span| u64::from(span.count)).sum()
+        }
     }
+}
+
+/// The instances that consume the value of instance `index`; `None` as long as their number is not known.
+fn consumers(run: &Run, edge: &ValueEdge, index: u32) -> Option<Span> {
+    let width = run.task(edge.to).width?;
+    // A map that would have been too wide has one instance only.
+    let within = |first: u32, count: u32| {
+        let first = first.min(width);
+        Span { first, count: count.min(width - first) }
+    };
+    Some(match edge.of {
+        Consumed::Single => run.all(edge.to),
+        Consumed::Map(factor) => within(index.saturating_mul(factor), factor),
+        Consumed::Gathered => {
+            group_of(run, edge, index).map_or(run.all(edge.to), |group| within(group, 1))
+        }
+    })
 }
 
 /// The instance that gathers instance `index`, where each gathers a group.
@@ -235,6 +381,7 @@ impl HeldValues {
     /// Compares the counters with the states.
     pub(super) fn check(&self, run: &Run, present: impl Fn(WorkerId) -> bool) {
         assert!(self.released.is_empty(), "what is free has been released");
+        self.remade.check(run);
         for (task, of) in &self.tasks {
             let mut bytes: FxHashMap<WorkerId, u64> = FxHashMap::default();
             for (index, value) in &of.held {

@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::Engine;
 use super::clause::{ClauseRun, Verdict, counts};
+use super::held::HeldValues;
 use super::needs::Needs;
 use super::run::Run;
 use crate::ids::{InstanceId, RunId, TaskId};
@@ -32,7 +33,7 @@ impl Engine {
         }
         assert!(leased.values().all(|leases| *leases == 1), "an instance is leased twice");
         for (id, run) in &self.runs {
-            run.check(*id, &leased);
+            run.check(*id, &leased, self.hub.held.get(id));
             if let Some(held) = self.hub.held.get(id) {
                 held.check(run, |worker| self.hub.workers.get(worker).is_some());
             }
@@ -78,7 +79,12 @@ impl Engine {
 }
 
 impl Run {
-    fn check(&self, id: RunId, leased: &FxHashMap<(RunId, InstanceId), u32>) {
+    fn check(
+        &self,
+        id: RunId,
+        leased: &FxHashMap<(RunId, InstanceId), u32>,
+        held: Option<&HeldValues>,
+    ) {
         let mut open = 0;
         for (task, run) in (0..).map(TaskId).zip(&self.tasks) {
             let states: Vec<State> =
@@ -99,19 +105,19 @@ impl Run {
                 let held = leased.contains_key(&(id, InstanceId { task, index }));
                 assert_eq!(held, *state == State::Leased, "lease of {task}[{index}]");
             }
-            self.check_clauses(task);
+            self.check_clauses(task, held);
         }
         assert_eq!(open, self.open, "open instances");
         assert_eq!(self.state == RunState::Running, open > 0, "a run ends with its last instance");
     }
 
-    fn check_clauses(&self, task: TaskId) {
+    fn check_clauses(&self, task: TaskId, held: Option<&HeldValues>) {
         let plan = self.task_plan(task);
         let others = plan.clauses.len() - plan.follows as usize;
         let mut unmet = 0;
         for number in 0..u32::try_from(plan.clauses.len()).unwrap_or(0) {
             let ClauseRun { pending, verdict, .. } = self.clause(task, number);
-            let (expected, left) = judge(self, task, number);
+            let (expected, left) = judge(self, task, number, held);
             assert_eq!(pending, left, "pending of clause {number} of {task}");
             // For `follow`, the worker on which an upstream ran matters as well.
             if (number as usize) < others {
@@ -123,8 +129,8 @@ impl Run {
     }
 }
 
-/// The verdict by definition: from all outcomes at once.
-fn judge(run: &Run, task: TaskId, clause: u32) -> (Verdict, u64) {
+/// The verdict by definition: from all outcomes at once. What is made again has succeeded before.
+fn judge(run: &Run, task: TaskId, clause: u32, held: Option<&HeldValues>) -> (Verdict, u64) {
     let plan = &run.task_plan(task).clauses[clause as usize];
     let (mut hits, mut misses, mut pending) = (0u64, 0u64, 0u64);
     for upstream in &plan.upstreams {
@@ -132,7 +138,11 @@ fn judge(run: &Run, task: TaskId, clause: u32) -> (Verdict, u64) {
             pending += 1;
         }
         for index in 0..run.task(*upstream).instances() {
-            let state = run.state(*upstream, index);
+            let instance = InstanceId { task: *upstream, index };
+            let state = match held.is_some_and(|held| held.remade.succeeded_once(instance)) {
+                true => State::Succeeded,
+                false => run.state(*upstream, index),
+            };
             match (state.is_terminal(), counts(plan.on, state == State::Succeeded)) {
                 (false, _) => pending += 1,
                 (true, true) => hits += 1,

@@ -33,6 +33,7 @@ mod presence;
 mod rank;
 mod ready;
 mod refusal;
+mod remade;
 mod reopening;
 mod restore;
 mod resumed;
@@ -245,11 +246,10 @@ impl Engine {
         let Some(run) = self.runs.get(&run) else { return 0..0 };
         let task = run.tasks.get(instance.task.at());
         let last = || task.map_or(0, |task| task.last_number(instance.index).0);
-        let (first, last) = match run.histories.get(&instance) {
-            Some(history) => (history.first_open(), history.attempts),
-            None => (1, last()),
-        };
-        first..last.saturating_add(1)
+        match run.histories.get(&instance) {
+            Some(history) => history.former.clone(),
+            None => 1..last().saturating_add(1),
+        }
     }
 
     /// How many attempts a worker holds, or `None` when the worker is not present.

@@ -76,11 +76,13 @@ impl Turn<'_> {
 
     /// A worker goes on keeping a value, if it has not been lost meanwhile.
     fn keep_on(&mut self, kept: &KeptValue) {
-        let KeptValue { instance, worker, bytes } = *kept;
+        let KeptValue { instance, worker, bytes, attempt } = *kept;
         let task = self.run.tasks.get(instance.task.at());
         let exists = task.is_some_and(|task| instance.index < task.instances());
-        if exists && self.hub.workers.get(worker).is_some() {
-            self.hold(instance, worker, bytes);
+        match self.hub.workers.get(worker) {
+            _ if !exists => {}
+            Some(_) => self.hold(instance, attempt, worker, bytes),
+            None => self.note_gone(instance, attempt),
         }
     }
 
@@ -88,8 +90,9 @@ impl Turn<'_> {
     fn remember(&mut self, tried: &Tried) {
         let Tried { instance, attempts, known, runs, failed, out_of_memory, lost, waits_since } =
             *tried;
+        let former = known.saturating_add(u32::from(!runs))..attempts.saturating_add(1);
         let history =
-            History { attempts, known, runs, failed, out_of_memory, lost, ..History::default() };
+            History { attempts, known, former, failed, out_of_memory, lost, ..History::default() };
         self.run.histories.insert(instance, history);
         if let Some(since) = waits_since {
             // It may be in the future, when the clock was set meanwhile.

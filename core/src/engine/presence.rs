@@ -83,7 +83,8 @@ impl Engine {
             self.hub.stale += 1;
             return;
         };
-        self.hub.held.values_mut().for_each(|held| held.lose(id));
+        let held = self.hub.held.iter_mut().map(|(run, held)| (*run, held.lose(id)));
+        let lost: Vec<_> = held.filter(|(_, values)| !values.is_empty()).collect();
         self.hub.claims.drop_worker(id);
         let followers = std::mem::take(&mut worker.followers);
         self.drop_followers(now, id, &followers, out);
@@ -94,6 +95,11 @@ impl Engine {
         }
         // The returned instances may include more of them.
         self.drop_followers(now, id, &followers, out);
+        for (run, values) in lost {
+            let Some(mut turn) = self.turn(now, run, out) else { continue };
+            turn.make_again_if_wanted(values);
+            turn.settle();
+        }
         self.choose_again(now, out);
     }
 }

@@ -36,6 +36,8 @@ pub struct KeptValue {
     pub worker: WorkerId,
     /// How long it is.
     pub bytes: u64,
+    /// The number of the attempt that made it.
+    pub attempt: u32,
 }
 
 /// Consecutive instances that have ended.

@@ -170,8 +170,8 @@ pub(super) struct History {
     pub(super) attempts: u32,
     /// The number of the last one that is known to have ended or to have run.
     pub(super) known: u32,
-    /// Whether that one ran when an earlier scheduler was killed.
-    pub(super) runs: bool,
+    /// The numbers that earlier schedulers may have given, and of which no end is known.
+    pub(super) former: Range<u32>,
     /// Attempts that were taken from their worker without its word.
     pub(super) taken: Vec<Taken>,
     /// Those of them that failed by themselves.
@@ -369,7 +369,8 @@ impl Run {
     /// The history of an instance, which begins with this call if it has none.
     pub(super) fn history(&mut self, instance: InstanceId) -> &mut History {
         let (attempts, _) = self.task(instance.task).last_number(instance.index);
-        let begin = || History { attempts, ..History::default() };
+        let former = 1..attempts.saturating_add(1);
+        let begin = || History { attempts, former, ..History::default() };
         self.histories.entry(instance).or_insert_with(begin)
     }
 

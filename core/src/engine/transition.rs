@@ -8,9 +8,9 @@ pub fn is_legal(from: State, to: State) -> bool {
     use State::{Backoff, Blocked, Cancelled, Failed, Leased, Ready, Skipped, Succeeded};
     match from {
         // What had ended before the run began, or was resumed, moves straight to its end, and what had
-        // failed and waits moves straight to its wait.
+        // failed and waits moves straight to its wait. What lacks a value that is made again waits as well.
         Blocked => matches!(to, Ready | Backoff | Succeeded | Failed | Skipped | Cancelled),
-        Ready => matches!(to, Leased | Failed | Skipped | Cancelled),
+        Ready => matches!(to, Leased | Backoff | Failed | Skipped | Cancelled),
         Leased => matches!(to, Ready | Backoff | Succeeded | Failed | Cancelled),
         Backoff => matches!(to, Ready | Skipped | Cancelled),
         Succeeded | Failed | Skipped | Cancelled => reopens(from, to),
@@ -18,7 +18,8 @@ pub fn is_legal(from: State, to: State) -> bool {
 }
 
 /// Whether the move opens an instance again that had ended: what an interruption cut off or brought
-/// about, or what is no longer there, when its run is resumed.
+/// about, or what is no longer there, when its run is resumed; or a value that has died with its worker and
+/// is still needed.
 #[must_use]
 pub fn reopens(from: State, to: State) -> bool {
     from.is_terminal() && to == State::Blocked

@@ -132,6 +132,7 @@ impl<'a> Turn<'a> {
             && let Some(held) = self.hub.held.get_mut(&self.run.id)
         {
             held.ended(self.run, task, span);
+            held.remade.forget(task, span);
         }
     }
 
@@ -173,6 +174,20 @@ impl<'a> Turn<'a> {
 
     /// Makes instances ready, behind those that already are.
     pub(super) fn make_ready(&mut self, task: TaskId, span: Span) {
+        if self.makes_values_again() {
+            let alone = |index| Span { first: index, count: 1 };
+            for index in span.first..span.first + span.count {
+                match self.lacks_values(InstanceId { task, index }) {
+                    true => self.wait_for_values(InstanceId { task, index }),
+                    false => self.push_ready(task, alone(index)),
+                }
+            }
+            return;
+        }
+        self.push_ready(task, span);
+    }
+
+    fn push_ready(&mut self, task: TaskId, span: Span) {
         self.transition(task, span, State::Ready);
         self.run.task_mut(task).ready.push_back(span);
         self.enlist(task);

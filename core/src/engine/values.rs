@@ -15,21 +15,32 @@ impl Turn<'_> {
     pub(super) fn hold_value(
         &mut self,
         instance: InstanceId,
+        number: u32,
         worker: WorkerId,
         detail: Option<&Detail>,
     ) {
+        if let Some(held) = self.hub.held.get_mut(&self.run.id) {
+            held.note_made(instance);
+        }
         let value = detail.and_then(|detail| detail.value.as_deref());
         let Some(stored) = value.and_then(payload::stored) else { return };
         if stored.place == Whereabouts::Worker(worker, instance) {
-            self.hold(instance, worker, stored.bytes);
+            self.hold(instance, number, worker, stored.bytes);
         }
     }
 
-    /// A worker keeps the value of an instance.
-    pub(super) fn hold(&mut self, instance: InstanceId, worker: WorkerId, bytes: u64) {
+    /// A worker keeps the value of an instance, which an attempt of this number has made.
+    pub(super) fn hold(&mut self, instance: InstanceId, number: u32, worker: WorkerId, bytes: u64) {
         let held = self.hub.held.entry(self.run.id);
         let held = held.or_insert_with(|| HeldValues::new(&self.run.plan));
-        held.hold(self.run, instance, worker, bytes);
+        held.hold(self.run, instance, number, worker, bytes);
+    }
+
+    /// A worker that is not there any more kept it.
+    pub(super) fn note_gone(&mut self, instance: InstanceId, number: u32) {
+        let held = self.hub.held.entry(self.run.id);
+        let held = held.or_insert_with(|| HeldValues::new(&self.run.plan));
+        held.note_gone(instance, number);
     }
 
     /// The worker with capacity that holds the most of an instance's inputs; `None` leaves the

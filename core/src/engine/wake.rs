@@ -21,6 +21,10 @@ impl Turn<'_> {
         if self.run.state(task, index) != State::Backoff {
             return;
         }
+        if self.lacks_values(instance) {
+            self.wait_for_values(instance);
+            return;
+        }
         let span = Span { first: index, count: 1 };
         self.make_ready(task, span);
         self.stand_apart(instance);

@@ -73,6 +73,17 @@ pub enum Whereabouts {
     File(PathBuf),
 }
 
+impl Whereabouts {
+    /// The instance whose value it is, if a worker keeps it.
+    #[must_use]
+    pub fn instance(&self) -> Option<InstanceId> {
+        match self {
+            Whereabouts::Worker(_, instance) => Some(*instance),
+            Whereabouts::File(_) => None,
+        }
+    }
+}
+
 /// Why bytes are not a value, or not one of the requested type.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -24,6 +24,8 @@ pub(crate) enum Line {
     /// Gone on with, after a kill or not.
     Resumed(bool),
     Finished(RunState),
+    /// The value of an instance is lost: it is open again.
+    Reopen(InstanceId),
 }
 
 /// Lines with their numbers, and after which ones the disk may have stopped.
@@ -66,6 +68,7 @@ impl Journal {
                     && record.attempt > 0
                     && record.first_index == assignment.first_index
             }
+            Line::Reopen(instance) => *instance == at(assignment.task.0, assignment.first_index),
             _ => false,
         });
         if let Some((seq, _)) = last {
@@ -119,6 +122,9 @@ impl Journal {
     pub(crate) fn ends(&self) -> BTreeMap<InstanceId, State> {
         let mut ends = BTreeMap::new();
         for (_, line) in &self.lines {
+            if let Line::Reopen(instance) = line {
+                assert_eq!(ends.remove(instance), Some(State::Succeeded), "it had succeeded");
+            }
             let Line::Record(record) = line else { continue };
             if record.state.is_terminal() {
                 let indices = record.first_index..record.first_index + record.count;
@@ -135,6 +141,11 @@ impl Journal {
     pub(crate) fn failures(&self, instance: InstanceId) -> u32 {
         let mut failures = 0;
         for (_, line) in &self.lines {
+            if let Line::Reopen(of) = line
+                && *of == instance
+            {
+                failures = 0;
+            }
             let Line::Record(record) = line else { continue };
             if (record.task, record.first_index) != (instance.task, instance.index)
                 || record.state.is_terminal()
@@ -158,6 +169,7 @@ impl Journal {
         present: &BTreeSet<WorkerId>,
         items: impl Fn(InstanceId) -> Option<u32>,
     ) -> Past {
+        self.reopen();
         let last = |wanted: fn(&Line) -> bool| {
             let found = self.lines.iter().rev().find(|(_, line)| wanted(line));
             found.map(|(seq, _)| *seq)
@@ -258,7 +270,8 @@ impl Journal {
             match (stored.flatten(), record.worker) {
                 (Some(stored), Some(worker)) if present.contains(&worker) => {
                     let instance = at(record.task.0, record.first_index);
-                    kept.push(KeptValue { instance, worker, bytes: stored.bytes });
+                    let (bytes, attempt) = (stored.bytes, record.attempt);
+                    kept.push(KeptValue { instance, worker, bytes, attempt });
                 }
                 (Some(_), _) => {
                     lost[record.task.at()].push(record.first_index..record.first_index + 1);
@@ -273,6 +286,22 @@ impl Journal {
     }
 
     /// The rows of what had ended are those of attempts that are followed by others.
+    /// What was opened again on disk: its ends before are ends no more.
+    fn reopen(&mut self) {
+        let reopened = self.lines.iter().filter_map(|(seq, line)| match line {
+            Line::Reopen(instance) => Some((*seq, *instance)),
+            _ => None,
+        });
+        for (seq, InstanceId { task, index }) in reopened.collect::<Vec<_>>() {
+            let at = self.lines.partition_point(|(of, _)| *of < seq);
+            let mut later = self.lines.split_off(at);
+            later.retain(|(of, _)| *of != seq);
+            let (was, why) = (State::Succeeded, Reopening::Lost);
+            self.rewrite(&Reopened { task, first_index: index, count: 1, was, why });
+            self.lines.append(&mut later);
+        }
+    }
+
     fn rewrite(&mut self, opened: &Reopened) {
         let range = opened.first_index..opened.first_index + opened.count;
         let mut lines = Vec::with_capacity(self.lines.len());

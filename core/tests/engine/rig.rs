@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dagrun_core::engine::{
-    Action, CancelScope, Engine, Event, Outcome, Past, Record, Refusal, Report, RevokeMode,
-    RunPlan, Scheme, TaskPlan, Width, WorkerInfo,
+    Action, CancelScope, Consumed, Engine, Event, Outcome, Past, Record, Refusal, Report,
+    RevokeMode, RunPlan, Scheme, TaskPlan, ValueEdge, Width, WorkerInfo,
 };
 use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::offer::Offer;
@@ -63,6 +63,10 @@ pub(crate) struct Rig {
     pub(crate) removed: Vec<InstanceId>,
     /// The length of the value that a worker keeps of an attempt that succeeds, if any.
     pub(crate) keeps: Option<u64>,
+    /// The instances that were opened again, as their values were lost.
+    pub(crate) reopened: Vec<InstanceId>,
+    /// The instances whose values were made again, or are.
+    pub(crate) remade: BTreeSet<InstanceId>,
     /// The worker that keeps each value.
     pub(crate) kept: BTreeMap<InstanceId, WorkerId>,
     /// Every start: instance, attempt number, worker.
@@ -277,6 +281,7 @@ impl Rig {
                     let instance = at(assignment.task.0, assignment.first_index + offset);
                     let taken = self.engine.taken(RUN, instance);
                     let cautious = taken.iter().any(|taken| !taken.ran);
+                    self.check_inputs(instance);
                     let held = Held {
                         instance,
                         number: assignment.number,
@@ -332,6 +337,13 @@ impl Rig {
                 assert!(self.widths.insert(task, width).is_none(), "a width is told once");
                 self.journal.push(Line::Width(task, width));
             }
+            Action::Reopen { run, instance } => {
+                assert_eq!(run, RUN);
+                assert!(!self.kept.contains_key(&instance), "{instance:?} is lost");
+                self.journal.push(Line::Reopen(instance));
+                self.reopened.push(instance);
+                self.remade.insert(instance);
+            }
             Action::Release { worker, run, values } => {
                 assert_eq!(run, RUN);
                 for value in values {
@@ -347,6 +359,29 @@ impl Rig {
                 self.finished.push(state);
                 self.journal.push(Line::Finished(state));
             }
+        }
+    }
+
+    /// No input of an instance is being made again.
+    fn check_inputs(&self, instance: InstanceId) {
+        let into = |edge: &&ValueEdge| edge.to == instance.task;
+        for edge in self.plan.values.iter().filter(into) {
+            let is_open = |of: &&InstanceId| {
+                let InstanceId { task, index } = **of;
+                let consumed = match edge.of {
+                    Consumed::Map(factor) => index == instance.index / factor,
+                    Consumed::Single => true,
+                    Consumed::Gathered => {
+                        let gather = self.plan.tasks[edge.to.at()].gather.as_ref();
+                        let groups = gather.and_then(|gather| gather.groups.as_ref());
+                        let group = groups.map(|groups| groups.get(index as usize));
+                        group.is_none_or(|group| group == Some(&instance.index))
+                    }
+                };
+                task == edge.from && consumed && !self.state(task.0, index).is_terminal()
+            };
+            let open = self.remade.iter().find(is_open);
+            assert_eq!(open, None, "{instance:?} is given out without it");
         }
     }
 

@@ -2,11 +2,11 @@
 //! consumers are placed near them.
 
 use dagrun_core::engine::{
-    CancelScope, Consumed, GatherPlan, MapEdge, Outcome, RunPlan, TaskPlan, ValueEdge,
+    CancelScope, Consumed, GatherPlan, MapEdge, Outcome, Refusal, RunPlan, TaskPlan, ValueEdge,
 };
 use dagrun_core::ids::{TaskId, WorkerId};
 use dagrun_core::pipeline::{Outcomes, Quantifier, Scatter, Split};
-use dagrun_core::status::State;
+use dagrun_core::status::{RunState, State};
 
 use crate::rig::{RUN, Rig, after, array, at, clause, late, with};
 
@@ -164,15 +164,134 @@ fn a_task_whose_width_is_not_known_yet_keeps_what_it_will_be_given() {
     }
 }
 
+/// The numbers of the attempts of an instance that were started.
+fn numbers(rig: &Rig, task: u32, index: u32) -> Vec<u32> {
+    let of = rig.starts.iter().filter(|(instance, ..)| *instance == at(task, index));
+    of.map(|(_, number, _)| *number).collect()
+}
+
+/// The task, after another one.
+fn behind(task: TaskPlan, upstream: u32) -> TaskPlan {
+    TaskPlan { clauses: after(&[upstream]).clauses, ..task }
+}
+
+/// Two instances, on a worker each, and what maps them waits for a third.
+fn halfway() -> Rig {
+    let tasks = vec![array(2), behind(map(0, 2, 1), 2), array(1)];
+    let mut rig = rig(tasks).worker(1, 1).worker(2, 2).submit();
+    rig.ok(0, 0);
+    rig.ok(0, 1);
+    rig
+}
+
 #[test]
-fn what_a_lost_worker_held_is_forgotten() {
-    let mut rig = rig(vec![array(2), map(0, 2, 1)]).worker(1, 1).worker(2, 1).submit();
+fn a_value_that_died_with_its_worker_is_made_again() {
+    let mut rig = halfway();
+    let holder = rig.engine.holder(RUN, at(0, 0)).unwrap();
+    let other = WorkerId(3 - holder.0);
+    assert_eq!(rig.engine.holder(RUN, at(0, 1)), Some(other));
+    rig.kill(holder.0);
+    assert_eq!(rig.remade.iter().copied().collect::<Vec<_>>(), [at(0, 0)]);
+    assert_eq!(numbers(&rig, 0, 0), [1, 2], "under a new number");
+    // What waited for the third does not begin without the value, and costs no attempt.
+    rig.ok(2, 0);
+    assert_eq!(rig.state(1, 0), State::Backoff);
+    rig.ok(1, 1);
+    rig.ok(0, 0);
+    assert_eq!(rig.engine.holder(RUN, at(0, 0)), Some(other));
+    rig.ok(1, 0);
+    assert_eq!(numbers(&rig, 1, 0), [1]);
+    assert_eq!((numbers(&rig, 0, 1), numbers(&rig, 2, 0)), (vec![1], vec![1]));
+    assert_eq!((kept(&rig), &rig.finished[..]), (vec![], &[RunState::Succeeded][..]));
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_made_again() {
+    let mut rig = rig(vec![array(1), map(0, 1, 1), array(1)]).worker(1, 1).worker(2, 2).submit();
     rig.ok(0, 0);
     let holder = rig.engine.holder(RUN, at(0, 0)).unwrap();
+    // It may have the value already.
+    assert_eq!(rig.state(1, 0), State::Leased);
+    if rig.ran_on(1, 0) == Some(holder.0) {
+        return;
+    }
     rig.kill(holder.0);
-    assert_eq!(rig.engine.holder(RUN, at(0, 0)), None);
+    assert_eq!(rig.remade.len(), 0);
+}
+
+#[test]
+fn what_a_lost_value_was_made_of_is_made_again_too() {
+    // A chain of values, the last of which is gathered together with another.
+    let last = behind(gather(2, None), 3);
+    let tasks = vec![array(2), map(0, 2, 1), map(1, 2, 1), array(1), last];
+    let mut rig = rig(tasks).worker(1, 2).worker(2, 1).submit();
+    for task in 0..3 {
+        rig.ok(task, 0);
+        rig.ok(task, 1);
+    }
+    assert_eq!(kept(&rig), [(2, 0), (2, 1)], "the others have been released");
+    rig.ok(3, 0);
+    let one = rig.engine.holder(RUN, at(2, 0)).unwrap();
+    if rig.state(4, 0) == State::Leased {
+        let (worker, id, _) = rig.running()[0];
+        rig.refuse(worker, id, Refusal::Value(at(2, 0)));
+    }
+    rig.kill(one.0);
     rig.drain(|_| false);
-    assert_eq!((kept(&rig), rig.finished.len()), (vec![], 1));
+    if rig.state(4, 0) == State::Backoff {
+        rig.wait();
+        rig.drain(|_| false);
+    }
+    assert!(numbers(&rig, 0, 0).len() == 2 && numbers(&rig, 1, 0).len() == 2, "{:?}", rig.starts);
+    assert_eq!((kept(&rig), &rig.finished[..]), (vec![], &[RunState::Succeeded][..]));
+}
+
+#[test]
+fn a_worker_that_cannot_get_a_value_says_so_and_nothing_is_blamed() {
+    let mut rig = rig(vec![array(1), map(0, 1, 1)]).worker(1, 1).worker(2, 1).submit();
+    rig.ok(0, 0);
+    let holder = rig.engine.holder(RUN, at(0, 0)).unwrap();
+    let refuse = |rig: &mut Rig| {
+        let (worker, id, held) = rig.running()[0];
+        assert_eq!((held.instance, held.number), (at(1, 0), 1));
+        rig.refuse(worker, id, Refusal::Value(at(0, 0)));
+    };
+    // Its worker is there: it is tried again after a while.
+    refuse(&mut rig);
+    assert_eq!((rig.state(1, 0), rig.remade.len()), (State::Backoff, 0));
+    rig.wait();
+    assert_eq!(rig.state(1, 0), State::Leased);
+    rig.kill(holder.0);
+    if rig.state(1, 0) == State::Leased {
+        refuse(&mut rig);
+    }
+    assert_eq!(numbers(&rig, 0, 0), [1, 2]);
+    rig.ok(0, 0);
+    rig.ok(1, 0);
+    assert_eq!(&rig.finished[..], [RunState::Succeeded]);
+}
+
+#[test]
+fn what_consumes_a_value_that_cannot_be_made_again_is_skipped() {
+    let mut rig = halfway();
+    let holder = rig.engine.holder(RUN, at(0, 0)).unwrap();
+    rig.kill(holder.0);
+    rig.fail(0, 0);
+    assert_eq!((rig.state(0, 0), rig.state(1, 0)), (State::Failed, State::Skipped));
+    rig.ok(2, 0);
+    rig.ok(1, 1);
+    assert_eq!((kept(&rig), &rig.finished[..]), (vec![], &[RunState::Failed][..]));
+}
+
+#[test]
+fn a_run_is_cancelled_while_a_value_is_made_again() {
+    let mut rig = halfway();
+    let holder = rig.engine.holder(RUN, at(0, 0)).unwrap();
+    rig.kill(holder.0);
+    rig.ok(2, 0);
+    rig.cancel(CancelScope::Run);
+    rig.drain(|_| false);
+    assert_eq!((kept(&rig), &rig.finished[..]), (vec![], &[RunState::Cancelled][..]));
 }
 
 #[test]

@@ -338,6 +338,7 @@ impl SchedulerCore {
                     }
                     batch.entries.push(Line::Width { run, task, width });
                 }
+                Action::Reopen { run, instance } => self.reopen(run, instance, &mut batch),
                 Action::Release { run, values, .. } => {
                     self.unneeded.push_back((self.batch + 1, run, values));
                 }
@@ -359,6 +360,21 @@ impl SchedulerCore {
         for job in self.prepares.drain(..) {
             self.store.send(Command::Prepare(Box::new(job)), Haste::Now);
         }
+    }
+
+    /// The value that an instance made is lost: it runs again, when that is on disk.
+    fn reopen(&mut self, run: RunId, instance: InstanceId, batch: &mut Batch) {
+        if let Some(run) = self.runs.get_mut(&run) {
+            run.reopen(instance);
+        }
+        for (_, of, values) in &mut self.unneeded {
+            if *of == run {
+                // What is made again is not that which nobody needed.
+                values.retain(|value| *value != instance);
+            }
+        }
+        self.followed.insert((run, instance), self.batch + 1);
+        batch.entries.push(Line::Reopen { run, instance });
     }
 
     fn record(&mut self, mut record: Record, batch: &mut Batch) {

@@ -50,6 +50,8 @@ pub(super) struct LiveRun {
     consumed: FxHashSet<TaskId>,
     payloads: FxHashMap<InstanceId, Input>,
     payload_bytes: usize,
+    /// Instances whose values are made again.
+    reopened: FxHashSet<InstanceId>,
     /// Below which indices attempts may be handed out, where that is not the first mark.
     marks: FxHashMap<TaskId, Mark>,
 }
@@ -205,6 +207,7 @@ impl LiveRun {
             removals: FxHashMap::default(),
             payloads: FxHashMap::default(),
             payload_bytes: 0,
+            reopened: FxHashSet::default(),
             marks: marks.map(|(task, below)| (task, mark(below))).collect(),
         }
     }
@@ -341,8 +344,22 @@ impl LiveRun {
         Some(Removal { run, task, first, count, temp, recipe, base_dir })
     }
 
+    /// The value that an instance made is lost, and made again: what lists it is not true any more.
+    pub(super) fn reopen(&mut self, instance: InstanceId) {
+        self.reopened.insert(instance);
+        self.forget_lists_of(instance.task);
+    }
+
+    fn forget_lists_of(&mut self, upstream: TaskId) {
+        self.manifests.retain(|key| !key.values || key.upstream != upstream);
+    }
+
     /// Keeps a value or outputs that are inputs of other instances.
     pub(super) fn keep_payload(&mut self, record: &Record) {
+        let instance = InstanceId { task: record.task, index: record.first_index };
+        if record.state == State::Succeeded && self.reopened.remove(&instance) {
+            self.forget_lists_of(record.task);
+        }
         let Some(detail) = record.detail.as_deref() else { return };
         let nothing = detail.value.is_none() && detail.outputs.is_empty();
         if nothing || record.state != State::Succeeded || !self.consumed.contains(&record.task) {
@@ -364,7 +381,7 @@ impl LiveRun {
             outputs: detail.outputs.clone(),
             ..Input::default()
         };
-        self.payloads.insert(InstanceId { task: record.task, index: record.first_index }, input);
+        self.payloads.insert(instance, input);
     }
 
     pub(super) fn payload(&self, instance: InstanceId) -> Option<&Input> {

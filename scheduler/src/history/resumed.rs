@@ -250,7 +250,7 @@ impl Gone {
             (Some(Stored { place: Whereabouts::Worker(worker, instance), bytes, .. }), _)
                 if keepers.contains(&worker) =>
             {
-                self.kept.push(KeptValue { instance, worker, bytes });
+                self.kept.push(KeptValue { instance, worker, bytes, attempt: line.attempt });
             }
             (Some(stored), Some(values)) if is_lost(&stored) => values.push(first..end),
             _ => {}

@@ -84,6 +84,8 @@ pub(crate) enum Line {
     Mark { run: RunId, task: TaskId, below: u32 },
     /// Something happened to the run as a whole.
     Note { run: RunId, note: Note },
+    /// The value that an instance made is lost: it is open again.
+    Reopen { run: RunId, instance: InstanceId },
     /// Temporary outputs are not needed any more: they are removed when the lines before are on disk.
     Remove(Removal),
 }

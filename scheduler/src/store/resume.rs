@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use dagrun_core::engine::{Cause, Reopened};
-use dagrun_core::ids::{RunId, TaskId, Timestamp};
+use dagrun_core::engine::{Cause, Reopened, Reopening};
+use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp};
 use dagrun_core::status::{RunState, State};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -88,6 +88,18 @@ pub(super) fn note(
         )?
         .execute(params![run.0.cast_signed(), seq, at.0.cast_signed(), kind, task, index])
         .map(drop)
+}
+
+/// An instance had succeeded, and its value is lost.
+pub(super) fn reopen(
+    database: &Connection,
+    run: RunId,
+    instance: InstanceId,
+) -> rusqlite::Result<()> {
+    let InstanceId { task, index: first_index } = instance;
+    let (was, why) = (State::Succeeded, Reopening::Lost);
+    let opened = Reopened { task, first_index, count: 1, was, why };
+    open(database, run.0.cast_signed(), &opened).map(drop)
 }
 
 /// An end in the journal.
@@ -179,8 +191,6 @@ fn open_row(
 
 #[cfg(test)]
 mod tests {
-    use dagrun_core::engine::Reopening;
-
     use super::*;
     use crate::journal::schema::open_writer;
 

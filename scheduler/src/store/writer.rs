@@ -219,6 +219,7 @@ impl Writer {
                 Line::Width { run, task, width } => self.widen(*run, *task, *width)?,
                 Line::Mark { run, task, below } => self.mark(*run, *task, *below)?,
                 Line::Note { run, note } => self.note(*run, *note)?,
+                Line::Reopen { run, instance } => resume::reopen(&self.database, *run, *instance)?,
                 Line::Remove(_) => {}
             }
         }

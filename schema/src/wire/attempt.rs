@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 use dagrun_core::engine::{Assignment, Outcome, Refusal, Report};
-use dagrun_core::ids::{AttemptId, RunId, TaskId, Timestamp};
+use dagrun_core::ids::{AttemptId, InstanceId, RunId, TaskId, Timestamp};
 use dagrun_core::output::Stamp;
 use dagrun_core::recipe::Input;
 use dagrun_core::status::{Detail, FailureKind};
@@ -175,6 +175,7 @@ impl Message for Report {
             Outcome::Returned => outcome.set_returned(()),
             Outcome::Refused(Refusal::Scarce) => outcome.set_scarce(()),
             Outcome::Refused(Refusal::Missing) => outcome.set_missing(()),
+            Outcome::Refused(Refusal::Value(of)) => outcome.set_value(instance_number(of)),
             Outcome::Failed(FailureKind::Exit(code)) => outcome.set_exit(code),
             Outcome::Failed(FailureKind::Signal(signal)) => outcome.set_signal(signal),
             Outcome::Failed(FailureKind::Timeout) => outcome.set_timeout(()),
@@ -200,6 +201,7 @@ impl Message for Report {
             Which::Returned(()) => Outcome::Returned,
             Which::Scarce(()) => Outcome::Refused(Refusal::Scarce),
             Which::Missing(()) => Outcome::Refused(Refusal::Missing),
+            Which::Value(number) => Outcome::Refused(Refusal::Value(instance_of(number))),
             Which::Exit(code) => Outcome::Failed(FailureKind::Exit(code)),
             Which::Signal(signal) => Outcome::Failed(FailureKind::Signal(signal)),
             Which::Timeout(()) => Outcome::Failed(FailureKind::Timeout),
@@ -294,4 +296,15 @@ fn read_stamp(from: schema::stamp::Reader<'_>) -> Result<Option<Stamp>> {
             modified: tree.get_newest(),
         }),
     })
+}
+
+/// An instance as one number.
+fn instance_number(instance: InstanceId) -> u64 {
+    u64::from(instance.task.0) << 32 | u64::from(instance.index)
+}
+
+fn instance_of(number: u64) -> InstanceId {
+    let [task, index] = [number >> 32, number & u64::from(u32::MAX)];
+    let half = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
+    InstanceId { task: TaskId(half(task)), index: half(index) }
 }

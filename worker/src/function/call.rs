@@ -18,7 +18,7 @@ use crate::checkpoint;
 use crate::control::{Control, Stop};
 use crate::data::Patience;
 use crate::outputs::{self, Outputs, Records, Unpublished};
-use crate::values::{Keeping, ValueId};
+use crate::values::{Keeping, ValueId, Watched};
 use dagrun_disk::clock;
 use dagrun_disk::log::{Owner, RunLog, Span};
 
@@ -79,7 +79,7 @@ impl Caller {
             .map_err(Fault::start)
             .and_then(|function| self.prepare(function, &mut calling, given))
             .and_then(|prepared| Ok((prepared, self.wide(place.width)?)));
-        let ((function, outputs, mut inputs), wide) = match prepared {
+        let ((function, outputs, mut inputs, watched), wide) = match prepared {
             Ok(prepared) => prepared,
             Err(Fault(outcome, reason)) => return Ended::without_start(outcome, reason),
         };
@@ -96,6 +96,21 @@ impl Caller {
         // The function's files are removed before its end is reported.
         drop(context);
         let finished = clock::now();
+        if let (Err(failure), Some(of)) = (&returned, watched.absent())
+            && place.control.stopped().is_none()
+        {
+            // It is not at fault: it runs once more when the value is there.
+            let detail = Some(Box::new(Detail {
+                reason: failure.message().to_owned(),
+                ..Detail::default()
+            }));
+            return Ended {
+                outcome: Outcome::Refused(Refusal::Value(of)),
+                detail,
+                started,
+                finished,
+            };
+        }
         let judged = match place.control.stopped() {
             Some(why) => {
                 let (kind, reason) = stopped(why, calling.timeout);
@@ -115,13 +130,14 @@ impl Caller {
         function: &'static Function,
         calling: &mut Calling,
         given: &[Input],
-    ) -> Result<(&'static Function, Outputs, Inputs), Fault> {
+    ) -> Result<(&'static Function, Outputs, Inputs, Arc<Watched>), Fault> {
         let outputs = Outputs::prepare(&calling.outputs, &calling.run_dir, &self.records)?;
         let args = std::mem::take(&mut calling.args);
-        let fetch = self.fetch.clone();
+        let watched = Arc::new(Watched::new(Arc::clone(&self.fetch)));
+        let fetch = Arc::clone(&watched) as Arc<dyn Fetch>;
         let inputs = Inputs::new(function, args, given, calling.fold, calling.run, fetch)
             .map_err(Fault::start)?;
-        Ok((function, outputs, inputs))
+        Ok((function, outputs, inputs, watched))
     }
 
     /// Completes a returned value: keeps it in its place, and moves the outputs to theirs.

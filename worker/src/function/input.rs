@@ -119,7 +119,7 @@ impl Source {
 /// The payload itself, fetched where this is a reference to it.
 pub(super) fn here(payload: Bytes, run: RunId, fetch: &dyn Fetch) -> Result<Bytes, String> {
     match payload::stored(&payload) {
-        Some(stored) => fetch.fetch(run, &stored),
+        Some(stored) => fetch.fetch(run, &stored).map_err(|error| error.reason),
         None => Ok(payload),
     }
 }

@@ -79,14 +79,20 @@ impl Values {
             });
             (input.value, input.file) = made.map_err(|error| {
                 let task = name(at);
-                let whose = match stored.map(|stored| stored.place) {
-                    Some(Whereabouts::Worker(_, instance)) => format!("{task}[{}]", instance.index),
-                    _ => task.to_owned(),
+                let whose = match stored.as_ref().and_then(|stored| stored.place.instance()) {
+                    Some(instance) => format!("{task}[{}]", instance.index),
+                    None => task.to_owned(),
                 };
                 let reason = format!("the value of {whose}: {}", one_line(&error));
-                match comes_from_scarcity(&error) {
-                    true => Fault(Outcome::Refused(Refusal::Scarce), reason),
-                    false => Fault::start(reason),
+                let absent = stored.and_then(|stored| stored.place.instance());
+                match (absent, &error) {
+                    (Some(of), GiveError::Fetch(error)) if error.is_absence() => {
+                        Fault(Outcome::Refused(Refusal::Value(of)), reason)
+                    }
+                    _ if comes_from_scarcity(&error) => {
+                        Fault(Outcome::Refused(Refusal::Scarce), reason)
+                    }
+                    _ => Fault::start(reason),
                 }
             })?;
         }

@@ -13,7 +13,7 @@ use dagrun_disk::private;
 
 use crate::space;
 
-use super::{Fetch, Keeper, ValueError, ValueId, Values, checksum};
+use super::{Fetch, Keeper, NotFetched, ValueError, ValueId, Values, checksum};
 
 /// The owner of a value, and where it is kept when it is long.
 #[derive(Clone, Copy)]
@@ -107,8 +107,11 @@ impl Keeper for Values {
 }
 
 impl Fetch for Values {
-    fn fetch(&self, run: RunId, stored: &Stored) -> Result<bytes::Bytes, String> {
-        let held = self.get(run, stored, &|| false).map_err(|error| one_line(&error))?;
-        held.read().map_err(|error| one_line(&error))
+    fn fetch(&self, run: RunId, stored: &Stored) -> Result<bytes::Bytes, NotFetched> {
+        let held = self.get(run, stored, &|| false).map_err(|error| NotFetched {
+            reason: one_line(&error),
+            absent: stored.place.instance().filter(|_| error.is_absence()),
+        })?;
+        held.read().map_err(|error| NotFetched { reason: one_line(&error), absent: None })
     }
 }

@@ -26,7 +26,8 @@ use bytes::Bytes;
 use dagrun_core::ids::{InstanceId, RunId, WorkerId};
 use dagrun_core::payload::{Stored, Whereabouts};
 
-pub use access::{Fetch, Inline, Keeper};
+pub(crate) use access::Watched;
+pub use access::{Fetch, Inline, Keeper, NotFetched};
 pub(crate) use attempt::Given;
 pub use held::{Held, checksum};
 pub use keep::Keeping;

@@ -70,6 +70,22 @@ pub enum FetchError {
     Cancelled,
 }
 
+impl FetchError {
+    /// Whether the value may be had elsewhere, or once it has been made again.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            FetchError::NoWorker(_)
+            | FetchError::Unknown(_)
+            | FetchError::Released
+            | FetchError::Peer { .. } => true,
+            FetchError::File { .. }
+            | FetchError::Mismatch
+            | FetchError::Value(_)
+            | FetchError::Cancelled => false,
+        }
+    }
+}
+
 /// Another worker, as the scheduler describes it.
 #[derive(Clone, Debug)]
 pub struct Peer {

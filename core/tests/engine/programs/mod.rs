@@ -52,6 +52,8 @@ struct Pair {
     ending: bool,
     cancelled: bool,
     interrupted: bool,
+    /// The model is no match any more, as a value was made again: only what always holds is checked.
+    alone: bool,
 }
 
 impl Pair {
@@ -78,6 +80,7 @@ impl Pair {
             ending: false,
             cancelled: false,
             interrupted: false,
+            alone: false,
         }
     }
 
@@ -169,6 +172,10 @@ impl Pair {
             return;
         }
         let id = self.random.pick(&ids);
+        if self.alone {
+            self.rig.kill(id.0);
+            return;
+        }
         self.observe();
         let worker = &self.rig.workers[&id];
         let dropped = worker.dropped.iter().map(|(id, held)| (*id, *held));
@@ -200,6 +207,11 @@ impl Pair {
         // What an away worker holds ends only when it has returned, which the model does not know.
         self.come_back();
         self.settle();
+        if self.alone {
+            self.ending |= scope.is_whole();
+            self.rig.cancel(scope);
+            return;
+        }
         // Attempts that a worker holds end only when it answers, even those that have not started;
         // by then the rest of a run with fail-fast has ended.
         let workers = self.rig.workers.values();
@@ -231,6 +243,10 @@ impl Pair {
         {
             self.rig.now = self.rig.now.max(next.0 - 1);
         }
+        if self.alone {
+            self.rig.event(Event::Tick);
+            return;
+        }
         let now = self.rig.now + 1;
         let (due, left): (Vec<_>, Vec<_>) = self.due.iter().partition(|(at, _)| *at <= now);
         self.due = left;
@@ -253,6 +269,10 @@ impl Pair {
     fn end(&mut self, running: &[(WorkerId, dagrun_core::ids::AttemptId, Held)]) {
         let (worker, id, held) = self.random.pick(running);
         let Held { instance, cancelled, .. } = held;
+        if self.alone {
+            self.end_alone(worker, id, cancelled);
+            return;
+        }
         if let Some(refusal) = self.refusal(instance, worker) {
             self.refuse(worker, id, held, refusal);
             return;
@@ -286,6 +306,19 @@ impl Pair {
         self.rig.end(worker, id, Outcome::Failed(kind));
     }
 
+    /// Ends a running attempt of which the model knows nothing.
+    fn end_alone(&mut self, worker: WorkerId, id: AttemptId, cancelled: bool) {
+        let kinds = [FailureKind::Exit(1), FailureKind::Lost, FailureKind::Timeout];
+        let outcome = match self.random.below(8) {
+            _ if cancelled => Outcome::Failed(FailureKind::Cancelled),
+            0 => Outcome::Failed(self.random.pick(&kinds)),
+            _ => Outcome::Succeeded,
+        };
+        self.rig.keeps = self.random.one_in(2).then_some(10);
+        let items = (!self.random.one_in(12)).then(|| self.random.below(4));
+        self.rig.end_with(worker, id, outcome, items);
+    }
+
     /// An attempt failed by itself; returns whether it was the last.
     fn fails(&mut self, instance: InstanceId, kind: FailureKind) -> bool {
         let plan = self.model.task(instance.task);
@@ -313,6 +346,11 @@ impl Pair {
 
     /// After an event: draws the conclusions in the model, and compares.
     fn settle(&mut self) {
+        // The model knows no ends that are none any more.
+        self.alone |= !self.rig.reopened.is_empty();
+        if self.alone {
+            return;
+        }
         self.note_rested();
         let mut verdicts = self.observe();
         if self.model.plan.fail_fast && !self.ending && self.failed() {
@@ -448,7 +486,11 @@ impl Pair {
             (false, true) => RunState::Failed,
             (false, false) => RunState::Succeeded,
         };
-        assert_eq!(self.rig.finished, [expected], "seed {}", self.seed);
+        if self.alone {
+            assert_eq!(self.rig.finished.len(), 1, "seed {}", self.seed);
+        } else {
+            assert_eq!(self.rig.finished, [expected], "seed {}", self.seed);
+        }
         assert_eq!(self.rig.kept, BTreeMap::new(), "all is released, seed {}", self.seed);
         let starts = self.rig.starts.iter().map(|(instance, number, _)| (instance, number));
         let distinct: BTreeSet<_> = starts.collect();

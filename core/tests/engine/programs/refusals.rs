@@ -100,6 +100,7 @@ impl Pair {
                 refusals.avoided.entry(instance.task).or_default().insert(worker);
                 suiting.is_subset(lacking)
             }
+            Refusal::Value(_) => unreachable!("values can be had where they are"),
             Refusal::Scarce => {
                 if self.rig.workers[&worker].held.len() == 1 {
                     refusals.alone.entry(worker).or_insert(now);
@@ -111,6 +112,7 @@ impl Pair {
         match (last, refusal) {
             (true, _) => self.model.end(instance, false, None),
             (false, Refusal::Missing) => self.rig.returned.push(instance),
+            (false, Refusal::Value(_)) => {}
             (false, Refusal::Scarce) => drop(self.refusals.resting.insert(instance)),
         }
         // It seemed to start, and was checked.
