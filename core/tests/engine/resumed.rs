@@ -30,6 +30,18 @@ fn what_ended_stays_and_what_ran_runs_again_under_another_number() {
 }
 
 #[test]
+fn what_an_earlier_scheduler_gave_stays_untraced_whatever_the_next_attempts_do() {
+    let mut rig = Rig::new(vec![array(1)]).worker(1, 1).submit();
+    kill(&mut rig);
+    assert_eq!(rig.engine.untraced(RUN, at(0, 0)), 1..2);
+    // The second attempt is known to run, and is lost with its worker: the first may run all the same.
+    rig.kill(1);
+    rig.join(2, 1);
+    assert_eq!(rig.started(0).len(), 3);
+    assert_eq!(rig.engine.untraced(RUN, at(0, 0)), 1..2);
+}
+
+#[test]
 fn what_an_interruption_cut_off_and_brought_about_runs_once_more() {
     let notify = with(after_on(Quantifier::All, &[0, 1], Outcomes::Finish), |c| c.always = true);
     let rescue = with(after_on(Quantifier::Any, &[0], Outcomes::Failure), |c| c.always = true);
