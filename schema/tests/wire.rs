@@ -368,3 +368,19 @@ fn what_is_out_of_range_is_refused() {
         assert!((0.0..=1.0).contains(&read.fraction), "{fraction}");
     }
 }
+
+/// A list of structures without content is as short for millions of them as for one.
+#[test]
+fn many_empty_elements_are_refused() {
+    for (count, is_read) in [(0, true), (1, true), (2, false), (1 << 26, false)] {
+        // A structure without numbers and with one pointer, to a list of `count` structures of no size.
+        let words = [1 << 48, 1 | 7 << 32, count << 2];
+        let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+        let segments: &[&[u8]] = &[&bytes];
+        let options = capnp::message::ReaderOptions::new();
+        let message =
+            capnp::message::Reader::new(capnp::message::SegmentArray::new(segments), options);
+        let page = message.get_root().map_err(WireError::from).and_then(InstancePage::read);
+        assert_eq!(page.is_ok(), is_read, "{count}: {page:?}");
+    }
+}

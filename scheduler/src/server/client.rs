@@ -242,7 +242,7 @@ struct Asked {
 
 impl Asked {
     fn read(params: client::retry_params::Reader<'_>) -> Result<Asked, Error> {
-        let selected = params.get_selected()?.iter();
+        let selected = wire::elements(params.get_selected()?)?;
         let selected = selected.map(|range| {
             let (first, count) = (range.get_first(), range.get_count());
             (TaskId(range.get_task()), first..first.saturating_add(count))

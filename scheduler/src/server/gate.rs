@@ -161,7 +161,7 @@ impl session::Server for SessionServer {
         self.still_on()?;
         let params = params.get()?;
         let (reports, number) = (params.get_reports()?, params.get_number());
-        let reports = reports.iter().map(|report| checked(Report::read(report)?));
+        let reports = wire::elements(reports)?.map(|report| checked(Report::read(report)?));
         let reports = reports.collect::<Result<Vec<_>, Error>>()?;
         self.shared.inbox.push(Happened::Reports(self.line.worker, reports, number));
         self.shared.capacity().await;

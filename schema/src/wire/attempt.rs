@@ -261,7 +261,7 @@ impl Message for Detail {
             stderr_tail: from.get_stderr_tail()?.to_vec(),
             value,
             outputs: read_data(from.get_outputs()?)?,
-            stamps: from.get_stamps()?.iter().map(read_stamp).collect::<Result<_>>()?,
+            stamps: super::elements(from.get_stamps()?)?.map(read_stamp).collect::<Result<_>>()?,
         })
     }
 }

@@ -6,7 +6,7 @@ mod run;
 mod update;
 mod worker;
 
-use capnp::traits::OwnedStruct;
+use capnp::traits::{IntoInternalStructReader as _, OwnedStruct};
 use dagrun_core::ids::{InstanceId, TaskId, Timestamp};
 use dagrun_core::status::{RunState, State};
 
@@ -81,7 +81,22 @@ pub fn write_list<M: Message>(messages: &[M], mut to: capnp::struct_list::Builde
 /// # Errors
 /// When one of them is malformed.
 pub fn read_list<M: Message>(from: capnp::struct_list::Reader<'_, M::Schema>) -> Result<Vec<M>> {
-    from.iter().map(M::read).collect()
+    elements(from)?.map(M::read).collect()
+}
+
+/// The elements of a list of structures, to be read one by one.
+///
+/// # Errors
+/// When they are several and take no bytes: a message is short that claims to have millions of them. What is
+/// written here is never empty.
+pub fn elements<S: OwnedStruct>(
+    from: capnp::struct_list::Reader<'_, S>,
+) -> Result<impl Iterator<Item = S::Reader<'_>>> {
+    if from.len() > 1 && from.get(0).into_internal_struct_reader().total_size()?.word_count == 0 {
+        let number = from.len().into();
+        return Err(WireError::Range { what: "the number of empty elements", number });
+    }
+    Ok(from.iter())
 }
 
 /// Writes as many texts as the list is long, see [`length`].

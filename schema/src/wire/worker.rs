@@ -225,7 +225,9 @@ impl Message for Registration {
             host: read_text(from.get_host()?)?,
             pid: from.get_pid(),
             offer: Offer::read(from.get_offer()?)?,
-            functions: from.get_functions()?.iter().map(function).collect::<Result<_>>()?,
+            functions: super::elements(from.get_functions()?)?
+                .map(function)
+                .collect::<Result<_>>()?,
             door: Option::read(from.get_values()?)?,
             uid: super::read_uid(from.get_uid()?)?,
             serial: from.get_serial(),
