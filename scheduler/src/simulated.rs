@@ -25,7 +25,8 @@ use crate::journal::schema;
 use crate::journal::workers::FormerWorker;
 use crate::store::simulated;
 use crate::store::{Begun, Command, Haste, NewRun, Reply, Resumption};
-use crate::submission::{self, Checked};
+use crate::submission::{self, Checked, SubmissionError};
+use crate::{HistoryError, history::Retry};
 
 pub use crate::planted::{Planted, plant};
 
@@ -56,6 +57,19 @@ impl Disk {
     #[expect(clippy::new_without_default, reason = "there is no other one")]
     pub fn new() -> Disk {
         Disk(schema::in_memory().expect("a database in memory"))
+    }
+
+    /// Its database, for rows that no scheduler writes.
+    #[must_use]
+    pub fn database(&self) -> &Connection {
+        &self.0
+    }
+
+    /// Has `ask` ask its history.
+    pub fn with_history(self, ask: impl FnOnce(&History)) -> Disk {
+        let history = History::over(self.0);
+        ask(&history);
+        Disk(history.into_database())
     }
 
     /// How a run stands there; `None` without such a run.
@@ -93,6 +107,27 @@ fn state_of(database: &Connection, run: RunId) -> Option<RunState> {
     let state: Option<u8> =
         database.query_row(sql, [run.0.cast_signed()], |row| row.get(0)).ok()?;
     state.and_then(RunState::from_u8)
+}
+
+/// Checks a submission as a scheduler does it, before anything of it runs.
+///
+/// # Errors
+/// When it is refused.
+pub fn check(submission: &Submission) -> Result<(), SubmissionError> {
+    submission::check(submission).map(drop)
+}
+
+/// How many instances a retry of what failed in a run would take over.
+///
+/// # Errors
+/// When it cannot be retried.
+pub fn taken_over(history: &History, run: RunId) -> Result<u64, HistoryError> {
+    let submission = history.submission(run)?;
+    let refused = |source| HistoryError::Submission { run, source };
+    let checked = submission::check(&submission).map_err(refused)?;
+    let (submission, checked, selected) = (&submission, &checked, Vec::new());
+    let retry = Retry { submission, checked, then: None, failed: true, selected };
+    history.take_over(run, &retry).map(|taken| taken.past.instances())
 }
 
 /// Whether the process of a worker is certain to have ended.
@@ -176,26 +211,26 @@ pub struct Scheduler {
     former_runs: Vec<RunId>,
     going_on: Vec<(Answer<Option<Begun>>, Former)>,
     begun: Vec<RunId>,
+    refused: Vec<HistoryError>,
 }
 
 impl Scheduler {
     /// Starts one. It expects the workers of former ones back; `life` says of a uid whether its process is
     /// certain to have ended, where that can be seen.
     ///
-    /// # Panics
+    /// # Errors
     /// When what is on disk cannot be read.
-    #[must_use]
     pub fn start(
         disk: Disk,
         lease: Micros,
         scheme: Scheme,
         life: &dyn Fn(&str) -> Option<Life>,
         at: Moment,
-    ) -> Scheduler {
+    ) -> Result<Scheduler, HistoryError> {
         let former_runs = disk.unfinished();
         let history = History::over(disk.0);
-        let (workers, last_worker) = history.former_workers().expect("workers");
-        let lost = history.lost_workers().expect("workers");
+        let (workers, last_worker) = history.former_workers()?;
+        let lost = history.lost_workers()?;
         let with_life = |worker: FormerWorker| {
             let life = life(&worker.uid);
             (worker, life)
@@ -208,9 +243,11 @@ impl Scheduler {
         let state_dir = PathBuf::from("/simulated");
         let settings = Settings { state_dir, lease, scheme, former };
         let core = SchedulerCore::new(settings, Box::new(disk.commands()), at.of_core());
-        let (new, going_on, begun) = (Vec::new(), Vec::new(), Vec::new());
+        let (new, going_on, begun, refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let inbox = Inbox::default();
-        Scheduler { core, inbox, disk, replies, new, former_runs, going_on, begun }
+        let all =
+            Scheduler { core, inbox, disk, replies, new, former_runs, going_on, begun, refused };
+        Ok(all)
     }
 
     /// Kills it: only what is on disk is left.
@@ -253,14 +290,23 @@ impl Scheduler {
         let runs = std::mem::take(&mut self.former_runs);
         let former = self.disk.with_history(|history| {
             let former = runs.iter().map(|run| {
-                let submission = history.submission(*run).expect("a submission");
-                let checked = submission::check(&submission).expect("a pipeline");
-                let restored = history.restore(*run, &submission, &checked, &keepers);
-                Former { run: *run, submission, checked, restored: restored.expect("a past") }
+                let submission = history.submission(*run)?;
+                let refused = |source| HistoryError::Submission { run: *run, source };
+                let checked = submission::check(&submission).map_err(refused)?;
+                let restored = history.restore(*run, &submission, &checked, &keepers)?;
+                Ok(Former { run: *run, submission, checked, restored })
             });
-            former.collect::<Vec<Former>>()
+            former.collect::<Vec<Result<Former, HistoryError>>>()
         });
-        for former in former {
+        for (run, former) in runs.into_iter().zip(former) {
+            let former = match former {
+                Ok(former) => former,
+                Err(error) => {
+                    self.inbox.push(Happened::Abandoned(run));
+                    self.refused.push(error);
+                    continue;
+                }
+            };
             let Former { run, checked: Checked { pipeline, .. }, restored, .. } = &former;
             let resumption = Resumption {
                 run: *run,
@@ -442,6 +488,12 @@ impl Scheduler {
     /// What was carried out is on disk.
     pub fn commit(&mut self) {
         self.disk.commit();
+    }
+
+    /// Why runs of former schedulers could not be gone on with.
+    #[must_use]
+    pub fn refused(&self) -> &[HistoryError] {
+        &self.refused
     }
 
     /// Why it cannot go on, if so.

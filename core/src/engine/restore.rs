@@ -147,6 +147,13 @@ impl<'p> Restore<'p> {
         put_by.extend(ended.into_iter().map(|tried| (tried, false)));
     }
 
+    /// Whether an instance of a task has two ends, which no rows say that were written by a state machine.
+    #[must_use]
+    pub fn overlaps(&self, task: TaskId) -> bool {
+        let ends = self.tasks.get(task.at()).map_or(&[][..], |of| &of.ends);
+        ends.windows(2).any(|pair| pair[0].range().end > pair[1].range().start)
+    }
+
     /// Opens instances that had ended; the ranges are sorted and disjoint.
     pub fn reopen(&mut self, task: TaskId, ranges: &Indices, why: Reopening) {
         let Some(of) = self.tasks.get_mut(task.at()).filter(|_| !ranges.is_empty()) else { return };

@@ -4,6 +4,7 @@
 //! shows what has been committed; only a scheduler knows what is running at present.
 
 mod command;
+mod damage;
 mod explain;
 mod last;
 mod list;
@@ -71,6 +72,9 @@ pub enum HistoryError {
         /// The error of SQLite.
         source: rusqlite::Error,
     },
+    /// The rows of the run are none that a scheduler has written.
+    #[error("the journal of run {0} is damaged: {1}")]
+    Rows(RunId, String),
     /// There is no such run.
     #[error("there is no run {0}")]
     UnknownRun(RunId),

@@ -12,6 +12,7 @@ use dagrun_core::status::{RunState, RunStatus};
 use dagrun_schema::wire::Submission;
 use rusqlite::Row;
 
+use super::damage;
 use super::succeeded::{Succeeded, Used, done, outside, without};
 use super::{History, HistoryError};
 use crate::journal::TakenSpan;
@@ -63,7 +64,12 @@ impl History {
         let mut found = Vec::with_capacity(plan.tasks.len());
         for (task, origin) in (0..).map(TaskId).zip(&origins) {
             let mut succeeded = Succeeded::new(task, run, retry.submission, pipeline, &used);
-            self.read(self.collect(run, origin, &mut succeeded))?;
+            let width = origin.task().and_then(|then| status.tasks.get(then.at()));
+            let width = width.map_or(0, |then| then.counts.total());
+            let damage = self.read(self.collect(run, origin, width, &mut succeeded))?;
+            if let Some(what) = damage.or_else(|| damage::of_indices(&succeeded.had)) {
+                return Err(damage::error(run, pipeline, Some(task), what));
+            }
             found.push(succeeded);
         }
         let lacking: Vec<Indices> =

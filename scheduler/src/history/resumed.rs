@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use dagrun_core::engine::{
     Breaks, CancelScope, Indices, KeptValue, Past, Reopened, Reopening, Restore, Row as Line,
-    RunPlan,
+    RunPlan, TaskPlan,
 };
 use dagrun_core::ids::{InstanceId, RunId, TaskId, Timestamp, WorkerId};
 use dagrun_core::payload::{self, Stored, Whereabouts};
@@ -14,6 +14,7 @@ use dagrun_core::status::{Failure, RunState, State};
 use dagrun_schema::wire::Submission;
 use rusqlite::{Row, params};
 
+use super::damage::{self, Damage};
 use super::past::NOBODY;
 use super::succeeded::{REFERENCE, Succeeded, Used, is_lost};
 use super::{History, HistoryError};
@@ -74,6 +75,22 @@ struct Whole {
     marks: Vec<u32>,
     breaks: Breaks,
     cancels: Vec<CancelScope>,
+    /// The places of what happened to the run as a whole.
+    noted: Vec<i64>,
+}
+
+impl Whole {
+    /// What is wrong with these rows, if they cannot be those of a run with this plan.
+    fn damage(&self, plan: &RunPlan) -> Option<Damage> {
+        let fits = |(width, task): (&Option<u32>, &TaskPlan)| match task.width.known() {
+            Some(known) => *width == Some(known),
+            None => true,
+        };
+        if self.widths.len() != plan.tasks.len() || !self.widths.iter().zip(&plan.tasks).all(fits) {
+            return Some("its tasks are not those of its pipeline");
+        }
+        self.noted.iter().chain(&self.widened).find_map(|seq| damage::of_place(*seq))
+    }
 }
 
 /// What is no longer there.
@@ -105,6 +122,9 @@ impl History {
         let Checked { pipeline, plan, .. } = checked;
         let status = self.whole_status(run)?;
         let mut whole = self.read(self.whole(run, plan, status.state))?;
+        if let Some(what) = whole.damage(plan) {
+            return Err(damage::error(run, pipeline, None, what));
+        }
         let mut restore = Restore::new(plan, whole.breaks.clone());
         let used = Used::new(plan);
         let none = || vec![Indices::new(); plan.tasks.len()];
@@ -117,8 +137,13 @@ impl History {
         };
         for task in (0..).map(TaskId).take(plan.tasks.len()) {
             let files = Succeeded::new(task, run, submission, pipeline, &used);
-            self.read(self.fold(run, &files, &mut restore, &mut gone, keepers))?;
+            let width = whole.widths.get(task.at()).copied().flatten().unwrap_or(0);
+            let damage =
+                self.read(self.fold(run, &files, width, &mut restore, &mut gone, keepers))?;
             restore.end_of_task(task);
+            if let Some(what) = damage.or_else(|| damage::of_ends(&restore, task)) {
+                return Err(damage::error(run, pipeline, Some(task), what));
+            }
         }
         let kept = gone.still_kept(&restore, &whole.widths);
         let before = whole.widths.clone();
@@ -143,12 +168,13 @@ impl History {
     fn whole(&self, run: RunId, plan: &RunPlan, state: RunState) -> rusqlite::Result<Whole> {
         let id = run.0.cast_signed();
         let (mut resumed, mut interrupted) = (0, None);
-        let (mut crashes, mut cancels) = (Vec::new(), Vec::new());
+        let (mut crashes, mut cancels, mut noted) = (Vec::new(), Vec::new(), Vec::new());
         let sql = "SELECT kind, task, first_index, seq FROM notes WHERE run = ?1 ORDER BY seq";
         let mut notes = self.database.prepare_cached(sql)?;
         let mut notes = notes.query([id])?;
         while let Some(row) = notes.next()? {
             let seq = row.get(3)?;
+            noted.push(seq);
             match Note::read((row.get(0)?, row.get(1)?, row.get(2)?)) {
                 Some(Note::Interrupted) => interrupted = Some(seq),
                 Some(Note::Resumed { crashed }) => {
@@ -175,6 +201,7 @@ impl History {
             marks: Vec::with_capacity(tasks),
             breaks,
             cancels,
+            noted,
         };
         let sql = "SELECT width, known, widened, leased FROM tasks WHERE run = ?1 ORDER BY task";
         let mut rows = self.database.prepare_cached(sql)?;
@@ -192,15 +219,17 @@ impl History {
         Ok(whole)
     }
 
-    /// Has the rows of a task folded, and notes what is no longer there.
+    /// Has the rows of a task folded, and notes what is no longer there. Ends early at a row that is damaged,
+    /// with what is wrong with it.
     fn fold(
         &self,
         run: RunId,
         files: &Succeeded<'_>,
+        width: u32,
         restore: &mut Restore<'_>,
         gone: &mut Gone,
         keepers: &BTreeSet<WorkerId>,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Option<Damage>> {
         let task = files.task;
         let value = if files.scattered { "value" } else { REFERENCE };
         let outputs = if files.has_files() { "outputs" } else { "NULL" };
@@ -212,12 +241,16 @@ impl History {
         let mut rows = statement.query(params![run.0.cast_signed(), task.0])?;
         while let Some(row) = rows.next()? {
             let line = read(row)?;
+            let damage = damage::of_line(&line, width);
+            if damage.is_some() {
+                return Ok(damage);
+            }
             restore.row(task, &line);
             if line.state == State::Succeeded {
                 gone.note(files, &line, row, keepers)?;
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Name, host and uid of the workers in the ends.

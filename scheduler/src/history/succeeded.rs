@@ -20,6 +20,7 @@ use rusqlite::{Row, params};
 use rustc_hash::FxHashSet;
 
 use super::History;
+use super::damage::{self, Damage};
 use crate::journal::TakenSpan;
 use crate::journal::rows::{decode_cause, decode_outputs, decode_stamps};
 
@@ -72,14 +73,16 @@ impl Used {
 }
 
 impl History {
-    /// Reads what succeeded of a task in a run, as the instances that they are now.
+    /// Reads what succeeded of a task in a run, of which it had so many instances, as the instances that they
+    /// are now. Ends early at a row that is damaged, with what is wrong with it.
     pub(super) fn collect(
         &self,
         run: RunId,
         origin: &Origin,
+        width: u32,
         into: &mut Succeeded<'_>,
-    ) -> rusqlite::Result<()> {
-        let Some(task) = origin.task() else { return Ok(()) };
+    ) -> rusqlite::Result<Option<Damage>> {
+        let Some(task) = origin.task() else { return Ok(None) };
         let places = Places::new(origin);
         let outputs = if matches!(into.files, Files::None) { "NULL" } else { "outputs" };
         let value = if into.scattered { "value" } else { REFERENCE };
@@ -92,12 +95,16 @@ impl History {
         let mut rows = statement.query(parameters)?;
         while let Some(row) = rows.next()? {
             let (first, count): (u32, u32) = (row.get(0)?, row.get(1)?);
+            let damage = damage::of_end(first, count, width);
+            if damage.is_some() {
+                return Ok(damage);
+            }
             for part in places.of(first, count) {
                 into.add(run, InstanceId { task, index: part.then }, part, row)?;
             }
         }
         into.sort();
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -33,6 +33,7 @@ impl World {
             process.and_then(|process| process.end_of(uid))
         };
         let scheduler = Scheduler::start(disk, lease, scheme, &life, self.moment());
+        let scheduler = scheduler.unwrap_or_else(|error| panic!("the journal: {error}"));
         self.trace(|| format!("scheduler {start} starts"));
         let (step_at, is_writing, is_open) = (None, false, false);
         let paused_until = 0;
@@ -62,6 +63,9 @@ impl World {
         let calls = server.scheduler.step(moment);
         if let Some(problem) = server.scheduler.problem() {
             panic!("the journal cannot be written: {problem}");
+        }
+        if let [error, ..] = server.scheduler.refused() {
+            panic!("a run cannot be gone on with: {error}");
         }
         let (begun, next) = (server.scheduler.begun(), server.scheduler.next_step(moment));
         for run in begun {
