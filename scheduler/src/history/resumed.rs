@@ -82,9 +82,14 @@ struct Whole {
 impl Whole {
     /// What is wrong with these rows, if they cannot be those of a run with this plan.
     fn damage(&self, plan: &RunPlan) -> Option<Damage> {
-        let fits = |(width, task): (&Option<u32>, &TaskPlan)| match task.width.known() {
-            Some(known) => *width == Some(known),
-            None => true,
+        let fits = |(width, task): (&Option<u32>, &TaskPlan)| match (task.width.known(), task.map) {
+            (Some(known), _) => *width == Some(known),
+            // A map has as many instances as that which it maps.
+            (None, Some(map)) if width.is_some() => {
+                let upstream = self.widths.get(map.upstream.at()).copied().flatten();
+                upstream.is_some_and(|of| of.checked_mul(map.factor).or(Some(1)) == *width)
+            }
+            (None, _) => true,
         };
         if self.widths.len() != plan.tasks.len() || !self.widths.iter().zip(&plan.tasks).all(fits) {
             return Some("its tasks are not those of its pipeline");
