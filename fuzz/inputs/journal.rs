@@ -4,6 +4,7 @@
 mod play;
 pub mod rows;
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use dagrun_core::ids::{InstanceId, RunId, TaskId};
@@ -80,8 +81,16 @@ pub fn feed(data: &[u8]) {
         ask(history, pipeline);
         let _ = taken_over(history, RUN);
     });
-    play::go_on(disk);
+    KEPT.set(play::go_on(disk));
 }
+
+thread_local! {
+    /// The database of the last input, as making a new one takes longer than using it.
+    static KEPT: Cell<Option<Disk>> = const { Cell::new(None) };
+}
+
+/// As many statements as are used here.
+const STATEMENTS: usize = 256;
 
 /// The input of the rows that a scheduler leaves which is killed after so many looks.
 ///
@@ -116,10 +125,14 @@ fn stored(pipeline: usize) -> &'static Stored {
 
 /// A journal with the run, of which nothing has happened.
 fn disk(pipeline: usize) -> Disk {
-    let disk = Disk::new();
+    let disk = KEPT.take().unwrap_or_else(Disk::new);
     let Stored { json, tasks } = stored(pipeline);
     let begin = || -> rusqlite::Result<()> {
         let database = disk.database();
+        database.set_prepared_statement_cache_capacity(STATEMENTS);
+        for table in ["runs", "tasks", "notes", "events", "workers", "starts", "sqlite_sequence"] {
+            database.prepare_cached(&format!("DELETE FROM {table}"))?.execute([])?;
+        }
         database.execute(
             "INSERT INTO runs (run, name, pipeline, base_dir, seed, fail_fast, state, started, owner)
              VALUES (?1, 'fuzz', ?2, ?3, 1, 0, 0, 1, 1)",

@@ -15,13 +15,12 @@ const LEASE: Micros = Micros(2 * SECOND);
 const LOOKS: u32 = 60;
 
 /// Goes on with the runs of a journal that have not ended, for a while, and then has another scheduler do
-/// so. Each of them may refuse.
-pub(super) fn go_on(mut disk: Disk) {
+/// so. Each of them may refuse. Returns what they leave, if that can be used on.
+pub(super) fn go_on(mut disk: Disk) -> Option<Disk> {
     for start in 1..=2 {
-        let playing = Playing::new(disk, start);
-        let Some(left) = playing.and_then(|playing| playing.play(LOOKS)) else { return };
-        disk = left;
+        disk = Playing::new(disk, start)?.play(LOOKS)?;
     }
+    Some(disk)
 }
 
 /// What a scheduler leaves that is killed after so many looks.

@@ -125,7 +125,7 @@ pub fn read(database: &Connection) -> rusqlite::Result<Vec<u8>> {
             FROM tasks WHERE run = 1",
         "SELECT seq, at, kind, task, first_index FROM notes WHERE run = 1",
         "SELECT worker, name, host, joined, left_at, number, uid, lock, lost FROM workers",
-        "SELECT seed, fail_fast, state, started, finished, owner FROM runs WHERE run = 1",
+        "SELECT seed, fail_fast, state, started, finished, 1 FROM runs WHERE run = 1",
     ];
     let mut bytes = Vec::new();
     for ((at, sql), table) in (0..).zip(queries).zip(&TABLES) {
