@@ -77,6 +77,8 @@ struct Whole {
     cancels: Vec<CancelScope>,
     /// The places of what happened to the run as a whole.
     noted: Vec<i64>,
+    /// Whether there are rows of tasks that the run does not have.
+    has_others: bool,
 }
 
 impl Whole {
@@ -91,7 +93,8 @@ impl Whole {
             }
             (None, _) => true,
         };
-        if self.widths.len() != plan.tasks.len() || !self.widths.iter().zip(&plan.tasks).all(fits) {
+        let others = self.has_others || self.widths.len() != plan.tasks.len();
+        if others || !self.widths.iter().zip(&plan.tasks).all(fits) {
             return Some("its tasks are not those of its pipeline");
         }
         self.noted.iter().chain(&self.widened).find_map(|seq| damage::of_place(*seq))
@@ -207,6 +210,7 @@ impl History {
             breaks,
             cancels,
             noted,
+            has_others: self.has_other_tasks(id, tasks)?,
         };
         let sql = "SELECT width, known, widened, leased FROM tasks WHERE run = ?1 ORDER BY task";
         let mut rows = self.database.prepare_cached(sql)?;
@@ -222,6 +226,14 @@ impl History {
             }
         }
         Ok(whole)
+    }
+
+    /// Whether a run has rows in the journal of other tasks than the first so many.
+    fn has_other_tasks(&self, run: i64, tasks: usize) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE run = ?1 AND task < 0)
+            OR EXISTS (SELECT 1 FROM events WHERE run = ?1 AND task >= ?2)";
+        let tasks = i64::try_from(tasks).unwrap_or(i64::MAX);
+        self.database.prepare_cached(sql)?.query_row([run, tasks], |row| row.get(0))
     }
 
     /// Has the rows of a task folded, and notes what is no longer there. Ends early at a row that is damaged,
