@@ -132,14 +132,19 @@ impl Counts {
     /// The number in any state.
     #[must_use]
     pub fn total(&self) -> u32 {
-        self.0.iter().sum()
+        sum(&self.0)
     }
 
     /// The number in terminal states.
     #[must_use]
     pub fn terminal(&self) -> u32 {
-        self.0[State::Succeeded as usize..].iter().sum()
+        sum(&self.0[State::Succeeded as usize..])
     }
+}
+
+/// Counts may come from a message or a journal, where their sum can be any number.
+fn sum(counts: &[u32]) -> u32 {
+    counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
 }
 
 /// Why an attempt did not succeed.
