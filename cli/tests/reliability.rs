@@ -70,6 +70,18 @@ const ROWS: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "the worker that held a value dies",
+        "the value is made again, consumers burn no attempt",
+        VALUES,
+        "a_value_whose_worker_has_died_is_made_again",
+    ),
+    (
+        "the worker that held a value dies",
+        "consumers wait",
+        VALUES,
+        "who_waits_for_a_value_that_is_made_again_says_so",
+    ),
+    (
+        "the worker that held a value dies",
         "with a run that is resumed",
         RESUME,
         "arrays_parts_and_long_values_are_still_there",
@@ -186,6 +198,7 @@ const MACHINE: &str = "cli/tests/cli/machine.rs";
 const MEMORY: &str = "cli/tests/cli/memory.rs";
 const ORPHANS: &str = "cli/tests/cli/orphans.rs";
 const PRESENCE: &str = "cli/tests/cli/presence.rs";
+const VALUES: &str = "cli/tests/cli/values.rs";
 const RESUME: &str = "cli/tests/cli/resume.rs";
 const TWO: &str = "cli/tests/cli/two.rs";
 const VANISH: &str = "cli/tests/cli/vanish.rs";
