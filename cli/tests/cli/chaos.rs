@@ -6,6 +6,10 @@
 //! done, `DAGRUN_CHAOS_SEED` the first seed, `DAGRUN_CHAOS_PAUSE` how many seconds a worker is stopped or
 //! cut off for at most (2). A failure prints its seed; what the machine does beside it is not repeated by
 //! a seed.
+//!
+//! `DAGRUN_SOAK` sets for how many seconds run follows run on one cluster, of which the scheduler and two
+//! workers live on while the other workers are killed, everything is stopped now and then, lines are cut and
+//! the disk fills up. What those that live on hold is printed, and may not grow.
 
 #![allow(clippy::print_stderr, reason = "a failure is looked into by its seed")]
 
@@ -99,7 +103,11 @@ impl Chaos {
              sleep 0.0$((i % 7))\necho $i $DAGRUN_ATTEMPT > $out_o\n'''\n\
              out.o = 'out/{{i}}.txt'\n"
         );
-        let test = Test::new(&pipeline);
+        Chaos::with(&pipeline, seed, pause)
+    }
+
+    fn with(pipeline: &str, seed: u64, pause: u64) -> Chaos {
+        let test = Test::new(pipeline);
         std::fs::create_dir(test.path("temporary")).unwrap();
         let disk = Disk::mount(&test, "clusters/c/state", "64m");
         let scheduler = start_scheduler(&test, disk.as_ref());
@@ -163,15 +171,51 @@ impl Chaos {
         }
     }
 
-    /// One thing happens, and what is over ends.
-    fn strike(&mut self) {
-        std::thread::sleep(PACE);
-        let now = Instant::now();
+    /// What is over ends.
+    fn end_what_is_over(&mut self, now: Instant) {
         let is_over = |until: Option<Instant>| until.is_some_and(|until| until <= now);
         self.workers.iter_mut().filter(|worker| is_over(worker.until)).for_each(Worker::go_on);
         if is_over(self.full) {
             self.free();
         }
+    }
+
+    /// One thing happens that the scheduler and the first two workers live on with.
+    fn strike_gently(&mut self) {
+        std::thread::sleep(PACE);
+        let now = Instant::now();
+        self.end_what_is_over(now);
+        let (any, at) = (self.random.below(4) as usize, 2 + self.random.below(2) as usize);
+        let until = now + self.random.span(self.pause);
+        match self.random.below(8) {
+            0 => self.end_worker(at, Signal::KILL),
+            1 => self.end_worker(at, Signal::TERM),
+            2..4 if self.workers[any].until.is_none() => self.workers[any].stop(until),
+            4 if self.workers[any].until.is_none() => self.workers[any].cut(until),
+            5 if self.full.is_none() => {
+                self.disk.iter().for_each(|disk| disk.fill(&self.cluster.0));
+                self.full = self.disk.as_ref().map(|_| until);
+            }
+            6 => {
+                self.scheduler.signal(Signal::STOP);
+                std::thread::sleep(self.random.span(2));
+                self.scheduler.signal(Signal::CONT);
+            }
+            _ => {}
+        }
+    }
+
+    /// What the scheduler and the first two workers hold.
+    fn held(&self) -> Vec<Held> {
+        let workers = self.workers.iter().take(2).map(|worker| &worker.process);
+        std::iter::once(&self.scheduler).chain(workers).map(Held::of).collect()
+    }
+
+    /// One thing happens, and what is over ends.
+    fn strike(&mut self) {
+        std::thread::sleep(PACE);
+        let now = Instant::now();
+        self.end_what_is_over(now);
         let at = self.random.below(WORKERS as u64) as usize;
         let idle = self.workers.iter().filter(|worker| worker.until.is_some()).count();
         let kind = match self.random.below(16) {
@@ -297,6 +341,31 @@ impl Chaos {
     }
 }
 
+/// What a process holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    kib: u64,
+    descriptors: u64,
+}
+
+impl Held {
+    fn of(process: &Process) -> Held {
+        let dir = format!("/proc/{}", process.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(format!("{dir}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib = line.trim().trim_end_matches(" kB").parse().unwrap();
+        let descriptors = std::fs::read_dir(format!("{dir}/fd")).unwrap().count() as u64;
+        Held { kib, descriptors }
+    }
+}
+
+/// The median of what is picked of the samples of a process.
+fn median(samples: &[Vec<Held>], process: usize, pick: fn(&Held) -> u64) -> u64 {
+    let mut of: Vec<u64> = samples.iter().map(|sample| pick(&sample[process])).collect();
+    of.sort_unstable();
+    of[of.len() / 2]
+}
+
 fn start_scheduler(test: &Test, disk: Option<&Disk>) -> Process {
     let mut scheduler = match disk {
         Some(disk) => disk.start(test, "exec \"$0\" scheduler --cluster c --lease 1s"),
@@ -354,4 +423,49 @@ fn the_audit_adds_up_whatever_happens() {
         );
         chaos.leaves_nothing();
     }
+}
+
+#[test]
+fn what_lives_on_holds_no_more_after_many_runs() {
+    let Some(seconds) = number("DAGRUN_SOAK") else {
+        eprintln!("SKIPPED: DAGRUN_SOAK does not say for how many seconds");
+        return;
+    };
+    let pipeline = "[task.a]\nsweep = { i = { range = '0..500' } }\nmax-lost = 1000\n\
+        shell = '''\necho $DAGRUN_ATTEMPT_ID >> audit\nsleep 0.0$((i % 7))\necho $i > $out_o\n'''\n\
+        out.o = 'out/{i}.txt'\n";
+    let mut chaos = Chaos::with(pipeline, number("DAGRUN_CHAOS_SEED").unwrap_or(1), 3);
+    let (begun, mut samples) = (Instant::now(), Vec::new());
+    while begun.elapsed() < Duration::from_secs(seconds) || samples.len() < 12 {
+        chaos.cluster.submit(&["--detach"]).exits(0);
+        while !chaos.progress().1 {
+            chaos.strike_gently();
+        }
+        chaos.calm();
+        let run = chaos.cluster.run(&["status", "last", "--json"]).exits(0).json().remove(0);
+        assert_eq!(run["state"], "succeeded", "{run}");
+        chaos.cluster.0.wait_for_no_attempt_dir("out");
+        samples.push(chaos.held());
+        eprintln!(
+            "{:.0} s, {} runs, {} attempts: {:?}",
+            begun.elapsed().as_secs_f64(),
+            samples.len(),
+            audit(&chaos.cluster).len(),
+            samples.last().unwrap()
+        );
+    }
+    let attempts = audit(&chaos.cluster);
+    let distinct: BTreeSet<&String> = attempts.iter().collect();
+    assert_eq!(distinct.len(), attempts.len(), "an attempt was started twice");
+    // The first third warms up.
+    let third = samples.len() / 3;
+    let parts = [&samples[third..2 * third], &samples[2 * third..]];
+    for process in 0..3 {
+        let kib = parts.map(|part| median(part, process, |held| held.kib));
+        let descriptors = parts.map(|part| median(part, process, |held| held.descriptors));
+        eprintln!("process {process}: {kib:?} KiB, {descriptors:?} descriptors");
+        assert!(kib[1] <= kib[0] + kib[0] / 10 + 2048, "process {process} grows: {kib:?} KiB");
+        assert!(descriptors[1] <= descriptors[0] + 4, "process {process}: {descriptors:?}");
+    }
+    chaos.leaves_nothing();
 }
