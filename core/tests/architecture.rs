@@ -113,6 +113,7 @@ const ENGINE: &[&str] = &[
     "adopt",
     "presence",
     "refusal",
+    "remade",
     "wake",
     // For observers.
     "explain",

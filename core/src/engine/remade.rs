@@ -5,15 +5,10 @@
 //! consumes the value waits meanwhile, whatever it waited for before, and costs no attempt. If the value
 //! cannot be made again, its consumers that have not run are skipped.
 
-use std::collections::BTreeSet;
-
-use rustc_hash::FxHashMap;
-
 use super::attempts::Attempt;
 use super::held::HeldValues;
 use super::plan::Consumed;
 use super::ready::Span;
-use super::run::Run;
 use super::strain::pause;
 use super::turn::{Conclusion, Turn};
 use super::{Action, Cause, Engine};
@@ -22,64 +17,6 @@ use crate::status::{FailureKind, State};
 
 /// An instance that could not get its inputs so often fails.
 const MOST_VAIN: u32 = 20;
-
-/// What is made again of a run.
-#[derive(Debug, Default)]
-pub(super) struct Remade {
-    /// The instances whose values are made again, by task.
-    pub(super) open: FxHashMap<TaskId, BTreeSet<u32>>,
-    /// Those that wait for these.
-    waiting: BTreeSet<InstanceId>,
-    /// Those that could not be made again: what follows from a success has followed all the same.
-    given_up: BTreeSet<InstanceId>,
-}
-
-impl Remade {
-    /// Whether an instance has succeeded, whatever has become of it since.
-    pub(super) fn succeeded_once(&self, instance: InstanceId) -> bool {
-        self.is_open(instance) || self.given_up.contains(&instance)
-    }
-
-    fn is_open(&self, instance: InstanceId) -> bool {
-        self.open.get(&instance.task).is_some_and(|of| of.contains(&instance.index))
-    }
-
-    /// It has ended; returns whether it had been open.
-    fn close(&mut self, instance: InstanceId) -> bool {
-        let Some(of) = self.open.get_mut(&instance.task) else { return false };
-        let was = of.remove(&instance.index);
-        if of.is_empty() {
-            self.open.remove(&instance.task);
-        }
-        was
-    }
-
-    /// Instances have ended: they wait for nothing.
-    pub(super) fn forget(&mut self, task: TaskId, span: Span) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let at = |index| InstanceId { task, index };
-        let range = at(span.first)..at(span.first + span.count);
-        let ended: Vec<InstanceId> = self.waiting.range(range).copied().collect();
-        for instance in ended {
-            self.waiting.remove(&instance);
-        }
-    }
-
-    /// Compares it with the states.
-    pub(super) fn check(&self, run: &Run) {
-        for (task, of) in &self.open {
-            for index in of {
-                assert!(!run.state(*task, *index).is_terminal(), "{task}[{index}] is made again");
-            }
-        }
-        for InstanceId { task, index } in &self.waiting {
-            assert_eq!(run.state(*task, *index), State::Backoff, "{task}[{index}] waits");
-        }
-        assert!(self.waiting.is_empty() || !self.open.is_empty(), "somebody waits for nothing");
-    }
-}
 
 impl Turn<'_> {
     fn held(&self) -> Option<&HeldValues> {

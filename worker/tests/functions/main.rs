@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::until;
-use dagrun_core::engine::{Assignment, Outcome, Report};
+use dagrun_core::engine::{Assignment, Outcome, Refusal, Report};
 use dagrun_core::ids::{AttemptId, InstanceId, Micros, RunId, TaskId};
 use dagrun_core::payload;
 use dagrun_core::recipe::{self, Argument, Calling, Input, Job, Keep};

@@ -148,7 +148,10 @@ fn values_are_kept_and_fetched_by_whoever_does_that() {
     }
     values.store().forget(RunId(1));
     let report = rig.call("reversed", listed(vec![Argument::Value(reference)]));
-    assert!(failed(&report).1.starts_with("input `bytes` of reversed: "), "{report:?}");
+    let of = InstanceId { task: TaskId(0), index: 0 };
+    assert_eq!(report.outcome, Outcome::Refused(Refusal::Value(of)), "it is to be made again");
+    let reason = &report.detail.as_ref().unwrap().reason;
+    assert!(reason.starts_with("input `bytes` of reversed: "), "{reason}");
 }
 
 #[task(crate = dagrun_worker::function)]
