@@ -29,7 +29,8 @@ impl SchedulerCore {
     /// Takes over what earlier schedulers left, before anything else happens.
     pub(super) fn expect(&mut self, former: Former) {
         self.continues = true;
-        self.next_worker = former.last_worker;
+        // Rows that no scheduler has written may say anything.
+        self.next_worker = former.last_worker.min(u32::MAX / 2);
         self.lost_before = former.lost;
         for (worker, _) in &former.workers {
             if !worker.uid.is_empty() {
